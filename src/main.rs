@@ -1,0 +1,2 @@
+//! The command line program: parse, dispatch, exit code.
+fn main() {}

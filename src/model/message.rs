@@ -1,0 +1,132 @@
+//! Messages: local identity, content identity, and what the baseline knows of each.
+
+use std::fmt;
+
+use super::flag::FlagSet;
+use super::local::FileStat;
+use super::mailbox::MailboxId;
+use super::uid::Uid;
+
+/// A point in time, whole seconds since 1970 UTC: the precision that IMAP's INTERNALDATE has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+/// The part of a Maildir file name before `:2,`: a message's identity on the local side.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UniqueName(Box<str>);
+
+impl UniqueName {
+    /// Returns the name, or `None` if no message file can be called that: empty, hidden, or with `/`, NUL or `:`.
+    pub fn new(text: &str) -> Option<Self> {
+        let fits = !text.is_empty() && !text.starts_with('.') && !text.contains(['/', '\0', ':']);
+        fits.then(|| UniqueName(text.into()))
+    }
+
+    /// Returns the name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for UniqueName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for UniqueName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A hash of message content with canonical line ends: equal content, equal fingerprint, on both sides.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub [u8; 16]);
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A hash of the Message-ID header: a cheap pre-filter, never proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageHash(pub i64);
+
+/// What tells one message's content from another's, as far as it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Size in bytes with CRLF line ends.
+    pub size: u64,
+    /// INTERNALDATE, or the file's modification time.
+    pub date: Option<Timestamp>,
+    /// Of the Message-ID header, if there is one.
+    pub message_id: Option<MessageHash>,
+    /// Of the header block with the blank line that ends it.
+    pub header: Fingerprint,
+    /// Of the whole message; `None` if only the header was looked at.
+    pub content: Option<Fingerprint>,
+    /// Of the whole message in the form that survives servers which store it with small changes: trailing newlines,
+    /// CR, NUL and 0x80 left out, header bytes from 0x80 read as one.
+    pub loose: Option<Fingerprint>,
+}
+
+/// Why a message that one side keeps must never come back to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tombstone {
+    /// Removed locally and flagged `\Deleted` on the server (`delete = "flag"`): comes back if others clear the flag.
+    Flagged,
+    /// Removed locally and left on the server (`delete = "never"`).
+    Kept,
+    /// Removed locally, and the server can't expunge it alone (no UIDPLUS): tried again while others' `\Deleted`
+    /// messages are in the way.
+    Waiting,
+}
+
+impl Tombstone {
+    /// Returns the word used in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Tombstone::Flagged => "flagged",
+            Tombstone::Kept => "kept",
+            Tombstone::Waiting => "waiting",
+        }
+    }
+
+    /// Returns the tombstone of a word from the database.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Tombstone::Flagged, Tombstone::Kept, Tombstone::Waiting].into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// A message's row in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(pub i64);
+
+/// What both sides last agreed on about one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageRow {
+    /// The row.
+    pub id: MessageId,
+    /// The mailbox it lies in.
+    pub mailbox: MailboxId,
+    /// Its UID under the mailbox row's UIDVALIDITY.
+    pub uid: Uid,
+    /// Its file; `None` for a tombstone.
+    pub unique: Option<UniqueName>,
+    /// Flags and keywords at last agreement.
+    pub flags: FlagSet,
+    /// Why there is no file.
+    pub tombstone: Option<Tombstone>,
+    /// INTERNALDATE.
+    pub date: Option<Timestamp>,
+    /// The server's size in bytes.
+    pub size: Option<u64>,
+    /// Content.
+    pub content: Option<Fingerprint>,
+    /// Message-ID.
+    pub message_id: Option<MessageHash>,
+    /// The file as last seen.
+    pub stat: Option<FileStat>,
+}

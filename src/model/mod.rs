@@ -1,0 +1,15 @@
+//! The words of the trade as types. Pure: no files, sockets, clocks, databases or randomness.
+
+pub mod flag;
+pub mod local;
+pub mod mailbox;
+pub mod message;
+pub mod side;
+pub mod uid;
+
+pub use flag::{Flag, FlagDelta, FlagSet, Keyword, PermanentFlags};
+pub use local::{DirStamp, FileStat, KeywordLetters, Marker, Stamp};
+pub use mailbox::{MailboxId, MailboxName, MailboxRow, Role, Watermark};
+pub use message::{Fingerprint, Identity, MessageHash, MessageId, MessageRow, Timestamp, Tombstone, UniqueName};
+pub use side::Side;
+pub use uid::{ModSeq, Uid, UidSet, UidValidity};
