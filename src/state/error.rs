@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use rusqlite::ffi::SQLITE_ERROR;
 use rusqlite::{Error as SqlError, ErrorCode};
 
 use crate::store::StateError;
@@ -98,12 +99,14 @@ impl From<DatabaseError> for StateError {
     }
 }
 
-/// Returns true if only a file that mailtide did not leave like this can cause the error. A statement that does not
-/// compile (`SqlInputError`) means that the schema isn't what its version says.
+/// Returns true if only a file that mailtide did not leave like this can cause the error. The program's statements
+/// don't change, so one that does not compile (`SqlInputError`, or SQLite's unspecific `SQLITE_ERROR`) means that the
+/// tables aren't what the schema's version says.
 fn is_damage(error: &SqlError) -> bool {
     match error {
         SqlError::SqliteFailure(failure, _) => {
             matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+                || failure.extended_code == SQLITE_ERROR
         }
         SqlError::SqlInputError { .. }
         | SqlError::QueryReturnedNoRows

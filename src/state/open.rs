@@ -25,7 +25,7 @@ pub(super) fn file(path: &Path, migrations: &[&str]) -> Result<Connection, Datab
     if fresh {
         file::sync_directory_of(path)?;
     }
-    let mut connection = connect(path).map_err(sql("opening it", path))?;
+    let mut connection = connect(path, log_left(path)?).map_err(sql("opening it", path))?;
     let standing = examine(&connection, path, migrate::version(migrations))?;
     configure(&connection).map_err(sql("setting it up", path))?;
     if let Standing::Older(_) = standing {
@@ -51,9 +51,9 @@ pub(super) fn copy_in_memory(path: &Path, migrations: &[&str]) -> Result<Connect
     if file::length(path)? == 0 {
         return in_memory(path);
     }
-    let mut connection = match file::length(&beside(path, "-wal"))? {
-        0 => copy_from(&connect_immutable(path).map_err(sql("opening it", path))?, path)?,
-        _ => copy_recovered(path)?,
+    let mut connection = match log_left(path)? {
+        true => copy_recovered(path)?,
+        false => copy_from(&connect_immutable(path).map_err(sql("opening it", path))?, path)?,
     };
     let standing = examine(&connection, path, migrate::version(migrations))?;
     bring_up(&mut connection, path, migrations, standing)?;
@@ -67,7 +67,7 @@ fn copy_recovered(path: &Path) -> Result<Connection, DatabaseError> {
         let from = beside(path, suffix);
         std::fs::copy(&from, beside(&copy, suffix)).map_err(file::failed("copying", &from))?;
     }
-    copy_from(&connect(&copy).map_err(sql("opening it", path))?, path)
+    copy_from(&connect(&copy, true).map_err(sql("opening it", path))?, path)
 }
 
 fn copy_from(source: &Connection, path: &Path) -> Result<Connection, DatabaseError> {
@@ -79,12 +79,17 @@ fn copy_from(source: &Connection, path: &Path) -> Result<Connection, DatabaseErr
     copy().map_err(sql("copying it", path))
 }
 
+/// Returns true if there is a write-ahead log with something in it.
+fn log_left(path: &Path) -> Result<bool, DatabaseError> {
+    Ok(file::length(&beside(path, "-wal"))? > 0)
+}
+
 /// Opens a file that exists. Exclusive locking, set before the first read, keeps the index of the write-ahead log in
-/// memory; nobody else has business in the file while the account's lock is held. No checkpoint on closing before the
-/// file has proved to be ours and whole: it would write to it.
-fn connect(path: &Path) -> SqlResult<Connection> {
+/// memory; nobody else has business in the file while the account's lock is held. A log that a crash left is not
+/// written into the file on closing before the file has proved to be ours and whole.
+fn connect(path: &Path, log_left: bool) -> SqlResult<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log_left)?;
     connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON;")?;
     Ok(connection)
 }
@@ -119,7 +124,7 @@ fn examine(connection: &Connection, path: &Path, known: u32) -> Result<Standing,
 /// Refuses a file that ends in the middle of a page, where SQLite would read zeros. Pages in the write-ahead log
 /// count as written, so only a file without one is looked at.
 fn check_length(connection: &Connection, path: &Path) -> Result<(), DatabaseError> {
-    if file::length(&beside(path, "-wal"))? > 0 {
+    if log_left(path)? {
         return Ok(());
     }
     let pragma = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u32>(0)).map(u64::from);
