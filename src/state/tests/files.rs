@@ -255,6 +255,14 @@ fn what_a_crash_left_in_the_log_is_read_and_recovered() {
     assert!(contents(&dir) == crashed);
     assert_eq!(read(Database::open(&path)).unwrap(), 300);
 
+    // A log whose database was moved away has no place in the next one.
+    restore();
+    fs::remove_file(&path).unwrap();
+    assert_eq!(read(Database::for_dry_run(&path)).unwrap(), 0);
+    assert_eq!(read(Database::open(&path)).unwrap(), 0);
+    fill(&mut Database::open(&path).unwrap(), 1);
+    assert_eq!(read(Database::open(&path)).unwrap(), 1);
+
     // A torn end of the log is a commit that never was; what was committed before it stands.
     restore();
     let log = dir.path().join("me@example.org.sqlite3-wal");

@@ -38,7 +38,9 @@ impl Model {
     }
 
     fn message(&mut self, id: MessageId, change: impl FnOnce(&mut NewMessage)) -> Result<(), NoMailbox> {
-        self.messages.values_mut().find(|(known, _)| *known == Some(id)).map(|(_, message)| change(message));
+        if let Some((_, message)) = self.messages.values_mut().find(|(known, _)| *known == Some(id)) {
+            change(message);
+        }
         Ok(())
     }
 
