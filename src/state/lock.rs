@@ -90,10 +90,7 @@ mod tests {
         let database = dir.path().join("a.sqlite3");
         let lock = Lock::acquire(&database).unwrap().unwrap();
         let (done, outcome) = mpsc::channel();
-        let waiting = thread::spawn({
-            let database = database.clone();
-            move || done.send(Lock::wait(&database, None).unwrap()).unwrap()
-        });
+        let waiting = thread::spawn(move || done.send(Lock::wait(&database, None).unwrap()).unwrap());
         assert!(outcome.recv_timeout(2 * POLL).is_err(), "it had to wait");
         drop(lock);
         assert!(outcome.recv().unwrap().is_some());

@@ -99,6 +99,26 @@ fn a_newer_schema_is_refused_untouched() {
 }
 
 #[test]
+fn a_log_left_by_a_newer_one_is_refused_untouched() {
+    let (dir, path) = place();
+    drop(Database::open(&path).unwrap());
+    let newer = Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    let crashed = contents(&dir);
+    drop(newer);
+    let kept: BTreeMap<_, _> = crashed.into_iter().filter(|(file, _)| !file.ends_with(SHARED)).collect();
+    assert_eq!(kept.len(), 2);
+    kept.iter().for_each(|(file, bytes)| fs::write(file, bytes).unwrap());
+    for error in [Database::open(&path).unwrap_err(), Database::for_dry_run(&path).unwrap_err()] {
+        assert!(matches!(cause(&error), DatabaseError::Newer { found: 99, .. }), "{error:?}");
+    }
+    assert!(contents(&dir) == kept);
+}
+
+/// What other programs than ours share the log's index in.
+const SHARED: &str = "me@example.org.sqlite3-shm";
+
+#[test]
 fn another_programs_database_is_refused_untouched() {
     for sql in ["CREATE TABLE account (x)", "PRAGMA application_id = 5", "PRAGMA user_version = 1"] {
         let (dir, path) = place();
@@ -234,6 +254,14 @@ fn what_a_crash_left_in_the_log_is_read_and_recovered() {
     assert_eq!(read(Database::for_dry_run(&path)).unwrap(), 300);
     assert!(contents(&dir) == crashed);
     assert_eq!(read(Database::open(&path)).unwrap(), 300);
+
+    // A log whose database was moved away has no place in the next one.
+    restore();
+    fs::remove_file(&path).unwrap();
+    assert_eq!(read(Database::for_dry_run(&path)).unwrap(), 0);
+    assert_eq!(read(Database::open(&path)).unwrap(), 0);
+    fill(&mut Database::open(&path).unwrap(), 1);
+    assert_eq!(read(Database::open(&path)).unwrap(), 1);
 
     // A torn end of the log is a commit that never was; what was committed before it stands.
     restore();

@@ -136,16 +136,16 @@ fn trashed() -> impl Strategy<Value = Trashed> {
 
 /// Ids are places for the test to put real ones in.
 fn mailbox() -> impl Strategy<Value = MailboxId> {
-    (0i64..3).prop_map(MailboxId)
+    prop_oneof![9 => 0i64..2, 1 => 2i64..4].prop_map(MailboxId)
 }
 
 fn message() -> impl Strategy<Value = MessageId> {
-    (0i64..9).prop_map(MessageId)
+    (0i64..6).prop_map(MessageId)
 }
 
 pub(super) fn record() -> impl Strategy<Value = Record> {
     let mailboxes = prop_oneof![
-        (mailbox(), option::of(watermark()), permanent(), any::<bool>(), option::of(times())).prop_map(
+        4 => (mailbox(), option::of(watermark()), permanent(), any::<bool>(), option::of(times())).prop_map(
             |(mailbox, watermark, permanent, read_only, full_look)| Record::Looked {
                 mailbox,
                 watermark,
@@ -154,16 +154,16 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
                 full_look
             }
         ),
-        (mailbox(), uid_validity()).prop_map(|(id, validity)| Record::UidValidity(id, validity)),
-        (mailbox(), option::of(0usize..8), option::of(".{0,9}")).prop_map(|(id, role, object)| Record::Listed(
+        4 => (mailbox(), uid_validity()).prop_map(|(id, validity)| Record::UidValidity(id, validity)),
+        3 => (mailbox(), option::of(0usize..8), option::of(".{0,9}")).prop_map(|(id, role, object)| Record::Listed(
             id,
             role.map(|at| Role::ALL[at]),
             object
         )),
-        (mailbox(), names()).prop_map(|(id, name)| Record::LocalName(id, name)),
-        (mailbox(), option::of(stamp())).prop_map(|(id, stamp)| Record::Scanned(id, stamp)),
-        (mailbox(), letters()).prop_map(|(id, letters)| Record::Letters(id, letters)),
-        mailbox().prop_map(Record::ForgetMailbox),
+        3 => (mailbox(), names()).prop_map(|(id, name)| Record::LocalName(id, name)),
+        3 => (mailbox(), option::of(stamp())).prop_map(|(id, stamp)| Record::Scanned(id, stamp)),
+        3 => (mailbox(), letters()).prop_map(|(id, letters)| Record::Letters(id, letters)),
+        1 => mailbox().prop_map(Record::ForgetMailbox),
     ];
     let messages = prop_oneof![
         6 => (mailbox(), new_message()).prop_map(|(id, message)| Record::Insert(id, message)),
