@@ -223,11 +223,11 @@ mod tests {
         fs::write(dir.path().join("cur/1.a:2,Sa"), "x").unwrap();
         let mut known = KeywordLetters::new();
         known.assign(b'a', Keyword::new("work").unwrap());
-        let snapshot = observe(dir.path(), FileClock::default(), &known).unwrap();
+        let (snapshot, _) = observe(dir.path(), FileClock::default(), &known).unwrap();
         assert_eq!(snapshot.letters, None);
         assert!(snapshot.entries.values().all(|entry| entry.flags.keywords.len() == 1));
         fs::write(dir.path().join("dovecot-keywords"), "0 other\n").unwrap();
-        let snapshot = observe(dir.path(), FileClock::default(), &known).unwrap();
+        let (snapshot, _) = observe(dir.path(), FileClock::default(), &known).unwrap();
         assert_eq!(snapshot.letters.unwrap().keyword(b'a'), Keyword::new("other").as_ref());
     }
 
