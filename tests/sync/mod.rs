@@ -1,0 +1,3 @@
+//! What mailtide promises, tried with the binary on real servers.
+
+mod support_works;
