@@ -136,11 +136,6 @@ impl Server {
         let lines: Vec<&str> = log.lines().filter(|line| line.contains(&name) || line.contains(" Error: ")).collect();
         lines.join("\n")
     }
-
-    /// Takes the user's mail away, as a server does that lost its disk.
-    pub(crate) fn home_of(&self, user: &str) -> PathBuf {
-        self.directory.join("mail").join(user)
-    }
 }
 
 /// Runs Dovecot in a directory, stops it when standard input ends, and then removes the directory.
