@@ -669,3 +669,17 @@ pub trait Journal {
     /// Writes records, in one transaction.
     fn commit(&mut self, records: &[Record]) -> Result<(), StateError>;
 }
+
+/// What ended an account's run before it was done.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The server side.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The Maildir.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// The database.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
