@@ -1,1 +1,6 @@
-//! tests
+//! The integration tests, in one binary.
+#![cfg(test)]
+
+mod arrows;
+mod support;
+mod sync;
