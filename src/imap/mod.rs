@@ -94,7 +94,13 @@ impl RemoteStore for ImapStore {
     async fn observe(&mut self, _: &[RemoteRequest]) -> Answer<Vec<Observed>> {
         Ok(Vec::new())
     }
-    async fn identify(&mut self, _: &MailboxName, _: UidValidity, _: &UidSet, _: bool) -> Answer<BTreeMap<Uid, Identity>> {
+    async fn identify(
+        &mut self,
+        _: &MailboxName,
+        _: UidValidity,
+        _: &UidSet,
+        _: bool,
+    ) -> Answer<BTreeMap<Uid, Identity>> {
         Ok(BTreeMap::new())
     }
     async fn fetch(&mut self, _: &MailboxName, _: UidValidity, _: &UidSet, _: &mut dyn BodySink) -> Answer<()> {
@@ -103,7 +109,12 @@ impl RemoteStore for ImapStore {
     async fn append(&mut self, _: &MailboxName, _: Vec<Append>) -> Answer<Vec<Appended>> {
         Ok(Vec::new())
     }
-    async fn store_flags(&mut self, _: &MailboxName, _: UidValidity, _: &[(FlagDelta, UidSet)]) -> Answer<BTreeMap<Uid, FlagSet>> {
+    async fn store_flags(
+        &mut self,
+        _: &MailboxName,
+        _: UidValidity,
+        _: &[(FlagDelta, UidSet)],
+    ) -> Answer<BTreeMap<Uid, FlagSet>> {
         Ok(BTreeMap::new())
     }
     async fn copy(&mut self, _: &MailboxName, _: UidValidity, _: &UidSet, _: &MailboxName) -> Answer<Transfer> {

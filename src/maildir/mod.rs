@@ -23,7 +23,9 @@ pub enum Layout {
     MaildirPlusPlus,
 }
 
-use crate::model::{FileStat, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Timestamp, UniqueName};
+use crate::model::{
+    FileStat, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Timestamp, UniqueName,
+};
 use crate::reconcile::snapshot::{LocalEntry, LocalListing, LocalSnapshot};
 use crate::store::{BodySource, Edit, LocalError, LocalErrorKind, LocalStore, Root, Staged, Trashed};
 
@@ -55,16 +57,31 @@ impl LocalStore for Maildir {
     fn observe(&mut self, _: &MailboxName, _: &KeywordLetters) -> Result<LocalSnapshot, LocalError> {
         stub()
     }
-    fn identify(&mut self, _: &MailboxName, _: &UniqueName, _: &LocalEntry) -> Result<Edit<(Identity, FileStat)>, LocalError> {
+    fn identify(
+        &mut self,
+        _: &MailboxName,
+        _: &UniqueName,
+        _: &LocalEntry,
+    ) -> Result<Edit<(Identity, FileStat)>, LocalError> {
         stub()
     }
-    fn read(&mut self, _: &MailboxName, _: &UniqueName, _: &LocalEntry) -> Result<Edit<Box<dyn BodySource>>, LocalError> {
+    fn read(
+        &mut self,
+        _: &MailboxName,
+        _: &UniqueName,
+        _: &LocalEntry,
+    ) -> Result<Edit<Box<dyn BodySource>>, LocalError> {
         stub()
     }
     fn create(&mut self, _: &MailboxName) -> Result<(), LocalError> {
         stub()
     }
-    fn assign_letters(&mut self, _: &MailboxName, _: &KeywordLetters, _: &BTreeSet<Keyword>) -> Result<KeywordLetters, LocalError> {
+    fn assign_letters(
+        &mut self,
+        _: &MailboxName,
+        _: &KeywordLetters,
+        _: &BTreeSet<Keyword>,
+    ) -> Result<KeywordLetters, LocalError> {
         stub()
     }
     fn stage(&mut self, _: &MailboxName) -> Result<(), LocalError> {
@@ -85,16 +102,35 @@ impl LocalStore for Maildir {
     fn sync_staged(&mut self, _: &MailboxName) -> Result<(), LocalError> {
         stub()
     }
-    fn publish(&mut self, _: &MailboxName, _: &UniqueName, _: &FlagSet, _: &KeywordLetters) -> Result<Edit<()>, LocalError> {
+    fn publish(
+        &mut self,
+        _: &MailboxName,
+        _: &UniqueName,
+        _: &FlagSet,
+        _: &KeywordLetters,
+    ) -> Result<Edit<()>, LocalError> {
         stub()
     }
     fn sync(&mut self, _: &MailboxName) -> Result<(), LocalError> {
         stub()
     }
-    fn set_flags(&mut self, _: &MailboxName, _: &UniqueName, _: &LocalEntry, _: &FlagDelta, _: &KeywordLetters) -> Result<Edit<()>, LocalError> {
+    fn set_flags(
+        &mut self,
+        _: &MailboxName,
+        _: &UniqueName,
+        _: &LocalEntry,
+        _: &FlagDelta,
+        _: &KeywordLetters,
+    ) -> Result<Edit<()>, LocalError> {
         stub()
     }
-    fn keep(&mut self, _: &MailboxName, _: &UniqueName, _: &LocalEntry, _: Timestamp) -> Result<Edit<Trashed>, LocalError> {
+    fn keep(
+        &mut self,
+        _: &MailboxName,
+        _: &UniqueName,
+        _: &LocalEntry,
+        _: Timestamp,
+    ) -> Result<Edit<Trashed>, LocalError> {
         stub()
     }
     fn sync_kept(&mut self) -> Result<(), LocalError> {

@@ -14,8 +14,10 @@ pub struct Lock(#[expect(dead_code)] std::fs::File);
 impl Lock {
     /// STUB
     pub fn acquire(path: &Path) -> Result<Option<Lock>, StateError> {
-        let file = std::fs::File::create(path)
-            .map_err(|error| StateError { corrupt: false, cause: format!("locking {}: {error}", path.display()).into() })?;
+        let file = std::fs::File::create(path).map_err(|error| StateError {
+            corrupt: false,
+            cause: format!("locking {}: {error}", path.display()).into(),
+        })?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock(file))),
             Err(_) => Ok(None),
@@ -27,7 +29,9 @@ impl Lock {
         let start = std::time::Instant::now();
         loop {
             match Lock::acquire(path)? {
-                None if limit.is_none_or(|limit| start.elapsed() < limit) => std::thread::sleep(Duration::from_millis(20)),
+                None if limit.is_none_or(|limit| start.elapsed() < limit) => {
+                    std::thread::sleep(Duration::from_millis(20))
+                }
                 found => return Ok(found),
             }
         }
@@ -42,7 +46,10 @@ impl Database {
     /// STUB
     pub fn open(path: &Path) -> Result<Database, StateError> {
         match std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"garbage")) {
-            true => Err(StateError { corrupt: true, cause: format!("opening {}: file is not a database", path.display()).into() }),
+            true => Err(StateError {
+                corrupt: true,
+                cause: format!("opening {}: file is not a database", path.display()).into(),
+            }),
             false => Ok(Database),
         }
     }
