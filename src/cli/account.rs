@@ -173,9 +173,9 @@ async fn lock(job: &Job<'_>) -> Result<Option<Lock>, Trouble> {
         create_private(job.state_dir).map_err(|error| Trouble::state_dir(job.state_dir, &error))?;
     }
     let taken = match &job.args.wait {
-        None => Lock::acquire(&account.lock),
+        None => Lock::acquire(&account.database),
         Some(limit) => {
-            let (path, limit) = (account.lock.clone(), limit.map(Into::into));
+            let (path, limit) = (account.database.clone(), limit.map(Into::into));
             tokio::task::spawn_blocking(move || Lock::wait(&path, limit))
                 .await
                 .map_err(|error| Trouble::machine("waiting for the lock", &error))?

@@ -284,6 +284,15 @@ fn held_words(account: &Account, held: &Held) -> String {
         Reason::MassDelete => {
             format!("{count} gone from {lost}, since {since}; that may be an accident, so {kept} keeps them")
         }
+        Reason::MaildirVanished => {
+            format!("the maildir is gone since {since}; the server keeps the folder and its messages ({})", held.count)
+        }
+        Reason::FolderRemoved => {
+            format!(
+                "the server has this folder no more since {since}; the Maildir keeps it with its messages ({})",
+                held.count
+            )
+        }
         Reason::NoTrash => {
             format!("{count} gone from {lost}, since {since}, and there is no Trash on the server; it keeps them")
         }
@@ -296,6 +305,8 @@ fn held_hint(account: &Account, held: &Held) -> String {
     match held.reason {
         Reason::RootMissing => format!("mount or restore it and sync again; or, to fill it from the server: {undo}"),
         Reason::MassDelete => format!("if it was meant: mailtide sync --accept-held {name}; to put them back: {undo}"),
+        Reason::MaildirVanished => format!("if it was meant, delete it on the server too; to put it back: {undo}"),
+        Reason::FolderRemoved => format!("if it was meant, remove its directory too; to put it back: {undo}"),
         Reason::NoTrash => format!("create a Trash folder, or set sync.delete; to put them back: {undo}"),
     }
 }
