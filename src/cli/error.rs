@@ -171,6 +171,7 @@ impl Trouble {
             Failure::Remote(error) => Self::remote(account, error, rest),
             Failure::Local(error) => Self::local(account, error, rest),
             Failure::State(error) => Self::state(account, error, rest),
+            Failure::NameClash(one, other) => Self::local_name_clash(one, other),
         }
     }
 
