@@ -267,7 +267,7 @@ mod tests {
                     sleep(std::time::Duration::from_millis(round % 8 * 6));
                 }
             });
-            while scans < 40 && quiet < 20 {
+            while scans < 25 && quiet < 10 {
                 let snapshot = observed(dir.path());
                 (scans, quiet) = (scans + 1, quiet + usize::from(snapshot.quiet));
                 assert!(!snapshot.quiet || snapshot.entries.len() == FILES, "a quiet scan missed files");
