@@ -1,0 +1,92 @@
+//! COPY and MOVE, and what COPYUID proves of them.
+
+use super::ImapStore;
+use super::command::{Command, Handler};
+use super::error::Error;
+use super::modify::RANGES;
+use super::response::{Code, CopyUid, Status, Untagged};
+use crate::model::{MailboxName, Uid, UidSet, UidValidity};
+use crate::store::Transfer;
+
+/// Collects COPYUID: a COPY has it in its tagged OK, a MOVE in an untagged one (RFC 6851 section 4.3).
+#[derive(Default)]
+struct Proofs {
+    proofs: Vec<CopyUid>,
+    silent: bool,
+    heard: bool,
+}
+
+impl Proofs {
+    fn note(&mut self, status: &Status) {
+        if let Some(Code::CopyUid(proof)) = &status.code {
+            self.heard = true;
+            self.proofs.push(proof.clone());
+        }
+    }
+
+    /// Returns the pairs, if every command brought some and they pair up.
+    fn transfer(self, uids: &UidSet) -> Transfer {
+        let Some(validity) = self.proofs.first().map(|proof| proof.validity) else { return Transfer::Unproven };
+        let pairs: Option<Vec<Vec<(Uid, Uid)>>> = self.proofs.iter().map(|proof| pairs(proof, uids)).collect();
+        match pairs {
+            Some(pairs) if !self.silent && self.proofs.iter().all(|proof| proof.validity == validity) => {
+                Transfer::Proven(validity, pairs.into_iter().flatten().collect())
+            }
+            _ => Transfer::Unproven,
+        }
+    }
+}
+
+impl Handler for Proofs {
+    fn untagged(&mut self, _: usize, data: Untagged) -> Result<(), Error> {
+        if let Untagged::Status(status) = data {
+            self.note(&status);
+        }
+        Ok(())
+    }
+
+    fn completed(&mut self, _: usize, status: &Status) {
+        self.note(status);
+        self.silent |= !std::mem::take(&mut self.heard);
+    }
+}
+
+impl ImapStore {
+    /// Copies or moves messages (`UID COPY`, `UID MOVE`).
+    pub(super) async fn transfer(
+        &mut self,
+        verb: &str,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        target: &MailboxName,
+    ) -> Result<Transfer, Error> {
+        self.select(mailbox, validity).await?;
+        let raw = self.names.wire(target)?;
+        let command = |part: UidSet| Command::new(format!("{verb} {part}")).string(&raw, &self.capabilities);
+        let commands: Vec<Command> = uids.chunks(u32::MAX, RANGES).into_iter().map(command).collect();
+        if commands.is_empty() {
+            return Ok(Transfer::Unproven);
+        }
+        let mut proofs = Proofs::default();
+        let answers = self.connection.run(commands, &mut proofs).await?;
+        match answers.into_iter().find(|answer| !answer.is_ok()) {
+            Some(refused) => Err(Error::Refused(refused)),
+            None => Ok(proofs.transfer(uids)),
+        }
+    }
+}
+
+/// Pairs sources and targets in the order given; `None` if they don't pair up or name what was not asked for.
+fn pairs(proof: &CopyUid, asked: &UidSet) -> Option<Vec<(Uid, Uid)>> {
+    let count = |ranges: &[(Uid, Uid)]| ranges.iter().map(|(a, b)| u64::from(b.get() - a.get()) + 1).sum::<u64>();
+    let expand = |ranges: &[(Uid, Uid)]| {
+        ranges.iter().flat_map(|(a, b)| a.get()..=b.get()).filter_map(Uid::new).collect::<Vec<_>>()
+    };
+    // Counted before they are expanded: a server may name enormous ranges.
+    if count(&proof.from) != count(&proof.to) || count(&proof.from) > asked.len() {
+        return None;
+    }
+    let from = expand(&proof.from);
+    from.iter().all(|uid| asked.contains(*uid)).then(|| from.into_iter().zip(expand(&proof.to)).collect())
+}
