@@ -28,6 +28,8 @@ mod observe;
 mod quirk;
 mod response;
 mod sasl;
+#[cfg(test)]
+mod script;
 mod select;
 mod tls;
 mod token;

@@ -214,7 +214,7 @@ mod tests {
         let wire = |text: &str| names.wire(&MailboxName::parse(text).unwrap()).map(|raw| lossy(&raw));
         assert_eq!(wire("INBOX").unwrap(), "INBOX");
         assert_eq!(wire("Sent/Entwürfe").unwrap(), "INBOX.Sent.Entw&APw-rfe");
-        assert_eq!(wire("a&b/new").unwrap(), "Inbox.a&-b.new");
+        assert_eq!(wire("a&b/c%2Fd/new").unwrap(), "Inbox.a&-b.c/d.new");
         assert_eq!(wire("INBOX/x").unwrap(), "INBOX.INBOX.x");
         assert!(wire("v1.2").unwrap_err().to_string().contains("'.'"));
         assert_eq!(names.find(b"InBoX"), Some(&MailboxName::inbox()));
