@@ -88,3 +88,53 @@ fn attribute(role: Role) -> &'static str {
         Role::Trash => "Trash",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::imap::script::{Step, block_on, name, scripted};
+    use crate::model::Role;
+    use crate::store::{RemoteErrorKind, RemoteStore};
+
+    async fn create(capabilities: &[&str], script: Vec<Step>, role: Option<Role>) -> Result<(), RemoteErrorKind> {
+        let (mut store, server) = scripted(capabilities, script);
+        store.names = crate::imap::names::Names::read(None, &[listed()]).0;
+        let outcome = store.create(&name("a/b"), role).await;
+        server.await.unwrap();
+        outcome.map_err(|error| error.kind)
+    }
+
+    fn listed() -> crate::imap::response::Listed {
+        crate::imap::response::Listed { attributes: vec![], separator: Some(b'.'), name: b"INBOX".to_vec() }
+    }
+
+    #[test]
+    fn a_mailbox_that_exists_is_no_error_and_one_that_cannot_be_is() {
+        const SUBSCRIBE: Step = ("SUBSCRIBE \"a.b\"", "$ NO not that either\r\n");
+        block_on(async {
+            let script = vec![("CREATE \"a.b\"", "$ NO [ALREADYEXISTS] x\r\n"), SUBSCRIBE];
+            assert_eq!(create(&[], script, Some(Role::Sent)).await, Ok(()));
+            let script = vec![
+                ("CREATE \"a.b\" (USE (\\Sent))", "$ NO [USEATTR] x\r\n"),
+                ("CREATE \"a.b\"", "$ NO x\r\n"),
+                ("LIST \"\" \"a.b\"", "* LIST () \".\" a.b\r\n$ OK x\r\n"),
+                SUBSCRIBE,
+            ];
+            assert_eq!(create(&["CREATE-SPECIAL-USE"], script, Some(Role::Sent)).await, Ok(()));
+            let script = vec![
+                ("CREATE \"a.b\"", "$ NO no parent\r\n"),
+                ("LIST \"\" \"a.b\"", "$ OK x\r\n"),
+                ("CREATE \"a\"", "$ OK x\r\n"),
+                ("CREATE \"a.b\"", "$ OK x\r\n"),
+                SUBSCRIBE,
+            ];
+            assert_eq!(create(&[], script, None).await, Ok(()));
+            let script = vec![
+                ("CREATE \"a.b\"", "$ NO x\r\n"),
+                ("LIST \"\" \"a.b\"", "$ OK x\r\n"),
+                ("CREATE \"a\"", "$ NO [NOPERM] x\r\n"),
+                ("LIST \"\" \"a\"", "$ OK x\r\n"),
+            ];
+            assert_eq!(create(&[], script, None).await, Err(RemoteErrorKind::Refused));
+        });
+    }
+}

@@ -203,3 +203,108 @@ impl ImapStore {
 fn is_refusal(answer: &Status) -> bool {
     !answer.is_ok() && answer.code_name() != "EXPUNGEISSUED"
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::imap::script::{Kept, Step, block_on, name, scripted, uids};
+    use crate::model::{FlagSet, UidValidity};
+    use crate::store::{RemoteError, RemoteErrorKind, RemoteStore};
+
+    const SELECTED: &str = "* 9 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n";
+
+    async fn fetch(script: Vec<Step>, asked: &[u32], sink: &mut Kept) -> Result<(), RemoteError> {
+        let (mut store, server) = scripted(&[], script);
+        let outcome = store.fetch(&name("A"), UidValidity(7), &uids(asked), sink).await;
+        drop(store);
+        if outcome.is_ok() {
+            server.await.unwrap();
+        }
+        outcome
+    }
+
+    #[test]
+    fn each_message_asked_for_arrives_once_and_no_other() {
+        block_on(async {
+            let bodies = "* 1 FETCH (BODY[] {3}\r\none UID 1 FLAGS (\\Seen))\r\n\
+                * 1 FETCH (UID 1 FLAGS () BODY[] {3}\r\none)\r\n\
+                * 2 FETCH (UID 2 FLAGS () BODY[] NIL)\r\n\
+                * 3 FETCH (UID 3 FLAGS () BODY[] \"th\\\"ree\")\r\n\
+                * 4 FETCH (UID 99 FLAGS () BODY[] {5}\r\nother)\r\n\
+                * 5 FETCH (UID 5 FLAGS () BODY[TEXT] {4}\r\ntext)\r\n\
+                * 6 FETCH (FLAGS ())\r\n* XYZ BODY[] {3}\r\nabc\r\n\
+                * 7 FETCH (UID 6 FLAGS () INTERNALDATE NIL BODY[] {0}\r\n)\r\n$ OK done\r\n";
+            let script =
+                vec![("SELECT \"A\"", SELECTED), ("UID FETCH 1:6 (UID FLAGS INTERNALDATE BODY.PEEK[])", bodies)];
+            let mut sink = Kept::default();
+            fetch(script, &[1, 2, 3, 4, 5, 6], &mut sink).await.unwrap();
+            let all: Vec<_> = sink.messages.iter().map(|(uid, body, _)| (*uid, body.as_slice())).collect();
+            assert_eq!(all, [(1, &b"one"[..]), (3, b"th\"ree"), (6, b"")]);
+            assert_eq!(sink.open, None);
+        });
+    }
+
+    #[test]
+    fn nothing_arrives_from_another_mailbox_of_that_name() {
+        block_on(async {
+            for select in
+                ["* 9 EXISTS\r\n* OK [UIDVALIDITY 8] x\r\n$ OK done\r\n", "* 9 EXISTS\r\n$ NO [NONEXISTENT] x\r\n"]
+            {
+                let body = "* 1 FETCH (UID 1 FLAGS () BODY[] {3}\r\none)\r\n$ OK done\r\n";
+                let script = vec![("SELECT \"A\"", select), ("UID FETCH 1 (UID FLAGS INTERNALDATE BODY.PEEK[])", body)];
+                let mut sink = Kept::default();
+                let error = fetch(script, &[1], &mut sink).await.unwrap_err();
+                let missing = select.contains("NONEXISTENT");
+                let kind = if missing { RemoteErrorKind::NoSuchMailbox } else { RemoteErrorKind::UidValidityChanged };
+                assert_eq!((error.kind, sink.begun), (kind, 0));
+            }
+        });
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_does_not_stop_the_others() {
+        block_on(async {
+            let script = vec![
+                ("SELECT \"A\"", SELECTED),
+                (
+                    "UID FETCH 1:3 (UID FLAGS INTERNALDATE BODY.PEEK[])",
+                    "* 1 FETCH (UID 1 FLAGS () BODY[] {3}\r\none)\r\n$ NO [SERVERBUG] x\r\n",
+                ),
+                ("UID FETCH 2 (UID FLAGS INTERNALDATE BODY.PEEK[])", "$ NO [SERVERBUG] no 2\r\n"),
+                (
+                    "UID FETCH 3 (UID FLAGS INTERNALDATE BODY.PEEK[])",
+                    "* 1 FETCH (UID 3 FLAGS () BODY[] {5}\r\nthree)\r\n$ OK x\r\n",
+                ),
+            ];
+            let mut sink = Kept::default();
+            let error = fetch(script, &[1, 2, 3], &mut sink).await.unwrap_err();
+            assert_eq!(error.to_string(), "fetching messages from A: the server said: NO [SERVERBUG] no 2");
+            assert_eq!(sink.messages.len(), 2);
+        });
+    }
+
+    #[test]
+    fn a_full_disk_and_a_cut_connection_leave_no_half_message() {
+        block_on(async {
+            let both = "* 1 FETCH (UID 1 FLAGS () BODY[] {3}\r\none)\r\n* 2 FETCH (UID 2 FLAGS () BODY[] {9}\r\ntw";
+            let script =
+                || vec![("SELECT \"A\"", SELECTED), ("UID FETCH 1:2 (UID FLAGS INTERNALDATE BODY.PEEK[])", both)];
+            let mut sink = Kept { fail_at: Some(2), ..Kept::default() };
+            let error = fetch(script(), &[1, 2], &mut sink).await.unwrap_err();
+            assert_eq!((error.kind, sink.open.take(), sink.messages.len()), (RemoteErrorKind::Local, None, 1));
+            let mut sink = Kept::default();
+            let error = fetch(script(), &[1, 2], &mut sink).await.unwrap_err();
+            assert_eq!((error.kind, sink.open, sink.messages.len()), (RemoteErrorKind::Unreachable, None, 1));
+        });
+    }
+
+    #[test]
+    fn a_body_without_its_flags_is_an_error_and_not_a_message_without_flags() {
+        block_on(async {
+            let body = "* 1 FETCH (UID 1 BODY[] {3}\r\none)\r\n$ OK x\r\n";
+            let script = vec![("SELECT \"A\"", SELECTED), ("UID FETCH 1 (UID FLAGS INTERNALDATE BODY.PEEK[])", body)];
+            let mut sink = Kept::default();
+            assert_eq!(fetch(script, &[1], &mut sink).await.unwrap_err().kind, RemoteErrorKind::Refused);
+            assert_eq!(sink.messages, Vec::<(u32, Vec<u8>, FlagSet)>::new());
+        });
+    }
+}

@@ -176,3 +176,97 @@ fn is_selectable(entry: &Listed) -> bool {
 fn role(entry: &Listed) -> Option<Role> {
     entry.attributes.iter().find_map(|attribute| Role::parse(attribute.strip_prefix('\\')?))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::imap::script::{block_on, name, serve, store};
+    use crate::model::{ModSeq, Role};
+    use crate::store::{RemoteErrorKind, RemoteStore};
+
+    #[test]
+    fn with_every_extension_one_burst_tells_all() {
+        block_on(async {
+            let (client, server) = tokio::io::duplex(4096);
+            let capabilities = [
+                "ENABLE",
+                "QRESYNC",
+                "CONDSTORE",
+                "ID",
+                "NAMESPACE",
+                "LIST-EXTENDED",
+                "LIST-STATUS",
+                "SPECIAL-USE",
+                "OBJECTID",
+                "MOVE",
+                "X-GM-EXT-1",
+            ];
+            let mut store = store(client, &capabilities);
+            let script = vec![
+                ("ENABLE QRESYNC", "* ENABLED QRESYNC\r\n$ OK x\r\n"),
+                (
+                    concat!("ID (\"name\" \"mailtide\" \"version\" \"", env!("CARGO_PKG_VERSION"), "\")"),
+                    "* ID NIL\r\n$ OK x\r\n",
+                ),
+                ("NAMESPACE", "* NAMESPACE ((\"\" \"/\")) ((\"~\" \"/\")) NIL\r\n$ OK x\r\n"),
+                (
+                    "LIST \"\" \"*\" RETURN (SUBSCRIBED SPECIAL-USE STATUS (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ MAILBOXID))",
+                    "* LIST (\\Subscribed \\Sent) \"/\" Inbox\r\n* LIST (\\Sent) \"/\" &AOk-\r\n* LIST (\\NonExistent) \"/\" gone\r\n\
+                     * LIST () \"/\" ~bob/x\r\n* LIST () \"/\" a//b\r\n* LIST () \"/\" \"no status\" (\"OLDNAME\" (\"x\"))\r\n\
+                     * STATUS {5}\r\nINBOX (MESSAGES 3 UIDNEXT 9 UIDVALIDITY 7 HIGHESTMODSEQ 5 MAILBOXID (F1))\r\n$ OK x\r\n",
+                ),
+                // Later listings need no introduction.
+                ("NAMESPACE", "$ OK x\r\n"),
+                (
+                    "LIST \"\" \"*\" RETURN (SUBSCRIBED SPECIAL-USE STATUS (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ MAILBOXID))",
+                    "* LIST () \"/\" INBOX\r\n$ NO [SERVERBUG] half of it\r\n",
+                ),
+            ];
+            let server = tokio::spawn(serve(server, script));
+            let listing = store.list().await.unwrap();
+            assert!(store.qresync);
+            assert_eq!(store.traffic().round_trips, 1);
+            let names: Vec<&str> = listing.mailboxes.keys().map(|name| name.as_str()).collect();
+            assert_eq!(names, ["INBOX", "gone", "no status", "é"]);
+            let inbox = &listing.mailboxes[&name("INBOX")];
+            assert_eq!((inbox.role, inbox.subscribed, inbox.object_id.as_deref()), (None, true, Some("F1")));
+            assert_eq!(inbox.status.unwrap().mod_seq, ModSeq::new(5));
+            assert_eq!(listing.mailboxes[&name("é")].role, Some(Role::Sent));
+            assert!(!listing.mailboxes[&name("gone")].selectable);
+            assert_eq!(listing.mailboxes[&name("no status")].status, None);
+            assert_eq!(listing.rejected.len(), 1);
+            let abilities = listing.abilities;
+            assert!(abilities.moves && abilities.mod_seq && abilities.deleted_is_final && !abilities.uid_plus);
+            assert_eq!(store.list().await.unwrap_err().kind, RemoteErrorKind::Refused, "never a shorter list");
+            server.await.unwrap();
+        });
+    }
+
+    #[test]
+    fn with_no_extension_lsub_and_status_tell_the_same() {
+        block_on(async {
+            let (client, server) = tokio::io::duplex(4096);
+            let mut store = store(client, &["IMAP4REV1"]);
+            let script = vec![
+                (
+                    "LIST \"\" \"*\"",
+                    "* LIST () \".\" INBOX\r\n* LIST (\\Noselect) \".\" INBOX.a\r\n* LIST () \".\" INBOX.a.b\r\n$ OK x\r\n",
+                ),
+                ("LSUB \"\" \"*\"", "* LSUB () \".\" INBOX.a.b\r\n$ OK x\r\n"),
+                (
+                    "STATUS \"INBOX\" (MESSAGES UIDNEXT UIDVALIDITY)",
+                    "* STATUS INBOX (MESSAGES 1 UIDNEXT 2 UIDVALIDITY 3 HIGHESTMODSEQ 4)\r\n$ OK x\r\n",
+                ),
+                ("STATUS \"INBOX.a.b\" (MESSAGES UIDNEXT UIDVALIDITY)", "$ NO [NOPERM] x\r\n"),
+            ];
+            let server = tokio::spawn(serve(server, script));
+            let listing = store.list().await.unwrap();
+            server.await.unwrap();
+            let all: Vec<_> =
+                listing.mailboxes.iter().map(|(name, m)| (name.as_str(), m.selectable, m.subscribed)).collect();
+            assert_eq!(all, [("INBOX", true, false), ("a", false, false), ("a/b", true, true)]);
+            let status = listing.mailboxes[&name("INBOX")].status.unwrap();
+            assert_eq!((status.messages, status.uid_next, status.mod_seq), (1, 2, None), "CONDSTORE is not advertised");
+            assert_eq!(listing.mailboxes[&name("a/b")].status, None);
+        });
+    }
+}

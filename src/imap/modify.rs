@@ -117,3 +117,77 @@ impl ImapStore {
 fn require(answers: impl IntoIterator<Item = Status>) -> Result<(), Error> {
     answers.into_iter().find(|answer| !answer.is_ok()).map_or(Ok(()), |refused| Err(Error::Refused(refused)))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::imap::script::{Step, block_on, name, scripted, uid, uids};
+    use crate::imap::select::Selected;
+    use crate::model::{Flag, FlagDelta, FlagSet, UidValidity};
+    use crate::store::{Expunged, RemoteErrorKind, RemoteStore};
+
+    fn add(flags: &[Flag]) -> FlagDelta {
+        FlagDelta { add: FlagSet::of(flags), remove: FlagSet::new() }
+    }
+
+    #[test]
+    fn flags_returned_are_those_the_server_tells_of_every_message() {
+        block_on(async {
+            let script: Vec<Step> = vec![
+                ("SELECT \"A\"", "* 9 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n"),
+                (
+                    "UID STORE 1:3 +FLAGS (\\Seen)",
+                    "* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n* 9 FETCH (UID 9 FLAGS ())\r\n$ OK x\r\n",
+                ),
+                ("UID STORE 4 +FLAGS (\\Draft)", "$ NO not here\r\n"),
+                ("UID STORE 4 -FLAGS (\\Seen)", "* 4 FETCH (UID 4 FLAGS (\\Seen))\r\n$ OK x\r\n"),
+                (
+                    "UID FETCH 2:4 (UID FLAGS)",
+                    "* 2 FETCH (UID 2 FLAGS (\\Seen))\r\n* 4 FETCH (UID 4 FLAGS ())\r\n$ OK x\r\n",
+                ),
+            ];
+            let (mut store, server) = scripted(&[], script);
+            let both = FlagDelta { add: FlagSet::of(&[Flag::Draft]), remove: FlagSet::of(&[Flag::Seen]) };
+            let changes = [(add(&[Flag::Seen]), uids(&[1, 2, 3])), (both, uids(&[4]))];
+            let now = store.store_flags(&name("A"), UidValidity(7), &changes).await.unwrap();
+            server.await.unwrap();
+            assert_eq!(now.keys().copied().collect::<Vec<_>>(), [uid(1), uid(2), uid(4)]);
+            assert!(now[&uid(2)].has(Flag::Seen) && now[&uid(4)].is_empty());
+        });
+    }
+
+    #[test]
+    fn nothing_is_changed_in_another_mailbox_of_that_name() {
+        block_on(async {
+            let script = vec![("SELECT \"A\"", "* 9 EXISTS\r\n* OK [UIDVALIDITY 8] x\r\n$ OK done\r\n")];
+            let (mut store, server) = scripted(&["UIDPLUS"], script);
+            let error = store.expunge(&name("A"), UidValidity(7), &uids(&[1])).await.unwrap_err();
+            server.await.unwrap();
+            assert_eq!(error.kind, RemoteErrorKind::UidValidityChanged);
+        });
+    }
+
+    async fn expunge(capabilities: &[&str], script: Vec<Step>) -> Result<Expunged, RemoteErrorKind> {
+        let (mut store, server) = scripted(capabilities, script);
+        store.selected = Some(Selected { mailbox: name("A"), validity: UidValidity(7) });
+        let outcome = store.expunge(&name("A"), UidValidity(7), &uids(&[1, 2])).await;
+        server.await.unwrap();
+        outcome.map_err(|error| error.kind)
+    }
+
+    #[test]
+    fn expunging_never_takes_along_what_is_not_ours() {
+        const STORE: Step = ("UID STORE 1:2 +FLAGS.SILENT (\\Deleted)", "$ OK x\r\n");
+        block_on(async {
+            let uid_expunge = ("UID EXPUNGE 1:2", "* VANISHED 1:2\r\n$ OK x\r\n");
+            assert_eq!(expunge(&["UIDPLUS"], vec![STORE, uid_expunge]).await, Ok(Expunged::Done));
+            let search = |answer| vec![STORE, ("UID SEARCH DELETED", answer)];
+            assert_eq!(expunge(&[], search("* SEARCH 1 2 5\r\n$ OK x\r\n")).await, Ok(Expunged::Flagged));
+            assert_eq!(expunge(&[], search("* SEARCH\r\n$ OK x\r\n")).await, Ok(Expunged::Done));
+            assert_eq!(expunge(&[], search("$ OK x\r\n")).await, Err(RemoteErrorKind::Refused));
+            assert_eq!(expunge(&[], search("* SEARCH 1 2\r\n$ NO x\r\n")).await, Err(RemoteErrorKind::Refused));
+            let mut alone = search("* SEARCH 1 2\r\n$ OK x\r\n");
+            alone.push(("EXPUNGE", "* 1 EXPUNGE\r\n* 1 EXPUNGE\r\n$ OK x\r\n"));
+            assert_eq!(expunge(&[], alone).await, Ok(Expunged::Done));
+        });
+    }
+}

@@ -90,3 +90,41 @@ fn pairs(proof: &CopyUid, asked: &UidSet) -> Option<Vec<(Uid, Uid)>> {
     let from = expand(&proof.from);
     from.iter().all(|uid| asked.contains(*uid)).then(|| from.into_iter().zip(expand(&proof.to)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::imap::script::{block_on, name, scripted, uid, uids};
+    use crate::imap::select::Selected;
+    use crate::model::UidValidity;
+    use crate::store::{RemoteErrorKind, RemoteStore, Transfer};
+
+    async fn moved(answer: &'static str) -> Result<Transfer, RemoteErrorKind> {
+        let (mut store, server) = scripted(&[], vec![("UID MOVE 1:3 \"B\"", answer)]);
+        store.selected = Some(Selected { mailbox: name("A"), validity: UidValidity(7) });
+        let outcome = store.move_to(&name("A"), UidValidity(7), &uids(&[1, 2, 3]), &name("B")).await;
+        server.await.unwrap();
+        outcome.map_err(|error| error.kind)
+    }
+
+    #[test]
+    fn only_pairs_that_pair_up_prove_anything() {
+        block_on(async {
+            let proven = |pairs: &[(u32, u32)]| {
+                Ok(Transfer::Proven(UidValidity(8), pairs.iter().map(|&(a, b)| (uid(a), uid(b))).collect()))
+            };
+            let in_order = "* OK [COPYUID 8 3,1:2 11,20:21] x\r\n* 1 EXPUNGE\r\n$ OK done\r\n";
+            assert_eq!(moved(in_order).await, proven(&[(3, 11), (1, 20), (2, 21)]));
+            assert_eq!(moved("$ OK [COPYUID 8 2 9] done\r\n").await, proven(&[(2, 9)]));
+            for unproven in [
+                "$ OK done\r\n",
+                "$ OK [COPYUID 8 1:3 9:10] done\r\n",
+                "$ OK [COPYUID 8 1:4294967295 1:4294967295] done\r\n",
+                "$ OK [COPYUID 8 7 9] done\r\n",
+                "$ OK [COPYUID 8 1] done\r\n",
+            ] {
+                assert_eq!(moved(unproven).await, Ok(Transfer::Unproven), "{unproven}");
+            }
+            assert_eq!(moved("$ NO [TRYCREATE] x\r\n").await, Err(RemoteErrorKind::NoSuchMailbox));
+        });
+    }
+}
