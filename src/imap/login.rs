@@ -179,3 +179,186 @@ fn nothing_fits(capabilities: &Capabilities) -> Error {
     let login = if capabilities.has("LOGINDISABLED") { "LOGINDISABLED" } else { "" };
     Error::Login(format!("the server offers no way to log in with this kind of secret ({} {login})", offered.join(" ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::script::{EMPTY_LINE, Step, block_on, serve};
+    use crate::store::{RemoteError, RemoteErrorKind};
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
+    /// `\0user\0secret` in base64.
+    const PLAIN: &str = "AHVzZXIAc2VjcmV0";
+
+    fn settings(port: u16, tls: Tls) -> Settings {
+        Settings {
+            host: "127.0.0.1".to_owned(),
+            port,
+            tls,
+            ca_file: None,
+            tls_fingerprint: Some([0; 32]),
+            insecure_plaintext: false,
+            timeout: Duration::from_secs(5),
+            connections: 1,
+            user: "user".to_owned(),
+            credential: Credential::Password("secret".to_owned().into()),
+        }
+    }
+
+    async fn attempt(tls: Tls, credential: Option<Credential>, script: Vec<Step>) -> Result<Vec<String>, RemoteError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut settings = settings(listener.local_addr().unwrap().port(), tls);
+        settings.credential = credential.unwrap_or(settings.credential);
+        let server = tokio::spawn(async move { serve(listener.accept().await.unwrap().0, script).await });
+        let store = crate::imap::connect(&settings).await;
+        server.await.unwrap();
+        store.map(|store| store.capabilities())
+    }
+
+    fn kind(outcome: Result<Vec<String>, RemoteError>) -> RemoteErrorKind {
+        outcome.unwrap_err().kind
+    }
+
+    #[test]
+    fn plain_at_once_or_step_by_step_whatever_the_server_adds() {
+        block_on(async {
+            let script = vec![
+                ("", "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] h\u{e9}llo\r\n"),
+                (
+                    leak(format!("AUTHENTICATE PLAIN {PLAIN}")),
+                    "* OK [ALERT]\u{e9}\r\n* XYZ ((\r\n\r\n* CAPABILITY X\r\n$ OK [CAPABILITY IMAP4rev1 MOVE] \u{fc}\r\n",
+                ),
+            ];
+            assert_eq!(attempt(Tls::None, None, script).await.unwrap(), ["IMAP4REV1", "MOVE"]);
+            for prompt in ["+\r\n", "+ \r\n", "+ go on, please\r\n"] {
+                let script = vec![
+                    ("", "* OK hello\r\n"),
+                    ("CAPABILITY", "* CAPABILITY IMAP4rev1 AUTH=PLAIN LOGINDISABLED\r\n$ OK x\r\n"),
+                    ("AUTHENTICATE PLAIN", prompt),
+                    (PLAIN, "A0001 OK x\r\n"),
+                    ("CAPABILITY", "* CAPABILITY IMAP4rev1\r\n$ OK x\r\n"),
+                ];
+                assert_eq!(attempt(Tls::None, None, script).await.unwrap(), ["IMAP4REV1"], "{prompt}");
+            }
+        });
+    }
+
+    #[test]
+    fn the_login_command_is_the_last_resort_and_may_be_disabled() {
+        block_on(async {
+            let script = vec![
+                ("", "* OK [CAPABILITY IMAP4rev1] x\r\n"),
+                ("LOGIN \"user\" \"secret\"", "$ NO [AUTHENTICATIONFAILED] no\r\n"),
+            ];
+            let error = attempt(Tls::None, None, script).await.unwrap_err();
+            assert_eq!(error.kind, RemoteErrorKind::Login);
+            let words = "connecting to 127.0.0.1: the server refused user user: NO [AUTHENTICATIONFAILED] no";
+            assert_eq!(error.to_string(), words);
+            let script = vec![
+                ("", "* OK [CAPABILITY IMAP4rev1] x\r\n"),
+                ("LOGIN \"user\" \"secret\"", "$ NO [UNAVAILABLE] later\r\n"),
+            ];
+            assert_eq!(kind(attempt(Tls::None, None, script).await), RemoteErrorKind::Unreachable);
+            let script = vec![("", "* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] x\r\n")];
+            assert_eq!(kind(attempt(Tls::None, None, script).await), RemoteErrorKind::Login);
+        });
+    }
+
+    #[test]
+    fn tokens_are_refused_with_the_answer_the_mechanism_wants() {
+        block_on(async {
+            for (mechanism, first, answer) in [
+                ("OAUTHBEARER", "biwsAWF1dGg9QmVhcmVyIHRvawEB", "AQ=="),
+                ("XOAUTH2", "dXNlcj11c2VyAWF1dGg9QmVhcmVyIHRvawEB", EMPTY_LINE),
+            ] {
+                let greeting = leak(format!("* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH={mechanism}] x\r\n"));
+                let token = Credential::Token("tok".to_owned().into());
+                let mut script = vec![("", greeting)];
+                script.push((leak(format!("AUTHENTICATE {mechanism} {first}")), "+ eyJzdGF0dXMiOiI0MDAifQ==\r\n"));
+                script.push((answer, "A0001 NO expired\r\n"));
+                assert_eq!(kind(attempt(Tls::None, Some(token), script).await), RemoteErrorKind::Login);
+            }
+        });
+    }
+
+    #[test]
+    fn a_server_that_proves_nothing_is_not_trusted_with_scram() {
+        block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let settings = settings(listener.local_addr().unwrap().port(), Tls::None);
+            let server = async {
+                let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+                stream.write_all(b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=SCRAM-SHA-256] x\r\n").await.unwrap();
+                let mut line = String::new();
+                stream.read_line(&mut line).await.unwrap();
+                assert!(line.starts_with("A0001 AUTHENTICATE SCRAM-SHA-256 "), "{line}");
+                stream.write_all(b"A0001 OK [CAPABILITY IMAP4rev1] come in\r\n").await.unwrap();
+                stream
+            };
+            let (_server, store) = tokio::join!(server, crate::imap::connect(&settings));
+            assert!(store.unwrap_err().to_string().ends_with("did not prove that it knows the password"));
+        });
+    }
+
+    #[test]
+    fn starttls_cannot_be_skipped_or_slipped_into() {
+        block_on(async {
+            for (greeting, answer, words) in [
+                ("* PREAUTH [CAPABILITY IMAP4rev1] in\r\n", None, "PREAUTH"),
+                ("* OK x\r\n", Some("$ BAD what\r\n"), "does not offer STARTTLS"),
+                ("* OK x\r\n", Some("$ OK go\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n"), "as an attacker would"),
+            ] {
+                let mut script = vec![("", greeting)];
+                script.extend(answer.map(|answer| ("STARTTLS", answer)));
+                let error = attempt(Tls::StartTls, None, script).await.unwrap_err();
+                assert_eq!(error.kind, RemoteErrorKind::Unreachable);
+                assert!(error.to_string().contains(words), "{error}");
+            }
+        });
+    }
+
+    #[test]
+    fn no_greeting_bye_and_silence_are_unreachable() {
+        block_on(async {
+            for greeting in ["* BYE too many connections\r\n", "* OK", ""] {
+                let error = attempt(Tls::None, None, vec![("", leak(greeting.to_owned()))]).await.unwrap_err();
+                assert_eq!(error.kind, RemoteErrorKind::Unreachable);
+                assert_eq!(error.to_string().contains("too many"), greeting.contains("BYE"), "{error}");
+            }
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut silent = settings(listener.local_addr().unwrap().port(), Tls::Implicit);
+            silent.timeout = Duration::from_millis(20);
+            assert_eq!(crate::imap::connect(&silent).await.unwrap_err().kind, RemoteErrorKind::Unreachable);
+        });
+    }
+
+    #[test]
+    fn what_comes_with_the_login_answer_is_not_lost() {
+        block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let settings = settings(listener.local_addr().unwrap().port(), Tls::None);
+            let server = async {
+                let mut stream = listener.accept().await.unwrap().0;
+                stream.write_all(b"* PREAUTH [CAPABILITY IMAP4rev1] x\r\n* BYE and go").await.unwrap();
+                stream.write_all(b"ne\r\n").await.unwrap();
+                let mut rest = Vec::new();
+                stream.read_to_end(&mut rest).await.unwrap();
+                rest
+            };
+            let client = async {
+                let mut logged_in = log_in(&settings).await.unwrap();
+                while !logged_in.wire.next(None).unwrap() {
+                    logged_in.wire.progress().await.unwrap();
+                }
+                logged_in.wire.take_reply().text
+            };
+            let (rest, text) = tokio::join!(server, client);
+            assert_eq!((rest.as_slice(), text.as_slice()), (&b""[..], &b"* BYE and gone"[..]));
+        });
+    }
+
+    fn leak(text: String) -> &'static str {
+        Box::leak(text.into_boxed_str())
+    }
+}

@@ -12,8 +12,12 @@ use super::wire::Wire;
 use crate::model::{FlagSet, MailboxName, Uid, UidSet};
 use crate::store::{BodySink, FetchedMessage, LocalError, LocalErrorKind, Traffic};
 
-/// What the client is to send, without its tag, and the answer, in which `$` stands for the tag.
+/// What the client is to send, without its tag, and the answer, in which `$` stands for the tag. An empty step only
+/// speaks; [`EMPTY_LINE`] waits for an empty line.
 pub(super) type Step = (&'static str, &'static str);
+
+/// Stands for an empty line in a [`Step`].
+pub(super) const EMPTY_LINE: &str = "<empty line>";
 
 /// Runs a test's future.
 pub(super) fn block_on<F: Future>(future: F) -> F::Output {
@@ -54,7 +58,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, script: 
         }
         let line = String::from_utf8(line).unwrap();
         let (tag, command) = line.trim_end().split_once(' ').unwrap_or(("", line.trim_end()));
-        assert_eq!(command, expected);
+        assert_eq!(if line == "\r\n" { EMPTY_LINE } else { command }, expected);
         stream.write_all(answer.replace('$', tag).as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
     }

@@ -141,3 +141,87 @@ impl fmt::Display for Hex<'_> {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::script::block_on;
+    use crate::imap::{Credential, Settings, Tls, connect};
+    use std::time::Duration;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+    /// Starts a server with a certificate for `name` and returns what the client makes of it, and its log of one line.
+    async fn meet(name: &str, adjust: impl FnOnce(&mut Settings, &rcgen::Certificate)) -> Result<(), String> {
+        let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut settings = Settings {
+            host: "localhost".to_owned(),
+            port: listener.local_addr().unwrap().port(),
+            tls: Tls::Implicit,
+            ca_file: None,
+            tls_fingerprint: None,
+            insecure_plaintext: false,
+            timeout: Duration::from_secs(5),
+            connections: 1,
+            user: "user".to_owned(),
+            credential: Credential::Password("secret".to_owned().into()),
+        };
+        adjust(&mut settings, &cert);
+        let server = async {
+            let stream = listener.accept().await.unwrap().0;
+            if let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await {
+                let _sent = stream.write_all(b"* PREAUTH [CAPABILITY IMAP4rev1] hello\r\n").await;
+                let _sent = stream.flush().await;
+            }
+        };
+        let (store, ()) = tokio::join!(connect(&settings), server);
+        store.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn pin(settings: &mut Settings, certificate: &rcgen::Certificate) {
+        settings.tls_fingerprint = Some(Sha256::digest(certificate.der()).into());
+    }
+
+    #[test]
+    fn the_pinned_certificate_is_trusted_and_no_other() {
+        block_on(async {
+            assert_eq!(meet("elsewhere", pin).await, Ok(()));
+            let other = meet("localhost", |settings, _| settings.tls_fingerprint = Some([1; 32])).await.unwrap_err();
+            assert!(other.contains("not the one pinned (its fingerprint is sha256:"), "{other}");
+        });
+    }
+
+    #[test]
+    fn a_stranger_is_refused_with_its_fingerprint_and_ca_file_makes_it_known() {
+        block_on(async {
+            let mut seen = String::new();
+            let stranger = meet("localhost", |_, certificate| {
+                seen = Hex(&Sha256::digest(certificate.der()).into()).to_string();
+            });
+            let error = stranger.await.unwrap_err();
+            assert!(error.contains("not trusted") && error.contains(&seen), "{error}");
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("ca.pem");
+            let known = |settings: &mut Settings, certificate: &rcgen::Certificate| {
+                std::fs::write(&path, certificate.pem()).unwrap();
+                settings.ca_file = Some(path.clone());
+            };
+            assert_eq!(meet("localhost", known).await, Ok(()));
+            let error = meet("elsewhere", known).await.unwrap_err();
+            assert!(error.contains("not trusted"), "{error}");
+            let error = meet("localhost", |settings, _| settings.ca_file = Some("/nonexistent.pem".into())).await;
+            assert!(error.unwrap_err().contains("ca_file /nonexistent.pem"));
+        });
+    }
+}
