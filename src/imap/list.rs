@@ -180,7 +180,7 @@ fn role(entry: &Listed) -> Option<Role> {
 #[cfg(test)]
 mod tests {
     use crate::imap::script::{block_on, name, serve, store};
-    use crate::model::{ModSeq, Role};
+    use crate::model::{MailboxName, ModSeq, Role};
     use crate::store::{RemoteErrorKind, RemoteStore};
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
             let listing = store.list().await.unwrap();
             assert!(store.qresync);
             assert_eq!(store.traffic().round_trips, 1);
-            let names: Vec<&str> = listing.mailboxes.keys().map(|name| name.as_str()).collect();
+            let names: Vec<&str> = listing.mailboxes.keys().map(MailboxName::as_str).collect();
             assert_eq!(names, ["INBOX", "gone", "no status", "é"]);
             let inbox = &listing.mailboxes[&name("INBOX")];
             assert_eq!((inbox.role, inbox.subscribed, inbox.object_id.as_deref()), (None, true, Some("F1")));

@@ -183,6 +183,7 @@ fn nothing_fits(capabilities: &Capabilities) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::imap::connect as connect_store;
     use crate::imap::script::{EMPTY_LINE, Step, block_on, serve};
     use crate::store::{RemoteError, RemoteErrorKind};
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -211,7 +212,7 @@ mod tests {
         let mut settings = settings(listener.local_addr().unwrap().port(), tls);
         settings.credential = credential.unwrap_or(settings.credential);
         let server = tokio::spawn(async move { serve(listener.accept().await.unwrap().0, script).await });
-        let store = crate::imap::connect(&settings).await;
+        let store = connect_store(&settings).await;
         server.await.unwrap();
         store.map(|store| store.capabilities())
     }
@@ -296,7 +297,7 @@ mod tests {
                 stream.write_all(b"A0001 OK [CAPABILITY IMAP4rev1] come in\r\n").await.unwrap();
                 stream
             };
-            let (_server, store) = tokio::join!(server, crate::imap::connect(&settings));
+            let (_server, store) = tokio::join!(server, connect_store(&settings));
             assert!(store.unwrap_err().to_string().ends_with("did not prove that it knows the password"));
         });
     }
@@ -329,7 +330,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut silent = settings(listener.local_addr().unwrap().port(), Tls::Implicit);
             silent.timeout = Duration::from_millis(20);
-            assert_eq!(crate::imap::connect(&silent).await.unwrap_err().kind, RemoteErrorKind::Unreachable);
+            assert_eq!(connect_store(&silent).await.unwrap_err().kind, RemoteErrorKind::Unreachable);
         });
     }
 

@@ -1,8 +1,8 @@
 //! The remote side: IMAP4rev1 and rev2, with every extension optional.
 //!
-//! From the bottom up: [`wire`] frames, [`token`] and [`response`] read, [`command`] sends bursts and matches answers;
-//! [`connect`], [`tls`], [`sasl`] and [`login`] (through async-imap, behind [`gate`]) bring a connection about; one file
-//! per verb of [`RemoteStore`] does the rest.
+//! From the bottom up: `wire` frames, `token` and `response` read, `command` sends bursts and matches answers;
+//! `connect`, `tls`, `sasl` and `login` (through async-imap, behind `gate`) bring a connection about; one file per verb
+//! of [`RemoteStore`] does the rest.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

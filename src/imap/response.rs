@@ -1,12 +1,17 @@
 //! What a response says. Anything not understood is `Other`, never an error: it is for the caller to see what is missing.
 
-use std::borrow::Cow;
+mod flags;
+mod listing;
+mod message;
+
 use std::fmt;
 
-use super::date;
 use super::token::{Token, Tokens};
 use super::wire::Reply;
-use crate::model::{Flag, FlagSet, Keyword, ModSeq, PermanentFlags, Timestamp, Uid, UidSet, UidValidity, Watermark};
+use crate::model::{FlagSet, ModSeq, PermanentFlags, Timestamp, Uid, UidSet, UidValidity, Watermark};
+use flags::permanent_flags;
+use listing::{listed, mailbox_status, namespaces};
+use message::{extended_search, fetch, searched, vanished};
 
 /// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -308,55 +313,6 @@ fn uid_set(text: &[u8]) -> UidSet {
     set
 }
 
-fn permanent_flags(tokens: &mut Tokens<'_>) -> Option<PermanentFlags> {
-    let mut permanent = PermanentFlags { flags: FlagSet::new(), new_keywords: false };
-    flag_words(tokens, |word| match word {
-        b"\\*" => permanent.new_keywords = true,
-        _ => add_flag(&mut permanent.flags, word),
-    })?;
-    Some(permanent)
-}
-
-fn flags(tokens: &mut Tokens<'_>) -> Option<FlagSet> {
-    let mut set = FlagSet::new();
-    flag_words(tokens, |word| add_flag(&mut set, word))?;
-    Some(set)
-}
-
-/// Calls back for each word of a list. `None` if it is none or was cut off: then nothing is known.
-fn flag_words(tokens: &mut Tokens<'_>, mut each: impl FnMut(&[u8])) -> Option<()> {
-    if tokens.peek_token()? != Token::Open {
-        tokens.skip_value();
-        return None;
-    }
-    tokens.next();
-    loop {
-        match tokens.peek_token()? {
-            Token::Open => {
-                tokens.skip_value().then_some(())?;
-            }
-            Token::Close => {
-                tokens.next();
-                return Some(());
-            }
-            token => {
-                tokens.next();
-                each(&token.text().unwrap_or(Cow::Borrowed(b"NIL")));
-            }
-        }
-    }
-}
-
-fn add_flag(set: &mut FlagSet, word: &[u8]) {
-    if let Some(flag) = Flag::ALL.into_iter().find(|flag| word.eq_ignore_ascii_case(flag.as_imap().as_bytes())) {
-        set.set(flag, true);
-    } else if let Some(keyword) = std::str::from_utf8(word).ok().and_then(Keyword::new) {
-        set.keywords.insert(keyword);
-    } else if !word.eq_ignore_ascii_case(b"\\Recent") {
-        tracing::debug!(flag = %String::from_utf8_lossy(word), "a flag that is no keyword is ignored");
-    }
-}
-
 fn untagged(tokens: &mut Tokens<'_>) -> Option<Untagged> {
     let word = tokens.next()?.text()?;
     if let Some(number) = std::str::from_utf8(&word).ok().and_then(|text| text.parse::<u32>().ok()) {
@@ -389,150 +345,10 @@ fn numbered(number: u32, tokens: &mut Tokens<'_>) -> Option<Untagged> {
     })
 }
 
-fn fetch(mut fetch: Fetch, tokens: &mut Tokens<'_>) -> Fetch {
-    if tokens.peek_token() == Some(Token::Open) {
-        tokens.next();
-    }
-    while let Some(token) = tokens.next() {
-        let Token::Atom(name) = token else { break };
-        match name {
-            _ if name.eq_ignore_ascii_case(b"UID") => fetch.uid = number(tokens).and_then(Uid::new),
-            _ if name.eq_ignore_ascii_case(b"FLAGS") => fetch.flags = flags(tokens),
-            _ if name.eq_ignore_ascii_case(b"INTERNALDATE") => {
-                fetch.date = Some(tokens.next().and_then(Token::text).and_then(|text| date::parse(&text)));
-            }
-            _ if name.eq_ignore_ascii_case(b"RFC822.SIZE") => fetch.size = number(tokens),
-            _ if name.contains(&b'[') => fetch.body = tokens.next().map(|value| (words(name), body(value))),
-            _ => {
-                tokens.skip_value();
-            }
-        }
-    }
-    fetch
-}
-
-fn body(value: Token<'_>) -> Body {
-    match value {
-        Token::Streamed => Body::Streamed,
-        Token::String(text) => Body::Inline(text.into_owned()),
-        Token::Atom(_) | Token::Open | Token::Close => Body::Nil,
-    }
-}
-
-fn vanished(tokens: &mut Tokens<'_>) -> Untagged {
-    let earlier = tokens.peek_token() == Some(Token::Open);
-    if earlier {
-        tokens.skip_value();
-    }
-    let uids = tokens.next().and_then(Token::text).map(|text| uid_set(&text)).unwrap_or_default();
-    Untagged::Vanished { earlier, uids }
-}
-
-fn searched(tokens: &mut Tokens<'_>) -> UidSet {
-    tokens.map_while(Token::number::<u32>).filter_map(Uid::new).collect()
-}
-
-fn extended_search(tokens: &mut Tokens<'_>) -> UidSet {
-    while let Some(token) = tokens.peek_token() {
-        if token == Token::Open {
-            tokens.skip_value();
-            continue;
-        }
-        tokens.next();
-        if token == Token::Atom(b"ALL") {
-            return tokens.next().and_then(Token::text).map(|text| uid_set(&text)).unwrap_or_default();
-        }
-    }
-    UidSet::new()
-}
-
-fn listed(tokens: &mut Tokens<'_>) -> Option<Listed> {
-    let mut attributes = Vec::new();
-    flag_words(tokens, |word| attributes.push(String::from_utf8_lossy(word).to_ascii_lowercase()));
-    let separator = tokens.next()?.text().and_then(|text| text.first().copied());
-    Some(Listed { attributes, separator, name: mailbox(tokens)? })
-}
-
-/// Reads a mailbox name; one written as an atom may hold what no atom may, up to the end or an opening parenthesis.
-fn mailbox(tokens: &mut Tokens<'_>) -> Option<Vec<u8>> {
-    match tokens.next()? {
-        Token::String(text) => Some(text.into_owned()),
-        Token::Atom(start) => {
-            let mut name = start.to_vec();
-            while let Some(Token::Atom(more)) = tokens.peek_token() {
-                tokens.next();
-                name.push(b' ');
-                name.extend_from_slice(more);
-            }
-            Some(name)
-        }
-        Token::Open | Token::Close | Token::Streamed => None,
-    }
-}
-
-fn mailbox_status(tokens: &mut Tokens<'_>) -> Option<MailboxStatus> {
-    let name = mailbox(tokens)?;
-    let (mut validity, mut messages, mut uid_next, mut mod_seq, mut object_id) = (None, None, 0, None, None);
-    if tokens.next()? != Token::Open {
-        return None;
-    }
-    while let Some(token) = tokens.next() {
-        let Token::Atom(item) = token else { break };
-        match words(item).as_str() {
-            "UIDVALIDITY" => validity = number(tokens),
-            "MESSAGES" => messages = number(tokens),
-            "UIDNEXT" => uid_next = number(tokens).unwrap_or(0),
-            "HIGHESTMODSEQ" => mod_seq = number(tokens).and_then(ModSeq::new),
-            "MAILBOXID" => object_id = object(tokens),
-            _ => {
-                tokens.skip_value();
-            }
-        }
-    }
-    let watermark = validity.zip(messages).map(|(validity, messages)| Watermark {
-        uid_validity: UidValidity(validity),
-        uid_next,
-        messages,
-        mod_seq,
-    });
-    Some(MailboxStatus { name, watermark, object_id })
-}
-
-/// Reads `(id)`.
-fn object(tokens: &mut Tokens<'_>) -> Option<String> {
-    let mut id = None;
-    flag_words(tokens, |word| id = Some(String::from_utf8_lossy(word).into_owned()))?;
-    id
-}
-
-fn namespaces(tokens: &mut Tokens<'_>) -> Namespaces {
-    let personal = namespace_group(tokens);
-    let mut foreign = namespace_group(tokens);
-    foreign.append(&mut namespace_group(tokens));
-    Namespaces { personal, foreign }
-}
-
-/// Reads NIL or `((prefix separator extension…)…)`.
-fn namespace_group(tokens: &mut Tokens<'_>) -> Vec<Namespace> {
-    let mut group = Vec::new();
-    if tokens.next() != Some(Token::Open) {
-        return group;
-    }
-    while tokens.peek_token() == Some(Token::Open) {
-        tokens.next();
-        let prefix = tokens.next().and_then(Token::text).unwrap_or_default().into_owned();
-        let separator = tokens.next().and_then(Token::text).and_then(|text| text.first().copied());
-        group.push(Namespace { prefix, separator });
-        while tokens.peek_token().is_some_and(|token| token != Token::Close) && tokens.skip_value() {}
-        tokens.next();
-    }
-    tokens.next();
-    group
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Flag;
     use proptest::prelude::*;
 
     fn reply(text: &[u8]) -> Reply {
