@@ -116,6 +116,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     async fn pass(&mut self, scene: &mut Scene) -> Result<(), Failure> {
         let unsettled = self.recover(scene).await?;
         let views = self.observe(scene, &unsettled).await?;
+        scene.again.clear();
         let mut plans: Vec<MailboxPlan> = views.iter().map(observe::Sight::plan).collect();
         self.defer_removals(scene, &mut plans)?;
         self.guard(scene, &mut plans)?;
@@ -138,7 +139,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         apply.letters = views.iter().map(|sight| (sight.row.id, sight.letters())).collect();
         apply.run(&plans).await?;
         let Apply { aftermath, letters, .. } = apply;
-        scene.again = self.settle(&views, &plans, &aftermath, &letters)?;
+        scene.again.extend(self.settle(&views, &plans, &aftermath, &letters)?);
         Ok(())
     }
 

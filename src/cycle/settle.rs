@@ -44,13 +44,24 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(again)
     }
 
-    /// With only some folders named, a message gone from one of them may lie in another: as long as a folder not named
-    /// holds a file that the baseline doesn't know, removals wait.
-    pub(super) fn defer_removals(&mut self, scene: &Scene, plans: &mut [MailboxPlan]) -> Result<(), Failure> {
+    /// A message gone from one folder may have gone to another after that was scanned, or to one that this run is not
+    /// about. In the first case its removal waits for the next pass, in the second for the next run.
+    pub(super) fn defer_removals(&mut self, scene: &mut Scene, plans: &mut [MailboxPlan]) -> Result<(), Failure> {
         let removes = |plan: &MailboxPlan| losses_now(plan, Side::Local) > 0;
-        if self.options.only.is_empty() || !plans.iter().any(removes) {
+        if !plans.iter().any(removes) {
             return Ok(());
         }
+        let stirred = self.account.local.is_stirred()?;
+        let wait = stirred || (!self.options.only.is_empty() && self.others_grew(scene)?);
+        for plan in plans.iter_mut().filter(|plan| wait && removes(plan)) {
+            set_aside(plan, Side::Local);
+            scene.again.extend(stirred.then_some(plan.mailbox));
+        }
+        Ok(())
+    }
+
+    /// Returns true if a folder that this run is not about holds a file that the baseline doesn't know.
+    fn others_grew(&mut self, scene: &Scene) -> Result<bool, Failure> {
         let rows = self.account.journal.mailboxes()?;
         let mut unknown = false;
         for maildir in &scene.maildirs.maildirs {
@@ -65,10 +76,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let scan = self.account.local.observe(&maildir.name, &KeywordLetters::new())?;
             unknown |= !scan.quiet || scan.entries.keys().any(|unique| !known.contains(unique));
         }
-        for plan in plans.iter_mut().filter(|plan| unknown && removes(plan)) {
-            set_aside(plan, Side::Local);
-        }
-        Ok(())
+        Ok(unknown)
     }
 
     /// Ends a run.

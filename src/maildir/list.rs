@@ -1,5 +1,6 @@
 //! Finds all maildirs of a root, and creates new ones.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -8,28 +9,33 @@ use std::path::{Path, PathBuf};
 use super::error::{Reach, failed, found};
 use super::stamp::{self, FileClock};
 use super::{Layout, Settings, durable, layout};
-use crate::model::MailboxName;
+use crate::model::{MailboxName, Stamp};
 use crate::reconcile::snapshot::{LocalListing, LocalMaildir};
 use crate::store::LocalError;
 
 /// The directories that make a maildir. `cur` comes last: what has it is a maildir, so a creation cut short leaves none.
 const PARTS: [&str; 3] = ["tmp", "new", "cur"];
 
-/// Lists all maildirs below the root. Symbolic links are not followed: they could lead out of it, or in twice.
-pub(super) fn list(settings: &Settings, clock: FileClock) -> Result<LocalListing, LocalError> {
-    let mut walk = Walk { settings, clock, listing: LocalListing::default(), holders: vec![Vec::new()] };
+/// Lists all maildirs below the root, and what their directories look like, trusted or not. Symbolic links are not followed: they could lead out of it, or in twice.
+pub(super) fn list(settings: &Settings, clock: FileClock) -> Result<(LocalListing, Stamps), LocalError> {
+    let (listing, stamps) = (LocalListing::default(), Stamps::new());
+    let mut walk = Walk { settings, clock, listing, stamps, holders: vec![Vec::new()] };
     while let Some(directories) = walk.holders.pop() {
         walk.visit(&directories)?;
     }
     walk.listing.maildirs.sort_by(|one, other| one.name.cmp(&other.name));
     walk.listing.rejected.sort();
-    Ok(walk.listing)
+    Ok((walk.listing, walk.stamps))
 }
+
+/// The directories of each maildir as they are.
+type Stamps = BTreeMap<MailboxName, Stamp>;
 
 struct Walk<'a> {
     settings: &'a Settings,
     clock: FileClock,
     listing: LocalListing,
+    stamps: Stamps,
     /// Directories yet to be visited, by the names that lead to them.
     holders: Vec<Vec<String>>,
 }
@@ -91,6 +97,7 @@ impl Walk<'_> {
         };
         match layout::name_of(self.settings.layout, directories) {
             Some(name) => {
+                self.stamps.insert(name.clone(), stamp);
                 let stamp = stamp::is_trusted(&stamp, now).then_some(stamp);
                 self.listing.maildirs.push(LocalMaildir { name, stamp });
             }
@@ -206,7 +213,7 @@ mod tests {
                 create(&settings, &name).unwrap();
                 assert!(locate(&settings, &name).unwrap().join("tmp").is_dir());
             }
-            let listing = list(&settings, FileClock::default()).unwrap();
+            let listing = list(&settings, FileClock::default()).unwrap().0;
             expected.sort_unstable();
             assert_eq!((names(&listing), listing.rejected.len()), (expected, 0));
             assert!(listing.maildirs.iter().all(|maildir| maildir.stamp.is_none()), "too young to be trusted");
@@ -229,7 +236,7 @@ mod tests {
         fs::create_dir_all(root.join("no maildir/x")).unwrap();
         symlink(&outside, root.join("link")).unwrap();
         symlink(&outside, root.join("holder/link")).unwrap();
-        let listing = list(&settings, FileClock::default()).unwrap();
+        let listing = list(&settings, FileClock::default()).unwrap().0;
         assert_eq!(names(&listing), ["holder/real"]);
         let rejected: Vec<_> = listing.rejected.iter().map(|(path, _)| Path::new(path).file_name().unwrap()).collect();
         assert_eq!(rejected, ["%41", ".hidden", "Inbox", "half", "link", "link", "\u{fffd}"]);
@@ -253,7 +260,7 @@ mod tests {
         file.as_file().set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(60)).unwrap();
         let mut later = FileClock::default();
         later.learn(&file.as_file().metadata().unwrap());
-        let listed = list(&settings, later).unwrap().maildirs.remove(0);
+        let listed = list(&settings, later).unwrap().0.maildirs.remove(0);
         assert_eq!(listed.stamp, stamp::of_maildir(&dir.path().join("INBOX")).ok());
         assert!(listed.stamp.is_some());
     }

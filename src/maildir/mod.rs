@@ -22,7 +22,7 @@ mod trash;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use self::error::found;
@@ -31,7 +31,7 @@ use self::stage::Stage;
 use self::stamp::FileClock;
 use self::trash::Trash;
 use crate::model::{
-    FileStat, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Timestamp, UniqueName,
+    FileStat, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Stamp, Timestamp, UniqueName,
 };
 use crate::reconcile::snapshot::{LocalEntry, LocalListing, LocalSnapshot};
 use crate::store::{BodySource, Edit, LocalError, LocalStore, Root, Staged, Trashed};
@@ -64,13 +64,16 @@ pub struct Maildir {
     names: UniqueNames,
     stage: Stage,
     trash: Trash,
+    /// The directories as last listed or scanned.
+    seen: BTreeMap<MailboxName, Stamp>,
 }
 
 impl Maildir {
     /// Returns the Maildir with these settings, which need not exist yet.
     pub fn new(settings: Settings) -> Self {
         let trash = Trash::new(settings.trash.clone());
-        Self { settings, clock: FileClock::default(), names: UniqueNames::new(), stage: Stage::default(), trash }
+        let (clock, names, stage) = (FileClock::default(), UniqueNames::new(), Stage::default());
+        Self { settings, clock, names, stage, trash, seen: BTreeMap::new() }
     }
 
     fn locate(&self, mailbox: &MailboxName) -> Result<PathBuf, LocalError> {
@@ -98,11 +101,20 @@ impl LocalStore for Maildir {
     }
 
     fn list(&mut self) -> Result<LocalListing, LocalError> {
-        list::list(&self.settings, self.clock)
+        let (listing, seen) = list::list(&self.settings, self.clock)?;
+        self.seen = seen;
+        Ok(listing)
     }
 
     fn observe(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError> {
-        scan::observe(&self.locate(mailbox)?, self.clock, letters)
+        let (snapshot, stamp) = scan::observe(&self.locate(mailbox)?, self.clock, letters)?;
+        self.seen.insert(mailbox.clone(), stamp);
+        Ok(snapshot)
+    }
+
+    fn is_stirred(&mut self) -> Result<bool, LocalError> {
+        let (_, now) = list::list(&self.settings, self.clock)?;
+        Ok(now != self.seen)
     }
 
     fn identify(

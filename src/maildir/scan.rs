@@ -47,8 +47,13 @@ struct Reading {
     quiet: bool,
 }
 
-/// Scans a maildir until a scan was quiet, at most five times. `known` are the letters' meanings as last known.
-pub(super) fn observe(maildir: &Path, clock: FileClock, known: &KeywordLetters) -> Result<LocalSnapshot, LocalError> {
+/// Scans a maildir until a scan was quiet, at most five times; returns also what the directories looked like before the
+/// last scan. `known` are the letters' meanings as last known.
+pub(super) fn observe(
+    maildir: &Path,
+    clock: FileClock,
+    known: &KeywordLetters,
+) -> Result<(LocalSnapshot, Stamp), LocalError> {
     let mut reading = read(maildir, clock)?;
     for _ in 1..TRIES {
         if reading.quiet {
@@ -59,14 +64,15 @@ pub(super) fn observe(maildir: &Path, clock: FileClock, known: &KeywordLetters) 
     // Programs define a letter before they use it: read after the names, the file explains them all.
     let (meaning, letters) = keywords::meanings(maildir, known, &borne(&reading.files))?;
     let (entries, duplicates) = entries(reading.files, &meaning, reading.quiet);
-    Ok(LocalSnapshot {
+    let snapshot = LocalSnapshot {
         entries,
         quiet: reading.quiet,
         stamp: Some(reading.before).filter(|before| reading.quiet && stamp::is_trusted(before, reading.start_ns)),
         letters,
         dovecot: keywords::is_used_by_dovecot(maildir),
         duplicates,
-    })
+    };
+    Ok((snapshot, reading.before))
 }
 
 /// Returns the keyword letters on files' names: all those seen until a scan was quiet.
@@ -177,7 +183,7 @@ mod tests {
     }
 
     fn observed(dir: &Path) -> LocalSnapshot {
-        observe(dir, FileClock::default(), &KeywordLetters::new()).unwrap()
+        observe(dir, FileClock::default(), &KeywordLetters::new()).unwrap().0
     }
 
     #[test]
@@ -217,11 +223,11 @@ mod tests {
         fs::write(dir.path().join("cur/1.a:2,Sa"), "x").unwrap();
         let mut known = KeywordLetters::new();
         known.assign(b'a', Keyword::new("work").unwrap());
-        let snapshot = observe(dir.path(), FileClock::default(), &known).unwrap();
+        let (snapshot, _) = observe(dir.path(), FileClock::default(), &known).unwrap();
         assert_eq!(snapshot.letters, None);
         assert!(snapshot.entries.values().all(|entry| entry.flags.keywords.len() == 1));
         fs::write(dir.path().join("dovecot-keywords"), "0 other\n").unwrap();
-        let snapshot = observe(dir.path(), FileClock::default(), &known).unwrap();
+        let (snapshot, _) = observe(dir.path(), FileClock::default(), &known).unwrap();
         assert_eq!(snapshot.letters.unwrap().keyword(b'a'), Keyword::new("other").as_ref());
     }
 
