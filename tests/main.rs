@@ -2,5 +2,6 @@
 #![cfg(test)]
 
 mod arrows;
+mod cli;
 mod support;
 mod sync;
