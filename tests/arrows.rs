@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and those it may use:
-/// `cli → daemon → cycle → {maildir, imap, apply, state} → store → reconcile → model`, with `config` for `cli` alone, which
-/// makes of a file the settings that `maildir` and `imap` ask for.
+/// `cli → daemon → cycle → {maildir, imap, apply, state} → store → reconcile → model`. `config` is for `cli` alone, and
+/// makes the settings of the two sides.
 const ARROWS: [(&str, &[&str]); 12] = [
     ("main", &["cli"]),
     ("cli", &["config", "daemon", "cycle", "maildir", "imap", "apply", "state", "store", "reconcile", "model"]),

@@ -64,6 +64,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 self.after(plan.mailbox).overtaken = true;
                 Ok(None)
             }
+            Err(error) if error.kind == LocalErrorKind::NoMessage => Ok(None),
             Err(error) if error.kind == LocalErrorKind::Item => {
                 self.after(plan.mailbox).failed = true;
                 self.report.problem(super::local_problem(&plan.name, Some(upload.unique.to_string()), &error));

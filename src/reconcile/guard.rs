@@ -105,7 +105,7 @@ pub fn losses_now(plan: &MailboxPlan, side: Side) -> u64 {
 }
 
 fn is_loss(removal: &RemoteRemoval) -> bool {
-    removal.how != Removal::Keep
+    !matches!(removal.how, Removal::Keep | Removal::Purge)
 }
 
 fn deletes(change: &FlagChange, side: Side) -> bool {

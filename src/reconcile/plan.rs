@@ -123,6 +123,8 @@ pub enum Removal {
     Flag,
     /// It stays, and is buried.
     Keep,
+    /// Expunged at last: it was removed before, but could not be expunged alone.
+    Purge,
 }
 
 impl Removal {
@@ -133,6 +135,7 @@ impl Removal {
             Removal::Expunge => "expunge",
             Removal::Flag => "flag",
             Removal::Keep => "keep",
+            Removal::Purge => "purge",
         }
     }
 }
@@ -246,7 +249,7 @@ impl View<'_> {
                 plan.download.push(row.uid);
             }
             (Some(Tombstone::Waiting), Remote::Seen(_)) if self.only_ours_is_deleted() => {
-                plan.remove_remote.push(RemoteRemoval { row: row.id, uid: row.uid, how: Removal::Expunge });
+                plan.remove_remote.push(RemoteRemoval { row: row.id, uid: row.uid, how: Removal::Purge });
             }
             (_, Remote::Same | Remote::Seen(_)) => {}
         }
