@@ -116,11 +116,11 @@ fn maildir_plus_plus_works_both_ways() {
 fn two_accounts_are_synced_in_one_run() {
     let mut one = Setup::with_mail(Kind::Full, &corpus::ordinary(5));
     let mut two = Setup::with_mail(Kind::Bare, &corpus::ordinary(7));
-    two.name = "work";
+    two.name = "second";
     one.extra = two.account();
     let run = one.sync().expect(0);
     let names: Vec<_> = run.json()["accounts"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
-    assert_eq!(names, ["test", "work"]);
+    assert_eq!(names, ["test", "second"], "in the order of the file");
     one.assert_equal();
     two.assert_equal();
     two.password = "wrong";
