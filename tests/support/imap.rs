@@ -178,13 +178,6 @@ impl Imap {
         self.leave();
     }
 
-    /// Expunges whatever is flagged `\Deleted`.
-    pub(crate) fn expunge_deleted(&mut self, folder: &[&str]) {
-        self.run(&format!("SELECT {}", self.quoted(folder)));
-        self.run("EXPUNGE");
-        self.leave();
-    }
-
     /// Leaves the folder without expunging anything.
     fn leave(&mut self) {
         self.run("UNSELECT");

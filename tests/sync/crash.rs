@@ -66,7 +66,9 @@ impl Scenario {
         self.setup.sync().expect(0);
         self.setup.sync_in_step();
         let expected = compare::of_server(&mut other.setup.imap());
-        assert_eq!(compare::of_server(&mut self.setup.imap()), expected, "other than in an undisturbed run");
+        let outcome = compare::of_server(&mut self.setup.imap());
+        let found = compare::differences(&expected, "in an undisturbed run", &outcome, "here");
+        assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
     }
 }
 
@@ -160,6 +162,25 @@ fn killed_while_uploading() {
 #[test]
 fn killed_while_uploading_without_extensions() {
     killed(upload, Kind::Bare);
+}
+
+/// A server goes on with what it has received, after the connection's end and while the next run looks.
+#[test]
+fn killed_while_uploading_and_run_again_at_once() {
+    for round in 0..20 {
+        let setup = Setup::new(Kind::Full);
+        setup.sync().expect(0);
+        for mail in corpus::ordinary(150) {
+            setup.root.inbox().deliver(&mail.body, Some("S"), Some(mail.date));
+        }
+        let mut child = setup.command(&["sync", "--json"]).spawn().unwrap();
+        sleep(Duration::from_millis(40 + round * 10));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        setup.sync().expect(0);
+        assert_eq!(setup.imap().messages(&["INBOX"]).len(), 150, "round {round}");
+        setup.sync_in_step();
+    }
 }
 
 #[test]
