@@ -52,6 +52,17 @@ impl Scenario {
         child.wait().unwrap().signal().is_some()
     }
 
+    /// Starts a run that waits for a silent server in the middle of its work.
+    fn stalled(&self) -> Child {
+        self.proxy.allow(60_000, Fault::Stall);
+        let mut child = self.spawn();
+        self.proxy.wait_until_used_up(|| child.try_wait().unwrap().is_none());
+        if child.try_wait().unwrap().is_some() {
+            panic!("the run has ended already: {:?}", child.wait_with_output().unwrap());
+        }
+        child
+    }
+
     fn kill_after_time(&self, time: Duration) -> bool {
         self.proxy.heal();
         let mut child = self.spawn();
@@ -237,9 +248,7 @@ fn cut_while_everything_changes_at_any_byte() {
 fn interrupted_by_the_user_leaves_a_clean_state() {
     for (signal, code, name) in [(Signal::INT, 130, "interrupted"), (Signal::TERM, 143, "interrupted")] {
         let scenario = Scenario::new(first_pull(Kind::Full));
-        scenario.proxy.allow(60_000, Fault::Stall);
-        let mut child = scenario.spawn();
-        scenario.proxy.wait_until_used_up(|| child.try_wait().unwrap().is_none());
+        let child = scenario.stalled();
         kill_process(Pid::from_child(&child), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
@@ -267,9 +276,7 @@ fn a_silent_server_is_given_up_after_the_timeout() {
 #[test]
 fn two_runs_never_share_an_account() {
     let scenario = Scenario::new(first_pull(Kind::Full));
-    scenario.proxy.allow(60_000, Fault::Stall);
-    let mut first = scenario.spawn();
-    scenario.proxy.wait_until_used_up(|| first.try_wait().unwrap().is_none());
+    let mut first = scenario.stalled();
     let second = scenario.setup.sync().expect(6);
     assert_eq!(second.account()["status"], "busy", "{}", second.stdout);
     first.kill().unwrap();
