@@ -41,7 +41,7 @@ fn expect_failure(setup: &Setup, code: i32, words: &[&str]) -> Run {
 fn a_wrong_password() {
     let mut setup = with_work();
     setup.password = "wrong";
-    expect_failure(&setup, 3, &["password"]);
+    expect_failure(&setup, 3, &["refused", "password"]);
     setup.password = "secret";
     setup.sync_in_step();
 }
