@@ -1,1 +1,4 @@
-//! tests
+//! The integration tests, in one binary.
+
+#[cfg(test)]
+mod simulator;

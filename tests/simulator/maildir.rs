@@ -1,0 +1,431 @@
+//! A Maildir on a file system that keeps only what was synced when the power goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mailtide::model::{
+    DirStamp, FileStat, Flag, FlagDelta, FlagSet, Keyword, KeywordLetters, MailboxName, Marker, Stamp, Timestamp,
+    UniqueName,
+};
+use mailtide::reconcile::snapshot::{LocalEntry, LocalSnapshot};
+
+use super::mail::{self, Bytes};
+use super::rng::Rng;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Dir {
+    Tmp,
+    New,
+    Cur,
+}
+
+/// Where a file is in its maildir.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) dir: Dir,
+    pub(super) unique: UniqueName,
+    pub(super) info: Box<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct File {
+    inode: u64,
+    pub(super) bytes: Bytes,
+    pub(super) mtime: Timestamp,
+    /// `None`: it has no name any more.
+    pub(super) place: Option<Place>,
+    data_synced: bool,
+    /// Its name as it is on the disk for certain.
+    durable: Option<Place>,
+    /// The names it was given since; after a power cut it has any of them.
+    since: Vec<Option<Place>>,
+}
+
+impl File {
+    fn rename(&mut self, place: Option<Place>) {
+        self.since.push(place.clone());
+        self.place = place;
+    }
+
+    fn sync_name(&mut self) {
+        self.durable.clone_from(&self.place);
+        self.since.clear();
+    }
+
+    /// Leaves what a power cut leaves. Returns true if anything was lost.
+    fn power_cut(&mut self, rng: &mut Rng) -> bool {
+        let kept = rng.below(self.since.len() + 1);
+        let lost = kept < self.since.len();
+        self.place = kept.checked_sub(1).map_or(self.durable.clone(), |at| self.since[at].clone());
+        if !self.data_synced && rng.chance(500) {
+            self.bytes = Vec::new().into();
+        }
+        self.data_synced = true;
+        self.sync_name();
+        lost
+    }
+
+    pub(super) fn stat(&self) -> FileStat {
+        mail::stat(&self.bytes, self.inode, self.mtime)
+    }
+
+    /// Returns true if it counts as a message.
+    pub(super) fn is_message(&self) -> bool {
+        !self.bytes.is_empty() && self.place.as_ref().is_some_and(|place| place.dir != Dir::Tmp)
+    }
+
+    fn is_named(&self, unique: &UniqueName) -> bool {
+        self.is_message() && self.place.as_ref().is_some_and(|place| place.unique == *unique)
+    }
+
+    /// Returns true if it still has the name observed.
+    pub(super) fn is_as(&self, unique: &UniqueName, entry: &LocalEntry) -> bool {
+        let dir = if entry.in_new { Dir::New } else { Dir::Cur };
+        let same = |place: &Place| place.unique == *unique && place.dir == dir && place.info == entry.info;
+        self.is_message() && self.place.as_ref().is_some_and(same)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Folder {
+    pub(super) files: Vec<File>,
+    /// `dovecot-keywords`.
+    pub(super) letters: KeywordLetters,
+    inode: u64,
+    tick: i64,
+}
+
+/// A file in the recoverable trash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) name: String,
+    pub(super) unique: UniqueName,
+    pub(super) bytes: Bytes,
+    synced: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Maildir {
+    /// False if there is no root.
+    pub(super) exists: bool,
+    pub(super) marker: Option<Marker>,
+    pub(super) folders: BTreeMap<MailboxName, Folder>,
+    pub(super) trash: Vec<Kept>,
+    numbers: u64,
+}
+
+impl Folder {
+    pub(super) fn messages(&self) -> impl Iterator<Item = &File> {
+        self.files.iter().filter(|file| file.is_message())
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        let dir = |n| DirStamp { device: 1, inode: self.inode * 2 + n, mtime_ns: self.tick, ctime_ns: self.tick };
+        Stamp { cur: dir(0), new: dir(1) }
+    }
+
+    fn touch(&mut self) {
+        self.tick += 1;
+    }
+
+    pub(super) fn find(&mut self, unique: &UniqueName, entry: &LocalEntry) -> Option<&mut File> {
+        self.files.iter_mut().find(|file| file.is_as(unique, entry))
+    }
+
+    /// Makes the names in `cur` and `new` durable.
+    pub(super) fn sync(&mut self) {
+        self.files.iter_mut().filter(|file| !file.is_staged()).for_each(File::sync_name);
+        self.files.retain(|file| file.place.is_some());
+    }
+
+    /// Makes what is in `tmp` durable.
+    pub(super) fn sync_staged(&mut self) {
+        for file in self.files.iter_mut().filter(|file| file.is_staged()) {
+            file.data_synced = true;
+            file.sync_name();
+        }
+    }
+
+    pub(super) fn unstage(&mut self, unique: &UniqueName) {
+        let named = |file: &&mut File| file.is_staged() && file.place.as_ref().is_some_and(|at| at.unique == *unique);
+        self.files.iter_mut().filter(named).for_each(|file| file.rename(None));
+    }
+
+    /// Makes a staged message visible. Returns false if it is not in `tmp`.
+    pub(super) fn publish(&mut self, unique: &UniqueName, flags: &FlagSet, letters: &KeywordLetters) -> bool {
+        if self.files.iter().any(|file| file.is_named(unique)) {
+            return false;
+        }
+        let named = |file: &&mut File| file.is_staged() && file.place.as_ref().is_some_and(|at| at.unique == *unique);
+        let Some(file) = self.files.iter_mut().find(named) else { return false };
+        let (dir, info) = match flags.is_empty() {
+            true => (Dir::New, "".into()),
+            false => (Dir::Cur, info_of(flags, letters, "")),
+        };
+        file.rename(Some(Place { dir, unique: unique.clone(), info }));
+        self.touch();
+        true
+    }
+
+    /// Gives the file a name with other flags.
+    pub(super) fn set_flags(
+        &mut self,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        delta: &FlagDelta,
+        letters: &KeywordLetters,
+    ) -> bool {
+        let Some(file) = self.find(unique, entry) else { return false };
+        let flags = delta.apply(&flags_of(&entry.info, letters));
+        let info = info_of(&flags, letters, &entry.info);
+        file.rename(Some(Place { dir: Dir::Cur, unique: unique.clone(), info }));
+        self.touch();
+        true
+    }
+
+    pub(super) fn unlink(&mut self, unique: &UniqueName, entry: &LocalEntry) -> bool {
+        let Some(file) = self.find(unique, entry) else { return false };
+        file.rename(None);
+        self.touch();
+        true
+    }
+
+    /// Scans the maildir; `torn`: `dovecot-keywords` can't be read.
+    pub(super) fn scan(&self, torn: bool) -> LocalSnapshot {
+        let none = KeywordLetters::new();
+        let letters = if torn { &none } else { &self.letters };
+        let entry = |file: &File| {
+            let place = file.place.as_ref()?;
+            let flags = flags_of(&place.info, letters);
+            let entry =
+                LocalEntry { in_new: place.dir == Dir::New, info: place.info.clone(), inode: file.inode, flags };
+            Some((place.unique.clone(), entry))
+        };
+        let entries: BTreeMap<_, _> = self.messages().filter_map(entry).collect();
+        let lettered = entries.values().any(|entry| entry.info.contains(|c: char| c.is_ascii_lowercase()));
+        LocalSnapshot {
+            entries,
+            quiet: true,
+            stamp: Some(self.stamp()),
+            letters: (!torn || !lettered).then(|| letters.clone()),
+            dovecot: false,
+            duplicates: Vec::new(),
+        }
+    }
+
+    /// Gives keywords letters that no file bears yet.
+    pub(super) fn assign(&mut self, keywords: &BTreeSet<Keyword>) {
+        for keyword in keywords.iter().filter(|keyword| !keyword.is_forwarded()) {
+            if self.letters.letter(keyword).is_none() {
+                let borne = self.messages().filter_map(|file| file.place.as_ref()).map(|place| &place.info);
+                let borne: Vec<u8> = borne.flat_map(|info| info.bytes()).collect();
+                if let Some(letter) = self.letters.free_letter(&borne) {
+                    self.letters.assign(letter, keyword.clone());
+                }
+            }
+        }
+    }
+}
+
+impl File {
+    fn is_staged(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.dir == Dir::Tmp)
+    }
+}
+
+const LETTERS: [(Flag, u8); 5] =
+    [(Flag::Draft, b'D'), (Flag::Flagged, b'F'), (Flag::Answered, b'R'), (Flag::Seen, b'S'), (Flag::Deleted, b'T')];
+
+/// Returns what the letters of a name mean.
+pub(super) fn flags_of(info: &str, letters: &KeywordLetters) -> FlagSet {
+    let mut flags = FlagSet::new();
+    for byte in info.strip_prefix("2,").unwrap_or_default().bytes() {
+        match LETTERS.iter().find(|(_, letter)| *letter == byte) {
+            Some((flag, _)) => flags.set(*flag, true),
+            None if byte == b'P' => drop(flags.keywords.insert(Keyword::forwarded())),
+            None => flags.keywords.extend(letters.keyword(byte).cloned()),
+        }
+    }
+    flags
+}
+
+/// Returns the info of a name with these flags, and the letters of the old one that mean nothing.
+pub(super) fn info_of(flags: &FlagSet, letters: &KeywordLetters, old: &str) -> Box<str> {
+    let mut bytes: BTreeSet<u8> =
+        LETTERS.iter().filter(|(flag, _)| flags.has(*flag)).map(|(_, letter)| *letter).collect();
+    for keyword in &flags.keywords {
+        match keyword.is_forwarded() {
+            true => drop(bytes.insert(b'P')),
+            false => bytes.extend(letters.letter(keyword)),
+        }
+    }
+    let old = old.strip_prefix("2,").unwrap_or_default().bytes();
+    bytes.extend(old.filter(|byte| byte.is_ascii_lowercase() && letters.keyword(*byte).is_none()));
+    format!("2,{}", bytes.into_iter().map(char::from).collect::<String>()).into()
+}
+
+impl Maildir {
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// Creates a maildir, durably.
+    pub(super) fn create(&mut self, name: &MailboxName) {
+        self.exists = true;
+        let inode = self.number();
+        let folder = || Folder { files: Vec::new(), letters: KeywordLetters::new(), inode, tick: 1 };
+        self.folders.entry(name.clone()).or_insert_with(folder);
+    }
+
+    fn file(&mut self, dir: Dir, bytes: Bytes, mtime: Timestamp, info: Box<str>) -> File {
+        let inode = self.number();
+        let unique = UniqueName::new(&format!("{inode}.sim")).unwrap();
+        let place = Some(Place { dir, unique, info });
+        File { inode, bytes, mtime, place: place.clone(), data_synced: false, durable: None, since: vec![place] }
+    }
+
+    /// Starts a file in `tmp`; not durable.
+    pub(super) fn stage(
+        &mut self,
+        name: &MailboxName,
+        bytes: Bytes,
+        mtime: Timestamp,
+    ) -> Option<(UniqueName, FileStat)> {
+        let file = self.file(Dir::Tmp, bytes, mtime, "".into());
+        let found = file.place.as_ref().map(|place| (place.unique.clone(), file.stat()));
+        self.folders.get_mut(name)?.files.push(file);
+        found
+    }
+
+    /// Puts a message there as a mail program does; durable, for what it leaves behind in a crash is its own affair.
+    pub(super) fn deliver(&mut self, name: &MailboxName, bytes: Bytes, mtime: Timestamp, flags: Option<&FlagSet>) {
+        self.create(name);
+        let letters = self.folders.get(name).map(|folder| folder.letters.clone()).unwrap_or_default();
+        let (dir, info) = match flags {
+            Some(flags) => (Dir::Cur, info_of(flags, &letters, "")),
+            None => (Dir::New, "".into()),
+        };
+        let mut file = self.file(dir, bytes, mtime, info);
+        file.data_synced = true;
+        file.sync_name();
+        if let Some(folder) = self.folders.get_mut(name) {
+            folder.files.push(file);
+            folder.touch();
+        }
+    }
+
+    /// Links a file into the recoverable trash; not durable.
+    pub(super) fn keep(&mut self, unique: &UniqueName, bytes: Bytes) -> String {
+        let name = format!("kept-{}", self.number());
+        self.trash.push(Kept { name: name.clone(), unique: unique.clone(), bytes, synced: false });
+        name
+    }
+
+    pub(super) fn sync_kept(&mut self) {
+        self.trash.iter_mut().for_each(|kept| kept.synced = true);
+    }
+
+    /// Returns true if a file could be brought back after a power cut.
+    pub(super) fn is_kept(&self, unique: &UniqueName) -> bool {
+        self.trash.iter().any(|kept| kept.synced && kept.unique == *unique)
+    }
+
+    /// Leaves what a power cut leaves.
+    pub(super) fn power_cut(&mut self, rng: &mut Rng) {
+        for folder in self.folders.values_mut() {
+            for file in &mut folder.files {
+                let _ = file.power_cut(rng);
+            }
+            folder.files.retain(|file| file.place.is_some());
+            folder.touch();
+        }
+        self.trash.retain(|kept| kept.synced || rng.chance(500));
+        self.sync_kept();
+    }
+
+    /// What a mail program does to a file of its choice: `change` gives the new name, `None` to remove it. Durable.
+    pub(super) fn user(
+        &mut self,
+        name: &MailboxName,
+        unique: &UniqueName,
+        change: impl FnOnce(&Place) -> Option<Place>,
+    ) {
+        let Some(folder) = self.folders.get_mut(name) else { return };
+        let Some(file) = folder.files.iter_mut().find(|file| file.is_named(unique)) else { return };
+        file.place = file.place.as_ref().and_then(change);
+        file.sync_name();
+        folder.files.retain(|file| file.place.is_some() || !file.since.is_empty());
+        folder.touch();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mail::{Kind, compose};
+    use super::*;
+
+    fn with_inbox() -> (Maildir, MailboxName) {
+        let mut maildir = Maildir::default();
+        maildir.create(&MailboxName::inbox());
+        (maildir, MailboxName::inbox())
+    }
+
+    fn after_power_cut(maildir: &Maildir) -> Vec<Maildir> {
+        let cut = |seed| {
+            let mut left = maildir.clone();
+            left.power_cut(&mut Rng::new(seed));
+            left
+        };
+        (0..32).map(cut).collect()
+    }
+
+    fn messages(maildir: &Maildir) -> usize {
+        maildir.folders[&MailboxName::inbox()].messages().count()
+    }
+
+    #[test]
+    fn only_what_was_synced_survives_for_certain() {
+        let (mut maildir, inbox) = with_inbox();
+        let (unique, _) = maildir.stage(&inbox, compose(1, Kind::Ordinary), Timestamp(1)).unwrap();
+        let publish = |maildir: &mut Maildir| {
+            let folder = maildir.folders.get_mut(&inbox).unwrap();
+            assert!(folder.publish(&unique, &FlagSet::new(), &KeywordLetters::new()));
+        };
+        let mut rash = maildir.clone();
+        publish(&mut rash);
+        let left: BTreeSet<usize> = after_power_cut(&rash).iter().map(messages).collect();
+        assert_eq!(left, BTreeSet::from([0, 1]), "never synced: lost, or not");
+
+        maildir.folders.get_mut(&inbox).unwrap().sync_staged();
+        publish(&mut maildir);
+        let in_tmp = |maildir: &Maildir| maildir.folders[&inbox].files.iter().filter(|file| file.is_staged()).count();
+        assert!(after_power_cut(&maildir).iter().all(|left| messages(left) + in_tmp(left) == 1));
+        assert!(after_power_cut(&maildir).iter().any(|left| messages(left) == 0));
+        maildir.folders.get_mut(&inbox).unwrap().sync();
+        assert!(after_power_cut(&maildir).iter().all(|left| messages(left) == 1));
+    }
+
+    #[test]
+    fn a_removal_that_was_not_synced_may_come_back() {
+        let (mut maildir, inbox) = with_inbox();
+        maildir.deliver(&inbox, compose(1, Kind::Ordinary), Timestamp(1), None);
+        let folder = maildir.folders.get_mut(&inbox).unwrap();
+        let (unique, entry) = folder.scan(false).entries.pop_first().unwrap();
+        assert!(folder.unlink(&unique, &entry));
+        assert!(!folder.unlink(&unique, &entry));
+        let left: BTreeSet<usize> = after_power_cut(&maildir).iter().map(messages).collect();
+        assert_eq!(left, BTreeSet::from([0, 1]));
+        maildir.folders.get_mut(&inbox).unwrap().sync();
+        assert!(after_power_cut(&maildir).iter().all(|left| messages(left) == 0));
+    }
+
+    #[test]
+    fn names_carry_flags_and_keep_unknown_letters() {
+        let mut letters = KeywordLetters::new();
+        letters.assign(b'a', Keyword::new("work").unwrap());
+        let flags = flags_of("2,PSab", &letters);
+        assert_eq!(flags.to_string(), "\\Seen $Forwarded work");
+        assert_eq!(&*info_of(&flags, &letters, "2,PSab"), "2,PSab");
+        assert_eq!(&*info_of(&FlagSet::new(), &letters, "2,PSab"), "2,b");
+    }
+}
