@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use mailtide::model::{Flag, FlagSet, MailboxName, PermanentFlags, Role, Side, Timestamp};
 use mailtide::reconcile::policy::Delete;
 
+use super::file::{File, flags_of};
 use super::ledger::{Story, words};
 use super::mail::id_of;
-use super::maildir::flags_of;
 use super::world::World;
 
 /// A message as users see it.
@@ -38,7 +38,7 @@ pub(super) fn remote_view(world: &World) -> View {
 
 pub(super) fn local_view(world: &World) -> View {
     let messages = |dir: &super::maildir::Folder| {
-        let seen = |file: &super::maildir::File| Seen {
+        let seen = |file: &File| Seen {
             id: id_of(&file.bytes),
             flags: file.place.as_ref().map(|place| flags_of(&place.info, &dir.letters)).unwrap_or_default(),
             date: file.mtime,
@@ -71,6 +71,10 @@ pub(super) fn broken(world: &World) -> Vec<String> {
         check.story(*id, story);
     }
     check.broken
+}
+
+fn said(messages: &[(u32, FlagSet)]) -> String {
+    messages.iter().map(|(id, flags)| format!("{id} ({flags})")).collect::<Vec<_>>().join(", ")
 }
 
 fn count(view: &View, folder: &MailboxName, id: u32) -> usize {
@@ -110,13 +114,13 @@ impl Check<'_> {
         for one in local.iter().map(shared) {
             match left.iter().position(|other| *other == one) {
                 Some(at) => drop(left.remove(at)),
-                None => failures.push(format!("{name}: local {one:?} has no equal on the server: {left:?}")),
+                None => failures.push(format!("{name}: local {} has no equal there: {}", said(&[one]), said(&left))),
             }
         }
         let stays = |id: &u32| self.world.ledger.stories.get(id).is_some_and(|story| self.may_stay(story));
-        let extra: Vec<_> = left.iter().filter(|(id, _)| !stays(id)).collect();
-        if !extra.is_empty() {
-            failures.push(format!("{name}: only on the server: {extra:?}"));
+        left.retain(|(id, _)| !stays(id));
+        if !left.is_empty() {
+            failures.push(format!("{name}: only on the server: {}", said(&left)));
         }
         self.broken.extend(failures);
     }

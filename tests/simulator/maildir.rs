@@ -3,87 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mailtide::model::{
-    DirStamp, FileStat, Flag, FlagDelta, FlagSet, Keyword, KeywordLetters, MailboxName, Marker, Stamp, Timestamp,
-    UniqueName,
+    DirStamp, FileStat, FlagDelta, FlagSet, Keyword, KeywordLetters, MailboxName, Marker, Stamp, Timestamp, UniqueName,
 };
 use mailtide::reconcile::snapshot::{LocalEntry, LocalSnapshot};
 
-use super::mail::{self, Bytes};
+use super::file::{Dir, File, Place, flags_of, info_of};
+use super::mail::Bytes;
 use super::rng::Rng;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Dir {
-    Tmp,
-    New,
-    Cur,
-}
-
-/// Where a file is in its maildir.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) dir: Dir,
-    pub(super) unique: UniqueName,
-    pub(super) info: Box<str>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct File {
-    inode: u64,
-    pub(super) bytes: Bytes,
-    pub(super) mtime: Timestamp,
-    /// `None`: it has no name any more.
-    pub(super) place: Option<Place>,
-    data_synced: bool,
-    /// Its name as it is on the disk for certain.
-    durable: Option<Place>,
-    /// The names it was given since; after a power cut it has any of them.
-    since: Vec<Option<Place>>,
-}
-
-impl File {
-    fn rename(&mut self, place: Option<Place>) {
-        self.since.push(place.clone());
-        self.place = place;
-    }
-
-    fn sync_name(&mut self) {
-        self.durable.clone_from(&self.place);
-        self.since.clear();
-    }
-
-    /// Leaves what a power cut leaves. Returns true if anything was lost.
-    fn power_cut(&mut self, rng: &mut Rng) -> bool {
-        let kept = rng.below(self.since.len() + 1);
-        let lost = kept < self.since.len();
-        self.place = kept.checked_sub(1).map_or(self.durable.clone(), |at| self.since[at].clone());
-        if !self.data_synced && rng.chance(500) {
-            self.bytes = Vec::new().into();
-        }
-        self.data_synced = true;
-        self.sync_name();
-        lost
-    }
-
-    pub(super) fn stat(&self) -> FileStat {
-        mail::stat(&self.bytes, self.inode, self.mtime)
-    }
-
-    /// Returns true if it counts as a message.
-    pub(super) fn is_message(&self) -> bool {
-        !self.bytes.is_empty() && self.place.as_ref().is_some_and(|place| place.dir != Dir::Tmp)
-    }
-
-    fn is_named(&self, unique: &UniqueName) -> bool {
-        self.is_message() && self.place.as_ref().is_some_and(|place| place.unique == *unique)
-    }
-
-    /// Returns true if it still has the name observed.
-    pub(super) fn is_as(&self, unique: &UniqueName, entry: &LocalEntry) -> bool {
-        let dir = if entry.in_new { Dir::New } else { Dir::Cur };
-        let same = |place: &Place| place.unique == *unique && place.dir == dir && place.info == entry.info;
-        self.is_message() && self.place.as_ref().is_some_and(same)
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Folder {
@@ -140,8 +66,7 @@ impl Folder {
     /// Makes what is in `tmp` durable.
     pub(super) fn sync_staged(&mut self) {
         for file in self.files.iter_mut().filter(|file| file.is_staged()) {
-            file.data_synced = true;
-            file.sync_name();
+            file.sync();
         }
     }
 
@@ -226,43 +151,6 @@ impl Folder {
     }
 }
 
-impl File {
-    fn is_staged(&self) -> bool {
-        self.place.as_ref().is_some_and(|place| place.dir == Dir::Tmp)
-    }
-}
-
-const LETTERS: [(Flag, u8); 5] =
-    [(Flag::Draft, b'D'), (Flag::Flagged, b'F'), (Flag::Answered, b'R'), (Flag::Seen, b'S'), (Flag::Deleted, b'T')];
-
-/// Returns what the letters of a name mean.
-pub(super) fn flags_of(info: &str, letters: &KeywordLetters) -> FlagSet {
-    let mut flags = FlagSet::new();
-    for byte in info.strip_prefix("2,").unwrap_or_default().bytes() {
-        match LETTERS.iter().find(|(_, letter)| *letter == byte) {
-            Some((flag, _)) => flags.set(*flag, true),
-            None if byte == b'P' => drop(flags.keywords.insert(Keyword::forwarded())),
-            None => flags.keywords.extend(letters.keyword(byte).cloned()),
-        }
-    }
-    flags
-}
-
-/// Returns the info of a name with these flags, and the letters of the old one that mean nothing.
-pub(super) fn info_of(flags: &FlagSet, letters: &KeywordLetters, old: &str) -> Box<str> {
-    let mut bytes: BTreeSet<u8> =
-        LETTERS.iter().filter(|(flag, _)| flags.has(*flag)).map(|(_, letter)| *letter).collect();
-    for keyword in &flags.keywords {
-        match keyword.is_forwarded() {
-            true => drop(bytes.insert(b'P')),
-            false => bytes.extend(letters.letter(keyword)),
-        }
-    }
-    let old = old.strip_prefix("2,").unwrap_or_default().bytes();
-    bytes.extend(old.filter(|byte| byte.is_ascii_lowercase() && letters.keyword(*byte).is_none()));
-    format!("2,{}", bytes.into_iter().map(char::from).collect::<String>()).into()
-}
-
 impl Maildir {
     fn number(&mut self) -> u64 {
         self.numbers += 1;
@@ -280,8 +168,7 @@ impl Maildir {
     fn file(&mut self, dir: Dir, bytes: Bytes, mtime: Timestamp, info: Box<str>) -> File {
         let inode = self.number();
         let unique = UniqueName::new(&format!("{inode}.sim")).unwrap();
-        let place = Some(Place { dir, unique, info });
-        File { inode, bytes, mtime, place: place.clone(), data_synced: false, durable: None, since: vec![place] }
+        File::new(inode, bytes, mtime, Place { dir, unique, info })
     }
 
     /// Starts a file in `tmp`; not durable.
@@ -306,8 +193,7 @@ impl Maildir {
             None => (Dir::New, "".into()),
         };
         let mut file = self.file(dir, bytes, mtime, info);
-        file.data_synced = true;
-        file.sync_name();
+        file.sync();
         if let Some(folder) = self.folders.get_mut(name) {
             folder.files.push(file);
             folder.touch();
@@ -334,7 +220,7 @@ impl Maildir {
     pub(super) fn power_cut(&mut self, rng: &mut Rng) {
         for folder in self.folders.values_mut() {
             for file in &mut folder.files {
-                let _ = file.power_cut(rng);
+                file.power_cut(rng);
             }
             folder.files.retain(|file| file.place.is_some());
             folder.touch();
@@ -354,7 +240,7 @@ impl Maildir {
         let Some(file) = folder.files.iter_mut().find(|file| file.is_named(unique)) else { return };
         file.place = file.place.as_ref().and_then(change);
         file.sync_name();
-        folder.files.retain(|file| file.place.is_some() || !file.since.is_empty());
+        folder.files.retain(|file| !file.is_gone());
         folder.touch();
     }
 }
@@ -417,15 +303,5 @@ mod tests {
         assert_eq!(left, BTreeSet::from([0, 1]));
         maildir.folders.get_mut(&inbox).unwrap().sync();
         assert!(after_power_cut(&maildir).iter().all(|left| messages(left) == 0));
-    }
-
-    #[test]
-    fn names_carry_flags_and_keep_unknown_letters() {
-        let mut letters = KeywordLetters::new();
-        letters.assign(b'a', Keyword::new("work").unwrap());
-        let flags = flags_of("2,PSab", &letters);
-        assert_eq!(flags.to_string(), "\\Seen $Forwarded work");
-        assert_eq!(&*info_of(&flags, &letters, "2,PSab"), "2,PSab");
-        assert_eq!(&*info_of(&FlagSet::new(), &letters, "2,PSab"), "2,b");
     }
 }

@@ -17,6 +17,7 @@
 mod book;
 mod check;
 mod disk;
+mod file;
 mod history;
 mod holds;
 mod ledger;

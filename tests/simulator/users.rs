@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use mailtide::model::{Flag, FlagDelta, FlagSet, Keyword, MailboxName, Role, Side, Timestamp, Uid, UniqueName};
 
+use super::file::{Dir, Place, flags_of, info_of};
 use super::ledger::words;
 use super::mail::{Bytes, Kind, compose, id_of};
-use super::maildir::{Dir, Place, flags_of, info_of};
 use super::world::World;
 
 const KEYWORDS: [&str; 4] = ["$Forwarded", "$Junk", "work", "Later"];
