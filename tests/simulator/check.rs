@@ -140,25 +140,34 @@ impl Check<'_> {
         let (local, remote) = (everywhere(&self.local), everywhere(&self.remote));
         let here = (count(&self.local, &story.home, id), count(&self.remote, &story.home, id));
         let tombs = if self.may_stay(story) { story.deletions.len() } else { 0 };
-        if local > story.most() || remote > story.most() + tombs {
+        let most = story.most() + 2 * story.moves;
+        if local > most || remote > most + tombs {
             self.fail(format!("{id} doubled: local {local}, remote {remote}, put there {} times", story.most()));
         }
-        if story.deletions.is_empty() {
+        if story.moves > 0 {
+            if !story.is_deleted() && (local == 0 || remote == 0) {
+                self.fail(format!("{id} moved and lost: local {local}, remote {remote}"));
+            }
+            return;
+        }
+        if !story.is_deleted() {
             let fits = |n: usize| (story.least()..=story.most()).contains(&n);
             if !fits(here.0) || !fits(here.1) {
                 self.fail(format!("{id} never deleted, but in {}: local {}, remote {}", story.home, here.0, here.1));
             }
         }
         if story.is_unique() {
-            self.one(id, story, here);
             self.dates(id, story);
-            self.flags(id, story);
+            if !self.world.ledger.renumbered {
+                self.one(id, story, here);
+                self.flags(id, story);
+            }
         }
     }
 
     /// What removals of a message that there was only one of must have led to.
     fn one(&mut self, id: u32, story: &Story, here: (usize, usize)) {
-        if story.deletions.is_empty() || story.deletions.iter().any(|deletion| deletion.doubtful) {
+        if !story.is_deleted() || story.deletions.iter().any(|deletion| deletion.doubtful) {
             return;
         }
         let by = |side, at_home| story.deletions.iter().any(|one| one.side == side && one.at_home == at_home);

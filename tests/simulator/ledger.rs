@@ -49,6 +49,9 @@ pub(super) struct Story {
     pub(super) remote: Puts,
     pub(super) deletions: Vec<Deletion>,
     pub(super) flags: BTreeMap<String, Touch>,
+    /// How often it was moved to another folder or got another name: where it ends is then open, but it must not be
+    /// lost.
+    pub(super) moves: usize,
 }
 
 impl Story {
@@ -83,6 +86,8 @@ pub(super) struct Ledger {
     pub(super) stories: BTreeMap<u32, Story>,
     /// The first sync has begun.
     pub(super) synced: bool,
+    /// A mailbox got another UIDVALIDITY: both sides are united then, so removals and cleared flags may be undone.
+    pub(super) renumbered: bool,
 }
 
 /// Returns the words of a set: flags as IMAP writes them, keywords in small letters.
@@ -105,6 +110,7 @@ impl Ledger {
             remote: Puts::default(),
             deletions: Vec::new(),
             flags: BTreeMap::new(),
+            moves: 0,
         });
         let puts = if side == Side::Local { &mut story.local } else { &mut story.remote };
         *(if synced { &mut puts.later } else { &mut puts.initial }) += 1;

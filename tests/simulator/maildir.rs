@@ -245,6 +245,27 @@ impl Maildir {
     }
 }
 
+impl Maildir {
+    /// Moves a file to another folder or name as a mail program does; durable. Letters lose their meaning on the way.
+    pub(super) fn move_file(&mut self, name: &MailboxName, unique: &UniqueName, target: &MailboxName, renamed: bool) {
+        let number = self.number();
+        let Some(folder) = self.folders.get_mut(name) else { return };
+        let Some(at) = folder.files.iter().position(|file| file.is_named(unique)) else { return };
+        let mut file = folder.files.remove(at);
+        folder.touch();
+        let Some(place) = &mut file.place else { return };
+        place.info = place.info.chars().filter(|letter| !letter.is_ascii_lowercase()).collect();
+        if renamed {
+            place.unique = UniqueName::new(&format!("{number}.renamed")).unwrap_or_else(|| unique.clone());
+        }
+        file.sync_name();
+        if let Some(into) = self.folders.get_mut(target) {
+            into.files.push(file);
+            into.touch();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::mail::{Kind, compose};

@@ -170,6 +170,18 @@ impl Server {
         self.mailboxes.insert(name.clone(), mailbox);
     }
 
+    /// Gives a mailbox another UIDVALIDITY and its messages other UIDs.
+    pub(super) fn renumber(&mut self, name: &MailboxName) {
+        self.validities += 1;
+        let Some(mailbox) = self.mailboxes.get_mut(name) else { return };
+        mailbox.uid_validity = UidValidity(self.validities);
+        mailbox.uid_next = 1;
+        mailbox.expunged.clear();
+        for message in std::mem::take(&mut mailbox.messages).into_values() {
+            mailbox.put(message.bytes, message.flags, message.date);
+        }
+    }
+
     /// Returns a mailbox that can be selected.
     pub(super) fn open(&mut self, name: &MailboxName) -> Result<&mut Mailbox, RemoteError> {
         let found = self.mailboxes.get_mut(name).filter(|mailbox| mailbox.selectable);

@@ -16,6 +16,15 @@ pub(super) fn folder(name: &str) -> MailboxName {
     MailboxName::parse(name).unwrap()
 }
 
+/// What users of an account may do besides the ordinary.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Habits {
+    /// Move messages between folders, and give files other names.
+    pub(super) moves: bool,
+    /// Restore mailboxes from a backup, which gives them another UIDVALIDITY.
+    pub(super) renumber: bool,
+}
+
 /// What a user does with one flag.
 #[derive(Debug, Clone)]
 pub(super) struct FlagEdit {
@@ -121,6 +130,33 @@ impl World {
         self.say(|| format!("local: {name}/{unique} ({id}) deleted, known {known}"));
     }
 
+    fn remote_move(&mut self, name: &MailboxName, uid: Uid, target: &MailboxName) {
+        let Ok(mailbox) = self.server.open(name) else { return };
+        let Some(message) = mailbox.messages.get(&uid).cloned() else { return };
+        mailbox.expunge(uid);
+        let Ok(into) = self.server.open(target) else { return };
+        let id = id_of(&message.bytes);
+        into.put(message.bytes, message.flags, message.date);
+        self.moved(id, target);
+        self.say(|| format!("remote: {name} {uid} ({id}) moved to {target}"));
+    }
+
+    /// Moves a file, under its name or a new one.
+    fn local_move(&mut self, name: &MailboxName, unique: &UniqueName, target: &MailboxName) {
+        let Some(id) = self.local_id(name, unique) else { return };
+        let renamed = *name == *target || self.rng.chance(300);
+        self.maildir.move_file(name, unique, target, renamed);
+        self.moved(id, target);
+        self.say(|| format!("local: {name}/{unique} ({id}) moved to {target}, renamed {renamed}"));
+    }
+
+    fn moved(&mut self, id: u32, target: &MailboxName) {
+        if let Some(story) = self.ledger.stories.get_mut(&id) {
+            story.moves += 1;
+            story.home = target.clone();
+        }
+    }
+
     fn local_bytes(&self, name: &MailboxName, unique: &UniqueName) -> Option<Bytes> {
         let is_it = |place: &Place| place.unique == *unique;
         let mut files = self.maildir.folders.get(name)?.messages();
@@ -181,9 +217,35 @@ pub(super) fn a_date(world: &mut World) -> Timestamp {
 
 /// One edit by somebody, somewhere.
 pub(super) fn edit(world: &mut World) {
-    match world.rng.chance(500) {
-        true => remote_edit(world),
-        false => local_edit(world),
+    let (remote, moves) = (world.rng.chance(500), world.habits.moves && world.rng.chance(150));
+    match (remote, moves) {
+        (true, _) if world.habits.renumber && world.rng.chance(100) => renumber(world),
+        (true, true) => some_remote_move(world),
+        (false, true) => some_local_move(world),
+        (true, false) => remote_edit(world),
+        (false, false) => local_edit(world),
+    }
+}
+
+fn renumber(world: &mut World) {
+    let name = a_folder(world);
+    world.server.renumber(&name);
+    world.ledger.renumbered = true;
+    world.say(|| format!("remote: {name} renumbered"));
+}
+
+fn some_remote_move(world: &mut World) {
+    let (uids, targets) = (world.uids(), world.server.list().mailboxes);
+    let targets: Vec<_> = targets.into_iter().filter(|(_, listed)| listed.selectable).map(|(name, _)| name).collect();
+    if let (Some((name, uid)), Some(target)) = (world.rng.pick(&uids), world.rng.pick(&targets)) {
+        world.remote_move(&name, uid, &target);
+    }
+}
+
+fn some_local_move(world: &mut World) {
+    let (files, targets) = (world.files(), world.maildir.folders.keys().cloned().collect::<Vec<_>>());
+    if let (Some((name, unique)), Some(target)) = (world.rng.pick(&files), world.rng.pick(&targets)) {
+        world.local_move(&name, &unique, &target);
     }
 }
 

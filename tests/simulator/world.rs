@@ -16,7 +16,7 @@ use super::maildir::Maildir;
 use super::rng::Rng;
 use super::schedule::{CrashAt, Schedule};
 use super::server::Server;
-use super::users;
+use super::users::{self, Habits};
 
 /// What the gate says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub(super) struct World {
     pub(super) policy: Policy,
     pub(super) now: Timestamp,
     pub(super) rng: Rng,
+    pub(super) habits: Habits,
     pub(super) schedule: Schedule,
     /// How many calls the present run has made.
     pub(super) step: u64,
@@ -67,6 +68,7 @@ impl World {
             policy,
             now: Timestamp(1_700_000_000),
             rng,
+            habits: Habits::default(),
             schedule: Schedule::Calm,
             step: 0,
             cut: false,
