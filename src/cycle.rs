@@ -1,9 +1,32 @@
-//! One pass over an account: observe both sides, diff, reconcile, guard, apply, commit.
+//! One run over an account: observe both sides, diff, reconcile, guard, apply, commit; then again for what was
+//! changed, until nothing is left to do.
 
-use crate::model::Timestamp;
-use crate::reconcile::policy::{Options, Policy};
+mod folders;
+mod identify;
+mod observe;
+mod root;
+mod settle;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::apply::{Apply, Terms};
+use crate::model::{MailboxId, MailboxName, MailboxRow, Role, Timestamp};
+use crate::reconcile::flags::FlagRules;
+use crate::reconcile::guard::Guard;
+use crate::reconcile::mailboxes::Folder;
+use crate::reconcile::plan::MailboxPlan;
+use crate::reconcile::policy::{HoldAnswer, Options, Policy};
+pub use crate::reconcile::report::Event;
 use crate::reconcile::report::Report;
-use crate::store::{Journal, LocalError, LocalStore, RemoteError, RemoteStore, StateError};
+use crate::reconcile::snapshot::{Abilities, LocalListing, RemoteListing};
+pub use crate::store::Failure;
+use crate::store::{Header, Journal, LocalStore, RemoteStore};
+
+/// A run looks at what it changed itself up to this many times; what changes faster waits for the next run.
+const PASSES: usize = 4;
+
+/// Losses count together over this time, in seconds.
+const LOSS_WINDOW: i64 = 24 * 3600;
 
 /// An account: its two sides and its database.
 #[derive(Debug)]
@@ -16,20 +39,6 @@ pub struct Account<R, L, J> {
     pub journal: J,
 }
 
-/// What ended an account's run before it was done.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The server side.
-    #[error(transparent)]
-    Remote(#[from] RemoteError),
-    /// The Maildir.
-    #[error(transparent)]
-    Local(#[from] LocalError),
-    /// The database.
-    #[error(transparent)]
-    State(#[from] StateError),
-}
-
 /// How a run ended: what was done, and what ended it early.
 #[derive(Debug)]
 pub struct Outcome {
@@ -39,27 +48,9 @@ pub struct Outcome {
     pub failure: Option<Failure>,
 }
 
-/// What is going on, for progress bars.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// So many messages are to be downloaded, uploaded and otherwise changed.
-    Planned {
-        /// Downloads.
-        download: u64,
-        /// Uploads.
-        upload: u64,
-        /// Flag changes, removals, adoptions.
-        other: u64,
-    },
-    /// So many of them are downloaded.
-    Downloaded(u64),
-    /// So many of them are uploaded.
-    Uploaded(u64),
-    /// So many of the others are done.
-    Changed(u64),
-}
-
 /// Brings both sides of an account in step.
+///
+/// With [`Options::dry_run`] neither side is changed; the journal is, so give a copy of the database.
 pub async fn run<R: RemoteStore, L: LocalStore, J: Journal>(
     account: &mut Account<R, L, J>,
     policy: &Policy,
@@ -67,6 +58,161 @@ pub async fn run<R: RemoteStore, L: LocalStore, J: Journal>(
     now: Timestamp,
     progress: &dyn Fn(Event),
 ) -> Outcome {
-    let _ = (account, policy, options, now, progress);
-    Outcome { report: Report::default(), failure: None }
+    let mut run = Run {
+        account,
+        policy,
+        options,
+        now,
+        progress,
+        report: Report::default(),
+        abilities: Abilities::default(),
+        numbered: false,
+    };
+    let failure = run.whole().await.err();
+    Outcome { report: run.report, failure }
+}
+
+/// A run in progress.
+struct Run<'a, R, L, J> {
+    account: &'a mut Account<R, L, J>,
+    policy: &'a Policy,
+    options: &'a Options,
+    now: Timestamp,
+    progress: &'a dyn Fn(Event),
+    report: Report,
+    abilities: Abilities,
+    /// This run has its number.
+    numbered: bool,
+}
+
+/// The account as listed: its folders, each with its row, and what both sides said of them.
+struct Scene {
+    header: Header,
+    listing: RemoteListing,
+    maildirs: LocalListing,
+    folders: Vec<Folder>,
+    /// Mailboxes that are to be looked at because an earlier pass of this run changed them.
+    again: BTreeSet<MailboxId>,
+    first: bool,
+}
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
+    async fn whole(&mut self) -> Result<(), Failure> {
+        let header = self.account.journal.header()?;
+        if !self.admit_root(&header)? {
+            return self.keep_holds(&header);
+        }
+        let mut scene = self.list(header).await?;
+        for _ in 0..PASSES {
+            self.pass(&mut scene).await?;
+            if scene.again.is_empty() || self.options.dry_run {
+                break;
+            }
+            scene.first = false;
+        }
+        self.finish(&scene)
+    }
+
+    async fn pass(&mut self, scene: &mut Scene) -> Result<(), Failure> {
+        let unsettled = self.recover(scene).await?;
+        let views = self.observe(scene, &unsettled).await?;
+        scene.again.clear();
+        let mut plans: Vec<MailboxPlan> = views.iter().map(observe::Sight::plan).collect();
+        self.defer_removals(scene, &mut plans)?;
+        self.guard(scene, &mut plans)?;
+        let trash = self.trash_target(scene, &mut plans).await?;
+        if self.options.dry_run {
+            plans.iter().for_each(|plan| self.report.plan_mailbox(plan));
+            return Ok(());
+        }
+        self.number_run(&plans)?;
+        self.announce(&plans);
+        let terms = Terms {
+            now: self.now,
+            keep: self.policy.keep_deleted,
+            moves: self.abilities.moves,
+            accepted: self.options.holds == HoldAnswer::Accept,
+            trash,
+        };
+        let mut apply = self.means(terms);
+        apply.grounds = views.iter().filter_map(|sight| Some((sight.row.id, sight.ground()?))).collect();
+        apply.letters = views.iter().map(|sight| (sight.row.id, sight.letters())).collect();
+        apply.run(&plans).await?;
+        let Apply { aftermath, letters, .. } = apply;
+        scene.again.extend(self.settle(&views, &plans, &aftermath, &letters)?);
+        Ok(())
+    }
+
+    async fn recover(&mut self, scene: &Scene) -> Result<BTreeSet<MailboxId>, Failure> {
+        if self.options.dry_run {
+            return Ok(BTreeSet::new());
+        }
+        let rows = self.account.journal.mailboxes()?;
+        let place = |row: MailboxRow| {
+            let rules = self.flag_rules(&row, role_of(scene, &row.name));
+            (row.id, crate::apply::recover::Place { row, rules })
+        };
+        let places: BTreeMap<MailboxId, crate::apply::recover::Place> = rows.into_iter().map(place).collect();
+        let terms = Terms {
+            now: self.now,
+            keep: self.policy.keep_deleted,
+            moves: self.abilities.moves,
+            accepted: false,
+            trash: None,
+        };
+        self.means(terms).recover(&places).await
+    }
+
+    fn means(&mut self, terms: Terms) -> Apply<'_, R, L, J> {
+        let Account { remote, local, journal } = &mut *self.account;
+        Apply {
+            remote,
+            local,
+            journal,
+            report: &mut self.report,
+            progress: self.progress,
+            terms,
+            grounds: BTreeMap::new(),
+            letters: BTreeMap::new(),
+            aftermath: BTreeMap::new(),
+        }
+    }
+
+    fn guard(&mut self, scene: &Scene, plans: &mut [MailboxPlan]) -> Result<(), Failure> {
+        let rows = self.account.journal.mailboxes()?;
+        let census = rows.iter().map(|row| (row.id, row.with_uid)).collect();
+        let lost = self.account.journal.losses(Timestamp(self.now.0 - LOSS_WINDOW))?;
+        let limits = self.policy.max_delete;
+        let guard = Guard { limits, census: &census, lost: &lost, answer: self.options.holds, now: self.now };
+        for mut held in guard.review(plans) {
+            let same = |row: &&crate::store::HoldRow| {
+                row.mailbox == held.folder && row.side == held.side && row.reason == held.reason.as_str()
+            };
+            held.since = scene.header.holds.iter().find(same).map_or(self.now, |row| row.since);
+            self.report.hold(held);
+        }
+        Ok(())
+    }
+
+    fn announce(&self, plans: &[MailboxPlan]) {
+        let sum = |count: fn(&MailboxPlan) -> usize| plans.iter().map(count).sum::<usize>() as u64;
+        (self.progress)(Event::Planned {
+            download: sum(|plan| plan.download.len()),
+            upload: sum(|plan| plan.upload.len()),
+            other: sum(|plan| plan.adopt.len() + plan.flags.len() + plan.remove_local.len() + plan.remove_remote.len()),
+        });
+    }
+
+    /// In Trash and on Gmail a server purges at once what gets `\Deleted`.
+    fn flag_rules(&self, row: &MailboxRow, role: Option<Role>) -> FlagRules {
+        FlagRules {
+            deleted_is_local: self.abilities.deleted_is_final || role == Some(Role::Trash),
+            permanent: row.permanent.clone(),
+            read_only: row.read_only,
+        }
+    }
+}
+
+fn role_of(scene: &Scene, name: &MailboxName) -> Option<Role> {
+    scene.listing.mailboxes.get(name).and_then(|mailbox| mailbox.role)
 }

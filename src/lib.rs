@@ -1,12 +1,63 @@
 //! mailtide keeps local Maildirs and IMAP accounts in step, in both directions.
+//!
+//! This page is the map of the house. Three promises outrank every feature: nothing is ever lost, nothing is ever
+//! doubled, and what the user is told is true.
+//!
+//! # The flow
+//!
+//! ```text
+//!  observe local ─┐
+//!                 ├─► reconcile (pure) ─► plan ─► apply ─► commit baseline
+//!  observe remote ┘         ▲                        │ journal
+//!        baseline (SQLite) ─┘◄───────────────────────┘
+//! ```
+//!
+//! [`cycle::run`] is that picture as code. One run spans the account. It makes up to four passes: what a pass changed
+//! on the server is looked at again by the next, and what equals the baseline then is our own echo.
+//!
+//! # Where things are
+//!
+//! The modules are listed in the direction of the flow, and each may use those below it only; a test holds the arrows.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`cli`] | commands, output, exit codes; the one place that finds words for errors |
+//! | [`config`] | the configuration file, checked before anything is touched |
+//! | [`cycle`] | one run over an account |
+//! | [`maildir`] | the local side: the only module that knows file names |
+//! | [`imap`] | the remote side: the only module that knows the wire |
+//! | [`apply`] | carries plans out, one journaled step at a time; explains leftover intents |
+//! | [`state`] | SQLite: the only module that speaks SQL |
+//! | [`store`] | the interfaces between the engine and the three above |
+//! | [`reconcile`] | decisions, pure: snapshots and baseline in, plan out |
+//! | [`model`] | the words of the trade as types, pure |
+//!
+//! # What keeps the promises
+//!
+//! - **The baseline never claims more than is durable.** A row says that both sides have a message, and that its flags
+//!   are those of the server as of the mailbox's watermark. It is written after the file and its directory entry are on
+//!   disk, or after the server proved that it has the message.
+//! - **Intents.** Where a crash between deed and record could not be told from a user's doing, an intent is written
+//!   first. [`apply::recover`] reads leftover intents before anything is observed.
+//! - **"Could not look" is never "nothing there".** A failed look is an error, never an empty snapshot: success is only
+//!   our own tagged OK, a delta is checked against the mailbox's count, a scan of a directory that was changed meanwhile
+//!   proves no absence.
+//! - **Watermarks and stamps** are stored only when everything seen before them was acted on. What was held, failed or
+//!   could not be seen pins them, so that it is seen again.
+//! - **Removals** come after everything that adds, in all folders; what looks like an accident is held
+//!   ([`reconcile::guard`]); what leaves the Maildir goes to a recoverable trash first.
+//! - **Identity** is a file's unique name on one side and UIDVALIDITY + UID on the other, paired by the baseline. Where
+//!   there is no baseline, content decides ([`reconcile::adopt`]); no marker is ever written into a message.
 
-pub mod apply;
 pub mod cli;
 pub mod config;
 pub mod cycle;
+// The braces: these never see each other.
+pub mod apply;
 pub mod imap;
 pub mod maildir;
+pub mod state;
+// The interfaces, the decisions, the words.
 pub mod model;
 pub mod reconcile;
-pub mod state;
 pub mod store;

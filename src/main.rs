@@ -1,2 +1,7 @@
-//! The command line program: parse, dispatch, exit code.
-fn main() {}
+//! The command line program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mailtide::cli::main(std::env::args_os())
+}

@@ -341,6 +341,10 @@ pub trait LocalStore {
     /// Scans a maildir until a scan was quiet, at most five times. `letters` are the meanings last known.
     fn observe(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError>;
 
+    /// Returns true if any maildir changed since it was last listed or scanned, or appeared or vanished since. As long
+    /// as none has, a file missing from one of them is in no other.
+    fn is_stirred(&mut self) -> Result<bool, LocalError>;
+
     /// Reads a file and identifies its content.
     fn identify(
         &mut self,
@@ -668,4 +672,18 @@ pub trait Journal {
 
     /// Writes records, in one transaction.
     fn commit(&mut self, records: &[Record]) -> Result<(), StateError>;
+}
+
+/// What ended an account's run before it was done.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The server side.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The Maildir.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// The database.
+    #[error(transparent)]
+    State(#[from] StateError),
 }

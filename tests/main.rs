@@ -1,4 +1,7 @@
 //! The integration tests, in one binary.
+#![cfg(test)]
 
-#[cfg(test)]
+mod arrows;
 mod simulator;
+mod support;
+mod sync;

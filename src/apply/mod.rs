@@ -1,1 +1,220 @@
-//! apply
+//! Carrying a plan out: each step journaled where a crash in its middle could not be told from a user's doing, each
+//! safe to repeat.
+//!
+//! The baseline never claims more than is durable. So a message becomes a row only after its file and its directory
+//! entry are on disk, or after the server proved that it has it; and whatever lies between the deed and the record
+//! is explained by an intent, which [`recover`] reads before anything is observed again.
+
+mod adopt;
+mod download;
+mod flags;
+mod local_removal;
+pub mod recover;
+mod remote_removal;
+mod upload;
+
+use std::collections::BTreeMap;
+
+use crate::model::{KeywordLetters, MailboxId, MailboxName, Timestamp, UidValidity};
+use crate::reconcile::plan::MailboxPlan;
+use crate::reconcile::policy::KeepDeleted;
+use crate::reconcile::report::{Event, Problem, Report};
+use crate::store::{
+    Failure, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteError, RemoteErrorKind, RemoteStore,
+};
+
+/// A day, in seconds: how long a message that was refused waits.
+const RETRY_AFTER: i64 = 24 * 3600;
+
+/// What a mailbox's UIDs stand on, as of the last look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ground {
+    /// Its UIDVALIDITY.
+    pub uid_validity: UidValidity,
+    /// No new message has a lower UID.
+    pub uid_next: u32,
+}
+
+/// What applying left behind in one mailbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Aftermath {
+    /// The server's side was changed: look at it again, to tell our echo from others' changes.
+    pub remote_changed: bool,
+    /// The Maildir was changed, so the scan's stamp is no longer that of the directories.
+    pub local_changed: bool,
+    /// Something was no longer as observed: look again at once.
+    pub overtaken: bool,
+    /// Something failed: look again with the next run.
+    pub failed: bool,
+}
+
+/// The server's Trash as the target of removals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrashTarget {
+    /// Its mailbox, if it takes part.
+    pub mailbox: Option<MailboxId>,
+    /// Its name.
+    pub name: MailboxName,
+    /// What its UIDs stand on.
+    pub ground: Ground,
+}
+
+/// What a run's settings and circumstances mean to applying.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// Now.
+    pub now: Timestamp,
+    /// Whether removed files can be recovered.
+    pub keep: KeepDeleted,
+    /// The server can move.
+    pub moves: bool,
+    /// The user accepted what was held: it does not count as a loss later.
+    pub accepted: bool,
+    /// Where removed messages go.
+    pub trash: Option<TrashTarget>,
+}
+
+/// The means to carry plans out, and what came of it.
+pub struct Apply<'a, R, L, J> {
+    /// The server.
+    pub remote: &'a mut R,
+    /// The Maildir.
+    pub local: &'a mut L,
+    /// The database.
+    pub journal: &'a mut J,
+    /// What was done.
+    pub report: &'a mut Report,
+    /// Told of every step.
+    pub progress: &'a dyn Fn(Event),
+    /// Settings and circumstances.
+    pub terms: Terms,
+    /// What UIDs stand on, by mailbox.
+    pub grounds: BTreeMap<MailboxId, Ground>,
+    /// Keyword letters, by mailbox.
+    pub letters: BTreeMap<MailboxId, KeywordLetters>,
+    /// What was left behind, by mailbox.
+    pub aftermath: BTreeMap<MailboxId, Aftermath>,
+}
+
+impl<R, L, J> std::fmt::Debug for Apply<'_, R, L, J> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Apply").field("terms", &self.terms).field("aftermath", &self.aftermath).finish_non_exhaustive()
+    }
+}
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
+    /// Carries the plans out: first everything that adds, in all mailboxes, then everything that removes, so that a
+    /// message which moved from one to another is never nowhere.
+    ///
+    /// # Errors
+    /// What concerns the whole account. What concerns one mailbox or message is reported, and the rest goes on.
+    pub async fn run(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
+        for plan in plans {
+            let done = self.add(plan).await;
+            self.mailbox_done(plan, done)?;
+        }
+        for plan in plans {
+            let done = self.remove(plan).await;
+            self.mailbox_done(plan, done)?;
+        }
+        Ok(())
+    }
+
+    async fn add(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
+        self.reset(plan)?;
+        self.adopt(plan).await?;
+        self.change_flags(plan).await?;
+        self.download(plan).await?;
+        self.upload(plan).await
+    }
+
+    async fn remove(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
+        self.remove_locally(plan)?;
+        self.remove_remotely(plan).await
+    }
+
+    /// Rows of another UIDVALIDITY go before any of the new one comes. So do those that neither side has any more.
+    fn reset(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
+        let mut records: Vec<Record> = plan.forget.iter().map(|row| Record::Forget(*row)).collect();
+        records.extend(plan.reset.map(|validity| Record::UidValidity(plan.mailbox, validity)));
+        self.commit(&records)
+    }
+
+    fn commit(&mut self, records: &[Record]) -> Result<(), Failure> {
+        if !records.is_empty() {
+            self.journal.commit(records)?;
+        }
+        Ok(())
+    }
+
+    fn after(&mut self, mailbox: MailboxId) -> &mut Aftermath {
+        self.aftermath.entry(mailbox).or_default()
+    }
+
+    fn ground(&self, plan: &MailboxPlan) -> Option<Ground> {
+        self.grounds.get(&plan.mailbox).copied()
+    }
+
+    fn letters(&self, plan: &MailboxPlan) -> KeywordLetters {
+        self.letters.get(&plan.mailbox).cloned().unwrap_or_default()
+    }
+
+    /// Passes on what concerns the whole account; reports the rest.
+    fn mailbox_done(&mut self, plan: &MailboxPlan, done: Result<(), Failure>) -> Result<(), Failure> {
+        match done {
+            Err(Failure::Remote(error)) if !is_fatal(&error) => {
+                let after = self.after(plan.mailbox);
+                match error.kind {
+                    RemoteErrorKind::UidValidityChanged => after.overtaken = true,
+                    _ => after.failed = true,
+                }
+                self.report.problem(mailbox_problem(&plan.name, &error));
+                Ok(())
+            }
+            Err(Failure::Local(error)) if error.kind == LocalErrorKind::Item => {
+                self.after(plan.mailbox).failed = true;
+                self.report.problem(local_problem(&plan.name, None, &error));
+                Ok(())
+            }
+            done => done,
+        }
+    }
+}
+
+/// Returns true if an error concerns the whole account.
+pub fn is_fatal(error: &RemoteError) -> bool {
+    match error.kind {
+        RemoteErrorKind::Login | RemoteErrorKind::Unreachable | RemoteErrorKind::Local => true,
+        RemoteErrorKind::Refused
+        | RemoteErrorKind::NoSuchMailbox
+        | RemoteErrorKind::UidValidityChanged
+        | RemoteErrorKind::TooLarge
+        | RemoteErrorKind::Unrepresentable => false,
+    }
+}
+
+/// Returns the report of a mailbox that the server would not deal with.
+pub fn mailbox_problem(folder: &MailboxName, error: &RemoteError) -> Problem {
+    Problem {
+        code: "mailbox-refused",
+        folder: Some(folder.clone()),
+        path: None,
+        uid: None,
+        message: format!("{error}; what was not done yet in this folder is left as it is on both sides"),
+        hint: "it is tried again with the next sync; `mailtide check` shows what the server offers".to_owned(),
+        retry_at: None,
+    }
+}
+
+/// Returns the report of a file or folder that can't be read or written.
+pub fn local_problem(folder: &MailboxName, path: Option<String>, error: &LocalError) -> Problem {
+    Problem {
+        code: "local-item",
+        folder: Some(folder.clone()),
+        path,
+        uid: None,
+        message: format!("{error}; it is left as it is"),
+        hint: "check the file's or directory's permissions and name, then sync again".to_owned(),
+        retry_at: None,
+    }
+}

@@ -1,6 +1,40 @@
-//! The local side: Maildirs.
+//! The local side: Maildirs on disk. Only this module knows file names.
+//!
+//! `layout` gives each folder its directory, `list` finds and creates them, `scan` observes one, `stage` and `edit`
+//! change message files, `body` reads them, `trash` keeps what leaves, `keywords` and `name` know what names mean.
 
-use std::path::PathBuf;
+mod body;
+mod durable;
+mod edit;
+mod error;
+mod keywords;
+mod layout;
+mod lines;
+mod list;
+mod lock;
+mod name;
+mod root;
+mod scan;
+mod stage;
+mod stamp;
+mod trash;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use self::error::found;
+use self::name::UniqueNames;
+use self::stage::Stage;
+use self::stamp::FileClock;
+use self::trash::Trash;
+use crate::model::{
+    FileStat, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Stamp, Timestamp, UniqueName,
+};
+use crate::reconcile::snapshot::{LocalEntry, LocalListing, LocalSnapshot};
+use crate::store::{BodySource, Edit, LocalError, LocalStore, Root, Staged, Trashed};
 
 /// Where an account's Maildirs are and how they are laid out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,4 +54,191 @@ pub enum Layout {
     Fs,
     /// The inbox is the root itself, others are `<root>/.Archive.2025`.
     MaildirPlusPlus,
+}
+
+/// An account's Maildir. Nothing is touched before a method is called.
+#[derive(Debug)]
+pub struct Maildir {
+    settings: Settings,
+    clock: FileClock,
+    names: UniqueNames,
+    stage: Stage,
+    trash: Trash,
+    /// The directories as last listed or scanned.
+    seen: BTreeMap<MailboxName, Stamp>,
+}
+
+impl Maildir {
+    /// Returns the Maildir with these settings, which need not exist yet.
+    pub fn new(settings: Settings) -> Self {
+        let trash = Trash::new(settings.trash.clone());
+        let (clock, names, stage) = (FileClock::default(), UniqueNames::new(), Stage::default());
+        Self { settings, clock, names, stage, trash, seen: BTreeMap::new() }
+    }
+
+    fn locate(&self, mailbox: &MailboxName) -> Result<PathBuf, LocalError> {
+        list::locate(&self.settings, mailbox)
+    }
+
+    fn locate_file(
+        &self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+    ) -> Result<PathBuf, LocalError> {
+        self.locate(mailbox).map(|maildir| name::path(&maildir, unique, entry))
+    }
+}
+
+impl LocalStore for Maildir {
+    fn root(&mut self) -> Result<Root, LocalError> {
+        root::look(&self.settings.root)
+    }
+
+    fn mark(&mut self, marker: &Marker) -> Result<(), LocalError> {
+        self.clock.learn(&root::mark(&self.settings.root, marker)?);
+        Ok(())
+    }
+
+    fn list(&mut self) -> Result<LocalListing, LocalError> {
+        let (listing, seen) = list::list(&self.settings, self.clock)?;
+        self.seen = seen;
+        Ok(listing)
+    }
+
+    fn observe(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError> {
+        let (snapshot, stamp) = scan::observe(&self.locate(mailbox)?, self.clock, letters)?;
+        self.seen.insert(mailbox.clone(), stamp);
+        Ok(snapshot)
+    }
+
+    fn is_stirred(&mut self) -> Result<bool, LocalError> {
+        let (_, now) = list::list(&self.settings, self.clock)?;
+        Ok(now != self.seen)
+    }
+
+    fn identify(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+    ) -> Result<Edit<(Identity, FileStat)>, LocalError> {
+        body::identify(&self.locate_file(mailbox, unique, entry)?, entry)
+    }
+
+    fn read(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+    ) -> Result<Edit<Box<dyn BodySource>>, LocalError> {
+        body::read(&self.locate_file(mailbox, unique, entry)?, entry)
+    }
+
+    fn create(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
+        list::create(&self.settings, mailbox)
+    }
+
+    fn assign_letters(
+        &mut self,
+        mailbox: &MailboxName,
+        known: &KeywordLetters,
+        keywords: &BTreeSet<Keyword>,
+    ) -> Result<KeywordLetters, LocalError> {
+        let maildir = self.locate(mailbox)?;
+        let borne = scan::borne_letters(&maildir, self.clock)?;
+        // Hidden, so that no other program takes it for a message.
+        let temporary = maildir.join(format!(".{}", self.names.next_name()));
+        keywords::assign(&maildir, &temporary, known, keywords, &borne)
+    }
+
+    fn stage(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
+        let maildir = self.locate(mailbox)?;
+        let name = self.names.next_name();
+        let unique = UniqueName::new(&name).ok_or_else(|| found(Path::new(&name), "can't be a message's name"))?;
+        self.stage.begin(&maildir, unique)
+    }
+
+    fn stage_write(&mut self, wire: &[u8]) -> Result<(), LocalError> {
+        self.stage.write(wire)
+    }
+
+    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<Staged, LocalError> {
+        self.stage.finish(date)
+    }
+
+    fn stage_discard(&mut self) -> Result<(), LocalError> {
+        self.stage.discard()
+    }
+
+    fn unstage(&mut self, mailbox: &MailboxName, unique: &UniqueName) -> Result<(), LocalError> {
+        let maildir = self.locate(mailbox)?;
+        self.stage.unstage(&maildir, unique)
+    }
+
+    fn sync_staged(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
+        let maildir = self.locate(mailbox)?;
+        self.stage.sync(&maildir)
+    }
+
+    fn publish(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        flags: &FlagSet,
+        letters: &KeywordLetters,
+    ) -> Result<Edit<()>, LocalError> {
+        edit::publish(&self.locate(mailbox)?, unique, flags, letters)
+    }
+
+    fn sync(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
+        let maildir = self.locate(mailbox)?;
+        ["cur", "new"].iter().try_for_each(|part| durable::sync_dir(&maildir.join(part)))
+    }
+
+    fn set_flags(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        delta: &FlagDelta,
+        letters: &KeywordLetters,
+    ) -> Result<Edit<()>, LocalError> {
+        edit::set_flags(&self.locate(mailbox)?, unique, entry, delta, letters)
+    }
+
+    fn keep(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        at: Timestamp,
+    ) -> Result<Edit<Trashed>, LocalError> {
+        let file = self.locate_file(mailbox, unique, entry)?;
+        let kept_as = self.names.next_name();
+        Ok(match self.trash.keep(&self.settings.root, &file, entry, &kept_as)? {
+            Edit::Changed => Edit::Changed,
+            Edit::Done(()) => {
+                let file = name::format(unique, &entry.info);
+                Edit::Done(Trashed { mailbox: mailbox.clone(), file, kept_as, at })
+            }
+        })
+    }
+
+    fn sync_kept(&mut self) -> Result<(), LocalError> {
+        self.trash.sync()
+    }
+
+    fn unlink(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+    ) -> Result<Edit<()>, LocalError> {
+        edit::unlink(&self.locate(mailbox)?, unique, entry)
+    }
+
+    fn drop_kept(&mut self, kept_as: &str) -> Result<(), LocalError> {
+        self.trash.drop_kept(kept_as)
+    }
 }

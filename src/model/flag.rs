@@ -232,6 +232,17 @@ impl FlagDelta {
     }
 }
 
+/// Writes the change as `+FLAGS` and `-FLAGS` would list it: `+\Seen -work`.
+impl fmt::Display for FlagDelta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [('+', &self.add), ('-', &self.remove)];
+        let words = parts.map(|(sign, set)| {
+            set.to_string().split_whitespace().map(|word| format!("{sign}{word}")).collect::<Vec<_>>()
+        });
+        f.write_str(&words.concat().join(" "))
+    }
+}
+
 /// What a mailbox lets a client store for good (RFC 9051 section 7.1, PERMANENTFLAGS).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PermanentFlags {

@@ -1,6 +1,7 @@
 //! The words of the trade as types. Pure: no files, sockets, clocks, databases or randomness.
 
 pub mod flag;
+pub mod identity;
 pub mod local;
 pub mod mailbox;
 pub mod message;
@@ -8,6 +9,7 @@ pub mod side;
 pub mod uid;
 
 pub use flag::{Flag, FlagDelta, FlagSet, Keyword, PermanentFlags};
+pub use identity::IdentityHasher;
 pub use local::{DirStamp, FileStat, KeywordLetters, Marker, Stamp};
 pub use mailbox::{MailboxId, MailboxName, MailboxRow, Role, Watermark};
 pub use message::{Fingerprint, Identity, MessageHash, MessageId, MessageRow, Timestamp, Tombstone, UniqueName};

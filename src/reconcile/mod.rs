@@ -1,5 +1,11 @@
 //! Decisions. Pure: what was seen goes in, what to do comes out.
 
+pub mod adopt;
+pub mod flags;
+pub mod guard;
+pub mod look;
+pub mod mailboxes;
+pub mod plan;
 pub mod policy;
 pub mod report;
 pub mod scope;

@@ -1,5 +1,7 @@
 //! What a run did, or would do: the words and numbers that dry run, log and `--json` share.
 
+use super::flags::FlagPlan;
+use super::plan::{MailboxPlan, Removal};
 use crate::model::{MailboxName, Side, Timestamp, Uid, UniqueName};
 
 /// What a run did to an account.
@@ -19,6 +21,77 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// What would be done, or was; filled by dry runs only.
     pub plan: Vec<PlanLine>,
+}
+
+impl Report {
+    /// Notes what failed alone, once.
+    pub fn problem(&mut self, problem: Problem) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Notes what is held; what was noted of the same before is replaced.
+    pub fn hold(&mut self, held: Held) {
+        self.held.retain(|other| (&other.folder, other.side, other.reason) != (&held.folder, held.side, held.reason));
+        self.held.push(held);
+    }
+
+    /// Notes what a plan would do, in numbers and line by line.
+    pub fn plan_mailbox(&mut self, plan: &MailboxPlan) {
+        let count = |n: usize| n as u64;
+        self.adopted += count(plan.adopt.len());
+        self.local.added += count(plan.download.len());
+        self.remote.added += count(plan.upload.len());
+        self.local.removed += count(plan.remove_local.len());
+        self.remote.removed += count(plan.remove_remote.iter().filter(|removal| removal.how != Removal::Keep).count());
+        let flags = || plan.flags.iter().map(|change| &change.flags).chain(plan.adopt.iter().map(|found| &found.flags));
+        self.local.flags += count(flags().filter(|flags| !flags.to_local.is_empty()).count());
+        self.remote.flags += count(flags().filter(|flags| !flags.to_remote.is_empty()).count());
+        self.plan.extend(lines(plan));
+    }
+}
+
+/// Returns the steps of a plan in the order they are carried out in.
+fn lines(plan: &MailboxPlan) -> Vec<PlanLine> {
+    let line = |side, op, uid, path: Option<&UniqueName>, detail| PlanLine {
+        side,
+        op,
+        folder: plan.name.clone(),
+        uid,
+        path: path.cloned(),
+        detail,
+    };
+    let mut lines = Vec::new();
+    for found in &plan.adopt {
+        lines.push(line(None, "adopt", Some(found.uid), Some(&found.unique), None));
+        lines.extend(
+            flag_lines(&found.flags).map(|(side, detail)| {
+                line(Some(side), "set-flags", Some(found.uid), Some(&found.unique), Some(detail))
+            }),
+        );
+    }
+    for change in &plan.flags {
+        lines.extend(
+            flag_lines(&change.flags).map(|(side, detail)| {
+                line(Some(side), "set-flags", Some(change.uid), Some(&change.unique), Some(detail))
+            }),
+        );
+    }
+    lines.extend(plan.download.iter().map(|uid| line(Some(Side::Local), "download", Some(*uid), None, None)));
+    lines.extend(plan.upload.iter().map(|upload| line(Some(Side::Remote), "upload", None, Some(&upload.unique), None)));
+    lines.extend(
+        plan.remove_local.iter().map(|removal| line(Some(Side::Local), "remove", None, Some(&removal.unique), None)),
+    );
+    lines.extend(plan.remove_remote.iter().filter(|removal| removal.how != Removal::Keep).map(|removal| {
+        line(Some(Side::Remote), "remove", Some(removal.uid), None, Some(removal.how.as_str().to_owned()))
+    }));
+    lines
+}
+
+fn flag_lines(flags: &FlagPlan) -> impl Iterator<Item = (Side, String)> {
+    let sides = [(Side::Remote, &flags.to_remote), (Side::Local, &flags.to_local)];
+    sides.into_iter().filter(|(_, delta)| !delta.is_empty()).map(|(side, delta)| (side, delta.to_string()))
 }
 
 /// How many of each kind of change one side underwent.
@@ -51,6 +124,10 @@ pub enum Reason {
     RootMissing,
     /// Too many messages are gone.
     MassDelete,
+    /// A maildir that held mail is gone.
+    MaildirVanished,
+    /// A folder is gone from the server.
+    FolderRemoved,
     /// There is no Trash to move removed messages to, and none can be created.
     NoTrash,
 }
@@ -61,6 +138,8 @@ impl Reason {
         match self {
             Reason::RootMissing => "root-missing",
             Reason::MassDelete => "mass-delete",
+            Reason::MaildirVanished => "maildir-vanished",
+            Reason::FolderRemoved => "folder-removed",
             Reason::NoTrash => "no-trash",
         }
     }
@@ -115,4 +194,24 @@ pub struct PlanLine {
     pub path: Option<UniqueName>,
     /// What exactly: flags, the target folder, how a removal is carried out.
     pub detail: Option<String>,
+}
+
+/// What is going on, for progress bars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// So many messages are to be downloaded, uploaded and otherwise changed.
+    Planned {
+        /// Downloads.
+        download: u64,
+        /// Uploads.
+        upload: u64,
+        /// Flag changes, removals, adoptions.
+        other: u64,
+    },
+    /// So many of them are downloaded.
+    Downloaded(u64),
+    /// So many of them are uploaded.
+    Uploaded(u64),
+    /// So many of the others are done.
+    Changed(u64),
 }

@@ -133,24 +133,6 @@ pub struct LocalEntry {
     pub flags: FlagSet,
 }
 
-/// The local side of one mailbox in one pass.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LocalView {
-    /// The directories are as they were when they were last scanned.
-    Unchanged,
-    /// A scan.
-    Scanned(LocalSnapshot),
-}
-
-/// The remote side of one mailbox in one pass.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RemoteView {
-    /// The server says that nothing changed since the watermark.
-    Unchanged,
-    /// A look.
-    Observed(RemoteSnapshot),
-}
-
 /// A request for a [`RemoteSnapshot`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteRequest {

@@ -1,1 +1,140 @@
-//! state
+//! The database of an account: the baseline and the journal, in SQLite. The only place that speaks SQL.
+//!
+//! One file, `<account>.sqlite3`, with a write-ahead log beside it while it is open; both readable by their owner
+//! only. A commit is synced before it returns, so the baseline never claims more than is durable. The program holds
+//! the account's [`Lock`] while it has the database open.
+
+mod columns;
+mod commit;
+mod error;
+mod file;
+mod intent;
+mod load;
+mod lock;
+mod migrate;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, Result as SqlResult, Transaction, TransactionBehavior};
+
+pub use error::DatabaseError;
+pub use lock::Lock;
+
+use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, Side, Timestamp};
+use crate::store::{FailureRow, Header, Intent, IntentId, Journal, Record, StateError, Trashed};
+
+/// An account's database, open.
+#[derive(Debug)]
+pub struct Database {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Database {
+    /// Opens the database in this file, `<account>.sqlite3`; creates it, with its directory, if it is missing. An
+    /// older schema is migrated, and the file as it was kept as `<name>.before-<version>`.
+    ///
+    /// # Errors
+    /// The cause is a [`DatabaseError`]. A file that is damaged, another program's or a later mailtide's is left as
+    /// it is.
+    pub fn open(path: &Path) -> Result<Database, StateError> {
+        Ok(Database { connection: open::file(path, migrate::MIGRATIONS)?, path: path.to_owned() })
+    }
+
+    /// Makes a database that starts as a copy of the one in this file, empty if there is none, and lives in memory:
+    /// nothing on disk changes. For dry runs.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub fn for_dry_run(path: &Path) -> Result<Database, StateError> {
+        Ok(Database { connection: open::copy_in_memory(path, migrate::MIGRATIONS)?, path: path.to_owned() })
+    }
+
+    /// Makes an empty database that lives in memory.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn in_memory() -> Result<Database, StateError> {
+        let path = PathBuf::from(":memory:");
+        Ok(Database { connection: open::in_memory(&path)?, path })
+    }
+
+    fn read<T>(&self, doing: &'static str, read: impl FnOnce(&Connection) -> SqlResult<T>) -> Result<T, StateError> {
+        read(&self.connection).map_err(|error| self.failed(doing, error))
+    }
+
+    fn write<T>(
+        &mut self,
+        doing: &'static str,
+        write: impl FnOnce(&Transaction<'_>) -> SqlResult<T>,
+    ) -> Result<T, StateError> {
+        self.transact(write).map_err(|error| self.failed(doing, error))
+    }
+
+    fn transact<T>(&mut self, write: impl FnOnce(&Transaction<'_>) -> SqlResult<T>) -> SqlResult<T> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let outcome = write(&transaction)?;
+        transaction.commit()?;
+        Ok(outcome)
+    }
+
+    fn failed(&self, doing: &'static str, error: rusqlite::Error) -> StateError {
+        DatabaseError::from_sql(doing, self.path.clone(), error).into()
+    }
+}
+
+impl Journal for Database {
+    fn header(&mut self) -> Result<Header, StateError> {
+        self.read("reading the account", load::header)
+    }
+
+    fn mailboxes(&mut self) -> Result<Vec<MailboxRow>, StateError> {
+        self.read("reading the mailboxes", load::mailboxes)
+    }
+
+    fn add_mailbox(&mut self, name: &MailboxName, local: &MailboxName) -> Result<MailboxId, StateError> {
+        self.write("adding a mailbox", |transaction| commit::add_mailbox(transaction, name, local))
+    }
+
+    fn messages(&mut self, mailbox: MailboxId) -> Result<Vec<MessageRow>, StateError> {
+        self.read("reading a mailbox's messages", |connection| load::messages(connection, mailbox))
+    }
+
+    fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError> {
+        self.read("reading a mailbox's failures", |connection| load::failures(connection, mailbox))
+    }
+
+    fn losses(&mut self, since: Timestamp) -> Result<BTreeMap<(MailboxId, Side), u64>, StateError> {
+        self.read("reading the losses", |connection| load::losses(connection, since))
+    }
+
+    fn kept(&mut self, before: Timestamp) -> Result<Vec<Trashed>, StateError> {
+        self.read("reading the index of the recoverable trash", |connection| load::kept(connection, before))
+    }
+
+    fn intents(&mut self) -> Result<Vec<(IntentId, Intent)>, StateError> {
+        self.read("reading the journal", intent::all)
+    }
+
+    fn begin(&mut self, intents: &[Intent]) -> Result<Vec<IntentId>, StateError> {
+        if intents.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.write("writing the journal", |transaction| {
+            intents.iter().map(|intent| intent::insert(transaction, intent)).collect()
+        })
+    }
+
+    fn commit(&mut self, records: &[Record]) -> Result<(), StateError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.write("writing the baseline", |transaction| {
+            records.iter().try_for_each(|record| commit::write(transaction, record))
+        })
+    }
+}

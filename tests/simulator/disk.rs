@@ -93,7 +93,11 @@ impl Shared {
         self.touch(LocalErrorKind::Item, call, |world| {
             let folder = world.maildir.folders.get_mut(mailbox);
             let found = folder.and_then(|folder| folder.find(unique, entry).cloned());
-            Ok(found.map_or(Edit::Changed, |file| Edit::Done(deed(&file.bytes, file.stat(), file.mtime))))
+            match found {
+                Some(file) if file.bytes.is_empty() => Err(bad(LocalErrorKind::Item, "the file is empty")),
+                Some(file) => Ok(Edit::Done(deed(&file.bytes, file.stat(), file.mtime))),
+                None => Ok(Edit::Changed),
+            }
         })
     }
 }
@@ -137,8 +141,8 @@ impl LocalStore for Shared {
             LocalErrorKind::Unusable,
             || "list maildirs".to_owned(),
             |world| {
-                let found: Vec<_> =
-                    world.maildir.folders.iter().map(|(name, dir)| (name.clone(), dir.stamp())).collect();
+                world.seen = world.maildir.stamps();
+                let found = world.seen.clone();
                 let mut blur =
                     |(name, stamp)| LocalMaildir { name, stamp: Some(stamp).filter(|_| !world.is_blurred()) };
                 Ok(LocalListing { maildirs: found.into_iter().map(&mut blur).collect(), rejected: Vec::new() })
@@ -146,18 +150,27 @@ impl LocalStore for Shared {
         )
     }
 
-    fn observe(&mut self, mailbox: &MailboxName, _letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError> {
+    fn observe(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError> {
         self.touch(
             LocalErrorKind::Item,
             || format!("scan {mailbox}"),
             |world| {
-                let torn = world.is_blurred();
+                let torn = world.is_blurred().then_some(letters);
                 let mut snapshot = world.folder(mailbox)?.scan(torn);
+                world.seen.extend(snapshot.stamp.map(|stamp| (mailbox.clone(), stamp)));
                 if world.is_blurred() {
                     unsettle(world, &mut snapshot);
                 }
                 Ok(snapshot)
             },
+        )
+    }
+
+    fn is_stirred(&mut self) -> Result<bool, LocalError> {
+        self.touch(
+            LocalErrorKind::Unusable,
+            || "is_stirred".to_owned(),
+            |world| Ok(world.seen != world.maildir.stamps()),
         )
     }
 

@@ -82,10 +82,8 @@ impl Folder {
         }
         let named = |file: &&mut File| file.is_staged() && file.place.as_ref().is_some_and(|at| at.unique == *unique);
         let Some(file) = self.files.iter_mut().find(named) else { return false };
-        let (dir, info) = match flags.is_empty() {
-            true => (Dir::New, "".into()),
-            false => (Dir::Cur, info_of(flags, letters, "")),
-        };
+        let info = info_of(flags, letters, "");
+        let (dir, info) = if &*info == "2," { (Dir::New, "".into()) } else { (Dir::Cur, info) };
         file.rename(Some(Place { dir, unique: unique.clone(), info }));
         self.touch();
         true
@@ -102,6 +100,9 @@ impl Folder {
         let Some(file) = self.find(unique, entry) else { return false };
         let flags = delta.apply(&flags_of(&entry.info, letters));
         let info = info_of(&flags, letters, &entry.info);
+        if info == entry.info || (entry.info.is_empty() && &*info == "2,") {
+            return true;
+        }
         file.rename(Some(Place { dir: Dir::Cur, unique: unique.clone(), info }));
         self.touch();
         true
@@ -114,10 +115,9 @@ impl Folder {
         true
     }
 
-    /// Scans the maildir; `torn`: `dovecot-keywords` can't be read.
-    pub(super) fn scan(&self, torn: bool) -> LocalSnapshot {
-        let none = KeywordLetters::new();
-        let letters = if torn { &none } else { &self.letters };
+    /// Scans the maildir; `torn`: `dovecot-keywords` can't be read, so letters mean what they did when last known.
+    pub(super) fn scan(&self, torn: Option<&KeywordLetters>) -> LocalSnapshot {
+        let letters = torn.unwrap_or(&self.letters);
         let entry = |file: &File| {
             let place = file.place.as_ref()?;
             let flags = flags_of(&place.info, letters);
@@ -131,7 +131,7 @@ impl Folder {
             entries,
             quiet: true,
             stamp: Some(self.stamp()),
-            letters: (!torn || !lettered).then(|| letters.clone()),
+            letters: (torn.is_none() || !lettered).then(|| letters.clone()),
             dovecot: false,
             duplicates: Vec::new(),
         }
@@ -214,6 +214,10 @@ impl Maildir {
     /// Returns true if a file could be brought back after a power cut.
     pub(super) fn is_kept(&self, unique: &UniqueName) -> bool {
         self.trash.iter().any(|kept| kept.synced && kept.unique == *unique)
+    }
+
+    pub(super) fn stamps(&self) -> BTreeMap<MailboxName, Stamp> {
+        self.folders.iter().map(|(name, folder)| (name.clone(), folder.stamp())).collect()
     }
 
     /// Leaves what a power cut leaves.
@@ -317,7 +321,7 @@ mod tests {
         let (mut maildir, inbox) = with_inbox();
         maildir.deliver(&inbox, compose(1, Kind::Ordinary), Timestamp(1), None);
         let folder = maildir.folders.get_mut(&inbox).unwrap();
-        let (unique, entry) = folder.scan(false).entries.pop_first().unwrap();
+        let (unique, entry) = folder.scan(None).entries.pop_first().unwrap();
         assert!(folder.unlink(&unique, &entry));
         assert!(!folder.unlink(&unique, &entry));
         let left: BTreeSet<usize> = after_power_cut(&maildir).iter().map(messages).collect();

@@ -1,13 +1,14 @@
 //! Everything there is: both sides, the database, the users, and the gate that every call of the engine passes.
 
 use std::cell::{RefCell, RefMut};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use mailtide::cycle::{self, Account, Outcome};
-use mailtide::model::{Timestamp, UniqueName};
+use mailtide::model::{MailboxName, Stamp, Timestamp, UniqueName};
 use mailtide::reconcile::policy::{KeepDeleted, Options, Policy};
 
 use super::book::Book;
@@ -44,7 +45,9 @@ pub(super) struct World {
     pub(super) cut: bool,
     dead: Option<CrashAt>,
     /// The message being staged: it is lost with the process.
-    pub(super) staging: Option<(mailtide::model::MailboxName, Vec<u8>)>,
+    pub(super) staging: Option<(MailboxName, Vec<u8>)>,
+    /// The maildirs as last listed or scanned.
+    pub(super) seen: BTreeMap<MailboxName, Stamp>,
     /// What the engine did that it must never do.
     pub(super) complaints: Vec<String>,
     /// What happened, if anybody wants to know.
@@ -74,6 +77,7 @@ impl World {
             cut: false,
             dead: None,
             staging: None,
+            seen: BTreeMap::new(),
             complaints: Vec::new(),
             log: None,
         }

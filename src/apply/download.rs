@@ -1,0 +1,196 @@
+//! Downloads: streamed into `tmp`, made durable batch by batch, journaled, then made visible and recorded.
+//!
+//! One `syncfs` makes a batch's data durable (eight thousand files of 19 KB on ext4: 0.19 s that way, 1.2 s by one
+//! `fsync` each), then the intents, then the names, then the directories, then the rows: two transactions a batch.
+
+use std::collections::BTreeSet;
+
+use super::{Apply, Ground};
+use crate::model::{Timestamp, Uid, UidSet};
+use crate::reconcile::flags::download_flags;
+use crate::reconcile::plan::MailboxPlan;
+use crate::reconcile::report::{Event, Problem};
+use crate::store::{
+    BodySink, Edit, Failure, FailureRow, FetchedMessage, Intent, Journal, LocalError, LocalErrorKind, LocalStore,
+    NewMessage, Record, RemoteStore, Staged,
+};
+
+/// How many messages are made durable together,
+const BATCH_MESSAGES: usize = 500;
+/// or how many bytes, whichever is reached first.
+const BATCH_BYTES: u64 = 64 << 20;
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
+    pub(super) async fn download(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
+        let Some(ground) = self.ground(plan).filter(|_| !plan.download.is_empty()) else { return Ok(()) };
+        let wanted: UidSet = plan.download.iter().copied().collect();
+        self.after(plan.mailbox).local_changed = true;
+        let (outcome, arrived) = self.fetch(plan, ground, &wanted).await;
+        outcome?;
+        self.missing(plan, &wanted.difference(&arrived))
+    }
+
+    async fn fetch(&mut self, plan: &MailboxPlan, ground: Ground, wanted: &UidSet) -> (Result<(), Failure>, UidSet) {
+        let letters = self.letters(plan);
+        let mut batch = Batch {
+            local: &mut *self.local,
+            journal: &mut *self.journal,
+            plan,
+            ground,
+            staged: Vec::new(),
+            bytes: 0,
+            letters,
+            arrived: BTreeSet::new(),
+            progress: self.progress,
+            failure: None,
+        };
+        let fetched = self.remote.fetch(&plan.name, ground.uid_validity, wanted, &mut batch).await;
+        // What arrived before the connection broke is worth keeping.
+        let flushed = match &batch.failure {
+            None => batch.flush(),
+            Some(_) => Ok(()),
+        };
+        let outcome = match (batch.failure.take(), fetched, flushed) {
+            (Some(failure), _, _) | (None, _, Err(failure)) => Err(failure),
+            (None, Err(error), Ok(())) => Err(error.into()),
+            (None, Ok(()), Ok(())) => Ok(()),
+        };
+        let (arrived, letters) = (std::mem::take(&mut batch.arrived), std::mem::take(&mut batch.letters));
+        self.report.local.added += arrived.len() as u64;
+        self.letters.insert(plan.mailbox, letters);
+        (outcome, arrived.into_iter().collect())
+    }
+
+    /// A message that did not come was expunged meanwhile, which the next look tells, or can't be had.
+    fn missing(&mut self, plan: &MailboxPlan, missing: &UidSet) -> Result<(), Failure> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let Some(ground) = self.ground(plan) else { return Ok(()) };
+        self.after(plan.mailbox).overtaken = true;
+        let retry_at = Timestamp(self.terms.now.0 + super::RETRY_AFTER);
+        let mut records = Vec::new();
+        for uid in missing.iter() {
+            let message = "the server lists this message but gave no body for it; it is left where it is".to_owned();
+            self.report.problem(Problem {
+                code: "message-unavailable",
+                folder: Some(plan.name.clone()),
+                path: None,
+                uid: Some(uid),
+                message: message.clone(),
+                hint: "if it is still there tomorrow, open it in webmail: the server's copy may be damaged".to_owned(),
+                retry_at: Some(retry_at),
+            });
+            let code = "message-unavailable".to_owned();
+            records.push(Record::Failed(FailureRow {
+                mailbox: plan.mailbox,
+                unique: None,
+                uid: Some(uid),
+                code,
+                message,
+                retry_at: Some(retry_at),
+            }));
+        }
+        tracing::debug!(folder = %plan.name, validity = %ground.uid_validity, %missing, "bodies did not arrive");
+        self.commit(&records)
+    }
+}
+
+/// Messages staged in `tmp` and not yet visible.
+struct Batch<'a, L, J> {
+    local: &'a mut L,
+    journal: &'a mut J,
+    plan: &'a MailboxPlan,
+    ground: Ground,
+    staged: Vec<(Staged, FetchedMessage)>,
+    bytes: u64,
+    letters: crate::model::KeywordLetters,
+    arrived: BTreeSet<Uid>,
+    progress: &'a dyn Fn(Event),
+    /// What went wrong where the sink's own error type can't say it.
+    failure: Option<Failure>,
+}
+
+impl<L: LocalStore, J: Journal> Batch<'_, L, J> {
+    fn flush(&mut self) -> Result<(), Failure> {
+        let staged = std::mem::take(&mut self.staged);
+        self.bytes = 0;
+        if staged.is_empty() {
+            return Ok(());
+        }
+        self.local.sync_staged(&self.plan.local)?;
+        let rows: Vec<NewMessage> = staged.iter().map(|(file, message)| new_row(file, message)).collect();
+        let intent = |row: &NewMessage| Intent::Download {
+            mailbox: self.plan.mailbox,
+            uid_validity: self.ground.uid_validity,
+            row: row.clone(),
+        };
+        let intents = self.journal.begin(&rows.iter().map(intent).collect::<Vec<_>>())?;
+        self.assign_letters(&rows)?;
+        let mut records = Vec::new();
+        for ((file, message), (row, intent)) in staged.into_iter().zip(rows.into_iter().zip(intents)) {
+            let flags = download_flags(&message.flags, &self.plan.rules);
+            if self.local.publish(&self.plan.local, &file.unique, &flags, &self.letters)? == Edit::Done(()) {
+                self.arrived.insert(message.uid);
+                records.push(Record::Insert(self.plan.mailbox, row));
+            }
+            records.push(Record::Settled(intent));
+        }
+        self.local.sync(&self.plan.local)?;
+        self.journal.commit(&records)?;
+        (self.progress)(Event::Downloaded(records.len() as u64 / 2));
+        Ok(())
+    }
+
+    fn assign_letters(&mut self, rows: &[NewMessage]) -> Result<(), Failure> {
+        let keywords = rows.iter().flat_map(|row| &row.flags.keywords).filter(|keyword| !keyword.is_forwarded());
+        let new: BTreeSet<_> = keywords.filter(|keyword| self.letters.letter(keyword).is_none()).cloned().collect();
+        if !new.is_empty() {
+            self.letters = self.local.assign_letters(&self.plan.local, &self.letters, &new)?;
+            self.journal.commit(&[Record::Letters(self.plan.mailbox, self.letters.clone())])?;
+        }
+        Ok(())
+    }
+}
+
+impl<L: LocalStore, J: Journal> BodySink for Batch<'_, L, J> {
+    fn begin(&mut self) -> Result<(), LocalError> {
+        self.local.stage(&self.plan.local)
+    }
+
+    fn write(&mut self, wire: &[u8]) -> Result<(), LocalError> {
+        self.local.stage_write(wire)
+    }
+
+    fn finish(&mut self, message: FetchedMessage) -> Result<(), LocalError> {
+        let file = self.local.stage_finish(message.date)?;
+        self.bytes += file.stat.size;
+        self.staged.push((file, message));
+        if self.staged.len() < BATCH_MESSAGES && self.bytes < BATCH_BYTES {
+            return Ok(());
+        }
+        self.flush().map_err(|failure| {
+            let words = failure.to_string();
+            self.failure = Some(failure);
+            LocalError { kind: LocalErrorKind::Unusable, cause: words.into() }
+        })
+    }
+
+    fn discard(&mut self) -> Result<(), LocalError> {
+        self.local.stage_discard()
+    }
+}
+
+fn new_row(file: &Staged, message: &FetchedMessage) -> NewMessage {
+    NewMessage {
+        uid: message.uid,
+        unique: Some(file.unique.clone()),
+        flags: message.flags.clone(),
+        tombstone: None,
+        date: message.date,
+        size: Some(file.wire_size),
+        content: Some(file.content),
+        message_id: file.message_id,
+        stat: Some(file.stat),
+    }
+}

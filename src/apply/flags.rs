@@ -1,0 +1,104 @@
+//! Flags: stored on the server by sets of equal changes, put on file names one by one, then recorded.
+//!
+//! No intent is needed: after a crash both sides are observed again, and the merge finds what is left to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Apply;
+use crate::model::{FlagDelta, FlagSet, Keyword, KeywordLetters, Uid, UidSet};
+use crate::reconcile::plan::{FlagChange, MailboxPlan};
+use crate::reconcile::report::Event;
+use crate::store::{Edit, Failure, Journal, LocalStore, Record, RemoteStore};
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
+    pub(super) async fn change_flags(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
+        self.bring_over(plan, &plan.flags).await
+    }
+
+    /// Brings flags over in both directions and records what both sides have then.
+    pub(super) async fn bring_over(&mut self, plan: &MailboxPlan, changes: &[FlagChange]) -> Result<(), Failure> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let stored = self.store(plan, changes).await?;
+        let letters = self.letters_for(plan, changes.iter().map(|change| &change.flags.to_local.add))?;
+        let mut records = Vec::new();
+        for change in changes {
+            let agreed = match change.flags.to_remote.is_empty() {
+                true => Some(change.flags.agreed.clone()),
+                false => stored.get(&change.uid).map(|actual| confirmed(change, actual)),
+            };
+            if let Some(agreed) = agreed
+                && self.rename(plan, change, &letters)?
+            {
+                records.push(Record::Flags(change.row, agreed));
+            } else {
+                self.after(plan.mailbox).overtaken = true;
+            }
+        }
+        if changes.iter().any(|change| !change.flags.to_local.is_empty()) {
+            self.local.sync(&plan.local)?;
+        }
+        self.commit(&records)?;
+        (self.progress)(Event::Changed(changes.len() as u64));
+        Ok(())
+    }
+
+    async fn store(&mut self, plan: &MailboxPlan, changes: &[FlagChange]) -> Result<BTreeMap<Uid, FlagSet>, Failure> {
+        let mut sets: BTreeMap<&FlagDelta, Vec<Uid>> = BTreeMap::new();
+        for change in changes.iter().filter(|change| !change.flags.to_remote.is_empty()) {
+            sets.entry(&change.flags.to_remote).or_default().push(change.uid);
+        }
+        let Some(ground) = self.ground(plan).filter(|_| !sets.is_empty()) else { return Ok(BTreeMap::new()) };
+        let sets: Vec<(FlagDelta, UidSet)> =
+            sets.into_iter().map(|(delta, uids)| (delta.clone(), uids.into_iter().collect())).collect();
+        self.after(plan.mailbox).remote_changed = true;
+        let stored = self.remote.store_flags(&plan.name, ground.uid_validity, &sets).await?;
+        self.report.remote.flags += stored.len() as u64;
+        Ok(stored)
+    }
+
+    /// Returns true if the file's name shows what it should.
+    fn rename(&mut self, plan: &MailboxPlan, change: &FlagChange, letters: &KeywordLetters) -> Result<bool, Failure> {
+        if change.flags.to_local.is_empty() {
+            return Ok(true);
+        }
+        self.after(plan.mailbox).local_changed = true;
+        let edit = self.local.set_flags(&plan.local, &change.unique, &change.entry, &change.flags.to_local, letters)?;
+        self.report.local.flags += u64::from(edit == Edit::Done(()));
+        Ok(edit == Edit::Done(()))
+    }
+
+    /// Makes sure that the keywords about to be put on names have letters, and remembers the map.
+    pub(super) fn letters_for<'f>(
+        &mut self,
+        plan: &MailboxPlan,
+        flags: impl Iterator<Item = &'f FlagSet>,
+    ) -> Result<KeywordLetters, Failure> {
+        let known = self.letters(plan);
+        let new: BTreeSet<Keyword> = flags
+            .flat_map(|set| &set.keywords)
+            .filter(|keyword| !keyword.is_forwarded() && known.letter(keyword).is_none())
+            .cloned()
+            .collect();
+        if new.is_empty() {
+            return Ok(known);
+        }
+        let letters = self.local.assign_letters(&plan.local, &known, &new)?;
+        self.after(plan.mailbox).local_changed = true;
+        self.commit(&[Record::Letters(plan.mailbox, letters.clone())])?;
+        self.letters.insert(plan.mailbox, letters.clone());
+        Ok(letters)
+    }
+}
+
+/// What the server says it has now decides, as far as our change goes; others' changes wait for the next look.
+fn confirmed(change: &FlagChange, actual: &FlagSet) -> FlagSet {
+    let refused = change.flags.to_remote.add.difference(actual);
+    let kept = intersection(&change.flags.to_remote.remove, actual);
+    change.flags.agreed.difference(&refused).union(&kept)
+}
+
+fn intersection(one: &FlagSet, other: &FlagSet) -> FlagSet {
+    one.difference(&one.difference(other))
+}

@@ -1,0 +1,88 @@
+//! An append that was journaled: the server has the message under a UID not below the UIDNEXT of then, or not at all.
+
+use std::collections::BTreeMap;
+
+use super::{Apply, Place, Settlement, newcomers, settled};
+use crate::model::{Identity, Uid, UidSet};
+use crate::store::{Failure, Intent, IntentId, Journal, LocalStore, NewMessage, Record, RemoteStore};
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
+    pub(super) async fn recover_appends(
+        &mut self,
+        place: &Place,
+        intents: Vec<(IntentId, Intent)>,
+    ) -> Result<Settlement, Failure> {
+        let Some((_, Intent::Append { uid_validity, .. })) = intents.first() else {
+            return Ok(Settlement::Records(Vec::new()));
+        };
+        let validity = *uid_validity;
+        let from = intents.iter().map(|(_, intent)| lowest_uid(intent)).min().unwrap_or_default();
+        let ids: Vec<IntentId> = intents.iter().map(|(id, _)| *id).collect();
+        let Some((rows, snapshot)) = self.look_at(&place.row).await? else { return Ok(settled(ids)) };
+        let candidates = newcomers(&snapshot, &rows, validity, from);
+        if candidates.is_empty() {
+            return Ok(settled(ids));
+        }
+        let name = &place.row.name;
+        let mut headers = self.identify_listed(name, &snapshot, &candidates, false).await?;
+        let mut matched = pair(&intents, &mut headers, by_message_id);
+        let rest: Vec<(IntentId, Intent)> = intents.into_iter().filter(|(id, _)| !matched.contains_key(id)).collect();
+        if !rest.is_empty() && !headers.is_empty() {
+            let left: UidSet = headers.keys().copied().collect();
+            let mut whole = self.identify_listed(name, &snapshot, &left, true).await?;
+            matched.extend(pair(&rest, &mut whole, by_content));
+        }
+        let rows = matched.into_values().map(|row| Record::Insert(place.row.id, row));
+        Ok(Settlement::Records(rows.chain(ids.into_iter().map(Record::Settled)).collect()))
+    }
+}
+
+/// Pairs intents and candidates in the order they were sent in, one to one; takes the paired candidates out.
+fn pair(
+    intents: &[(IntentId, Intent)],
+    candidates: &mut BTreeMap<Uid, Identity>,
+    same: impl Fn(&Intent, &Identity) -> bool,
+) -> BTreeMap<IntentId, NewMessage> {
+    let mut matched = BTreeMap::new();
+    for (id, intent) in intents {
+        let first = candidates.iter().find(|(uid, identity)| uid.get() >= lowest_uid(intent) && same(intent, identity));
+        if let Some(uid) = first.map(|(uid, _)| *uid) {
+            candidates.remove(&uid);
+            matched.extend(new_row(intent, uid).map(|row| (*id, row)));
+        }
+    }
+    matched
+}
+
+/// The size is left out: some servers store what they are given with small changes.
+fn by_message_id(intent: &Intent, candidate: &Identity) -> bool {
+    let Intent::Append { message_id, date, .. } = intent else { return false };
+    message_id.is_some() && *message_id == candidate.message_id && (date.is_none() || *date == candidate.date)
+}
+
+fn by_content(intent: &Intent, candidate: &Identity) -> bool {
+    matches!(intent, Intent::Append { content, .. } if Some(*content) == candidate.content)
+}
+
+fn lowest_uid(intent: &Intent) -> u32 {
+    match intent {
+        Intent::Append { uid_next, .. } => *uid_next,
+        Intent::Download { .. } | Intent::Copy { .. } => u32::MAX,
+    }
+}
+
+/// The row is as if the answer had come: a file gone or changed since is seen against it.
+fn new_row(intent: &Intent, uid: Uid) -> Option<NewMessage> {
+    let Intent::Append { unique, flags, date, size, message_id, content, stat, .. } = intent else { return None };
+    Some(NewMessage {
+        uid,
+        unique: Some(unique.clone()),
+        flags: flags.clone(),
+        tombstone: None,
+        date: *date,
+        size: Some(*size),
+        content: Some(*content),
+        message_id: *message_id,
+        stat: Some(*stat),
+    })
+}

@@ -1,0 +1,81 @@
+//! A move made of COPY and EXPUNGE that was journaled: what was copied is expunged at its source, and never copied
+//! again; what was not is left to the next plan.
+
+use std::collections::BTreeMap;
+
+use super::{Apply, Place, Settlement, newcomers, settled};
+use crate::model::{Identity, MailboxId, MailboxName, MessageId, MessageRow, Tombstone, Uid, UidSet, UidValidity};
+use crate::reconcile::snapshot::RemoteSnapshot;
+use crate::store::{Expunged, Failure, Intent, IntentId, Journal, LocalStore, Record, RemoteStore};
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
+    pub(super) async fn recover_copies(
+        &mut self,
+        place: &Place,
+        places: &BTreeMap<MailboxId, Place>,
+        intents: Vec<(IntentId, Intent)>,
+    ) -> Result<Settlement, Failure> {
+        let mut records = Vec::new();
+        for (id, intent) in intents {
+            let Intent::Copy { uid_validity, uids, target, before, .. } = intent else { continue };
+            records.push(Record::Settled(id));
+            let Some((rows, source)) = self.look_at(&place.row).await? else { continue };
+            if source.uid_validity() != uid_validity {
+                continue;
+            }
+            let present: UidSet = uids.iter().filter(|uid| source.messages.get(*uid).is_some()).collect();
+            let copied = self.copied(place, &source, &present, (&target, before), places).await?;
+            if !copied.is_empty() {
+                records.extend(self.finish_move(place, &rows, uid_validity, &copied).await?);
+            }
+        }
+        match records.is_empty() {
+            true => Ok(settled([])),
+            false => Ok(Settlement::Records(records)),
+        }
+    }
+
+    /// Returns those of the source's messages that have a newcomer of the same content in the target, one to one.
+    async fn copied(
+        &mut self,
+        place: &Place,
+        source: &RemoteSnapshot,
+        present: &UidSet,
+        (target, (validity, uid_next)): (&MailboxName, (UidValidity, u32)),
+        places: &BTreeMap<MailboxId, Place>,
+    ) -> Result<UidSet, Failure> {
+        let known = places.values().find(|known| known.row.name == *target);
+        let looked = match known {
+            Some(known) => self.look_at(&known.row).await?,
+            None => self.look(target, None, UidSet::new()).await?.map(|snapshot| (Vec::new(), snapshot)),
+        };
+        let Some((rows, snapshot)) = looked else { return Ok(UidSet::new()) };
+        let candidates = newcomers(&snapshot, &rows, validity, uid_next);
+        if candidates.is_empty() || present.is_empty() {
+            return Ok(UidSet::new());
+        }
+        let mut copies = self.remote.identify(target, validity, &candidates, true).await?;
+        let sources = self.remote.identify(&place.row.name, source.uid_validity(), present, true).await?;
+        Ok(sources.into_iter().filter(|(_, identity)| take_equal(&mut copies, identity)).map(|(uid, _)| uid).collect())
+    }
+
+    async fn finish_move(
+        &mut self,
+        place: &Place,
+        rows: &[MessageRow],
+        validity: UidValidity,
+        uids: &UidSet,
+    ) -> Result<Vec<Record>, Failure> {
+        let ids: Vec<MessageId> = rows.iter().filter(|row| uids.contains(row.uid)).map(|row| row.id).collect();
+        Ok(match self.remote.expunge(&place.row.name, validity, uids).await? {
+            Expunged::Done => ids.into_iter().map(Record::Forget).collect(),
+            Expunged::Flagged => ids.into_iter().map(|id| Record::Bury(id, Tombstone::Waiting)).collect(),
+        })
+    }
+}
+
+fn take_equal(copies: &mut BTreeMap<Uid, Identity>, source: &Identity) -> bool {
+    let equal = copies.iter().find(|(_, copy)| copy.content == source.content && copy.content.is_some());
+    let uid = equal.map(|(uid, _)| *uid);
+    uid.is_some_and(|uid| copies.remove(&uid).is_some())
+}

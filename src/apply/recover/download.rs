@@ -1,0 +1,112 @@
+//! A download that was journaled: its file is in `tmp`, or visible, or was moved or renamed by someone since.
+
+use super::{Apply, Place, Settlement};
+use crate::model::{KeywordLetters, MailboxName};
+use crate::reconcile::flags::download_flags;
+use crate::reconcile::snapshot::LocalSnapshot;
+use crate::store::{Edit, Failure, IntentId, Journal, LocalStore, NewMessage, Record, RemoteStore};
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
+    /// The rows get the flags as they were fetched: what the user changed since is a change.
+    pub(super) fn recover_downloads(
+        &mut self,
+        place: &Place,
+        intents: Vec<(IntentId, NewMessage)>,
+    ) -> Result<Settlement, Failure> {
+        if intents.is_empty() {
+            return Ok(Settlement::Records(Vec::new()));
+        }
+        let (mut records, mut visible) = (Vec::new(), Vec::new());
+        let letters = self.letters_of(place, &intents)?;
+        for (id, row) in intents {
+            let Some(unique) = &row.unique else { continue };
+            let flags = download_flags(&row.flags, &place.rules);
+            match self.local.publish(&place.row.local, unique, &flags, &letters)? {
+                Edit::Done(()) => records.extend(found(place, id, row)),
+                Edit::Changed => visible.push((id, row)),
+            }
+        }
+        self.local.sync(&place.row.local)?;
+        match self.find_visible(place, visible, &letters)? {
+            Settlement::Records(more) => records.extend(more),
+            Settlement::Unknown => {
+                self.commit(&records)?;
+                return Ok(Settlement::Unknown);
+            }
+        }
+        Ok(Settlement::Records(records))
+    }
+
+    fn letters_of(&mut self, place: &Place, intents: &[(IntentId, NewMessage)]) -> Result<KeywordLetters, Failure> {
+        let keywords = intents.iter().flat_map(|(_, row)| &row.flags.keywords);
+        let new = keywords.filter(|keyword| !keyword.is_forwarded() && place.row.letters.letter(keyword).is_none());
+        let new: std::collections::BTreeSet<_> = new.cloned().collect();
+        if new.is_empty() {
+            return Ok(place.row.letters.clone());
+        }
+        let letters = self.local.assign_letters(&place.row.local, &place.row.letters, &new)?;
+        self.commit(&[Record::Letters(place.row.id, letters.clone())])?;
+        Ok(letters)
+    }
+
+    /// Looks for files that are no longer in `tmp`: by name, here and in all folders, then by inode and content.
+    fn find_visible(
+        &mut self,
+        place: &Place,
+        intents: Vec<(IntentId, NewMessage)>,
+        letters: &KeywordLetters,
+    ) -> Result<Settlement, Failure> {
+        if intents.is_empty() {
+            return Ok(Settlement::Records(Vec::new()));
+        }
+        let here = self.local.observe(&place.row.local, letters)?;
+        let mut elsewhere = Vec::new();
+        for maildir in self.local.list()?.maildirs {
+            if maildir.name != place.row.local {
+                elsewhere.push(self.local.observe(&maildir.name, &KeywordLetters::new())?);
+            }
+        }
+        let quiet = here.quiet && elsewhere.iter().all(|scan| scan.quiet);
+        let (mut records, mut lost) = (Vec::new(), false);
+        for (id, row) in intents {
+            let named =
+                |scan: &LocalSnapshot| row.unique.as_ref().is_some_and(|unique| scan.entries.contains_key(unique));
+            let renamed = match named(&here) || elsewhere.iter().any(named) {
+                true => Some(row.clone()),
+                false => self.find_renamed(&place.row.local, &here, &row)?,
+            };
+            match renamed {
+                Some(row) => records.extend(found(place, id, row)),
+                None if quiet => records.push(Record::Settled(id)),
+                None => lost = true,
+            }
+        }
+        if lost {
+            self.commit(&records)?;
+            return Ok(Settlement::Unknown);
+        }
+        Ok(Settlement::Records(records))
+    }
+
+    fn find_renamed(
+        &mut self,
+        local: &MailboxName,
+        scan: &LocalSnapshot,
+        row: &NewMessage,
+    ) -> Result<Option<NewMessage>, Failure> {
+        let same_inode =
+            scan.entries.iter().filter(|(_, entry)| row.stat.is_some_and(|stat| stat.inode == entry.inode));
+        for (unique, entry) in same_inode {
+            if let Edit::Done((identity, _)) = self.local.identify(local, unique, entry)?
+                && identity.content == row.content
+            {
+                return Ok(Some(NewMessage { unique: Some(unique.clone()), ..row.clone() }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn found(place: &Place, id: IntentId, row: NewMessage) -> [Record; 2] {
+    [Record::Insert(place.row.id, row), Record::Settled(id)]
+}

@@ -1,0 +1,164 @@
+//! What a leftover intent means: found out before anything is observed, at the start of every pass.
+//!
+//! Nothing is sent or fetched twice because of a crash, and when nothing can be found of a deed, it is done again
+//! rather than taken as removed: a resurrection beats a loss.
+
+mod append;
+mod copy;
+mod download;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Apply, is_fatal};
+use crate::model::{Identity, MailboxId, MailboxName, MailboxRow, MessageRow, Uid, UidSet, UidValidity};
+use crate::reconcile::flags::FlagRules;
+use crate::reconcile::snapshot::{RemoteRequest, RemoteSnapshot};
+use crate::store::{
+    Failure, Intent, IntentId, Journal, LocalErrorKind, LocalStore, Observed, Record, RemoteError, RemoteErrorKind,
+    RemoteStore,
+};
+
+/// A mailbox that intents are about.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// What the baseline knows of it.
+    pub row: MailboxRow,
+    /// What decides about flags in it.
+    pub rules: FlagRules,
+}
+
+/// What became of a mailbox's intents.
+enum Settlement {
+    /// All are settled by these records.
+    Records(Vec<Record>),
+    /// It can't be told now.
+    Unknown,
+}
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
+    /// Settles the intents of an earlier run or pass, and returns the mailboxes of which some can't be settled now:
+    /// nothing may be decided about those.
+    ///
+    /// # Errors
+    /// What concerns the whole account.
+    pub async fn recover(&mut self, places: &BTreeMap<MailboxId, Place>) -> Result<BTreeSet<MailboxId>, Failure> {
+        let mut unsettled = BTreeSet::new();
+        let mut groups: BTreeMap<MailboxId, Vec<(IntentId, Intent)>> = BTreeMap::new();
+        for (id, intent) in self.journal.intents()? {
+            groups.entry(mailbox_of(&intent)).or_default().push((id, intent));
+        }
+        for (mailbox, intents) in groups {
+            let Some(place) = places.get(&mailbox) else {
+                unsettled.insert(mailbox);
+                continue;
+            };
+            match self.settle(place, places, intents).await {
+                Ok(Settlement::Records(records)) => self.commit(&records)?,
+                Ok(Settlement::Unknown) => drop(unsettled.insert(mailbox)),
+                Err(Failure::Remote(error)) if !is_fatal(&error) => {
+                    self.report.problem(super::mailbox_problem(&place.row.name, &error));
+                    unsettled.insert(mailbox);
+                }
+                Err(Failure::Local(error)) if error.kind == LocalErrorKind::Item => {
+                    self.report.problem(super::local_problem(&place.row.name, None, &error));
+                    unsettled.insert(mailbox);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(unsettled)
+    }
+
+    async fn settle(
+        &mut self,
+        place: &Place,
+        places: &BTreeMap<MailboxId, Place>,
+        intents: Vec<(IntentId, Intent)>,
+    ) -> Result<Settlement, Failure> {
+        let (mut downloads, mut appends, mut copies) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, intent) in intents {
+            match intent {
+                Intent::Download { row, .. } => downloads.push((id, row)),
+                Intent::Append { .. } => appends.push((id, intent)),
+                Intent::Copy { .. } => copies.push((id, intent)),
+            }
+        }
+        let mut records = Vec::new();
+        let parts = [
+            self.recover_downloads(place, downloads)?,
+            self.recover_appends(place, appends).await?,
+            self.recover_copies(place, places, copies).await?,
+        ];
+        for part in parts {
+            match part {
+                Settlement::Records(part) => records.extend(part),
+                Settlement::Unknown => return Ok(Settlement::Unknown),
+            }
+        }
+        Ok(Settlement::Records(records))
+    }
+
+    /// Looks at one mailbox from its watermark on; returns its rows and the snapshot, or `None` if it is no more.
+    async fn look_at(&mut self, row: &MailboxRow) -> Result<Option<(Vec<MessageRow>, RemoteSnapshot)>, Failure> {
+        let rows = self.journal.messages(row.id)?;
+        let known = rows.iter().map(|row| row.uid).collect();
+        let snapshot = self.look(&row.name, row.watermark, known).await?;
+        Ok(snapshot.map(|snapshot| (rows, snapshot)))
+    }
+
+    async fn look(
+        &mut self,
+        mailbox: &MailboxName,
+        since: Option<crate::model::Watermark>,
+        known: UidSet,
+    ) -> Result<Option<RemoteSnapshot>, Failure> {
+        let request = RemoteRequest { mailbox: mailbox.clone(), since, known };
+        match self.remote.observe(&[request]).await?.pop() {
+            Some(Observed { outcome: Ok(snapshot), .. }) => Ok(Some(snapshot)),
+            Some(Observed { outcome: Err(error), .. }) if error.kind == RemoteErrorKind::NoSuchMailbox => Ok(None),
+            Some(Observed { outcome: Err(error), .. }) => Err(error.into()),
+            None => {
+                Err(RemoteError { kind: RemoteErrorKind::Refused, cause: format!("no answer about {mailbox}").into() }
+                    .into())
+            }
+        }
+    }
+
+    /// Identifies messages, with the size and date that the listing gives.
+    async fn identify_listed(
+        &mut self,
+        mailbox: &MailboxName,
+        snapshot: &RemoteSnapshot,
+        uids: &UidSet,
+        whole: bool,
+    ) -> Result<BTreeMap<Uid, Identity>, Failure> {
+        let mut found = self.remote.identify(mailbox, snapshot.uid_validity(), uids, whole).await?;
+        for (uid, identity) in &mut found {
+            if let Some(message) = snapshot.messages.listed().get(uid) {
+                identity.date = message.date;
+                identity.size = message.size.filter(|_| !whole).unwrap_or(identity.size);
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn mailbox_of(intent: &Intent) -> MailboxId {
+    match intent {
+        Intent::Download { mailbox, .. } | Intent::Append { mailbox, .. } | Intent::Copy { mailbox, .. } => *mailbox,
+    }
+}
+
+/// Returns the messages that came since, and that the baseline does not know.
+fn newcomers(snapshot: &RemoteSnapshot, rows: &[MessageRow], validity: UidValidity, uid_next: u32) -> UidSet {
+    if snapshot.uid_validity() != validity {
+        return UidSet::new();
+    }
+    let known: UidSet = rows.iter().map(|row| row.uid).collect();
+    let listed = snapshot.messages.listed().keys().copied();
+    listed.filter(|uid| uid.get() >= uid_next && !known.contains(*uid)).collect()
+}
+
+fn settled(ids: impl IntoIterator<Item = IntentId>) -> Settlement {
+    Settlement::Records(ids.into_iter().map(Record::Settled).collect())
+}

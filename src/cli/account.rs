@@ -1,0 +1,214 @@
+//! One account's part of a sync: lock, database, secret, connection, one pass, and what came of it.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::args;
+use super::error::{Rest, Trouble};
+use super::exit::Exit;
+use super::progress::Progress;
+use super::select::Selected;
+use super::stop::Stop;
+use crate::config::Account;
+use crate::cycle::{self, Outcome};
+use crate::imap::{self, ImapStore};
+use crate::maildir::Maildir;
+use crate::model::{MailboxName, Timestamp};
+use crate::reconcile::policy::{HoldAnswer, Options};
+use crate::reconcile::report::Report;
+use crate::state::{Database, Lock};
+use crate::store::{Journal, RemoteErrorKind, RemoteStore, Traffic};
+
+/// What an account's run needs.
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    /// The account, and which folders of it.
+    pub(super) selected: Selected<'a>,
+    /// The state directory.
+    pub(super) state_dir: &'a Path,
+    /// What the user asks for.
+    pub(super) args: &'a args::Sync,
+    /// When to stop.
+    pub(super) stop: Stop,
+    /// Where to show progress.
+    pub(super) progress: Progress,
+}
+
+/// How an account's run went.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// The account.
+    pub(super) name: String,
+    /// How it ended.
+    pub(super) exit: Exit,
+    /// What was done.
+    pub(super) report: Report,
+    /// The last run without trouble, this one included.
+    pub(super) last_success: Option<Timestamp>,
+    /// Bytes and round trips.
+    pub(super) traffic: Traffic,
+    /// How long it took.
+    pub(super) duration: Duration,
+    /// What went wrong or was held back.
+    pub(super) troubles: Vec<Trouble>,
+}
+
+impl Run {
+    /// Returns a run in which nothing was done yet.
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            exit: Exit::InStep,
+            report: Report::default(),
+            last_success: None,
+            traffic: Traffic::default(),
+            duration: Duration::ZERO,
+            troubles: Vec::new(),
+        }
+    }
+}
+
+type Sides = cycle::Account<ImapStore, Maildir, Database>;
+
+/// Runs an account's part of a sync.
+pub(super) async fn sync(job: Job<'_>, now: Timestamp) -> Run {
+    let begun = Instant::now();
+    let mut run = Run::new(&job.selected.account.name);
+    let ended = work(&job, now, &mut run).await.err();
+    job.progress.finish();
+    run.exit = match &ended {
+        Some(trouble) => trouble.exit,
+        None if !run.report.held.is_empty() => Exit::Held,
+        None if !run.troubles.is_empty() => Exit::Partial,
+        None => Exit::InStep,
+    };
+    run.troubles.extend(ended);
+    run.duration = begun.elapsed();
+    run
+}
+
+/// Does the work; an error ended it early. The lock is held until the end.
+async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Trouble> {
+    let account = job.selected.account;
+    let stopped = |exit| Trouble::stopped(exit, Rest::Untouched);
+    let _lock = job.stop.guard(lock(job)).await.map_err(stopped)??;
+    let journal = database(job, run)?;
+    let remote = job.stop.guard(connect(account)).await.map_err(stopped)??;
+    let local = Maildir::new(account.maildir.clone());
+    let mut sides = Sides { remote, local, journal };
+    let ended = pass(job, now, &mut sides, run).await;
+    run.traffic = sides.remote.traffic();
+    if let Ok(header) = sides.journal.header() {
+        run.last_success = header.last_success;
+    }
+    if ended.is_ok() {
+        // What is done is done: a signal only cuts the farewell short.
+        job.stop.guard(sides.remote.logout()).await.ok();
+    }
+    ended
+}
+
+/// Runs the engine once and takes down what it reports.
+async fn pass(job: &Job<'_>, now: Timestamp, sides: &mut Sides, run: &mut Run) -> Result<(), Trouble> {
+    let account = job.selected.account;
+    let (options, note) = (options(job), |event| job.progress.note(event));
+    let cycle = Box::pin(cycle::run(sides, &account.policy, &options, now, &note));
+    let Outcome { report, failure } = match job.stop.guard(cycle).await {
+        Ok(outcome) => outcome,
+        Err(exit) => {
+            // The engine's own numbers went with it; these were told as they grew.
+            (run.report.local.added, run.report.remote.added) = job.progress.transferred();
+            return Err(Trouble::stopped(exit, rest(job)));
+        }
+    };
+    run.troubles.extend(report.held.iter().map(|held| Trouble::held(account, held)));
+    run.troubles.extend(report.problems.iter().map(Trouble::problem));
+    run.report = report;
+    match failure {
+        Some(failure) => Err(Trouble::failure(account, &failure, rest(job))),
+        None => {
+            run.troubles.extend(unmatched(job, sides)?);
+            Ok(())
+        }
+    }
+}
+
+fn rest(job: &Job<'_>) -> Rest {
+    if job.args.dry_run { Rest::Untouched } else { Rest::UnderWay }
+}
+
+fn options(job: &Job<'_>) -> Options {
+    let args = job.args;
+    let holds = match (args.accept_held, args.undo_held) {
+        (true, _) => HoldAnswer::Accept,
+        (_, true) => HoldAnswer::Undo,
+        _ => HoldAnswer::Keep,
+    };
+    Options { full: args.full, dry_run: args.dry_run, holds, only: job.selected.only.clone() }
+}
+
+/// Returns the folders asked for that turned out not to take part. Only after a run that writes does the database know
+/// all that do.
+fn unmatched(job: &Job<'_>, sides: &mut Sides) -> Result<Vec<Trouble>, Trouble> {
+    let account = job.selected.account;
+    if job.args.dry_run || job.selected.only.is_empty() {
+        return Ok(Vec::new());
+    }
+    let known = sides.journal.mailboxes().map_err(|error| Trouble::state(account, &error, Rest::UnderWay))?;
+    let takes_part = |folder: &MailboxName| known.iter().any(|row| row.name == *folder || row.name.is_below(folder));
+    let missing = job.selected.only.iter().filter(|folder| !takes_part(folder));
+    Ok(missing.map(|folder| Trouble::no_such_folder(account, folder)).collect())
+}
+
+/// Takes the account's lock. A dry run changes nothing, so it takes only a lock that exists: where there is none, no
+/// other run can be under way.
+async fn lock(job: &Job<'_>) -> Result<Option<Lock>, Trouble> {
+    let account = job.selected.account;
+    if job.args.dry_run && !account.lock.exists() {
+        return Ok(None);
+    }
+    if !job.args.dry_run {
+        create_private(job.state_dir).map_err(|error| Trouble::state_dir(job.state_dir, &error))?;
+    }
+    let taken = match &job.args.wait {
+        None => Lock::acquire(&account.database),
+        Some(limit) => {
+            let (path, limit) = (account.database.clone(), limit.map(Into::into));
+            tokio::task::spawn_blocking(move || Lock::wait(&path, limit))
+                .await
+                .map_err(|error| Trouble::machine("waiting for the lock", &error))?
+        }
+    };
+    let lock = taken.map_err(|error| Trouble::state(account, &error, Rest::Untouched))?;
+    lock.map(Some).ok_or_else(|| Trouble::busy(account))
+}
+
+fn create_private(directory: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+fn database(job: &Job<'_>, run: &mut Run) -> Result<Database, Trouble> {
+    let account = job.selected.account;
+    let unusable = |error| Trouble::state(account, &error, Rest::Untouched);
+    let opened = match job.args.dry_run {
+        true => Database::for_dry_run(&account.database),
+        false => Database::open(&account.database),
+    };
+    let mut database = opened.map_err(unusable)?;
+    run.last_success = database.header().map_err(unusable)?.last_success;
+    Ok(database)
+}
+
+/// Gets the secret, connects and logs in. An access token may have expired: it is asked for once more when it is refused.
+pub(super) async fn connect(account: &Account) -> Result<ImapStore, Trouble> {
+    let mut asked_again = !account.secret.renews();
+    loop {
+        let credential = account.secret.ask().await.map_err(|error| Trouble::secret(&error))?;
+        match imap::connect(&account.server.with(credential)).await {
+            Err(error) if error.kind == RemoteErrorKind::Login && !asked_again => asked_again = true,
+            result => return result.map_err(|error| Trouble::remote(account, &error, Rest::Untouched)),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! `mailtide check`: configuration, Maildir, database, connection, log-in and capabilities. Changes nothing.
+
+use chrono::Utc;
+use rustix::fs::{Access, access};
+use serde::Serialize;
+
+use super::account::connect;
+use super::args::{self, Globals};
+use super::error::{Rest, Trouble};
+use super::exit::Exit;
+use super::json::{self, ErrorJson};
+use super::output::Output;
+use super::render::{count, moment, table};
+use super::stop::Stop;
+use super::{configuration, run_all, select};
+use crate::config::Account;
+use crate::maildir::Maildir;
+use crate::state::Database;
+use crate::store::{Journal, LocalStore, Root, StateError};
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Finding {
+    what: &'static str,
+    ok: bool,
+    detail: String,
+}
+
+/// What was found out about an account.
+#[derive(Debug)]
+struct Checked {
+    name: String,
+    findings: Vec<Finding>,
+    capabilities: Vec<String>,
+    troubles: Vec<Trouble>,
+}
+
+#[derive(Debug, Serialize)]
+struct CheckedJson {
+    name: String,
+    status: &'static str,
+    exit_code: u8,
+    checks: Vec<Finding>,
+    capabilities: Vec<String>,
+    errors: Vec<ErrorJson>,
+}
+
+/// Runs the command.
+pub(super) fn main(args: &args::Check, globals: &Globals, output: &Output) -> Exit {
+    let started = Utc::now();
+    let (checked, errors) = match run(args, globals) {
+        Ok(checked) => (checked, Vec::new()),
+        Err(trouble) => (Vec::new(), vec![trouble]),
+    };
+    let exit = Exit::of_all(checked.iter().map(Checked::exit).chain(errors.iter().map(|trouble| trouble.exit)));
+    if args.json {
+        json::print(output, started, exit, &errors, checked.into_iter().map(Checked::json).collect());
+        return exit;
+    }
+    for account in &checked {
+        account.print(output);
+    }
+    for trouble in &errors {
+        output.complain(None, trouble);
+    }
+    exit
+}
+
+fn run(args: &args::Check, globals: &Globals) -> Result<Vec<Checked>, Trouble> {
+    let config = configuration(globals)?;
+    let accounts = select::accounts(&config, &args.accounts)?;
+    let file = config.file.display().to_string();
+    run_all(|stop| accounts.into_iter().map(|account| check(account, &file, args.offline, stop.clone())).collect())
+}
+
+async fn check(account: &Account, file: &str, offline: bool, stop: Stop) -> Checked {
+    let mut checked =
+        Checked { name: account.name.clone(), findings: Vec::new(), capabilities: Vec::new(), troubles: Vec::new() };
+    checked.note("configuration", Ok(file.to_owned()));
+    checked.note("Maildir", maildir(account));
+    checked.note("database", database(account));
+    if !offline {
+        let connected = stop.guard(connection(account)).await;
+        let connected = connected.unwrap_or_else(|exit| Err(Trouble::stopped(exit, Rest::Untouched)));
+        let (detail, capabilities) = connected.map_or_else(|trouble| (Err(trouble), Vec::new()), |(d, c)| (Ok(d), c));
+        checked.note("connection", detail);
+        checked.capabilities = capabilities;
+    }
+    checked
+}
+
+fn maildir(account: &Account) -> Result<String, Trouble> {
+    let failed = |error| Trouble::local(account, &error, Rest::Untouched);
+    let path = &account.maildir.root;
+    let mut maildir = Maildir::new(account.maildir.clone());
+    let root = maildir.root().map_err(failed)?;
+    if root == Root::Missing {
+        return Ok(format!("{} is not there; a first sync creates it", path.display()));
+    }
+    access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| Trouble::unwritable(account, &error.into()))?;
+    let folders = maildir.list().map_err(failed)?.maildirs.len() as u64;
+    let mark = if matches!(root, Root::Marked(_)) { "" } else { ", never synced" };
+    Ok(format!("{}, {}{mark}", path.display(), count(folders, "folder", "folders")))
+}
+
+fn database(account: &Account) -> Result<String, Trouble> {
+    let path = account.database.display();
+    if !account.database.exists() {
+        return Ok(format!("{path} is not there; a first sync creates it"));
+    }
+    let failed = |error: StateError| Trouble::state(account, &error, Rest::Untouched);
+    let header = Database::for_dry_run(&account.database).and_then(|mut database| database.header()).map_err(failed)?;
+    let success = header.last_success.map_or_else(|| "never".to_owned(), moment);
+    Ok(format!("{path}, last in step: {success}"))
+}
+
+async fn connection(account: &Account) -> Result<(String, Vec<String>), Trouble> {
+    let remote = connect(account).await?;
+    let capabilities = remote.capabilities();
+    remote.logout().await;
+    let server = &account.server;
+    Ok((format!("{}:{}, logged in as {}", server.host, server.port, server.user), capabilities))
+}
+
+impl Checked {
+    fn note(&mut self, what: &'static str, result: Result<String, Trouble>) {
+        let ok = result.is_ok();
+        let detail = result.unwrap_or_else(|trouble| {
+            let detail = trouble.message.clone();
+            self.troubles.push(trouble);
+            detail
+        });
+        self.findings.push(Finding { what, ok, detail });
+    }
+
+    fn exit(&self) -> Exit {
+        Exit::of_all(self.troubles.iter().map(|trouble| trouble.exit))
+    }
+
+    fn json(self) -> CheckedJson {
+        let exit = self.exit();
+        CheckedJson {
+            name: self.name,
+            status: exit.status(),
+            exit_code: exit.code(),
+            checks: self.findings,
+            capabilities: self.capabilities,
+            errors: self.troubles.iter().map(ErrorJson::of).collect(),
+        }
+    }
+
+    fn print(&self, output: &Output) {
+        let mut rows: Vec<Vec<String>> = self.findings.iter().map(Finding::row).collect();
+        if !self.capabilities.is_empty() {
+            rows.push(vec!["capabilities".to_owned(), String::new(), self.capabilities.join(" ")]);
+        }
+        output.say(format_args!("{}:", self.name));
+        for line in table(&rows) {
+            output.say(format_args!("  {line}"));
+        }
+        for trouble in &self.troubles {
+            output.complain(Some(&self.name), trouble);
+        }
+    }
+}
+
+impl Finding {
+    /// What failed is told on stderr, with what to do about it.
+    fn row(&self) -> Vec<String> {
+        let (word, detail) = if self.ok { ("ok", self.detail.as_str()) } else { ("failed", "") };
+        [self.what, word, detail].map(String::from).to_vec()
+    }
+}

@@ -1,0 +1,312 @@
+//! The words for what went wrong: what failed and where, what was left untouched, what to do next; and the exit code.
+
+use std::error::Error;
+use std::fmt::Display;
+
+use super::exit::Exit;
+use crate::config::secret::SecretError;
+use crate::config::{Account, ConfigError};
+use crate::cycle::Failure;
+use crate::model::{MailboxName, Side, Timestamp, Uid};
+use crate::reconcile::report::{Held, Problem, Reason};
+use crate::store::{LocalError, LocalErrorKind, RemoteError, RemoteErrorKind, StateError};
+
+/// Something that went wrong, as the user is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// How the run ends on account of it.
+    pub(super) exit: Exit,
+    /// What kind, for programs.
+    pub(super) code: &'static str,
+    /// What failed, and what was left untouched.
+    pub(super) message: String,
+    /// What to do next.
+    pub(super) hint: String,
+    /// What it is about.
+    pub(super) place: Box<Place>,
+}
+
+/// What a trouble is about, as far as it is about something smaller than the account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The folder.
+    pub(super) folder: Option<MailboxName>,
+    /// The file.
+    pub(super) path: Option<String>,
+    /// The message on the server.
+    pub(super) uid: Option<Uid>,
+    /// When it is tried again, if not with the next run.
+    pub(super) retry_at: Option<Timestamp>,
+}
+
+/// What can be said about the rest when something ends an account's run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Nothing had been begun.
+    Untouched,
+    /// The run was under way.
+    UnderWay,
+}
+
+impl Rest {
+    fn words(self) -> &'static str {
+        match self {
+            Rest::Untouched => "nothing was changed",
+            Rest::UnderWay => "what was done before is kept and recorded, the rest is left as it was",
+        }
+    }
+}
+
+/// Writes an error with its causes, leaving out those that the one above repeats.
+fn whole(error: &(dyn Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !words.contains(&text) {
+            words = format!("{words}: {text}");
+        }
+        source = cause.source();
+    }
+    words
+}
+
+impl Trouble {
+    fn new(exit: Exit, code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { exit, code, message: message.into(), hint: hint.into(), place: Box::default() }
+    }
+
+    fn at_folder(mut self, folder: Option<&MailboxName>) -> Self {
+        self.place.folder = folder.cloned();
+        self
+    }
+
+    fn at_path(mut self, path: impl Display) -> Self {
+        self.place.path = Some(path.to_string());
+        self
+    }
+
+    /// Returns true for what was held back rather than failed.
+    pub(super) fn is_hold(&self) -> bool {
+        self.exit == Exit::Held
+    }
+
+    /// The configuration can't be used.
+    pub(super) fn config(error: &ConfigError) -> Self {
+        let code = if error.missing { "config-missing" } else { "config" };
+        Self::new(Exit::Config, code, error.to_string(), &error.hint).at_path(error.file.display())
+    }
+
+    /// The system knows no home directory.
+    pub(super) fn homeless() -> Self {
+        Self::new(Exit::Config, "no-home", "the home directory of this user is unknown", "set HOME")
+    }
+
+    /// The command line names an account that the configuration doesn't.
+    pub(super) fn unknown_account<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let known: Vec<&str> = known.collect();
+        let message = format!("there is no account {name:?} in the configuration");
+        Self::new(Exit::Config, "unknown-account", message, format!("the accounts are: {}", known.join(", ")))
+    }
+
+    /// The command line names no account and none is enabled.
+    pub(super) fn none_enabled() -> Self {
+        Self::new(Exit::Config, "none-enabled", "no account is enabled", "name one, or remove enabled = false")
+    }
+
+    /// The command line names a folder that no folder can be called.
+    pub(super) fn bad_folder(target: &str) -> Self {
+        let message = format!("{target:?} names no folder");
+        Self::new(Exit::Config, "bad-folder", message, "write ACCOUNT/FOLDER as `mailtide folders` prints folders")
+    }
+
+    /// The command line names a folder that takes no part.
+    pub(super) fn no_such_folder(account: &Account, folder: &MailboxName) -> Self {
+        let hint = format!("`mailtide folders {}` shows which folders there are and which take part", account.name);
+        let message = "no such folder takes part; nothing was done for it";
+        Self::new(Exit::Partial, "no-such-folder", message, hint).at_folder(Some(folder))
+    }
+
+    /// A command brought no secret.
+    pub(super) fn secret(error: &SecretError) -> Self {
+        let message = format!("{error}; nothing was changed");
+        Self::new(
+            Exit::Login,
+            "no-secret",
+            message,
+            "run the command by hand; it must print the secret as its first line",
+        )
+    }
+
+    /// Another run holds the account.
+    pub(super) fn busy(account: &Account) -> Self {
+        let message = "another mailtide is at work on this account; nothing was changed";
+        let hint = format!("try again later, or let it wait: mailtide sync --wait {}", account.name);
+        Self::new(Exit::Busy, "busy", message, hint)
+    }
+
+    /// A signal stopped the run.
+    pub(super) fn stopped(exit: Exit, rest: Rest) -> Self {
+        let message = format!("stopped by a signal before it was done; {}", rest.words());
+        Self::new(exit, "interrupted", message, "the next sync goes on from here")
+    }
+
+    /// This machine did not do what it should.
+    pub(super) fn machine(doing: &str, error: &impl Display) -> Self {
+        let message = format!("{doing}: {error}; nothing was changed");
+        Self::new(Exit::Machine, "system", message, "make sure that this user may do so, and try again")
+    }
+
+    /// The state directory can't be made.
+    pub(super) fn state_dir(path: &std::path::Path, error: &std::io::Error) -> Self {
+        let message = format!("creating the state directory {}: {error}; nothing was changed", path.display());
+        let hint = "make it writable, or choose another with state_dir";
+        Self::new(Exit::Machine, "state-dir", message, hint).at_path(path.display())
+    }
+
+    /// What ended an account's run.
+    pub(super) fn failure(account: &Account, failure: &Failure, rest: Rest) -> Self {
+        match failure {
+            Failure::Remote(error) => Self::remote(account, error, rest),
+            Failure::Local(error) => Self::local(account, error, rest),
+            Failure::State(error) => Self::state(account, error, rest),
+        }
+    }
+
+    /// The server, or the way to it.
+    pub(super) fn remote(account: &Account, error: &RemoteError, rest: Rest) -> Self {
+        let (exit, code, hint) = match error.kind {
+            RemoteErrorKind::Login => {
+                (Exit::Login, "login-refused", format!("check user ({}) and the secret", account.server.user))
+            }
+            RemoteErrorKind::Unreachable => {
+                let server = format!("{}:{}", account.server.host, account.server.port);
+                (
+                    Exit::Network,
+                    "unreachable",
+                    format!("check the network, and host, port and tls ({server}); then sync again"),
+                )
+            }
+            RemoteErrorKind::Local => {
+                (Exit::Machine, "system", "free or repair what it names, then sync again".to_owned())
+            }
+            RemoteErrorKind::Refused
+            | RemoteErrorKind::NoSuchMailbox
+            | RemoteErrorKind::UidValidityChanged
+            | RemoteErrorKind::TooLarge
+            | RemoteErrorKind::Unrepresentable => {
+                (Exit::Network, "server-refused", "sync again later; -vv shows what was asked".to_owned())
+            }
+        };
+        Self::new(exit, code, format!("{}; {}", whole(error), rest.words()), hint)
+    }
+
+    /// The Maildir.
+    pub(super) fn local(account: &Account, error: &LocalError, rest: Rest) -> Self {
+        let root = account.maildir.root.display();
+        let (code, hint) = match error.kind {
+            LocalErrorKind::Full => ("disk-full", format!("make room on the disk of {root}, then sync again")),
+            LocalErrorKind::Unusable | LocalErrorKind::Item => {
+                ("maildir-unusable", format!("make sure that {root} can be read and written, then sync again"))
+            }
+        };
+        Self::new(Exit::Machine, code, format!("{}; {}", whole(error), rest.words()), hint)
+    }
+
+    /// The database.
+    pub(super) fn state(account: &Account, error: &StateError, rest: Rest) -> Self {
+        let file = account.database.display().to_string();
+        let (code, hint) = match error.corrupt {
+            true => (
+                "database-corrupt",
+                format!(
+                    "move {file}, {file}-wal and {file}-shm away and sync again: both sides are then compared and united, nothing is removed"
+                ),
+            ),
+            false => (
+                "database-unusable",
+                format!("make sure that {file} can be written and its disk has room, then sync again"),
+            ),
+        };
+        let message = format!("{}; {}", whole(error), rest.words());
+        Self::new(Exit::Machine, code, message, hint).at_path(file)
+    }
+
+    /// The Maildir's root can't be written.
+    pub(super) fn unwritable(account: &Account, error: &std::io::Error) -> Self {
+        let cause = format!("{} can't be read and written: {error}", account.maildir.root.display());
+        Self::local(account, &LocalError { kind: LocalErrorKind::Unusable, cause: cause.into() }, Rest::Untouched)
+    }
+
+    /// A folder of either side that can't be used.
+    pub(super) fn rejected_folder(name: &str, why: &str) -> Self {
+        let message = format!("{name}: {why}; it is left alone");
+        Self::new(Exit::Partial, "folder-unusable", message, "rename it, or exclude it")
+    }
+
+    /// Two server folders would have the same local name.
+    pub(super) fn local_name_clash(one: &MailboxName, other: &MailboxName) -> Self {
+        let message = format!("would have the same local name as {other}");
+        let hint = "correct folders.local_names, or exclude one of them";
+        Self::new(Exit::Config, "local-name-clash", message, hint).at_folder(Some(one))
+    }
+
+    /// Something that failed while the rest went on.
+    pub(super) fn problem(problem: &Problem) -> Self {
+        let place = Place {
+            folder: problem.folder.clone(),
+            path: problem.path.clone(),
+            uid: problem.uid,
+            retry_at: problem.retry_at,
+        };
+        Self { place: Box::new(place), ..Self::new(Exit::Partial, problem.code, &problem.message, &problem.hint) }
+    }
+
+    /// Something that was set aside.
+    pub(super) fn held(account: &Account, held: &Held) -> Self {
+        let (message, hint) = (held_words(account, held), held_hint(account, held));
+        Self::new(Exit::Held, held.reason.as_str(), message, hint).at_folder(held.folder.as_ref())
+    }
+}
+
+fn held_words(account: &Account, held: &Held) -> String {
+    let since = super::render::moment(held.since);
+    let (lost, kept) = match held.side {
+        Side::Local => ("the Maildir", "the server"),
+        Side::Remote => ("the server", "the Maildir"),
+    };
+    let count = super::render::count(held.count, "message", "messages");
+    match held.reason {
+        Reason::RootMissing => {
+            let root = account.maildir.root.display();
+            format!("{root} is missing, not mounted or not the Maildir of before, since {since}; nothing was changed")
+        }
+        Reason::MassDelete => {
+            format!("{count} gone from {lost}, since {since}; that may be an accident, so {kept} keeps them")
+        }
+        Reason::MaildirVanished => {
+            format!("the maildir is gone since {since}; the server keeps the folder and its messages ({})", held.count)
+        }
+        Reason::FolderRemoved => {
+            format!(
+                "the server has this folder no more since {since}; the Maildir keeps it with its messages ({})",
+                held.count
+            )
+        }
+        Reason::NoTrash => {
+            format!("{count} gone from {lost}, since {since}, and there is no Trash on the server; it keeps them")
+        }
+    }
+}
+
+fn held_hint(account: &Account, held: &Held) -> String {
+    let name = &account.name;
+    let undo = format!("mailtide sync --undo-held {name}");
+    match held.reason {
+        Reason::RootMissing => format!("mount or restore it and sync again; or, to fill it from the server: {undo}"),
+        Reason::MassDelete => format!("if it was meant: mailtide sync --accept-held {name}; to put them back: {undo}"),
+        Reason::MaildirVanished => format!("if it was meant, delete it on the server too; to put it back: {undo}"),
+        Reason::FolderRemoved => format!("if it was meant, remove its directory too; to put it back: {undo}"),
+        Reason::NoTrash => format!("create a Trash folder, or set sync.delete; to put them back: {undo}"),
+    }
+}

@@ -1,0 +1,84 @@
+//! Progress bars on a terminal.
+
+use std::cell::Cell;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::output::Output;
+use crate::cycle::Event;
+
+/// The bars of a run, one per account.
+#[derive(Debug)]
+pub(super) struct Bars(Option<MultiProgress>);
+
+impl Bars {
+    /// Returns bars on stderr if that is a terminal to draw on.
+    pub(super) fn new(output: &Output) -> Self {
+        Self(output.draws().then(MultiProgress::new))
+    }
+
+    /// Returns the progress of an account.
+    pub(super) fn account(&self, name: &str) -> Progress {
+        let bar = self.0.as_ref().map(|bars| bars.add(ProgressBar::new(0)));
+        if let Some(bar) = &bar {
+            if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg}") {
+                bar.set_style(style);
+            }
+            bar.set_prefix(name.to_owned());
+            bar.set_message("looking");
+            bar.tick();
+        }
+        Progress { bar, downloaded: Cell::new(0), uploaded: Cell::new(0) }
+    }
+}
+
+/// One account's progress. Each event tells how many more.
+#[derive(Debug)]
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    downloaded: Cell<u64>,
+    uploaded: Cell<u64>,
+}
+
+impl Progress {
+    /// Takes note of what is going on.
+    pub(super) fn note(&self, event: Event) {
+        match event {
+            Event::Planned { download, upload, other } => self.plan(download + upload + other),
+            Event::Downloaded(n) => {
+                self.downloaded.set(self.downloaded.get() + n);
+                self.advance(n, "downloading");
+            }
+            Event::Uploaded(n) => {
+                self.uploaded.set(self.uploaded.get() + n);
+                self.advance(n, "uploading");
+            }
+            Event::Changed(n) => self.advance(n, "changing"),
+        }
+    }
+
+    /// Returns how many messages were downloaded and uploaded so far.
+    pub(super) fn transferred(&self) -> (u64, u64) {
+        (self.downloaded.get(), self.uploaded.get())
+    }
+
+    /// Takes the bar away, so that lines can be printed.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn plan(&self, n: u64) {
+        if let Some(bar) = &self.bar {
+            bar.inc_length(n);
+        }
+    }
+
+    fn advance(&self, n: u64, message: &'static str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(message);
+            bar.inc(n);
+        }
+    }
+}

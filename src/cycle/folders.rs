@@ -1,0 +1,298 @@
+//! Folders: listed on both sides, paired, created where they are missing.
+
+use super::{Run, Scene};
+use crate::apply::{Ground, TrashTarget, is_fatal, local_problem, mailbox_problem};
+use crate::model::{MailboxName, MailboxRow, Role, Side, Watermark};
+use crate::reconcile::guard::set_aside;
+use crate::reconcile::mailboxes::{Fate, Folder, infer_roles, pair_folders};
+use crate::reconcile::plan::{MailboxPlan, Removal};
+use crate::reconcile::policy::HoldAnswer;
+use crate::reconcile::report::{Held, PlanLine, Problem, Reason};
+use crate::reconcile::snapshot::{ListedMailbox, LocalListing};
+use crate::store::{Failure, Header, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
+    /// Lists both sides, pairs their folders, and creates what is missing.
+    pub(super) async fn list(&mut self, header: Header) -> Result<Scene, Failure> {
+        let mut listing = self.account.remote.list().await?;
+        infer_roles(&mut listing);
+        self.abilities = listing.abilities;
+        let maildirs = self.list_maildirs()?;
+        for (name, why) in listing.rejected.iter().chain(&maildirs.rejected) {
+            self.report.problem(rejected(name, why));
+        }
+        let rows = self.account.journal.mailboxes()?;
+        let mut folders = pair_folders(&rows, &listing, &maildirs, &self.policy.scope);
+        folders.retain(|folder| self.is_named(&folder.name));
+        self.report.folders = folders.iter().filter(|folder| folder.fate != Fate::GoneBoth).count() as u64;
+        let mut scene = Scene { header, listing, maildirs, folders: Vec::new(), again: [].into(), first: true };
+        for folder in folders {
+            if let Some(folder) = self.prepare(&mut scene, &rows, folder).await? {
+                scene.folders.push(folder);
+            }
+        }
+        Ok(scene)
+    }
+
+    /// A root that a dry run would create has no folders yet.
+    fn list_maildirs(&mut self) -> Result<LocalListing, Failure> {
+        match self.options.dry_run && self.account.local.root()? == crate::store::Root::Missing {
+            true => Ok(LocalListing::default()),
+            false => Ok(self.account.local.list()?),
+        }
+    }
+
+    pub(super) fn is_named(&self, name: &MailboxName) -> bool {
+        let only = &self.options.only;
+        only.is_empty() || only.iter().any(|named| name == named || name.is_below(named))
+    }
+
+    /// Returns the folder if it can be kept in step now.
+    async fn prepare(
+        &mut self,
+        scene: &mut Scene,
+        rows: &[MailboxRow],
+        folder: Folder,
+    ) -> Result<Option<Folder>, Failure> {
+        let row = rows.iter().find(|row| row.name == folder.name);
+        let ready = match folder.fate {
+            Fate::Paired => true,
+            Fate::CreateLocal => self.create_local(&folder)?,
+            Fate::CreateRemote => self.create_remote(scene, &folder).await?,
+            Fate::GoneLocal | Fate::GoneRemote => self.gone(scene, row, &folder).await?,
+            Fate::GoneBoth => {
+                let forget = row.map(|row| Record::ForgetMailbox(row.id));
+                self.account.journal.commit(&forget.into_iter().collect::<Vec<_>>())?;
+                false
+            }
+        };
+        if ready {
+            self.know(scene, row, &folder)?;
+        }
+        Ok(ready.then_some(folder))
+    }
+
+    /// The row comes after both folders exist, so that a folder not created yet never looks like one deleted.
+    fn know(&mut self, scene: &Scene, row: Option<&MailboxRow>, folder: &Folder) -> Result<(), Failure> {
+        let object_id = scene.listing.mailboxes.get(&folder.name).and_then(|listed| listed.object_id.clone());
+        let id = match row {
+            Some(row) if row.local != folder.local => {
+                self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
+                self.account.journal.add_mailbox(&folder.name, &folder.local)?
+            }
+            Some(row) if row.role == folder.role && row.object_id == object_id => return Ok(()),
+            Some(row) => row.id,
+            None => self.account.journal.add_mailbox(&folder.name, &folder.local)?,
+        };
+        Ok(self.account.journal.commit(&[Record::Listed(id, folder.role, object_id)])?)
+    }
+
+    fn create_local(&mut self, folder: &Folder) -> Result<bool, Failure> {
+        let done = match self.options.dry_run {
+            true => Ok(()),
+            false => self.account.local.create(&folder.local),
+        };
+        match done {
+            Ok(()) => {
+                self.report.local.folders_created += 1;
+                self.note_created(Side::Local, folder);
+                Ok(true)
+            }
+            Err(error) if error.kind == LocalErrorKind::Item => {
+                self.report.problem(local_problem(&folder.name, None, &error));
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn create_remote(&mut self, scene: &mut Scene, folder: &Folder) -> Result<bool, Failure> {
+        let done = match self.options.dry_run {
+            true => Ok(()),
+            false => self.account.remote.create(&folder.name, None).await,
+        };
+        match done {
+            Ok(()) => {
+                self.report.remote.folders_created += 1;
+                self.note_created(Side::Remote, folder);
+                scene.listing.mailboxes.insert(folder.name.clone(), just_created(folder.role));
+                Ok(true)
+            }
+            Err(error) if is_fatal(&error) => Err(error.into()),
+            Err(error) => {
+                self.report.problem(mailbox_problem(&folder.name, &error));
+                Ok(false)
+            }
+        }
+    }
+
+    fn note_created(&mut self, side: Side, folder: &Folder) {
+        if self.options.dry_run {
+            let folder = folder.name.clone();
+            self.report.plan.push(PlanLine {
+                side: Some(side),
+                op: "create-folder",
+                folder,
+                uid: None,
+                path: None,
+                detail: None,
+            });
+        }
+    }
+
+    /// A folder that has gone from one side is held, until it is gone from the other too or the user asks for it back.
+    async fn gone(&mut self, scene: &mut Scene, row: Option<&MailboxRow>, folder: &Folder) -> Result<bool, Failure> {
+        let Some(row) = row else { return Ok(false) };
+        let (side, reason) = match folder.fate {
+            Fate::GoneLocal => (Side::Local, Reason::MaildirVanished),
+            _ => (Side::Remote, Reason::FolderRemoved),
+        };
+        if self.options.holds == HoldAnswer::Undo {
+            self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
+            let back = match side {
+                Side::Local => self.create_local(folder)?,
+                Side::Remote => self.create_remote(scene, folder).await?,
+            };
+            if back {
+                let id = self.account.journal.add_mailbox(&folder.name, &folder.local)?;
+                self.account.journal.commit(&[Record::Listed(id, folder.role, None)])?;
+            }
+            return Ok(back);
+        }
+        let since = self.held_since(scene, Some(&folder.name), side, reason);
+        self.report.hold(Held { folder: Some(folder.name.clone()), side, reason, count: row.with_uid, since });
+        Ok(false)
+    }
+
+    fn held_since(
+        &self,
+        scene: &Scene,
+        folder: Option<&MailboxName>,
+        side: Side,
+        reason: Reason,
+    ) -> crate::model::Timestamp {
+        let same = |hold: &&crate::store::HoldRow| {
+            hold.mailbox.as_ref() == folder && hold.side == side && hold.reason == reason.as_str()
+        };
+        scene.header.holds.iter().find(same).map_or(self.now, |hold| hold.since)
+    }
+
+    /// Returns where removed messages go. If there is no Trash it is created; if it can't be, what would go there is
+    /// held.
+    pub(super) async fn trash_target(
+        &mut self,
+        scene: &mut Scene,
+        plans: &mut [MailboxPlan],
+    ) -> Result<Option<TrashTarget>, Failure> {
+        let needs = |plan: &MailboxPlan| plan.remove_remote.iter().any(|removal| removal.how == Removal::Trash);
+        if !plans.iter().any(needs) {
+            return Ok(None);
+        }
+        infer_roles(&mut scene.listing);
+        let found = match has_trash(scene) {
+            Some(name) => Some(name),
+            None => self.create_trash(scene).await?,
+        };
+        let target = match found {
+            Some(name) => self.target(scene, name).await?,
+            None => None,
+        };
+        if target.is_none() && !self.options.dry_run {
+            for plan in plans.iter_mut().filter(|plan| needs(plan)) {
+                let since = self.held_since(scene, Some(&plan.name), Side::Local, Reason::NoTrash);
+                let count = plan.remove_remote.len() as u64;
+                self.report.hold(Held {
+                    folder: Some(plan.name.clone()),
+                    side: Side::Local,
+                    reason: Reason::NoTrash,
+                    count,
+                    since,
+                });
+                set_aside(plan, Side::Local);
+            }
+        }
+        Ok(target)
+    }
+
+    async fn create_trash(&mut self, scene: &mut Scene) -> Result<Option<MailboxName>, Failure> {
+        let Some(name) = MailboxName::parse("Trash") else { return Ok(None) };
+        let folder =
+            Folder { local: name.clone(), name: name.clone(), role: Some(Role::Trash), fate: Fate::CreateRemote };
+        if self.options.dry_run {
+            self.report.remote.folders_created += 1;
+            self.note_created(Side::Remote, &folder);
+            return Ok(None);
+        }
+        match self.account.remote.create(&name, Some(Role::Trash)).await {
+            Ok(()) => {
+                self.report.remote.folders_created += 1;
+                scene.listing.mailboxes.insert(name.clone(), just_created(Some(Role::Trash)));
+                let takes_part = self.policy.scope.takes_part(&name, Some(Role::Trash), true);
+                if takes_part && self.is_named(&name) && self.create_local(&folder)? {
+                    self.know(scene, None, &folder)?;
+                    scene.folders.push(folder);
+                }
+                Ok(Some(name))
+            }
+            Err(error) if is_fatal(&error) => Err(error.into()),
+            Err(error) => {
+                self.report.problem(mailbox_problem(&name, &error));
+                Ok(None)
+            }
+        }
+    }
+
+    /// The target's UIDVALIDITY and UIDNEXT, as far as known before anything is put there.
+    async fn target(&mut self, scene: &Scene, name: MailboxName) -> Result<Option<TrashTarget>, Failure> {
+        let rows = self.account.journal.mailboxes()?;
+        let row = rows.iter().find(|row| row.name == name && scene.folders.iter().any(|folder| folder.name == name));
+        let listed = scene.listing.mailboxes.get(&name).and_then(|listed| listed.status);
+        let known = row.and_then(|row| row.watermark).or(listed);
+        let mark = match known {
+            Some(mark) => mark,
+            None if self.options.dry_run => return Ok(None),
+            None => match self.look_at_target(&name).await? {
+                Some(mark) => mark,
+                None => return Ok(None),
+            },
+        };
+        let ground = Ground { uid_validity: mark.uid_validity, uid_next: mark.uid_next };
+        Ok(Some(TrashTarget { mailbox: row.map(|row| row.id), name, ground }))
+    }
+
+    async fn look_at_target(&mut self, name: &MailboxName) -> Result<Option<Watermark>, Failure> {
+        let request =
+            crate::reconcile::snapshot::RemoteRequest { mailbox: name.clone(), since: None, known: Default::default() };
+        match self.account.remote.observe(&[request]).await?.pop().map(|observed| observed.outcome) {
+            Some(Ok(snapshot)) => Ok(Some(snapshot.watermark)),
+            Some(Err(error)) if is_fatal(&error) => Err(error.into()),
+            Some(Err(error)) => {
+                self.report.problem(mailbox_problem(name, &error));
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+fn has_trash(scene: &Scene) -> Option<MailboxName> {
+    let trash =
+        scene.listing.mailboxes.iter().find(|(_, mailbox)| mailbox.role == Some(Role::Trash) && mailbox.selectable);
+    trash.map(|(name, _)| name.clone())
+}
+
+fn just_created(role: Option<Role>) -> ListedMailbox {
+    ListedMailbox { role, selectable: true, subscribed: true, object_id: None, status: None }
+}
+
+fn rejected(name: &str, why: &str) -> Problem {
+    Problem {
+        code: "folder-name",
+        folder: None,
+        path: Some(name.to_owned()),
+        uid: None,
+        message: format!("the folder {name:?} is left alone: {why}"),
+        hint: "rename it where it is, or exclude it".to_owned(),
+        retry_at: None,
+    }
+}

@@ -1,0 +1,146 @@
+//! Reads message files: to identify their content, and to send them.
+
+use std::fs::{File, Metadata};
+use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::error::{Reach, failed, found};
+use super::lines::ToWire;
+use super::{durable, stamp};
+use crate::model::{FileStat, Identity, IdentityHasher, Timestamp};
+use crate::reconcile::snapshot::LocalEntry;
+use crate::store::{BodySource, Edit, LocalError};
+
+const BUFFER: usize = 64 * 1024;
+
+/// Opens the file observed, or returns `None` if its name now leads to another file, or to none.
+pub(super) fn open(path: &Path, entry: &LocalEntry) -> Result<Option<(File, Metadata)>, LocalError> {
+    let opened = durable::open(path).and_then(|file| file.metadata().map(|meta| (file, meta)));
+    match opened {
+        Ok((file, meta)) => Ok((meta.is_file() && meta.ino() == entry.inode).then_some((file, meta))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("open", path, Reach::One, error)),
+    }
+}
+
+fn refuse_empty(path: &Path, meta: &Metadata) -> Result<(), LocalError> {
+    match meta.size() {
+        0 => Err(found(path, "is empty, which is no message; it is left alone")),
+        _ => Ok(()),
+    }
+}
+
+/// Reads the file through, piece by piece.
+fn read_through(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(len) => take(buffer.get(..len).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Identifies a file's content. One that was written to meanwhile is `Changed`.
+pub(super) fn identify(path: &Path, entry: &LocalEntry) -> Result<Edit<(Identity, FileStat)>, LocalError> {
+    let Some((mut file, meta)) = open(path, entry)? else { return Ok(Edit::Changed) };
+    refuse_empty(path, &meta)?;
+    let mut hasher = IdentityHasher::whole();
+    let read = read_through(&mut file, |piece| hasher.update(piece)).and_then(|()| file.metadata());
+    let after = stamp::file_stat(&read.map_err(|error| failed("read", path, Reach::One, error))?);
+    if after != stamp::file_stat(&meta) {
+        return Ok(Edit::Changed);
+    }
+    Ok(Edit::Done((hasher.finish(Some(Timestamp(meta.mtime()))), after)))
+}
+
+/// Opens a file for uploading.
+pub(super) fn read(path: &Path, entry: &LocalEntry) -> Result<Edit<Box<dyn BodySource>>, LocalError> {
+    let Some((mut file, meta)) = open(path, entry)? else { return Ok(Edit::Changed) };
+    refuse_empty(path, &meta)?;
+    let (mut lines, mut left, mut has_nul) = (ToWire::default(), 0, false);
+    let measured = read_through(&mut file, |piece| {
+        left += lines.measure(piece);
+        has_nul |= piece.contains(&0);
+    });
+    let measured = measured.and_then(|()| file.rewind()).and_then(|()| file.metadata());
+    let after = stamp::file_stat(&measured.map_err(|error| failed("read", path, Reach::One, error))?);
+    if after != stamp::file_stat(&meta) {
+        return Ok(Edit::Changed);
+    }
+    let file = BufReader::with_capacity(BUFFER, file);
+    Ok(Edit::Done(Box::new(Body {
+        path: path.to_owned(),
+        file,
+        stat: after,
+        size: left,
+        left,
+        has_nul,
+        lines: ToWire::default(),
+    })))
+}
+
+/// A file's bytes with CRLF line ends: as many as were announced, or an error.
+#[derive(Debug)]
+struct Body {
+    path: PathBuf,
+    file: BufReader<File>,
+    /// As it was measured.
+    stat: FileStat,
+    size: u64,
+    /// What is still to be given.
+    left: u64,
+    has_nul: bool,
+    lines: ToWire,
+}
+
+impl Body {
+    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+            let bytes = self.file.fill_buf()?;
+            if bytes.is_empty() {
+                break;
+            }
+            let (taken, len) = self.lines.convert(bytes, room);
+            self.file.consume(taken);
+            filled += len;
+        }
+        Ok(filled)
+    }
+
+    /// The size was announced from one reading, the bytes are from another: they are of one message only if the file
+    /// was not written to in between.
+    fn check(&self) -> Result<(), LocalError> {
+        let meta = self.file.get_ref().metadata();
+        let now = meta.map_err(|error| failed("look at", &self.path, Reach::One, error))?;
+        match stamp::file_stat(&now) == self.stat {
+            true => Ok(()),
+            false => Err(found(&self.path, "was written to while it was being sent")),
+        }
+    }
+}
+
+impl BodySource for Body {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn has_nul(&self) -> bool {
+        self.has_nul
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LocalError> {
+        let filled = self.fill(buffer).map_err(|error| failed("read", &self.path, Reach::One, error))?;
+        self.check()?;
+        let ended_early = filled < buffer.len() && filled as u64 != self.left;
+        match self.left.checked_sub(filled as u64) {
+            Some(left) if !ended_early => self.left = left,
+            _ => return Err(found(&self.path, "has not the size it had before it was sent")),
+        }
+        Ok(filled)
+    }
+}

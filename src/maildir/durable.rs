@@ -1,0 +1,144 @@
+//! The few things done to directories and names, with their durability.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::error::{Reach, failed};
+use crate::store::LocalError;
+
+/// Opens a file for reading, a symbolic link excepted.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+}
+
+/// Creates a file that must not exist, 0600.
+pub(super) fn create_new(path: &Path) -> io::Result<File> {
+    File::options().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Creates a directory, 0700. One that exists is no error.
+pub(super) fn make_dir(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        other => other,
+    }
+}
+
+/// Creates a directory with its parents, each 0700 and durable. Those that exist stay as they are.
+pub(super) fn make_dirs(path: &Path) -> Result<(), LocalError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if parent != path {
+        make_dirs(parent)?;
+    }
+    make_dir(path).map_err(|error| failed("create the directory", path, Reach::All, error))?;
+    sync_dir(parent)
+}
+
+/// Makes the entries of a directory durable.
+pub(super) fn sync_dir(path: &Path) -> Result<(), LocalError> {
+    let done = File::open(path).and_then(|dir| dir.sync_all());
+    done.map_err(|error| failed("sync the directory", path, Reach::All, error))
+}
+
+/// Replaces a file's content durably: readers see the old or the new, now and after a power cut.
+pub(super) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> Result<(), LocalError> {
+    let written = remove(temporary).and_then(|()| create_new(temporary)).and_then(|mut file| {
+        // Others may be meant to read the file: it keeps its permissions.
+        if let Ok(old) = fs::symlink_metadata(path) {
+            file.set_permissions(old.permissions())?;
+        }
+        file.write_all(content)?;
+        file.sync_all()
+    });
+    let renamed = written.and_then(|()| fs::rename(temporary, path));
+    renamed.map_err(|error| failed("write", path, Reach::All, error))?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Removes a file; one that is gone is no error.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Renames a file, never over an existing one (`AlreadyExists`). Two names of one file, as a crash between the steps
+/// of [`link_and_unlink`] leaves them, become the new one.
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rename_noreplace(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_same_file(from, to)? => fs::remove_file(from),
+        other => other,
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // The file system (NFS, old kernels) doesn't know the flag.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => link_and_unlink(from, to),
+        other => Ok(other?),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
+    link_and_unlink(from, to)
+}
+
+/// Renames by link and unlink: link never replaces. A crash in between leaves two names of one file.
+fn link_and_unlink(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)?;
+    fs::remove_file(from)
+}
+
+fn is_same_file(one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (fs::symlink_metadata(one)?, fs::symlink_metadata(other)?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renaming_never_replaces_and_merges_two_names_of_one_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two, three] = ["1", "2", "3"].map(|name| dir.path().join(name));
+        for rename in [rename_new, link_and_unlink] {
+            fs::write(&one, "one").unwrap();
+            fs::write(&two, "two").unwrap();
+            assert_eq!(rename(&one, &two).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!((fs::read(&one).unwrap(), fs::read(&two).unwrap()), (b"one".to_vec(), b"two".to_vec()));
+            fs::remove_file(&two).unwrap();
+            rename(&one, &two).unwrap();
+            assert!(!one.exists());
+            assert_eq!(rename(&one, &three).unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+        fs::hard_link(&two, &three).unwrap();
+        rename_new(&two, &three).unwrap();
+        assert!(!two.exists() && three.exists());
+    }
+
+    #[test]
+    fn replacing_keeps_permissions_and_survives_a_left_over_temporary() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, temporary) = (dir.path().join("f"), dir.path().join("t"));
+        fs::write(&temporary, "left over").unwrap();
+        replace(&path, &temporary, b"1").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+        replace(&path, &temporary, b"2").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
+        assert_eq!(fs::read(&path).unwrap(), b"2");
+        assert!(!temporary.exists());
+    }
+}

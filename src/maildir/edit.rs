@@ -1,0 +1,79 @@
+//! Changes of single message files. Each acts on the exact name observed, so whatever another program did to the file
+//! in between is noticed and nothing is done.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::error::{Reach, failed, found};
+use super::{durable, name};
+use crate::model::{FlagDelta, FlagSet, KeywordLetters, UniqueName};
+use crate::reconcile::snapshot::LocalEntry;
+use crate::store::{Edit, LocalError};
+
+/// Makes a staged message visible: in `new` if no letter stands for its flags, else in `cur`.
+pub(super) fn publish(
+    maildir: &Path,
+    unique: &UniqueName,
+    flags: &FlagSet,
+    letters: &KeywordLetters,
+) -> Result<Edit<()>, LocalError> {
+    let info = name::info(flags, letters);
+    let part = if info.is_empty() { "new" } else { "cur" };
+    rename(&maildir.join("tmp").join(unique.as_str()), &maildir.join(part).join(name::format(unique, &info)))
+}
+
+/// Changes the flags on a file's name. One in `new` that has flags moves to `cur`, and stays there without.
+pub(super) fn set_flags(
+    maildir: &Path,
+    unique: &UniqueName,
+    entry: &LocalEntry,
+    delta: &FlagDelta,
+    letters: &KeywordLetters,
+) -> Result<Edit<()>, LocalError> {
+    let from = name::path(maildir, unique, entry);
+    let Some(info) = name::changed(&entry.info, delta, letters) else {
+        return Err(found(&from, "bears other information than flags behind the `:`, so it can't be given flags"));
+    };
+    // A name without info says as much as one without flags.
+    if *info == *entry.info || (entry.info.is_empty() && info == name::NO_FLAGS) {
+        return Ok(if is_there(&from)? { Edit::Done(()) } else { Edit::Changed });
+    }
+    rename(&from, &maildir.join("cur").join(name::format(unique, &info)))
+}
+
+/// Removes a file, if it still is the one observed.
+pub(super) fn unlink(maildir: &Path, unique: &UniqueName, entry: &LocalEntry) -> Result<Edit<()>, LocalError> {
+    let path = name::path(maildir, unique, entry);
+    let removed = match fs::symlink_metadata(&path) {
+        // A message saved again under its name is another file: not the one to be removed.
+        Ok(meta) if meta.ino() != entry.inode => return Ok(Edit::Changed),
+        Ok(_) => fs::remove_file(&path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Ok(()) => Ok(Edit::Done(())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Edit::Changed),
+        Err(error) => Err(failed("remove", &path, Reach::All, error)),
+    }
+}
+
+fn is_there(path: &Path) -> Result<bool, LocalError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed("look at", path, Reach::All, error)),
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<Edit<()>, LocalError> {
+    match durable::rename_new(from, to) {
+        Ok(()) => Ok(Edit::Done(())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_there(from)? => Ok(Edit::Changed),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(found(to, "another file has the name that this message would get"))
+        }
+        Err(error) => Err(failed("rename a message to", to, Reach::All, error)),
+    }
+}

@@ -1,0 +1,275 @@
+//! Observes a maildir. A directory read while files are renamed in it may leave files out, so an absence is known only
+//! from a scan during which the directories stood still.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirEntryExt;
+use std::path::Path;
+use std::thread::sleep;
+
+use super::error::{Reach, failed, found};
+use super::stamp::{self, FileClock};
+use super::{keywords, name};
+use crate::model::{KeywordLetters, Stamp, UniqueName};
+use crate::reconcile::snapshot::{LocalEntry, LocalSnapshot};
+use crate::store::LocalError;
+
+/// How often a scan is tried until one is quiet.
+const TRIES: usize = 5;
+
+/// A file as listed. Nothing is asked of the system but its name, kind and inode: that an empty file is no message
+/// shows when it is identified or read, as an error of that file. (Held for one at once, a message emptied by another
+/// program's crash would look removed.)
+#[derive(Debug)]
+struct File {
+    unique: UniqueName,
+    info: Box<str>,
+    in_new: bool,
+    inode: u64,
+}
+
+impl File {
+    /// Of two files of a name, the one with the higher rank counts.
+    fn rank(&self) -> (&UniqueName, bool, &str) {
+        (&self.unique, !self.in_new, &self.info)
+    }
+}
+
+/// One reading of both directories.
+#[derive(Debug)]
+struct Reading {
+    /// In the order listed: `new` before `cur`, so that a file on its way is rather seen twice than not at all.
+    files: Vec<File>,
+    before: Stamp,
+    /// The file system's time before the first directory was opened.
+    start_ns: i64,
+    quiet: bool,
+}
+
+/// Scans a maildir until a scan was quiet, at most five times; returns also what the directories looked like before the
+/// last scan. `known` are the letters' meanings as last known.
+pub(super) fn observe(
+    maildir: &Path,
+    clock: FileClock,
+    known: &KeywordLetters,
+) -> Result<(LocalSnapshot, Stamp), LocalError> {
+    let mut reading = read(maildir, clock)?;
+    for _ in 1..TRIES {
+        if reading.quiet {
+            break;
+        }
+        reading = read(maildir, clock)?;
+    }
+    // Programs define a letter before they use it: read after the names, the file explains them all.
+    let (meaning, letters) = keywords::meanings(maildir, known, &borne(&reading.files))?;
+    let (entries, duplicates) = entries(reading.files, &meaning, reading.quiet);
+    let snapshot = LocalSnapshot {
+        entries,
+        quiet: reading.quiet,
+        stamp: Some(reading.before).filter(|before| reading.quiet && stamp::is_trusted(before, reading.start_ns)),
+        letters,
+        dovecot: keywords::is_used_by_dovecot(maildir),
+        duplicates,
+    };
+    Ok((snapshot, reading.before))
+}
+
+/// Returns the keyword letters on files' names: all those seen until a scan was quiet.
+pub(super) fn borne_letters(maildir: &Path, clock: FileClock) -> Result<BTreeSet<u8>, LocalError> {
+    let mut all = BTreeSet::new();
+    for _ in 0..TRIES {
+        let reading = read(maildir, clock)?;
+        all.append(&mut borne(&reading.files));
+        if reading.quiet {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+fn borne(files: &[File]) -> BTreeSet<u8> {
+    files.iter().flat_map(|file| name::keyword_letters(&file.info)).collect()
+}
+
+fn read(maildir: &Path, clock: FileClock) -> Result<Reading, LocalError> {
+    let mut before = look(maildir)?;
+    // A change within the same tick of the clock as the last one would not show: let the tick pass. Directories that
+    // changed again meanwhile are busy, and their scan can't be quiet.
+    let settling = stamp::settling(&before, clock.now_ns());
+    if let Some(wait) = settling {
+        sleep(wait);
+        before = look(maildir)?;
+    }
+    let start_ns = clock.now_ns();
+    let settled = stamp::settling(&before, start_ns).is_none();
+    let mut files = Vec::new();
+    for part in ["new", "cur"] {
+        let path = maildir.join(part);
+        list(&path, part == "new", &mut files).map_err(|error| failed("list", &path, Reach::All, error))?;
+    }
+    let quiet = settled && look(maildir)? == before;
+    Ok(Reading { files, before, start_ns, quiet })
+}
+
+fn look(maildir: &Path) -> Result<Stamp, LocalError> {
+    stamp::of_maildir(maildir).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            found(maildir, "is no maildir (any more): its directories `cur` and `new` are not both there")
+        }
+        _ => failed("look at", maildir, Reach::All, error),
+    })
+}
+
+fn list(path: &Path, in_new: bool, files: &mut Vec<File>) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let file = entry.file_name();
+        let Some(file) = file.to_str() else {
+            tracing::warn!("{} is left alone: its name is not UTF-8", entry.path().display());
+            continue;
+        };
+        let Some((unique, info)) = name::parse(file) else { continue };
+        // Where the listing doesn't tell the kind, the file may be gone by now: then it is not listed.
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            files.push(File { unique, info: info.into(), in_new, inode: entry.ino() });
+        }
+    }
+    Ok(())
+}
+
+/// Returns the messages, and the second files of messages. In an unquiet scan a name listed twice may be one file,
+/// seen before and after a rename: the later sight counts.
+fn entries(
+    mut files: Vec<File>,
+    known: &KeywordLetters,
+    quiet: bool,
+) -> (BTreeMap<UniqueName, LocalEntry>, Vec<String>) {
+    let mut entries = BTreeMap::new();
+    let mut duplicates = Vec::new();
+    if quiet {
+        // What counts of two files must not depend on the order of the listing: what lies in `cur`, with most flags.
+        files.sort_by(|one, other| one.rank().cmp(&other.rank()));
+    }
+    for file in files {
+        let flags = name::flags(&file.info, known);
+        let entry = LocalEntry { in_new: file.in_new, info: file.info, inode: file.inode, flags };
+        if let Some(other) = entries.insert(file.unique.clone(), entry)
+            && quiet
+        {
+            duplicates.push(format!("{}/{}", part(&other), name::format(&file.unique, &other.info)));
+        }
+    }
+    duplicates.sort();
+    (entries, duplicates)
+}
+
+fn part(entry: &LocalEntry) -> &'static str {
+    if entry.in_new { "new" } else { "cur" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Flag, FlagSet, Keyword};
+    use crate::store::LocalErrorKind;
+    use std::os::unix::ffi::OsStrExt;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    fn maildir() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        ["cur", "new"].iter().for_each(|part| fs::create_dir(dir.path().join(part)).unwrap());
+        dir
+    }
+
+    fn observed(dir: &Path) -> LocalSnapshot {
+        observe(dir, FileClock::default(), &KeywordLetters::new()).unwrap().0
+    }
+
+    #[test]
+    fn messages_are_told_from_other_files() {
+        let dir = maildir();
+        for name in ["new/1.a", "cur/2.b:2,S", "cur/3.c,U=7:1,x", "cur/.hidden", "cur/#4#", "cur/5~", "new/maildirsize"]
+        {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        fs::create_dir(dir.path().join("cur/6.d")).unwrap();
+        std::os::unix::fs::symlink("2.b:2,S", dir.path().join("cur/7.e")).unwrap();
+        fs::write(dir.path().join("cur").join(std::ffi::OsStr::from_bytes(b"8.\xff")), "x").unwrap();
+        let snapshot = observed(dir.path());
+        let names: Vec<&str> = snapshot.entries.keys().map(UniqueName::as_str).collect();
+        assert_eq!(names, ["1.a", "2.b", "3.c,U=7"]);
+        assert!(snapshot.quiet && snapshot.duplicates.is_empty() && !snapshot.dovecot);
+        assert_eq!((snapshot.stamp, snapshot.letters), (None, Some(KeywordLetters::new())));
+        let seen = &snapshot.entries[&UniqueName::new("2.b").unwrap()];
+        assert_eq!((&*seen.info, &seen.flags, seen.in_new), ("2,S", &FlagSet::of(&[Flag::Seen]), false));
+        assert!(snapshot.entries[&UniqueName::new("1.a").unwrap()].in_new);
+    }
+
+    #[test]
+    fn second_files_of_a_name_are_left_alone() {
+        let dir = maildir();
+        for name in ["new/1.a", "cur/1.a:2,", "cur/1.a:2,S", "cur/2.b:2,"] {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let snapshot = observed(dir.path());
+        assert_eq!(snapshot.duplicates, ["cur/1.a:2,", "new/1.a"]);
+        assert_eq!(&*snapshot.entries[&UniqueName::new("1.a").unwrap()].info, "2,S");
+    }
+
+    #[test]
+    fn letters_without_a_file_are_read_as_last_known_but_not_certain() {
+        let dir = maildir();
+        fs::write(dir.path().join("cur/1.a:2,Sa"), "x").unwrap();
+        let mut known = KeywordLetters::new();
+        known.assign(b'a', Keyword::new("work").unwrap());
+        let (snapshot, _) = observe(dir.path(), FileClock::default(), &known).unwrap();
+        assert_eq!(snapshot.letters, None);
+        assert!(snapshot.entries.values().all(|entry| entry.flags.keywords.len() == 1));
+        fs::write(dir.path().join("dovecot-keywords"), "0 other\n").unwrap();
+        let (snapshot, _) = observe(dir.path(), FileClock::default(), &known).unwrap();
+        assert_eq!(snapshot.letters.unwrap().keyword(b'a'), Keyword::new("other").as_ref());
+    }
+
+    #[test]
+    fn a_missing_maildir_is_an_error_never_an_empty_one() {
+        let dir = maildir();
+        for part in ["new", "cur"] {
+            fs::rename(dir.path().join(part), dir.path().join("away")).unwrap();
+            let error = observe(dir.path(), FileClock::default(), &KeywordLetters::new()).unwrap_err();
+            assert_eq!(error.kind, LocalErrorKind::Item);
+            assert!(error.to_string().contains("is no maildir"), "{error}");
+            fs::rename(dir.path().join("away"), dir.path().join(part)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_quiet_scan_misses_nothing_whatever_is_renamed() {
+        const FILES: usize = 300;
+        let dir = maildir();
+        let name = |number: usize, info: &str| dir.path().join(format!("cur/{number}.x:2,{info}"));
+        (0..FILES).for_each(|number| fs::write(name(number, ""), "x").unwrap());
+        let stop = AtomicBool::new(false);
+        let mut scans = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut round = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let (from, to) = if round % 2 == 0 { ("", "S") } else { ("S", "") };
+                    (0..FILES).for_each(|number| fs::rename(name(number, from), name(number, to)).unwrap());
+                    round += 1;
+                }
+            });
+            while scans.0 < 30 {
+                let snapshot = observed(dir.path());
+                scans = (scans.0 + 1, scans.1 + usize::from(snapshot.quiet));
+                assert!(!snapshot.quiet || snapshot.entries.len() == FILES, "a quiet scan missed files");
+                assert!(snapshot.duplicates.is_empty(), "one file seen twice is no copy");
+                assert!(snapshot.stamp.is_none());
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        let snapshot = observed(dir.path());
+        assert!(snapshot.quiet && snapshot.entries.len() == FILES);
+    }
+}

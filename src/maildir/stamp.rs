@@ -1,0 +1,135 @@
+//! Directory stamps, and when their times say anything.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::model::{DirStamp, FileStat, Stamp};
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// A stamp is worth recording if its times are this much older than the scan's start: the coarsest clock of a file
+/// system in use (FAT) ticks every 2 s, so a younger directory could change again without its times changing.
+const TRUSTED_AGE_NS: i64 = 2 * SECOND_NS;
+
+/// A tick of the clock that file systems take times from: at most 10 ms on Linux (`CONFIG_HZ=100`), and some slack.
+const TICK: Duration = Duration::from_millis(12);
+
+/// A tick of file systems that keep whole seconds.
+const COARSE_TICK: Duration = Duration::from_secs(2);
+
+/// The file system's clock, as far as it is known: this machine's, put right by what a file just written said. Looking
+/// alone never writes, so before the first write the two are taken to agree.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct FileClock {
+    ahead_ns: i64,
+}
+
+impl FileClock {
+    /// Learns from a file that was written just now.
+    pub(super) fn learn(&mut self, written: &Metadata) {
+        self.ahead_ns = mtime_ns(written).saturating_sub(wall_ns());
+    }
+
+    /// Returns the time, in nanoseconds since 1970.
+    pub(super) fn now_ns(self) -> i64 {
+        wall_ns().saturating_add(self.ahead_ns)
+    }
+}
+
+fn wall_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Returns a file's modification time in nanoseconds since 1970.
+pub(super) fn mtime_ns(meta: &Metadata) -> i64 {
+    meta.mtime().saturating_mul(SECOND_NS).saturating_add(meta.mtime_nsec())
+}
+
+/// Returns what is recorded of a message file.
+pub(super) fn file_stat(meta: &Metadata) -> FileStat {
+    FileStat { inode: meta.ino(), size: meta.size(), mtime_ns: mtime_ns(meta) }
+}
+
+/// Returns the stamp of a maildir's directories. One that is missing, or no directory (a symbolic link), is an error.
+pub(super) fn of_maildir(maildir: &Path) -> io::Result<Stamp> {
+    Ok(Stamp { cur: of_dir(&maildir.join("cur"))?, new: of_dir(&maildir.join("new"))? })
+}
+
+fn of_dir(path: &Path) -> io::Result<DirStamp> {
+    let meta = fs::symlink_metadata(path)?;
+    if !meta.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(DirStamp {
+        device: meta.dev(),
+        inode: meta.ino(),
+        mtime_ns: mtime_ns(&meta),
+        ctime_ns: meta.ctime().saturating_mul(SECOND_NS).saturating_add(meta.ctime_nsec()),
+    })
+}
+
+fn times(stamp: &Stamp) -> [i64; 4] {
+    [stamp.cur.mtime_ns, stamp.cur.ctime_ns, stamp.new.mtime_ns, stamp.new.ctime_ns]
+}
+
+/// Returns true if a stamp read at a time can be recorded. Times in the future never can: a clock was put back.
+pub(super) fn is_trusted(stamp: &Stamp, now_ns: i64) -> bool {
+    times(stamp).iter().all(|time| now_ns.saturating_sub(*time) >= TRUSTED_AGE_NS)
+}
+
+/// Returns how long to wait until a change would be sure to show in the times, if at all: within one tick of the clock
+/// a second change leaves them as the first did. Times in the future need no wait, a change would put them back.
+pub(super) fn settling(stamp: &Stamp, now_ns: i64) -> Option<Duration> {
+    let coarse = times(stamp).iter().all(|time| time % SECOND_NS == 0);
+    let tick = if coarse { COARSE_TICK } else { TICK };
+    let tick_ns = i64::try_from(tick.as_nanos()).unwrap_or(i64::MAX);
+    let youngest =
+        times(stamp).into_iter().map(|time| now_ns.saturating_sub(time)).filter(|age| *age > -tick_ns).min()?;
+    let left = u64::try_from(tick_ns.saturating_sub(youngest)).ok().filter(|left| *left > 0)?;
+    Some(Duration::from_nanos(left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(time: i64) -> Stamp {
+        let old = DirStamp { device: 1, inode: 1, mtime_ns: 1, ctime_ns: 1 };
+        Stamp { cur: old, new: DirStamp { ctime_ns: time, ..old } }
+    }
+
+    #[test]
+    fn only_old_stamps_are_trusted() {
+        let now = 1_000 * SECOND_NS;
+        assert!(is_trusted(&stamp(now - TRUSTED_AGE_NS), now));
+        assert!(!is_trusted(&stamp(now - TRUSTED_AGE_NS + 1), now));
+        assert!(!is_trusted(&stamp(now + 5 * SECOND_NS), now));
+    }
+
+    #[test]
+    fn a_directory_changed_within_a_tick_has_to_settle() {
+        let now = 1_000 * SECOND_NS + 5;
+        assert_eq!(settling(&stamp(now), now), Some(TICK));
+        assert_eq!(settling(&stamp(now - 1_000_000), now), Some(TICK - Duration::from_millis(1)));
+        assert_eq!(settling(&stamp(now - 12_000_000), now), None);
+        assert_eq!(settling(&stamp(now + SECOND_NS), now), None);
+        let coarse =
+            Stamp { cur: DirStamp { device: 1, inode: 1, mtime_ns: 0, ctime_ns: 0 }, ..stamp(999 * SECOND_NS) };
+        let coarse = Stamp { new: DirStamp { mtime_ns: 0, ..coarse.new }, ..coarse };
+        assert_eq!(settling(&coarse, 1_000 * SECOND_NS), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn the_clock_follows_the_file_system() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let behind = SystemTime::now() - Duration::from_secs(3600);
+        file.as_file().set_modified(behind).unwrap();
+        let mut clock = FileClock::default();
+        clock.learn(&file.as_file().metadata().unwrap());
+        assert!(FileClock::default().now_ns() - clock.now_ns() > 3590 * SECOND_NS);
+    }
+}

@@ -1,0 +1,331 @@
+//! The whole interface on real directories.
+
+use super::*;
+use crate::model::{Flag, IdentityHasher};
+use crate::store::LocalErrorKind;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::{Duration, SystemTime};
+
+struct Account {
+    _dir: tempfile::TempDir,
+    store: Maildir,
+    inbox: PathBuf,
+}
+
+const MESSAGE: &[u8] = b"Message-ID: <1@x>\r\nSubject: a\r\n\r\nbody\r\nbare\rCR\r\n";
+
+fn inbox() -> MailboxName {
+    MailboxName::inbox()
+}
+
+fn account() -> Account {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, trash) = (dir.path().join("Mail"), dir.path().join("state/trash"));
+    let mut store = Maildir::new(Settings { root: root.clone(), layout: Layout::Fs, trash });
+    store.create(&inbox()).unwrap();
+    Account { _dir: dir, store, inbox: root.join("INBOX") }
+}
+
+impl Account {
+    fn stage(&mut self, wire: &[u8]) -> Staged {
+        self.store.stage(&inbox()).unwrap();
+        wire.chunks(7).for_each(|piece| self.store.stage_write(piece).unwrap());
+        self.store.stage_finish(Some(Timestamp(1_000_000_000))).unwrap()
+    }
+
+    fn deliver(&mut self, flags: &[Flag]) -> UniqueName {
+        let unique = self.stage(MESSAGE).unique;
+        let done = self.store.publish(&inbox(), &unique, &FlagSet::of(flags), &KeywordLetters::new()).unwrap();
+        assert_eq!(done, Edit::Done(()));
+        unique
+    }
+
+    fn entry(&mut self, unique: &UniqueName) -> LocalEntry {
+        self.store.observe(&inbox(), &KeywordLetters::new()).unwrap().entries[unique].clone()
+    }
+
+    fn files(&self, part: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.inbox.join(part)).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    fn path(&self, unique: &UniqueName, entry: &LocalEntry) -> PathBuf {
+        name::path(&self.inbox, unique, entry)
+    }
+}
+
+fn add(flags: &[Flag]) -> FlagDelta {
+    FlagDelta { add: FlagSet::of(flags), remove: FlagSet::new() }
+}
+
+fn body(source: Edit<Box<dyn BodySource>>) -> Box<dyn BodySource> {
+    let Edit::Done(body) = source else { panic!("changed") };
+    body
+}
+
+fn whole(body: &mut dyn BodySource) -> Vec<u8> {
+    let (mut all, mut buffer) = (Vec::new(), [0; 5]);
+    loop {
+        match body.read(&mut buffer).unwrap() {
+            0 => return all,
+            len => all.extend_from_slice(&buffer[..len]),
+        }
+    }
+}
+
+#[test]
+fn a_message_arrives_with_its_date_and_goes_out_as_it_came() {
+    let mut account = account();
+    let staged = account.stage(MESSAGE);
+    assert_eq!(account.files("tmp"), [staged.unique.as_str()]);
+    account.store.sync_staged(&inbox()).unwrap();
+    let done = account.store.publish(&inbox(), &staged.unique, &FlagSet::new(), &KeywordLetters::new()).unwrap();
+    assert_eq!(done, Edit::Done(()));
+    account.store.sync(&inbox()).unwrap();
+    let entry = account.entry(&staged.unique);
+    let path = account.path(&staged.unique, &entry);
+    assert!(entry.in_new && account.files("tmp").is_empty());
+    assert_eq!(fs::read(&path).unwrap(), b"Message-ID: <1@x>\nSubject: a\n\nbody\nbare\rCR\n");
+    let meta = fs::metadata(&path).unwrap();
+    assert_eq!((meta.mtime(), meta.mode() & 0o777), (1_000_000_000, 0o600));
+    assert_eq!(staged.stat, stamp::file_stat(&meta));
+
+    let mut hasher = IdentityHasher::whole();
+    hasher.update(MESSAGE);
+    let expected = hasher.finish(Some(Timestamp(1_000_000_000)));
+    assert_eq!((Some(staged.content), staged.message_id), (expected.content, expected.message_id));
+    assert_eq!(staged.wire_size, MESSAGE.len() as u64);
+    let identified = account.store.identify(&inbox(), &staged.unique, &entry).unwrap();
+    assert_eq!(identified, Edit::Done((expected, staged.stat)));
+
+    let mut source = body(account.store.read(&inbox(), &staged.unique, &entry).unwrap());
+    assert_eq!((source.size(), source.has_nul()), (MESSAGE.len() as u64, false));
+    assert_eq!(whole(&mut *source), MESSAGE);
+}
+
+#[test]
+fn many_messages_are_made_durable_together() {
+    let mut account = account();
+    let names: Vec<_> = (0..20).map(|_| account.stage(MESSAGE).unique).collect();
+    account.store.unstage(&inbox(), &names[0]).unwrap();
+    account.store.unstage(&inbox(), &names[0]).unwrap();
+    account.store.sync_staged(&inbox()).unwrap();
+    let published = names.iter().map(|unique| {
+        account.store.publish(&inbox(), unique, &FlagSet::of(&[Flag::Seen]), &KeywordLetters::new()).unwrap()
+    });
+    let published: Vec<_> = published.collect();
+    assert_eq!(published[0], Edit::Changed);
+    assert!(published[1..].iter().all(|done| *done == Edit::Done(())));
+    assert_eq!(account.files("cur").len(), 19);
+}
+
+#[test]
+fn what_is_discarded_leaves_nothing_behind() {
+    let mut account = account();
+    for _ in 0..2 {
+        account.store.stage(&inbox()).unwrap();
+        account.store.stage_write(MESSAGE).unwrap();
+    }
+    assert_eq!(account.files("tmp").len(), 1, "starting anew discards what was begun");
+    account.store.stage_discard().unwrap();
+    account.store.stage_discard().unwrap();
+    assert!(account.files("tmp").is_empty());
+    assert!(account.store.stage_write(b"x").is_err() && account.store.stage_finish(None).is_err());
+}
+
+#[test]
+fn a_missing_tmp_is_made_but_a_missing_maildir_is_not() {
+    let mut account = account();
+    fs::remove_dir(account.inbox.join("tmp")).unwrap();
+    account.deliver(&[]);
+    let gone = MailboxName::parse("gone").unwrap();
+    assert_eq!(account.store.stage(&gone).unwrap_err().kind, LocalErrorKind::Item);
+    assert_eq!(account.store.observe(&gone, &KeywordLetters::new()).unwrap_err().kind, LocalErrorKind::Item);
+    assert!(!account.inbox.with_file_name("gone").exists());
+}
+
+#[test]
+fn publishing_never_replaces_a_file() {
+    let mut account = account();
+    let unique = account.stage(MESSAGE).unique;
+    let taken = account.inbox.join("new").join(unique.as_str());
+    fs::write(&taken, "another").unwrap();
+    let refused = account.store.publish(&inbox(), &unique, &FlagSet::new(), &KeywordLetters::new()).unwrap_err();
+    assert_eq!(refused.kind, LocalErrorKind::Item);
+    assert_eq!(fs::read(&taken).unwrap(), b"another");
+    assert_eq!(account.files("tmp").len(), 1);
+}
+
+#[test]
+fn flags_change_on_the_name_and_in_cur() {
+    let mut account = account();
+    let unique = account.deliver(&[]);
+    let mut letters = KeywordLetters::new();
+    letters.assign(b'a', Keyword::new("work").unwrap());
+    let change = |account: &mut Account, delta: &FlagDelta| {
+        let entry = account.entry(&unique);
+        let done = account.store.set_flags(&inbox(), &unique, &entry, delta, &letters).unwrap();
+        assert_eq!(done, Edit::Done(()));
+        account.entry(&unique)
+    };
+    assert!(change(&mut account, &FlagDelta::default()).in_new);
+    let work = FlagSet::from_parts(1, [Keyword::new("work").unwrap()].into());
+    let entry = change(&mut account, &FlagDelta { add: work.clone(), remove: FlagSet::new() });
+    assert_eq!((entry.in_new, &*entry.info), (false, "2,Sa"));
+    let entry = change(&mut account, &FlagDelta { add: FlagSet::new(), remove: work });
+    assert_eq!((entry.in_new, &*entry.info), (false, "2,"));
+}
+
+#[test]
+fn a_file_that_changed_since_it_was_observed_is_left_alone() {
+    let mut account = account();
+    let unique = account.deliver(&[Flag::Seen]);
+    let entry = account.entry(&unique);
+    let path = account.path(&unique, &entry);
+    let everything_is_refused = |account: &mut Account| {
+        let store = &mut account.store;
+        assert_eq!(store.unlink(&inbox(), &unique, &entry).unwrap(), Edit::Changed);
+        assert_eq!(store.keep(&inbox(), &unique, &entry, Timestamp(0)).unwrap(), Edit::Changed);
+        assert_eq!(store.identify(&inbox(), &unique, &entry).unwrap(), Edit::Changed);
+        assert!(matches!(store.read(&inbox(), &unique, &entry).unwrap(), Edit::Changed));
+        assert_eq!(fs::read_dir(&store.settings.trash).unwrap().count(), 0);
+    };
+    fs::write(path.with_extension("again"), "saved again under its name").unwrap();
+    fs::rename(path.with_extension("again"), &path).unwrap();
+    everything_is_refused(&mut account);
+    fs::rename(&path, path.with_extension("away")).unwrap();
+    everything_is_refused(&mut account);
+    let done = account.store.set_flags(&inbox(), &unique, &entry, &add(&[Flag::Draft]), &KeywordLetters::new());
+    assert_eq!(done.unwrap(), Edit::Changed);
+    assert_eq!(account.files("cur").len(), 1);
+}
+
+#[test]
+fn flags_never_cost_another_file_its_name() {
+    let mut account = account();
+    let unique = account.deliver(&[]);
+    let entry = account.entry(&unique);
+    let taken = account.inbox.join("cur").join(name::format(&unique, "2,S"));
+    fs::write(&taken, "another").unwrap();
+    let refused = account.store.set_flags(&inbox(), &unique, &entry, &add(&[Flag::Seen]), &KeywordLetters::new());
+    assert_eq!(refused.unwrap_err().kind, LocalErrorKind::Item);
+    assert_eq!(fs::read(taken).unwrap(), b"another");
+    assert!(account.path(&unique, &entry).exists());
+}
+
+#[test]
+fn what_is_removed_can_be_recovered() {
+    let mut account = account();
+    let unique = account.deliver(&[Flag::Seen]);
+    let entry = account.entry(&unique);
+    let content = fs::read(account.path(&unique, &entry)).unwrap();
+    let kept = account.store.keep(&inbox(), &unique, &entry, Timestamp(7)).unwrap();
+    let Edit::Done(trashed) = kept else { panic!("changed") };
+    assert_eq!(trashed.file, format!("{unique}:2,S"));
+    assert!(account.path(&unique, &entry).exists(), "keeping removes nothing");
+    account.store.sync_kept().unwrap();
+    assert_eq!(account.store.unlink(&inbox(), &unique, &entry).unwrap(), Edit::Done(()));
+    assert_eq!(account.store.unlink(&inbox(), &unique, &entry).unwrap(), Edit::Changed);
+    let trash = account.store.settings.trash.clone();
+    assert_eq!(fs::read(trash.join(&trashed.kept_as)).unwrap(), content);
+    assert_eq!(fs::metadata(&trash).unwrap().mode() & 0o777, 0o700);
+    for bad in ["", ".", "..", "../trash/x", "/etc/passwd"] {
+        assert!(account.store.drop_kept(bad).is_err(), "{bad:?}");
+    }
+    account.store.drop_kept(&trashed.kept_as).unwrap();
+    account.store.drop_kept(&trashed.kept_as).unwrap();
+    assert!(!trash.join(&trashed.kept_as).exists());
+}
+
+#[test]
+fn the_trash_is_never_inside_the_maildir() {
+    let mut account = account();
+    let unique = account.deliver(&[]);
+    let entry = account.entry(&unique);
+    account.store.trash = Trash::new(account.inbox.join("trash"));
+    let refused = account.store.keep(&inbox(), &unique, &entry, Timestamp(0)).unwrap_err();
+    assert_eq!(refused.kind, LocalErrorKind::Unusable);
+}
+
+#[test]
+fn an_empty_file_is_an_error_of_its_own() {
+    let mut account = account();
+    let unique = account.deliver(&[]);
+    let entry = account.entry(&unique);
+    fs::File::create(account.path(&unique, &entry)).unwrap();
+    let error = account.store.identify(&inbox(), &unique, &entry).unwrap_err();
+    assert_eq!(error.kind, LocalErrorKind::Item);
+    assert!(error.to_string().ends_with("is empty, which is no message; it is left alone"), "{error}");
+    assert_eq!(account.store.read(&inbox(), &unique, &entry).unwrap_err().kind, LocalErrorKind::Item);
+}
+
+#[test]
+fn a_file_written_to_while_it_is_sent_is_noticed() {
+    let mut account = account();
+    let unique = account.deliver(&[]);
+    let entry = account.entry(&unique);
+    let path = account.path(&unique, &entry);
+    let later = SystemTime::now() + Duration::from_secs(5);
+    for edit in [
+        (|path, _| fs::write(path, "longer than it was before it was edited, by far").unwrap())
+            as fn(&Path, SystemTime),
+        |path, _| fs::write(path, "short").unwrap(),
+        |path, later| fs::File::options().write(true).open(path).unwrap().set_modified(later).unwrap(),
+    ] {
+        let mut source = body(account.store.read(&inbox(), &unique, &entry).unwrap());
+        edit(&path, later);
+        assert_eq!(source.read(&mut [0; 1024]).unwrap_err().kind, LocalErrorKind::Item);
+    }
+}
+
+#[test]
+fn nul_bytes_are_told() {
+    let mut account = account();
+    let unique = account.stage(b"A: b\r\n\r\nx\0y\r\n").unique;
+    account.store.publish(&inbox(), &unique, &FlagSet::new(), &KeywordLetters::new()).unwrap();
+    let entry = account.entry(&unique);
+    assert!(body(account.store.read(&inbox(), &unique, &entry).unwrap()).has_nul());
+}
+
+#[test]
+fn letters_are_written_before_names_bear_them() {
+    let mut account = account();
+    fs::write(account.inbox.join("cur/1.x:2,a"), "foreign letter").unwrap();
+    let words = [Keyword::new("work").unwrap(), Keyword::forwarded()].into();
+    let letters = account.store.assign_letters(&inbox(), &KeywordLetters::new(), &words).unwrap();
+    assert_eq!(letters.letter(&Keyword::new("work").unwrap()), Some(b'b'));
+    assert_eq!(fs::read(account.inbox.join("dovecot-keywords")).unwrap(), b"1 work\n");
+    let unique = account.stage(MESSAGE).unique;
+    let flags = FlagSet::from_parts(0, words);
+    account.store.publish(&inbox(), &unique, &flags, &letters).unwrap();
+    let snapshot = account.store.observe(&inbox(), &letters).unwrap();
+    assert_eq!((&*snapshot.entries[&unique].info, &snapshot.entries[&unique].flags), ("2,Pb", &flags));
+    assert_eq!(snapshot.letters, Some(letters));
+}
+
+#[test]
+fn marking_and_listing_go_through_the_interface() {
+    let mut account = account();
+    assert_eq!(account.store.root().unwrap(), Root::Unmarked { empty: false });
+    let marker = Marker { database: "ab".to_owned(), run: 3 };
+    account.store.mark(&marker).unwrap();
+    assert_eq!(account.store.root().unwrap(), Root::Marked(marker));
+    let listing = account.store.list().unwrap();
+    assert_eq!(listing.maildirs.iter().map(|maildir| &maildir.name).collect::<Vec<_>>(), [&inbox()]);
+}
+
+#[test]
+fn an_unreadable_maildir_is_unusable_and_an_unreadable_file_is_alone() {
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    let mut account = account();
+    let unique = account.deliver(&[]);
+    let entry = account.entry(&unique);
+    fs::set_permissions(account.path(&unique, &entry), fs::Permissions::from_mode(0o000)).unwrap();
+    assert_eq!(account.store.identify(&inbox(), &unique, &entry).unwrap_err().kind, LocalErrorKind::Item);
+    fs::set_permissions(account.inbox.join("cur"), fs::Permissions::from_mode(0o000)).unwrap();
+    let error = account.store.observe(&inbox(), &KeywordLetters::new()).unwrap_err();
+    assert_eq!(error.kind, LocalErrorKind::Unusable);
+}

@@ -1,0 +1,105 @@
+//! The recoverable trash: whatever leaves a Maildir on mailtide's account is kept here first.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::error::{Reach, failed, found, unusable};
+use super::{body, durable, stamp};
+use crate::reconcile::snapshot::LocalEntry;
+use crate::store::{Edit, LocalError};
+
+/// The trash of an account.
+#[derive(Debug)]
+pub(super) struct Trash {
+    dir: PathBuf,
+    /// It is there, and outside the root.
+    ready: bool,
+}
+
+impl Trash {
+    /// The trash in a directory that need not exist yet.
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Self { dir, ready: false }
+    }
+
+    /// Links or copies the file observed into the trash under a new name.
+    pub(super) fn keep(
+        &mut self,
+        root: &Path,
+        file: &Path,
+        entry: &LocalEntry,
+        kept_as: &str,
+    ) -> Result<Edit<()>, LocalError> {
+        self.prepare(root)?;
+        let kept = self.dir.join(kept_as);
+        match fs::hard_link(file, &kept) {
+            Ok(()) => confirm(&kept, entry),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Edit::Changed),
+            // Another file system, one without links, or a file of another user (`fs.protected_hardlinks`).
+            Err(_) => copy(file, &kept, entry),
+        }
+    }
+
+    /// Where an indexer of the Maildir would find it, the trash must not be.
+    fn prepare(&mut self, root: &Path) -> Result<(), LocalError> {
+        if self.ready {
+            return Ok(());
+        }
+        durable::make_dirs(&self.dir)?;
+        let real = |path: &Path| path.canonicalize().map_err(|error| failed("look at", path, Reach::All, error));
+        if real(&self.dir)?.starts_with(real(root)?) {
+            return Err(unusable(&self.dir, "the recoverable trash can't be inside the Maildir"));
+        }
+        self.ready = true;
+        Ok(())
+    }
+
+    /// Makes what was kept durable.
+    pub(super) fn sync(&self) -> Result<(), LocalError> {
+        if self.ready { durable::sync_dir(&self.dir) } else { Ok(()) }
+    }
+
+    /// Removes a kept file; one that is gone is no error.
+    pub(super) fn drop_kept(&self, kept_as: &str) -> Result<(), LocalError> {
+        let path = self.dir.join(kept_as);
+        if kept_as.is_empty() || kept_as.starts_with('.') || kept_as.contains('/') {
+            return Err(found(&path, "is no name that a kept file has"));
+        }
+        durable::remove(&path).map_err(|error| failed("remove", &path, Reach::One, error))
+    }
+}
+
+/// A link was made to whatever bore the name: undone if that is not the file observed.
+fn confirm(kept: &Path, entry: &LocalEntry) -> Result<Edit<()>, LocalError> {
+    let meta = fs::symlink_metadata(kept).map_err(|error| failed("look at", kept, Reach::All, error))?;
+    if meta.ino() == entry.inode {
+        return Ok(Edit::Done(()));
+    }
+    durable::remove(kept).map_err(|error| failed("remove", kept, Reach::All, error))?;
+    Ok(Edit::Changed)
+}
+
+fn copy(file: &Path, kept: &Path, entry: &LocalEntry) -> Result<Edit<()>, LocalError> {
+    let Some((mut source, before)) = body::open(file, entry)? else { return Ok(Edit::Changed) };
+    let target = durable::create_new(kept).map_err(|error| failed("create", kept, Reach::All, error))?;
+    let copied = copy_durably(&mut source, target).and_then(|()| source.metadata());
+    match copied {
+        Ok(after) if stamp::file_stat(&after) == stamp::file_stat(&before) => Ok(Edit::Done(())),
+        Ok(_) => {
+            durable::remove(kept).map(|()| Edit::Changed).map_err(|error| failed("remove", kept, Reach::All, error))
+        }
+        Err(error) => {
+            // What went wrong first is what there is to tell.
+            durable::remove(kept).unwrap_or_else(|left| tracing::warn!("cannot remove {}: {left}", kept.display()));
+            Err(failed("keep a copy of", file, Reach::One, error))
+        }
+    }
+}
+
+fn copy_durably(source: &mut File, mut target: File) -> io::Result<()> {
+    io::copy(source, &mut target)?;
+    target.set_modified(source.metadata()?.modified()?)?;
+    target.sync_all()
+}

@@ -1,0 +1,346 @@
+//! What identifies message content across the two sides, computed from a stream of its bytes. The same result comes
+//! from LF and from CRLF line ends, however the stream is cut into pieces.
+
+use super::message::{Fingerprint, Identity, MessageHash, Timestamp};
+
+/// Computes an [`Identity`] from a message's bytes, given piece by piece with either kind of line end.
+///
+/// The canonical form that is hashed has each CRLF as LF; a CR that stands alone stays. The header block ends with the
+/// first line that is empty or holds nothing but CRs; if a message ends before, the line ends missing to make its
+/// header end with an empty line are taken as there.
+#[derive(Debug, Clone)]
+pub struct IdentityHasher {
+    /// A CR was the last byte seen: what follows decides what it is.
+    pending_cr: bool,
+    /// Length of the canonical form so far, and the LFs in it.
+    length: u64,
+    line_ends: u64,
+    header: HeaderBlock,
+    content: Option<blake3::Hasher>,
+    loose: Option<LooseHasher>,
+}
+
+impl IdentityHasher {
+    /// Computes everything.
+    pub fn whole() -> Self {
+        Self { loose: Some(LooseHasher::default()), ..Self::exact() }
+    }
+
+    /// Computes everything but the loose fingerprint: for downloads.
+    pub fn exact() -> Self {
+        Self { content: Some(blake3::Hasher::new()), ..Self::header_only() }
+    }
+
+    /// Computes what the header block tells, from that block (`BODY.PEEK[HEADER]`) or from the whole message. The size
+    /// is that of the bytes given.
+    pub fn header_only() -> Self {
+        Self { pending_cr: false, length: 0, line_ends: 0, header: HeaderBlock::default(), content: None, loose: None }
+    }
+
+    /// Takes the next piece.
+    pub fn update(&mut self, mut bytes: &[u8]) {
+        while let Some(&first) = bytes.first() {
+            if self.pending_cr && first != b'\n' {
+                self.canonical(b"\r");
+            }
+            let until_cr = bytes.iter().position(|&byte| byte == b'\r');
+            let (plain, rest) = bytes.split_at(until_cr.unwrap_or(bytes.len()));
+            self.canonical(plain);
+            self.pending_cr = until_cr.is_some();
+            bytes = rest.get(1..).unwrap_or_default();
+        }
+    }
+
+    /// Ends the message.
+    pub fn finish(mut self, date: Option<Timestamp>) -> Identity {
+        if self.pending_cr {
+            self.canonical(b"\r");
+        }
+        let (header, message_id) = self.header.finish();
+        Identity {
+            size: self.length + self.line_ends,
+            date,
+            message_id,
+            header,
+            content: self.content.map(|hasher| fingerprint(&hasher)),
+            loose: self.loose.map(LooseHasher::finish),
+        }
+    }
+
+    fn canonical(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        self.line_ends += bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        if let Some(content) = &mut self.content {
+            content.update(bytes);
+        }
+        let (header, body) = bytes.split_at(self.header.take(bytes));
+        if let Some(loose) = &mut self.loose {
+            loose.header(header);
+            loose.body(body);
+        }
+    }
+}
+
+fn fingerprint(hasher: &blake3::Hasher) -> Fingerprint {
+    let mut short = [0; 16];
+    hasher.finalize_xof().fill(&mut short);
+    Fingerprint(short)
+}
+
+/// The header block: its hash and the Message-ID in it.
+#[derive(Debug, Clone)]
+struct HeaderBlock {
+    hasher: blake3::Hasher,
+    ended: bool,
+    /// At the start of a line.
+    at_start: bool,
+    /// The line holds nothing but CRs so far.
+    blank: bool,
+    field: Field,
+}
+
+impl Default for HeaderBlock {
+    fn default() -> Self {
+        Self { hasher: blake3::Hasher::new(), ended: false, at_start: true, blank: true, field: Field::Other }
+    }
+}
+
+impl HeaderBlock {
+    /// Takes what belongs to the header block and returns how much that is.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        if self.ended {
+            return 0;
+        }
+        let len = bytes.iter().position(|&byte| self.ends_with(byte)).map_or(bytes.len(), |at| at + 1);
+        self.hasher.update(bytes.get(..len).unwrap_or_default());
+        len
+    }
+
+    /// Takes a byte and returns true if the header block ends with it.
+    fn ends_with(&mut self, byte: u8) -> bool {
+        if byte == b'\n' {
+            self.ended = self.blank;
+            self.at_start = true;
+            self.blank = true;
+            return self.ended;
+        }
+        self.field.take(byte, self.at_start);
+        self.at_start = false;
+        self.blank &= byte == b'\r';
+        false
+    }
+
+    fn finish(mut self) -> (Fingerprint, Option<MessageHash>) {
+        if !self.ended {
+            self.hasher.update(if self.at_start { b"\n" } else { b"\n\n" });
+        }
+        (fingerprint(&self.hasher), self.field.finish())
+    }
+}
+
+/// Where in a header field the bytes are, as far as finding the first Message-ID goes.
+#[derive(Debug, Clone)]
+enum Field {
+    /// In a field of another name.
+    Other,
+    /// In a field's name.
+    Name(Vec<u8>),
+    /// In the body of the Message-ID field, or behind it (`true`). Line ends are left out: it is unfolded.
+    MessageId(Vec<u8>, bool),
+}
+
+impl Field {
+    const NAME: &[u8] = b"message-id";
+    /// Longer names are none of ours, with white space before the colon allowed for (RFC 5322 section 4.5).
+    const LONGEST_NAME: usize = 32;
+    /// What is looked at of a Message-ID; a line has at most 998 bytes (RFC 5322 section 2.1.1).
+    const LONGEST_ID: usize = 998;
+
+    fn take(&mut self, byte: u8, at_start: bool) {
+        let folded = matches!(byte, b' ' | b'\t');
+        match self {
+            Field::MessageId(_, true) => {}
+            Field::MessageId(_, behind) if at_start && !folded => *behind = true,
+            Field::MessageId(id, _) if id.len() < Self::LONGEST_ID => id.push(survivor(byte)),
+            Field::MessageId(..) => {}
+            _ if at_start => *self = if folded { Field::Other } else { Field::Name(vec![byte]) },
+            Field::Name(name) if byte == b':' => {
+                *self = match name.trim_ascii_end().eq_ignore_ascii_case(Self::NAME) {
+                    true => Field::MessageId(Vec::new(), false),
+                    false => Field::Other,
+                }
+            }
+            Field::Name(name) if name.len() < Self::LONGEST_NAME => name.push(byte),
+            Field::Name(_) => *self = Field::Other,
+            Field::Other => {}
+        }
+    }
+
+    fn finish(self) -> Option<MessageHash> {
+        let Field::MessageId(id, _) = self else { return None };
+        let bracketed = id.iter().position(|&byte| byte == b'<').and_then(|open| {
+            let inner = id.get(open + 1..)?;
+            inner.get(..inner.iter().position(|&byte| byte == b'>')?)
+        });
+        let id = bracketed.unwrap_or(&id).trim_ascii();
+        let hash = blake3::hash(id);
+        let short = hash.as_bytes().first_chunk::<8>()?;
+        (!id.is_empty()).then(|| MessageHash(i64::from_le_bytes(*short)))
+    }
+}
+
+/// What a header byte reads as once a server has stored it: Cyrus makes `X` of each byte from 0x80, Dovecot 0x80 of NUL.
+fn survivor(byte: u8) -> u8 {
+    if byte == 0 || byte >= 0x80 { b'X' } else { byte }
+}
+
+/// The loose form: trailing newlines and CRs left out everywhere; NUL and 0x80 left out in the body, and in the header
+/// read, like every byte from 0x80, as one and the same.
+#[derive(Debug, Clone, Default)]
+struct LooseHasher {
+    hasher: blake3::Hasher,
+    buffer: Vec<u8>,
+    /// Newlines seen and not yet known not to be trailing.
+    newlines: u64,
+}
+
+impl LooseHasher {
+    const BUFFER: usize = 4096;
+
+    fn header(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.take(survivor(byte)));
+    }
+
+    fn body(&mut self, bytes: &[u8]) {
+        bytes.iter().filter(|&&byte| byte != 0 && byte != 0x80).for_each(|&byte| self.take(byte));
+    }
+
+    fn take(&mut self, byte: u8) {
+        match byte {
+            b'\r' => {}
+            b'\n' => self.newlines += 1,
+            _ => {
+                (0..std::mem::take(&mut self.newlines)).for_each(|_| self.push(b'\n'));
+                self.push(byte);
+            }
+        }
+    }
+
+    fn push(&mut self, byte: u8) {
+        self.buffer.push(byte);
+        if self.buffer.len() == Self::BUFFER {
+            self.hasher.update(&self.buffer);
+            self.buffer.clear();
+        }
+    }
+
+    fn finish(mut self) -> Fingerprint {
+        self.hasher.update(&self.buffer);
+        fingerprint(&self.hasher)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn whole(bytes: &[u8]) -> Identity {
+        let mut hasher = IdentityHasher::whole();
+        hasher.update(bytes);
+        hasher.finish(None)
+    }
+
+    fn crlf(lf: &[u8]) -> Vec<u8> {
+        lf.iter().flat_map(|&byte| if byte == b'\n' { vec![b'\r', b'\n'] } else { vec![byte] }).collect()
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![Just(b'\n'), Just(b'\r'), Just(b' '), Just(b':'), Just(b'a'), Just(0), 0x7fu8..0x82];
+        let body = proptest::collection::vec(byte, 0..60);
+        (prop_oneof![Just(""), Just("Message-Id: <x>\n"), Just("A: b\r\nMESSAGE-ID:\r\n <x@y>\r\n")], body)
+            .prop_map(|(head, body)| [head.as_bytes(), &body].concat())
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_make_no_difference(bytes in bytes(), cuts in proptest::collection::vec(0usize..80, 0..6)) {
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|at| at.min(bytes.len())).chain([0, bytes.len()]).collect();
+            cuts.sort_unstable();
+            let mut hasher = IdentityHasher::whole();
+            cuts.windows(2).for_each(|cut| hasher.update(&bytes[cut[0]..cut[1]]));
+            prop_assert_eq!(hasher.finish(None), whole(&bytes));
+        }
+
+        #[test]
+        fn line_ends_make_no_difference(mut lf in bytes()) {
+            lf.dedup_by(|next, byte| (*byte, *next) == (b'\r', b'\n'));
+            let wire = crlf(&lf);
+            prop_assert_eq!(whole(&wire), whole(&lf));
+            prop_assert_eq!(whole(&wire).size, wire.len() as u64);
+        }
+
+        #[test]
+        fn the_exact_fingerprint_is_of_the_canonical_bytes(bytes in bytes()) {
+            let mut canonical = Vec::new();
+            for (at, &byte) in bytes.iter().enumerate() {
+                if byte != b'\r' || bytes.get(at + 1) != Some(&b'\n') {
+                    canonical.push(byte);
+                }
+            }
+            let content = whole(&bytes).content.unwrap();
+            let hash = blake3::hash(&canonical);
+            prop_assert_eq!(&content.0[..], &hash.as_bytes()[..16]);
+        }
+    }
+
+    #[test]
+    fn the_header_alone_has_the_header_fingerprint_of_the_whole() {
+        for (message, header) in [
+            ("A: b\nMessage-ID: <1@x>\n\nbody\n\nmore", "A: b\r\nMessage-ID: <1@x>\r\n\r\n"),
+            ("\nbody", "\r\n"),
+            ("A: b", "A: b\r\n\r\n"),
+            ("A: b\n", "A: b\r\n"),
+        ] {
+            let mut hasher = IdentityHasher::header_only();
+            hasher.update(header.as_bytes());
+            let (head, all) = (hasher.finish(None), whole(message.as_bytes()));
+            assert_eq!((head.header, head.message_id), (all.header, all.message_id), "{message:?}");
+            assert_eq!((head.content, head.loose), (None, None));
+        }
+        assert_ne!(whole(b"A: b\n\nx").header, whole(b"A: c\n\nx").header);
+    }
+
+    #[test]
+    fn message_ids_are_found_unfolded_and_trimmed() {
+        let expected = whole(b"Message-ID: <one@x>\n\n").message_id;
+        assert!(expected.is_some());
+        for same in [
+            "Subject: a\r\nmessage-id :\r\n\t< one@x >\r\n\r\n",
+            "Message-ID: one@x\n",
+            "Message-ID: <one@x> (comment)\nMessage-ID: <two@x>\n\n",
+            "Message-ID:\n <one@x>",
+        ] {
+            assert_eq!(whole(same.as_bytes()).message_id, expected, "{same:?}");
+        }
+        for none in
+            ["", "\nMessage-ID: <one@x>\n", "Message-ID:\n\n", "X-Message-ID: <one@x>\n\n", "Message-ID: <>\n\n"]
+        {
+            assert_eq!(whole(none.as_bytes()).message_id, None, "{none:?}");
+        }
+        assert_ne!(whole(b"Message-ID: <two@x>\n\n").message_id, expected);
+    }
+
+    #[test]
+    fn the_loose_form_survives_known_servers() {
+        let original = "S: \u{2014}\u{e9}\n\na\rb\0c\n".as_bytes();
+        let cyrus = "S: XXXXX\r\n\r\na\rb\0c\r\n".as_bytes();
+        let courier = "S: \u{2014}\u{e9}\r\n\r\nab\0c\r\n\r\n".as_bytes();
+        let dovecot = &original.iter().map(|&byte| if byte == 0 { 0x80 } else { byte }).collect::<Vec<_>>();
+        for stored in [cyrus, courier, dovecot] {
+            assert_eq!(whole(stored).loose, whole(original).loose);
+            assert_ne!(whole(stored).content, whole(original).content);
+        }
+        assert_ne!(whole(b"S: a\n\nb\n\nc").loose, whole(b"S: a\n\nb\nc").loose);
+    }
+}

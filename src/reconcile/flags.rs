@@ -1,0 +1,222 @@
+//! Flags of one message: what the local side says, and what both sides should have.
+
+use super::snapshot::{LocalEntry, LocalSnapshot};
+use crate::model::{Flag, FlagDelta, FlagSet, Keyword, KeywordLetters, PermanentFlags};
+
+/// What decides about flags in one mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagRules {
+    /// `T` and `\Deleted` don't follow each other here: the server would purge at once.
+    pub deleted_is_local: bool,
+    /// What the server can store.
+    pub permanent: PermanentFlags,
+    /// The server allows no change.
+    pub read_only: bool,
+}
+
+/// What is to be done about the flags of one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagPlan {
+    /// To be stored on the server.
+    pub to_remote: FlagDelta,
+    /// To be put on the file's name.
+    pub to_local: FlagDelta,
+    /// What the baseline holds afterwards: the server's flags. What the server can't store is not agreed on, so it
+    /// stays a local addition, and what the file name has no room for is, so it is never taken for a local removal.
+    pub agreed: FlagSet,
+}
+
+impl FlagPlan {
+    /// Returns true if neither side changes.
+    pub fn changes_nothing(&self) -> bool {
+        self.to_remote.is_empty() && self.to_local.is_empty()
+    }
+}
+
+/// Returns what the file's name means, seen from the baseline: what can't be known counts as unchanged.
+pub fn local_flags(base: &FlagSet, entry: &LocalEntry, scan: &LocalSnapshot, rules: &FlagRules) -> FlagSet {
+    let mut flags = entry.flags.clone();
+    let silent = match &scan.letters {
+        Some(letters) if !stripped(base, entry, scan, letters) => {
+            base.keywords.iter().filter(|k| !expressible(letters, k)).collect()
+        }
+        _ => base.keywords.iter().filter(|keyword| !keyword.is_forwarded()).collect::<Vec<_>>(),
+    };
+    flags.keywords.extend(silent.into_iter().cloned());
+    without_purge(base, flags, rules)
+}
+
+/// Some mail programs drop all letters they don't know when they change another flag. All letters gone at once
+/// together with another change is such a loss, not the user's wish; where a local Dovecot works it would be.
+fn stripped(base: &FlagSet, entry: &LocalEntry, scan: &LocalSnapshot, letters: &KeywordLetters) -> bool {
+    let lettered = |flags: &FlagSet| flags.keywords.iter().any(|keyword| letters.letter(keyword).is_some());
+    let forwarded = |flags: &FlagSet| flags.keywords.contains(&Keyword::forwarded());
+    let others_changed = base.bits() != entry.flags.bits() || forwarded(base) != forwarded(&entry.flags);
+    !scan.dovecot && others_changed && lettered(base) && !lettered(&entry.flags)
+}
+
+fn expressible(letters: &KeywordLetters, keyword: &Keyword) -> bool {
+    keyword.is_forwarded() || letters.letter(keyword).is_some()
+}
+
+fn without_purge(base: &FlagSet, flags: FlagSet, rules: &FlagRules) -> FlagSet {
+    match rules.deleted_is_local {
+        true => flags.with(Flag::Deleted, base.has(Flag::Deleted)),
+        false => flags,
+    }
+}
+
+/// Merges the flags of a message that both sides hold. `remote` is `None` if the server's are as in the baseline.
+pub fn plan_flags(
+    base: &FlagSet,
+    entry: &LocalEntry,
+    remote: Option<&FlagSet>,
+    scan: &LocalSnapshot,
+    rules: &FlagRules,
+) -> FlagPlan {
+    let local = local_flags(base, entry, scan, rules);
+    let remote = remote.map_or_else(|| base.clone(), |flags| without_purge(base, flags.clone(), rules));
+    let merged = FlagSet::merge(base, &local, &remote);
+    plan_towards(&merged, entry, &remote, scan, rules)
+}
+
+/// Unites the flags of a message found on both sides without a baseline.
+pub fn plan_union(entry: &LocalEntry, remote: &FlagSet, scan: &LocalSnapshot, rules: &FlagRules) -> FlagPlan {
+    let local = local_flags(remote, entry, scan, rules);
+    let merged = local.union(remote);
+    plan_towards(&merged, entry, remote, scan, rules)
+}
+
+fn plan_towards(
+    merged: &FlagSet,
+    entry: &LocalEntry,
+    remote: &FlagSet,
+    scan: &LocalSnapshot,
+    rules: &FlagRules,
+) -> FlagPlan {
+    let wish = remote.delta_to(merged);
+    let to_remote = match rules.read_only {
+        true => FlagDelta::default(),
+        false => FlagDelta { add: rules.permanent.storable(&wish.add), remove: rules.permanent.storable(&wish.remove) },
+    };
+    let agreed = to_remote.apply(remote);
+    let mut to_local = entry.flags.delta_to(merged);
+    if rules.deleted_is_local {
+        to_local.add.set(Flag::Deleted, false);
+        to_local.remove.set(Flag::Deleted, false);
+    }
+    to_local.add.keywords.retain(|keyword| has_room(scan, keyword));
+    FlagPlan { to_remote, to_local, agreed }
+}
+
+/// Returns true if the keyword can be put on a file's name: it has a letter, or there is one left.
+fn has_room(scan: &LocalSnapshot, keyword: &Keyword) -> bool {
+    let Some(letters) = &scan.letters else { return keyword.is_forwarded() };
+    expressible(letters, keyword) || letters.iter().count() < KeywordLetters::CAPACITY
+}
+
+/// Returns the flags a new file is to be appended with.
+pub fn upload_flags(entry: &LocalEntry, rules: &FlagRules) -> FlagSet {
+    without_purge(&FlagSet::new(), rules.permanent.storable(&entry.flags), rules)
+}
+
+/// Returns the flags that a downloaded message's name gets.
+pub fn download_flags(remote: &FlagSet, rules: &FlagRules) -> FlagSet {
+    without_purge(&FlagSet::new(), remote.clone(), rules)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> FlagRules {
+        FlagRules { deleted_is_local: false, permanent: PermanentFlags::all(), read_only: false }
+    }
+
+    fn words(words: &[&str]) -> FlagSet {
+        FlagSet::from_parts(0, words.iter().filter_map(|word| Keyword::new(word)).collect())
+    }
+
+    fn entry(flags: FlagSet) -> LocalEntry {
+        LocalEntry { in_new: false, info: "2,".into(), inode: 1, flags }
+    }
+
+    fn scan(keywords: &[&str]) -> LocalSnapshot {
+        let mut letters = KeywordLetters::new();
+        for (letter, word) in (b'a'..).zip(keywords) {
+            letters.assign(letter, Keyword::new(word).unwrap());
+        }
+        LocalSnapshot {
+            entries: [].into(),
+            quiet: true,
+            stamp: None,
+            letters: Some(letters),
+            dovecot: false,
+            duplicates: vec![],
+        }
+    }
+
+    #[test]
+    fn a_program_that_strips_letters_while_it_marks_as_read_removes_no_keyword() {
+        let (base, seen) = (words(&["work"]), entry(FlagSet::of(&[Flag::Seen])));
+        let plan = plan_flags(&base, &seen, None, &scan(&["work"]), &rules());
+        assert_eq!(plan.to_remote, FlagDelta { add: FlagSet::of(&[Flag::Seen]), remove: FlagSet::new() });
+        assert_eq!(plan.to_local, FlagDelta { add: words(&["work"]), remove: FlagSet::new() });
+    }
+
+    #[test]
+    fn a_keyword_removed_alone_is_removed() {
+        let plan = plan_flags(&words(&["work"]), &entry(FlagSet::new()), None, &scan(&["work"]), &rules());
+        assert_eq!(plan.to_remote.remove, words(&["work"]));
+    }
+
+    #[test]
+    fn a_keyword_without_a_letter_is_never_removed() {
+        let plan = plan_flags(&words(&["work"]), &entry(FlagSet::new()), None, &scan(&[]), &rules());
+        assert!(plan.to_remote.is_empty());
+    }
+
+    #[test]
+    fn letters_of_unknown_meaning_change_no_keyword() {
+        let mut torn = scan(&[]);
+        torn.letters = None;
+        let plan =
+            plan_flags(&words(&["work"]), &entry(FlagSet::new()), Some(&words(&["work", "home"])), &torn, &rules());
+        assert!(plan.changes_nothing());
+    }
+
+    #[test]
+    fn what_the_server_cannot_store_stays_local_and_is_planned_once_at_most() {
+        let narrow =
+            FlagRules { permanent: PermanentFlags { flags: FlagSet::of(&Flag::ALL), new_keywords: false }, ..rules() };
+        let tagged = entry(words(&["work"]));
+        let plan = plan_flags(&FlagSet::new(), &tagged, None, &scan(&["work"]), &narrow);
+        assert!(plan.changes_nothing());
+        assert_eq!(plan.agreed, FlagSet::new());
+    }
+
+    #[test]
+    fn t_and_deleted_do_not_follow_each_other_in_trash() {
+        let trash = FlagRules { deleted_is_local: true, ..rules() };
+        let plan = plan_flags(&FlagSet::new(), &entry(FlagSet::of(&[Flag::Deleted])), None, &scan(&[]), &trash);
+        assert!(plan.changes_nothing());
+        let plan = plan_flags(
+            &FlagSet::new(),
+            &entry(FlagSet::new()),
+            Some(&FlagSet::of(&[Flag::Deleted])),
+            &scan(&[]),
+            &trash,
+        );
+        assert!(plan.changes_nothing());
+    }
+
+    #[test]
+    fn the_27th_keyword_is_kept_on_the_server_and_not_planned_again() {
+        let names: Vec<String> = (0..26).map(|n| format!("k{n}")).collect();
+        let full = scan(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let plan = plan_flags(&FlagSet::new(), &entry(FlagSet::new()), Some(&words(&["more"])), &full, &rules());
+        assert!(plan.changes_nothing());
+        assert_eq!(plan.agreed, words(&["more"]));
+        assert!(plan_flags(&plan.agreed, &entry(FlagSet::new()), None, &full, &rules()).changes_nothing());
+    }
+}

@@ -1,0 +1,223 @@
+//! Removals that look like an accident are held: set aside, named, and carried out or undone when the user says so.
+
+use std::collections::BTreeMap;
+
+use super::plan::{FlagChange, LocalRemoval, MailboxPlan, RemoteRemoval, Removal, Upload};
+use super::policy::{HoldAnswer, MaxDelete};
+use super::report::{Held, Reason};
+use crate::model::{Flag, MailboxId, Role, Side, Timestamp};
+
+/// What the guard measures losses against.
+#[derive(Debug)]
+pub struct Guard<'a> {
+    /// The limits.
+    pub limits: MaxDelete,
+    /// How many messages each mailbox of the account had at last agreement.
+    pub census: &'a BTreeMap<MailboxId, u64>,
+    /// How many of them were removed on account of each side within the last 24 hours.
+    pub lost: &'a BTreeMap<(MailboxId, Side), u64>,
+    /// What the user says.
+    pub answer: HoldAnswer,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl Guard<'_> {
+    /// Takes out of the plans what looks like an accident on either side, and returns what is held.
+    pub fn review(&self, plans: &mut [MailboxPlan]) -> Vec<Held> {
+        let mut held = Vec::new();
+        for side in [Side::Local, Side::Remote] {
+            for at in self.suspicious(plans, side) {
+                let Some(plan) = plans.get_mut(at) else { continue };
+                match self.answer {
+                    HoldAnswer::Keep => {
+                        held.push(self.held(plan, side));
+                        set_aside(plan, side);
+                    }
+                    HoldAnswer::Accept => {}
+                    HoldAnswer::Undo => undo(plan, side),
+                }
+            }
+        }
+        held
+    }
+
+    /// Returns the plans whose losses on one side are too many: by share of their folder and together by number, or by
+    /// number alone.
+    fn suspicious(&self, plans: &[MailboxPlan], side: Side) -> Vec<usize> {
+        let watched: Vec<(usize, &MailboxPlan)> =
+            plans.iter().enumerate().filter(|(_, plan)| is_watched(plan)).collect();
+        let mut losses: BTreeMap<MailboxId, u64> = self
+            .lost
+            .iter()
+            .filter(|((_, lost_on), _)| *lost_on == side)
+            .map(|((mailbox, _), count)| (*mailbox, *count))
+            .collect();
+        for plan in plans.iter().filter(|plan| !is_watched(plan)) {
+            losses.remove(&plan.mailbox);
+        }
+        for (_, plan) in &watched {
+            *losses.entry(plan.mailbox).or_default() += losses_now(plan, side);
+        }
+        let counted = |mailbox: &MailboxId, count: u64| self.is_large_share(*mailbox, count, side);
+        let together: u64 =
+            losses.iter().filter(|(mailbox, count)| counted(mailbox, **count)).map(|(_, count)| count).sum();
+        let too_many = losses.values().sum::<u64>() > self.limits.at_most;
+        let of = |plan: &MailboxPlan| losses.get(&plan.mailbox).copied().unwrap_or_default();
+        watched
+            .into_iter()
+            .filter(|(_, plan)| losses_now(plan, side) > 0)
+            .filter(|(_, plan)| too_many || (together >= self.limits.at_least && counted(&plan.mailbox, of(plan))))
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    fn is_large_share(&self, mailbox: MailboxId, count: u64, side: Side) -> bool {
+        let earlier = self.lost.get(&(mailbox, side)).copied().unwrap_or_default();
+        let had = self.census.get(&mailbox).copied().unwrap_or_default() + earlier;
+        count * 100 > had * u64::from(self.limits.percent)
+    }
+
+    fn held(&self, plan: &MailboxPlan, side: Side) -> Held {
+        Held {
+            folder: Some(plan.name.clone()),
+            side,
+            reason: Reason::MassDelete,
+            count: losses_now(plan, side),
+            since: self.now,
+        }
+    }
+}
+
+/// Trash and Junk are emptied as a matter of course.
+fn is_watched(plan: &MailboxPlan) -> bool {
+    !matches!(plan.role, Some(Role::Trash | Role::Junk))
+}
+
+/// Returns how many messages a plan removes because this side lost them; flagged `\Deleted` counts.
+pub fn losses_now(plan: &MailboxPlan, side: Side) -> u64 {
+    let removed = match side {
+        Side::Local => plan.remove_remote.iter().filter(|removal| is_loss(removal)).count(),
+        Side::Remote => plan.remove_local.len(),
+    };
+    let flagged = plan.flags.iter().filter(|change| deletes(change, side)).count();
+    (removed + flagged) as u64
+}
+
+fn is_loss(removal: &RemoteRemoval) -> bool {
+    removal.how != Removal::Keep
+}
+
+fn deletes(change: &FlagChange, side: Side) -> bool {
+    match side {
+        Side::Local => change.flags.to_remote.add.has(Flag::Deleted),
+        Side::Remote => change.flags.to_local.add.has(Flag::Deleted),
+    }
+}
+
+/// Takes the losses of one side out of a plan and pins the mailbox, so that they are seen again.
+pub fn set_aside(plan: &mut MailboxPlan, side: Side) {
+    plan.held = true;
+    match side {
+        Side::Local => plan.remove_remote.retain(|removal| !is_loss(removal)),
+        Side::Remote => plan.remove_local.clear(),
+    }
+    plan.flags.retain(|change| !deletes(change, side));
+}
+
+/// Turns the losses of one side into their restoration from the other.
+fn undo(plan: &mut MailboxPlan, side: Side) {
+    match side {
+        Side::Local => {
+            let (lost, kept): (Vec<_>, Vec<_>) = plan.remove_remote.drain(..).partition(is_loss);
+            plan.remove_remote = kept;
+            plan.download.extend(lost.into_iter().map(|removal| removal.uid));
+        }
+        Side::Remote => {
+            for LocalRemoval { row, unique, entry } in plan.remove_local.drain(..) {
+                plan.forget.push(row);
+                plan.upload.push(Upload { unique, entry });
+            }
+        }
+    }
+    for change in plan.flags.iter_mut().filter(|change| deletes(change, side)) {
+        undelete(change, side);
+    }
+}
+
+fn undelete(change: &mut FlagChange, side: Side) {
+    let (kept, lost) = match side {
+        Side::Local => (&mut change.flags.to_remote, &mut change.flags.to_local),
+        Side::Remote => (&mut change.flags.to_local, &mut change.flags.to_remote),
+    };
+    kept.add.set(Flag::Deleted, false);
+    lost.remove.set(Flag::Deleted, true);
+    change.flags.agreed.set(Flag::Deleted, false);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{MailboxName, MessageId, PermanentFlags, Uid};
+    use crate::reconcile::flags::FlagRules;
+
+    const ME: MailboxId = MailboxId(1);
+
+    fn plan(lost: u32, role: Option<Role>) -> MailboxPlan {
+        let rules = FlagRules { deleted_is_local: false, permanent: PermanentFlags::all(), read_only: false };
+        let removal =
+            |n| RemoteRemoval { row: MessageId(i64::from(n)), uid: Uid::new(n).unwrap(), how: Removal::Trash };
+        MailboxPlan {
+            remove_remote: (1..=lost).map(removal).collect(),
+            ..MailboxPlan::nothing(ME, MailboxName::inbox(), role, rules)
+        }
+    }
+
+    fn review(lost: u32, had: u64, earlier: u64, role: Option<Role>, answer: HoldAnswer) -> (u64, MailboxPlan) {
+        let mut plans = [plan(lost, role)];
+        let census = [(ME, had)].into();
+        let past = [((ME, Side::Local), earlier)].into();
+        let guard = Guard { limits: MaxDelete::default(), census: &census, lost: &past, answer, now: Timestamp(7) };
+        let held = guard.review(&mut plans).iter().map(|held| held.count).sum();
+        let [plan] = plans;
+        (held, plan)
+    }
+
+    fn held(lost: u32, had: u64, earlier: u64) -> u64 {
+        review(lost, had, earlier, None, HoldAnswer::Keep).0
+    }
+
+    #[test]
+    fn a_folder_emptied_is_held() {
+        assert_eq!(held(200, 200, 0), 200);
+    }
+
+    #[test]
+    fn a_few_messages_or_a_small_share_are_not() {
+        assert_eq!(held(49, 49, 0), 0);
+        assert_eq!(held(200, 1000, 0), 0);
+    }
+
+    #[test]
+    fn slices_add_up_over_a_day() {
+        assert_eq!(held(40, 160, 40), 40);
+    }
+
+    #[test]
+    fn very_many_are_held_whatever_their_share() {
+        assert_eq!(held(2001, 100_000, 0), 2001);
+    }
+
+    #[test]
+    fn trash_may_be_emptied() {
+        assert_eq!(review(200, 200, 0, Some(Role::Trash), HoldAnswer::Keep).0, 0);
+    }
+
+    #[test]
+    fn accepted_goes_on_and_undone_comes_back() {
+        let (held, plan) = review(200, 200, 0, None, HoldAnswer::Accept);
+        assert_eq!((held, plan.remove_remote.len()), (0, 200));
+        let (held, plan) = review(200, 200, 0, None, HoldAnswer::Undo);
+        assert_eq!((held, plan.remove_remote.len(), plan.download.len()), (0, 0, 200));
+    }
+}

@@ -1,0 +1,130 @@
+//! Which folder of one side is which of the other, and which are to be created.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::scope::Scope;
+use super::snapshot::{LocalListing, LocalMaildir, RemoteListing};
+use crate::model::{MailboxName, MailboxRow, Role};
+
+/// What becomes of one folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// On both sides.
+    Paired,
+    /// To be created in the Maildir.
+    CreateLocal,
+    /// To be created on the server.
+    CreateRemote,
+    /// It was on both sides and has gone from the Maildir.
+    GoneLocal,
+    /// It was on both sides and has gone from the server.
+    GoneRemote,
+    /// It has gone from both.
+    GoneBoth,
+}
+
+/// A folder that takes part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// Its server name.
+    pub name: MailboxName,
+    /// Its local name.
+    pub local: MailboxName,
+    /// Its special use.
+    pub role: Option<Role>,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// Folders by names that servers without SPECIAL-USE give them.
+const USUAL_NAMES: [(Role, &[&str]); 4] = [
+    (Role::Trash, &["Trash", "Deleted Items", "Deleted Messages", "Deleted", "Bin", "Papierkorb", "Corbeille"]),
+    (Role::Junk, &["Junk", "Junk E-mail", "Junk Email", "Spam", "Bulk Mail"]),
+    (Role::Drafts, &["Drafts", "Draft", "Entwürfe", "Brouillons"]),
+    (Role::Sent, &["Sent", "Sent Items", "Sent Messages", "Sent Mail", "Gesendet"]),
+];
+
+/// Gives the usual folders their roles where the server names none.
+pub fn infer_roles(listing: &mut RemoteListing) {
+    let named: BTreeSet<Role> = listing.mailboxes.values().filter_map(|mailbox| mailbox.role).collect();
+    for (role, names) in USUAL_NAMES.iter().filter(|(role, _)| !named.contains(role)) {
+        let is = |name: &MailboxName, usual: &str| name.as_str().eq_ignore_ascii_case(usual);
+        let first = names.iter().find_map(|usual| {
+            let found = listing
+                .mailboxes
+                .iter()
+                .find(|(name, mailbox)| is(name, usual) && mailbox.selectable && mailbox.role.is_none());
+            found.map(|(name, _)| name.clone())
+        });
+        if let Some(mailbox) = first.and_then(|name| listing.mailboxes.get_mut(&name)) {
+            mailbox.role = Some(*role);
+        }
+    }
+}
+
+/// Pairs the folders of both sides. `listing` must be complete: what it lacks counts as gone.
+pub fn pair_folders(
+    rows: &[MailboxRow],
+    listing: &RemoteListing,
+    maildirs: &LocalListing,
+    scope: &Scope,
+) -> Vec<Folder> {
+    let role_of = |name: &MailboxName| listing.mailboxes.get(name).and_then(|mailbox| mailbox.role);
+    let remote: BTreeMap<MailboxName, MailboxName> = listing
+        .mailboxes
+        .iter()
+        .filter(|(name, mailbox)| mailbox.selectable && scope.takes_part(name, mailbox.role, mailbox.subscribed))
+        .map(|(name, _)| (name.clone(), scope.local_name(name, role_of)))
+        .collect();
+    let local = server_names(listing, maildirs, scope);
+    let known: BTreeMap<&MailboxName, &MailboxRow> = rows.iter().map(|row| (&row.name, row)).collect();
+    let in_scope = |name: &&MailboxName| scope.takes_part(name, role_of(name), is_subscribed(listing, name));
+    let names: BTreeSet<&MailboxName> =
+        remote.keys().chain(local.keys()).chain(known.keys().copied().filter(in_scope)).collect();
+    names
+        .into_iter()
+        .map(|name| Folder {
+            name: name.clone(),
+            local: remote.get(name).cloned().unwrap_or_else(|| scope.local_name(name, role_of)),
+            role: role_of(name),
+            fate: fate(remote.contains_key(name), local.contains_key(name), known.contains_key(name)),
+        })
+        .collect()
+}
+
+fn fate(remote: bool, local: bool, known: bool) -> Fate {
+    match (remote, local, known) {
+        (true, true, _) => Fate::Paired,
+        (true, false, false) => Fate::CreateLocal,
+        (false, true, false) => Fate::CreateRemote,
+        (true, false, true) => Fate::GoneLocal,
+        (false, true, true) => Fate::GoneRemote,
+        (false, false, _) => Fate::GoneBoth,
+    }
+}
+
+/// Returns the maildirs that take part by their server names. A maildir whose server name would get another local name
+/// is a stranger: left alone.
+fn server_names<'a>(
+    listing: &RemoteListing,
+    maildirs: &'a LocalListing,
+    scope: &Scope,
+) -> BTreeMap<MailboxName, &'a LocalMaildir> {
+    let role_of = |name: &MailboxName| listing.mailboxes.get(name).and_then(|mailbox| mailbox.role);
+    let with_role = |role: Role| {
+        listing.mailboxes.iter().find(|(_, mailbox)| mailbox.role == Some(role)).map(|(name, _)| name.clone())
+    };
+    let mut names = BTreeMap::new();
+    for maildir in &maildirs.maildirs {
+        let Some(name) = scope.server_name(&maildir.name, role_of, with_role) else { continue };
+        if scope.takes_part(&name, role_of(&name), is_subscribed(listing, &name)) {
+            names.insert(name, maildir);
+        }
+    }
+    names
+}
+
+/// A folder that the server doesn't have is ours to subscribe to.
+fn is_subscribed(listing: &RemoteListing, name: &MailboxName) -> bool {
+    listing.mailboxes.get(name).is_none_or(|mailbox| mailbox.subscribed)
+}

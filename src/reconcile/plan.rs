@@ -1,0 +1,372 @@
+//! What to do about one mailbox: the one match over every combination of what the two sides did to a message.
+
+use std::collections::BTreeSet;
+
+use super::adopt::Match;
+use super::flags::{FlagPlan, FlagRules, plan_flags, plan_union};
+use super::policy::Delete;
+use super::snapshot::{LocalEntry, LocalSnapshot, RemoteMessage, RemoteMessages, RemoteSnapshot};
+use crate::model::{
+    FileStat, Flag, Identity, MailboxId, MailboxName, MessageId, MessageRow, Role, Timestamp, Tombstone, Uid, UidSet,
+    UidValidity, UniqueName,
+};
+
+/// Everything that is to be done in one mailbox. Additions come before removals, across all mailboxes: a message that
+/// moved by being added there and removed here is never nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailboxPlan {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// Its server name.
+    pub name: MailboxName,
+    /// Its local name.
+    pub local: MailboxName,
+    /// Its special use.
+    pub role: Option<Role>,
+    /// What decides about flags in it.
+    pub rules: FlagRules,
+    /// UIDVALIDITY changed: the rows there were mean nothing any more, and both sides are matched by content.
+    pub reset: Option<UidValidity>,
+    /// Messages on both sides that are one.
+    pub adopt: Vec<Adoption>,
+    /// Flags to be brought over.
+    pub flags: Vec<FlagChange>,
+    /// Messages to be downloaded.
+    pub download: Vec<Uid>,
+    /// Files to be uploaded.
+    pub upload: Vec<Upload>,
+    /// Messages to be removed from the Maildir.
+    pub remove_local: Vec<LocalRemoval>,
+    /// Messages to be removed from the server, and how.
+    pub remove_remote: Vec<RemoteRemoval>,
+    /// Messages that neither side has any more.
+    pub forget: Vec<MessageId>,
+    /// Something could not be seen: look again next time.
+    pub unknown: bool,
+    /// Something was set aside: look again next time.
+    pub held: bool,
+}
+
+/// A message found on both sides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adoption {
+    /// On the server.
+    pub uid: Uid,
+    /// On disk.
+    pub unique: UniqueName,
+    /// The file.
+    pub entry: LocalEntry,
+    /// Its content and stat.
+    pub identity: (Identity, FileStat),
+    /// What the server says of it.
+    pub date: Option<Timestamp>,
+    /// What the server says of it.
+    pub size: Option<u64>,
+    /// The flags united.
+    pub flags: FlagPlan,
+}
+
+/// A change of flags of a message that both sides hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagChange {
+    /// The row.
+    pub row: MessageId,
+    /// On the server.
+    pub uid: Uid,
+    /// On disk.
+    pub unique: UniqueName,
+    /// The file.
+    pub entry: LocalEntry,
+    /// The change.
+    pub flags: FlagPlan,
+}
+
+/// A file to be uploaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Its name.
+    pub unique: UniqueName,
+    /// The file.
+    pub entry: LocalEntry,
+}
+
+/// A file to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalRemoval {
+    /// The row.
+    pub row: MessageId,
+    /// Its name.
+    pub unique: UniqueName,
+    /// The file.
+    pub entry: LocalEntry,
+}
+
+/// A message to be removed from the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteRemoval {
+    /// The row.
+    pub row: MessageId,
+    /// The message.
+    pub uid: Uid,
+    /// How.
+    pub how: Removal,
+}
+
+/// How a message leaves the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Removal {
+    /// Moved to Trash.
+    Trash,
+    /// Expunged.
+    Expunge,
+    /// Flagged `\Deleted`, and buried.
+    Flag,
+    /// It stays, and is buried.
+    Keep,
+}
+
+impl Removal {
+    /// Returns the word used in dry runs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Removal::Trash => "trash",
+            Removal::Expunge => "expunge",
+            Removal::Flag => "flag",
+            Removal::Keep => "keep",
+        }
+    }
+}
+
+/// What is known about one mailbox in one pass.
+#[derive(Debug)]
+pub struct View<'a> {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// Its server name.
+    pub name: &'a MailboxName,
+    /// Its local name.
+    pub local: &'a MailboxName,
+    /// Its special use.
+    pub role: Option<Role>,
+    /// The baseline.
+    pub rows: &'a [MessageRow],
+    /// The Maildir.
+    pub scan: &'a LocalSnapshot,
+    /// The server; `None` if it says that nothing changed.
+    pub remote: Option<&'a RemoteSnapshot>,
+    /// What decides about flags.
+    pub rules: FlagRules,
+    /// What a local removal does on the server.
+    pub delete: Delete,
+    /// UIDVALIDITY changed: `rows` belong to the one before.
+    pub reset: bool,
+    /// Files and messages that failed and whose time has not come.
+    pub waiting: (BTreeSet<UniqueName>, UidSet),
+    /// Which new files are which new messages.
+    pub matches: &'a [Match],
+}
+
+/// What became of a row's file.
+enum Local<'a> {
+    Present(&'a LocalEntry),
+    Absent,
+    Unknown,
+}
+
+/// What became of a row's message.
+enum Remote<'a> {
+    Same,
+    Seen(&'a RemoteMessage),
+    Absent,
+}
+
+impl View<'_> {
+    /// Decides what to do about the mailbox.
+    pub fn plan(&self) -> MailboxPlan {
+        let mut plan = self.empty_plan();
+        if self.reset {
+            plan.reset = self.remote.map(RemoteSnapshot::uid_validity);
+            plan.forget = self.rows.iter().map(|row| row.id).collect();
+        } else {
+            for row in self.rows {
+                self.plan_row(row, &mut plan);
+            }
+        }
+        self.plan_new(&mut plan);
+        plan
+    }
+
+    fn empty_plan(&self) -> MailboxPlan {
+        let nothing = MailboxPlan::nothing(self.mailbox, self.name.clone(), self.role, self.rules.clone());
+        let unknown = !self.scan.quiet || self.scan.letters.is_none();
+        MailboxPlan { local: self.local.clone(), unknown, ..nothing }
+    }
+
+    fn plan_row(&self, row: &MessageRow, plan: &mut MailboxPlan) {
+        let Some(unique) = &row.unique else { return self.plan_tombstone(row, plan) };
+        match (self.local_state(unique), self.remote_state(row.uid)) {
+            (Local::Absent, Remote::Absent) => plan.forget.push(row.id),
+            (Local::Absent, Remote::Same | Remote::Seen(_)) => {
+                plan.remove_remote.push(RemoteRemoval { row: row.id, uid: row.uid, how: self.removal() });
+            }
+            (Local::Present(entry), Remote::Absent) => {
+                plan.remove_local.push(LocalRemoval { row: row.id, unique: unique.clone(), entry: entry.clone() });
+            }
+            (Local::Present(entry), Remote::Same) => self.plan_both(row, unique, entry, None, plan),
+            (Local::Present(entry), Remote::Seen(message)) => self.plan_both(row, unique, entry, Some(message), plan),
+            // The file is there or was renamed while we looked: nothing is decided about it.
+            (Local::Unknown, Remote::Same | Remote::Seen(_) | Remote::Absent) => plan.unknown = true,
+        }
+    }
+
+    fn plan_both(
+        &self,
+        row: &MessageRow,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        message: Option<&RemoteMessage>,
+        plan: &mut MailboxPlan,
+    ) {
+        let flags = plan_flags(&row.flags, entry, message.map(|message| &message.flags), self.scan, &self.rules);
+        if !flags.changes_nothing() || flags.agreed != row.flags {
+            plan.flags.push(FlagChange {
+                row: row.id,
+                uid: row.uid,
+                unique: unique.clone(),
+                entry: entry.clone(),
+                flags,
+            });
+        }
+    }
+
+    fn plan_tombstone(&self, row: &MessageRow, plan: &mut MailboxPlan) {
+        match (row.tombstone, self.remote_state(row.uid)) {
+            (_, Remote::Absent) => plan.forget.push(row.id),
+            (Some(Tombstone::Flagged), Remote::Seen(message)) if !message.flags.has(Flag::Deleted) => {
+                plan.download.push(row.uid);
+            }
+            (Some(Tombstone::Waiting), Remote::Seen(_)) if self.only_ours_is_deleted() => {
+                plan.remove_remote.push(RemoteRemoval { row: row.id, uid: row.uid, how: Removal::Expunge });
+            }
+            (_, Remote::Same | Remote::Seen(_)) => {}
+        }
+    }
+
+    /// Without UIDPLUS an EXPUNGE takes everything flagged `\Deleted`, so it has to wait until that is all ours.
+    fn only_ours_is_deleted(&self) -> bool {
+        let Some(RemoteSnapshot { messages: RemoteMessages::Full(messages), .. }) = self.remote else { return false };
+        let ours: UidSet =
+            self.rows.iter().filter(|row| row.tombstone == Some(Tombstone::Waiting)).map(|row| row.uid).collect();
+        messages.iter().all(|(uid, message)| !message.flags.has(Flag::Deleted) || ours.contains(*uid))
+    }
+
+    fn local_state(&self, unique: &UniqueName) -> Local<'_> {
+        match self.scan.entries.get(unique) {
+            Some(entry) => Local::Present(entry),
+            None if self.scan.quiet => Local::Absent,
+            None => Local::Unknown,
+        }
+    }
+
+    fn remote_state(&self, uid: Uid) -> Remote<'_> {
+        match self.remote.map(|snapshot| snapshot.messages.get(uid)) {
+            None | Some(Some(None)) => Remote::Same,
+            Some(None) => Remote::Absent,
+            Some(Some(Some(message))) => Remote::Seen(message),
+        }
+    }
+
+    fn removal(&self) -> Removal {
+        match self.delete {
+            Delete::Never => Removal::Keep,
+            _ if self.rules.read_only => Removal::Keep,
+            Delete::Flag => Removal::Flag,
+            Delete::Expunge => Removal::Expunge,
+            Delete::Trash if matches!(self.role, Some(Role::Trash | Role::Junk)) => Removal::Expunge,
+            Delete::Trash => Removal::Trash,
+        }
+    }
+
+    fn plan_new(&self, plan: &mut MailboxPlan) {
+        let (waiting_files, waiting_uids) = &self.waiting;
+        for found in self.matches {
+            plan.adopt.extend(self.adoption(found));
+        }
+        let known: UidSet = self.known_uids().chain(plan.adopt.iter().map(|adoption| adoption.uid)).collect();
+        let unknown = self.remote.into_iter().flat_map(|snapshot| snapshot.messages.listed().keys().copied());
+        plan.download.extend(unknown.filter(|uid| !known.contains(*uid) && !waiting_uids.contains(*uid)));
+        if self.rules.read_only {
+            return;
+        }
+        let adopted: BTreeSet<&UniqueName> = plan.adopt.iter().map(|adoption| &adoption.unique).collect();
+        let new = self.new_files().filter(|(unique, _)| !adopted.contains(unique) && !waiting_files.contains(*unique));
+        plan.upload.extend(new.map(|(unique, entry)| Upload { unique: unique.clone(), entry: entry.clone() }));
+    }
+
+    fn adoption(&self, found: &Match) -> Option<Adoption> {
+        let message = self.remote?.messages.listed().get(&found.uid)?;
+        let entry = self.scan.entries.get(&found.unique)?;
+        Some(Adoption {
+            uid: found.uid,
+            unique: found.unique.clone(),
+            entry: entry.clone(),
+            identity: found.identity,
+            date: message.date,
+            size: message.size,
+            flags: plan_union(entry, &message.flags, self.scan, &self.rules),
+        })
+    }
+
+    fn known_uids(&self) -> impl Iterator<Item = Uid> + '_ {
+        self.rows.iter().filter(|_| !self.reset).map(|row| row.uid)
+    }
+
+    /// Returns the files that the baseline does not know.
+    pub fn new_files(&self) -> impl Iterator<Item = (&UniqueName, &LocalEntry)> {
+        let known: BTreeSet<&UniqueName> =
+            self.rows.iter().filter(|_| !self.reset).filter_map(|row| row.unique.as_ref()).collect();
+        self.scan.entries.iter().filter(move |(unique, _)| !known.contains(unique))
+    }
+
+    /// Returns the messages on the server that the baseline does not know.
+    pub fn new_messages(&self) -> impl Iterator<Item = (Uid, &RemoteMessage)> {
+        let known: UidSet = self.known_uids().collect();
+        let listed = self.remote.into_iter().flat_map(|snapshot| snapshot.messages.listed());
+        listed.map(|(uid, message)| (*uid, message)).filter(move |(uid, _)| !known.contains(*uid))
+    }
+}
+
+impl MailboxPlan {
+    /// Returns the plan that does nothing, for a mailbox of the same name on both sides.
+    pub fn nothing(mailbox: MailboxId, name: MailboxName, role: Option<Role>, rules: FlagRules) -> Self {
+        Self {
+            mailbox,
+            local: name.clone(),
+            name,
+            role,
+            rules,
+            reset: None,
+            adopt: Vec::new(),
+            flags: Vec::new(),
+            download: Vec::new(),
+            upload: Vec::new(),
+            remove_local: Vec::new(),
+            remove_remote: Vec::new(),
+            forget: Vec::new(),
+            unknown: false,
+            held: false,
+        }
+    }
+
+    /// Returns true if nothing is to be done to either side or the baseline.
+    pub fn is_empty(&self) -> bool {
+        self.reset.is_none()
+            && self.adopt.is_empty()
+            && self.flags.is_empty()
+            && self.download.is_empty()
+            && self.upload.is_empty()
+            && self.remove_local.is_empty()
+            && self.remove_remote.is_empty()
+            && self.forget.is_empty()
+    }
+}

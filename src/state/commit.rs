@@ -1,0 +1,202 @@
+//! Writing records. All of a commit's records are written within the caller's transaction.
+
+use rusqlite::{Connection, Params, Result, params};
+
+use super::columns::{bind_message, keywords_text, letters_text};
+use super::load;
+use crate::model::{
+    DirStamp, FlagSet, MailboxId, MailboxName, MessageId, PermanentFlags, Role, Stamp, Timestamp, Tombstone, Uid,
+    UniqueName, Watermark,
+};
+use crate::store::{FailureRow, HoldRow, NewMessage, Record, Trashed};
+
+/// Adds a mailbox. Until a server says otherwise, everything can be stored in it.
+pub(super) fn add_mailbox(connection: &Connection, name: &MailboxName, local: &MailboxName) -> Result<MailboxId> {
+    let permanent = PermanentFlags::all();
+    let keywords = keywords_text(&permanent.flags);
+    run(
+        connection,
+        "INSERT INTO mailbox (name, local, permanent_flags, permanent_keywords, new_keywords, read_only, letters, \
+         message_rows) VALUES (?1, ?2, ?3, ?4, ?5, 0, '', 0)",
+        params![name.as_str(), local.as_str(), permanent.flags.bits(), keywords, permanent.new_keywords],
+    )?;
+    Ok(MailboxId(connection.last_insert_rowid()))
+}
+
+/// Writes one record. One that concerns a row which is there no more changes nothing; one that would add to a
+/// mailbox which is there no more is an error.
+pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
+    match record {
+        Record::Looked { mailbox, watermark, permanent, read_only, full_look } => {
+            looked(db, *mailbox, *watermark, permanent, *read_only, *full_look)
+        }
+        Record::UidValidity(id, validity) => {
+            run(db, "UPDATE mailbox SET uid_validity = ?2 WHERE id = ?1", (id.0, validity.0.cast_signed()))
+        }
+        Record::Listed(id, role, object_id) => run(
+            db,
+            "UPDATE mailbox SET role = ?2, object_id = ?3 WHERE id = ?1",
+            (id.0, role.map(Role::as_str), object_id),
+        ),
+        Record::LocalName(id, name) => run(db, "UPDATE mailbox SET local = ?2 WHERE id = ?1", (id.0, name.as_str())),
+        Record::Scanned(id, stamp) => scanned(db, *id, *stamp),
+        Record::Letters(id, letters) => {
+            run(db, "UPDATE mailbox SET letters = ?2 WHERE id = ?1", (id.0, letters_text(letters)))
+        }
+        Record::ForgetMailbox(id) => run(db, "DELETE FROM mailbox WHERE id = ?1", [id.0]),
+        Record::Insert(mailbox, message) => insert(db, *mailbox, message),
+        Record::Flags(id, flags) => set_flags(db, *id, flags),
+        Record::Bury(id, tombstone) => bury(db, *id, *tombstone),
+        Record::Forget(id) => run(db, "DELETE FROM message WHERE id = ?1", [id.0]),
+        Record::Settled(id) => run(db, "DELETE FROM intent WHERE id = ?1", [id.0]),
+        Record::Kept(trashed) => keep(db, trashed),
+        Record::Dropped(kept_as) => run(db, "DELETE FROM kept WHERE kept_as = ?1", [kept_as]),
+        Record::Lost(id, side, count, at) => run(
+            db,
+            "INSERT INTO loss (mailbox, side, count, at) VALUES (?1, ?2, ?3, ?4)",
+            (id.0, side.as_str(), count.cast_signed(), at.0),
+        ),
+        Record::ForgetLosses(before) => run(db, "DELETE FROM loss WHERE at < ?1", [before.0]),
+        Record::Holds(holds) => replace_holds(db, holds),
+        Record::Failed(failure) => fail(db, failure),
+        Record::ForgetFailures(id) => run(db, "DELETE FROM failure WHERE mailbox = ?1", [id.0]),
+        Record::Run(number) => run(db, "UPDATE account SET run = ?1", [number.cast_signed()]),
+        Record::ForgetAll => forget_all(db),
+        Record::Succeeded(at) => run(db, "UPDATE account SET last_success = ?1", [at.0]),
+    }
+}
+
+fn run(db: &Connection, sql: &str, params: impl Params) -> Result<()> {
+    db.prepare_cached(sql)?.execute(params).map(drop)
+}
+
+fn looked(
+    db: &Connection,
+    mailbox: MailboxId,
+    watermark: Option<Watermark>,
+    permanent: &PermanentFlags,
+    read_only: bool,
+    full_look: Option<Timestamp>,
+) -> Result<()> {
+    // A look that was not a full one doesn't change when the last full one was.
+    let sql = "UPDATE mailbox SET watermark_uid_validity = ?2, watermark_uid_next = ?3, watermark_messages = ?4, \
+               watermark_mod_seq = ?5, permanent_flags = ?6, permanent_keywords = ?7, new_keywords = ?8, \
+               read_only = ?9, full_look = coalesce(?10, full_look) WHERE id = ?1";
+    let params = params![
+        mailbox.0,
+        watermark.map(|mark| mark.uid_validity.0.cast_signed()),
+        watermark.map(|mark| mark.uid_next),
+        watermark.map(|mark| mark.messages),
+        watermark.and_then(|mark| mark.mod_seq).map(|mod_seq| mod_seq.get().cast_signed()),
+        permanent.flags.bits(),
+        keywords_text(&permanent.flags),
+        permanent.new_keywords,
+        read_only,
+        full_look.map(|time| time.0),
+    ];
+    run(db, sql, params)
+}
+
+fn scanned(db: &Connection, mailbox: MailboxId, stamp: Option<Stamp>) -> Result<()> {
+    let sql = "UPDATE mailbox SET cur_device = ?2, cur_inode = ?3, cur_mtime_ns = ?4, cur_ctime_ns = ?5, \
+               new_device = ?6, new_inode = ?7, new_mtime_ns = ?8, new_ctime_ns = ?9 WHERE id = ?1";
+    let numbers = |dir: DirStamp| (dir.device.cast_signed(), dir.inode.cast_signed(), dir.mtime_ns, dir.ctime_ns);
+    let (cur, new) = (stamp.map(|stamp| numbers(stamp.cur)), stamp.map(|stamp| numbers(stamp.new)));
+    let params = params![
+        mailbox.0,
+        cur.map(|dir| dir.0),
+        cur.map(|dir| dir.1),
+        cur.map(|dir| dir.2),
+        cur.map(|dir| dir.3),
+        new.map(|dir| dir.0),
+        new.map(|dir| dir.1),
+        new.map(|dir| dir.2),
+        new.map(|dir| dir.3),
+    ];
+    run(db, sql, params)
+}
+
+/// A UID and a unique name each belong to one row of a mailbox, so what bore either makes room.
+fn insert(db: &Connection, mailbox: MailboxId, message: &NewMessage) -> Result<()> {
+    run(
+        db,
+        "DELETE FROM message WHERE mailbox = ?1 AND (uid = ?2 OR unique_name = ?3)",
+        (mailbox.0, message.uid.get(), message.unique.as_ref().map(UniqueName::as_str)),
+    )?;
+    let sql = "INSERT INTO message (uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, \
+               inode, file_size, mtime_ns, mailbox) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    let mut statement = db.prepare_cached(sql)?;
+    bind_message(&mut statement, message)?;
+    statement.raw_bind_parameter(13, mailbox.0)?;
+    statement.raw_execute().map(drop)
+}
+
+fn set_flags(db: &Connection, id: MessageId, flags: &FlagSet) -> Result<()> {
+    let params = (id.0, flags.bits(), keywords_text(flags));
+    run(db, "UPDATE message SET flags = ?2, keywords = ?3 WHERE id = ?1", params)
+}
+
+/// The row stays, so that its UID is known and never fetched; its content stays, so that it is known elsewhere.
+fn bury(db: &Connection, id: MessageId, tombstone: Tombstone) -> Result<()> {
+    let sql = "UPDATE message SET unique_name = NULL, tombstone = ?2, inode = NULL, file_size = NULL, \
+               mtime_ns = NULL WHERE id = ?1";
+    run(db, sql, (id.0, tombstone.as_str()))
+}
+
+fn keep(db: &Connection, trashed: &Trashed) -> Result<()> {
+    let sql = "INSERT INTO kept (kept_as, mailbox, file, at) VALUES (?1, ?2, ?3, ?4) \
+               ON CONFLICT (kept_as) DO UPDATE SET mailbox = ?2, file = ?3, at = ?4";
+    run(db, sql, (&trashed.kept_as, trashed.mailbox.as_str(), &trashed.file, trashed.at.0))
+}
+
+/// What was held before is held since then.
+fn replace_holds(db: &Connection, holds: &[HoldRow]) -> Result<()> {
+    let earlier = load::holds(db)?;
+    run(db, "DELETE FROM hold", [])?;
+    for hold in holds {
+        let same =
+            |other: &&HoldRow| (&other.mailbox, other.side, &other.reason) == (&hold.mailbox, hold.side, &hold.reason);
+        let since = earlier.iter().find(same).map_or(hold.since, |other| other.since);
+        run(
+            db,
+            "INSERT INTO hold (mailbox, side, reason, count, since) VALUES (?1, ?2, ?3, ?4, ?5)",
+            (
+                hold.mailbox.as_ref().map(MailboxName::as_str),
+                hold.side.as_str(),
+                &hold.reason,
+                hold.count.cast_signed(),
+                since.0,
+            ),
+        )?;
+    }
+    Ok(())
+}
+
+fn fail(db: &Connection, failure: &FailureRow) -> Result<()> {
+    let (unique, uid) = (failure.unique.as_ref().map(UniqueName::as_str), failure.uid.map(Uid::get));
+    run(
+        db,
+        "DELETE FROM failure WHERE mailbox = ?1 AND unique_name IS ?2 AND uid IS ?3",
+        (failure.mailbox.0, unique, uid),
+    )?;
+    run(
+        db,
+        "INSERT INTO failure (mailbox, unique_name, uid, code, message, retry_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        (failure.mailbox.0, unique, uid, &failure.code, &failure.message, failure.retry_at.map(|time| time.0)),
+    )
+}
+
+/// A mailbox keeps its UIDVALIDITY as long as a tombstone's UID depends on it.
+fn forget_all(db: &Connection) -> Result<()> {
+    run(db, "DELETE FROM message WHERE tombstone IS NULL", [])?;
+    run(db, "DELETE FROM failure", [])?;
+    run(
+        db,
+        "UPDATE mailbox SET uid_validity = iif(message_rows > 0, uid_validity, NULL), \
+         watermark_uid_validity = NULL, watermark_uid_next = NULL, watermark_messages = NULL, \
+         watermark_mod_seq = NULL, cur_device = NULL, cur_inode = NULL, cur_mtime_ns = NULL, cur_ctime_ns = NULL, \
+         new_device = NULL, new_inode = NULL, new_mtime_ns = NULL, new_ctime_ns = NULL, full_look = NULL",
+        [],
+    )
+}

@@ -1,0 +1,126 @@
+//! The journal's rows.
+
+use rusqlite::{Connection, Result, params};
+
+use super::columns::{Columns, bind_message, keywords_text, parse_uids};
+use super::load::rows;
+use crate::model::{Fingerprint, MailboxId, MessageHash, UidValidity, UniqueName};
+use crate::store::{Intent, IntentId, NewMessage};
+
+/// Writes an intent and returns its row.
+pub(super) fn insert(connection: &Connection, intent: &Intent) -> Result<IntentId> {
+    match intent {
+        Intent::Download { mailbox, uid_validity, row } => insert_download(connection, *mailbox, *uid_validity, row)?,
+        Intent::Append { mailbox, uid_validity, uid_next, unique, flags, date, size, message_id, content, stat } => {
+            let sql = "INSERT INTO intent (kind, mailbox, uid_validity, uid_next, unique_name, flags, keywords, date, \
+                       size, message_id, content, inode, file_size, mtime_ns) \
+                       VALUES ('append', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+            connection.prepare_cached(sql)?.execute(params![
+                mailbox.0,
+                uid_validity.0.cast_signed(),
+                uid_next,
+                unique.as_str(),
+                flags.bits(),
+                keywords_text(flags),
+                date.map(|time| time.0),
+                size.cast_signed(),
+                message_id.map(|hash| hash.0),
+                content.0,
+                stat.inode.cast_signed(),
+                stat.size.cast_signed(),
+                stat.mtime_ns,
+            ])?;
+        }
+        Intent::Copy { mailbox, uid_validity, uids, target, before } => {
+            let (target_validity, uid_next) = before;
+            let sql = "INSERT INTO intent (kind, mailbox, uid_validity, uids, target, target_uid_validity, uid_next) \
+                       VALUES ('copy', ?1, ?2, ?3, ?4, ?5, ?6)";
+            connection.prepare_cached(sql)?.execute(params![
+                mailbox.0,
+                uid_validity.0.cast_signed(),
+                uids.to_string(),
+                target.as_str(),
+                target_validity.0.cast_signed(),
+                uid_next,
+            ])?;
+        }
+    }
+    Ok(IntentId(connection.last_insert_rowid()))
+}
+
+fn insert_download(
+    connection: &Connection,
+    mailbox: MailboxId,
+    uid_validity: UidValidity,
+    row: &NewMessage,
+) -> Result<()> {
+    let sql = "INSERT INTO intent (uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, \
+               inode, file_size, mtime_ns, kind, mailbox, uid_validity) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'download', ?13, ?14)";
+    let mut statement = connection.prepare_cached(sql)?;
+    bind_message(&mut statement, row)?;
+    statement.raw_bind_parameter(13, mailbox.0)?;
+    statement.raw_bind_parameter(14, uid_validity.0.cast_signed())?;
+    statement.raw_execute().map(drop)
+}
+
+/// Reads all intents, oldest first.
+pub(super) fn all(connection: &Connection) -> Result<Vec<(IntentId, Intent)>> {
+    let sql = "SELECT id, kind, mailbox, uid_validity, uid, unique_name, flags, keywords, tombstone, date, size, \
+               content, message_id, inode, file_size, mtime_ns, uid_next, uids, target, target_uid_validity \
+               FROM intent ORDER BY id";
+    rows(connection, sql, [], |columns| {
+        let id = IntentId(columns.take()?);
+        let decode = columns.word("kind of intent", decoder)?;
+        let mailbox = MailboxId(columns.take()?);
+        let uid_validity = UidValidity(columns.unsigned()?);
+        Ok((id, decode(columns, mailbox, uid_validity)?))
+    })
+}
+
+/// Takes the columns from `uid` on.
+type Decoder = fn(&mut Columns<'_>, MailboxId, UidValidity) -> Result<Intent>;
+
+fn decoder(kind: &str) -> Option<Decoder> {
+    match kind {
+        "download" => Some(download),
+        "append" => Some(append),
+        "copy" => Some(copy),
+        _ => None,
+    }
+}
+
+fn download(columns: &mut Columns<'_>, mailbox: MailboxId, uid_validity: UidValidity) -> Result<Intent> {
+    Ok(Intent::Download { mailbox, uid_validity, row: columns.message()? })
+}
+
+fn append(columns: &mut Columns<'_>, mailbox: MailboxId, uid_validity: UidValidity) -> Result<Intent> {
+    columns.skip(1);
+    let unique = columns.word("file name", UniqueName::new)?;
+    let flags = columns.flags()?;
+    columns.skip(1);
+    Ok(Intent::Append {
+        mailbox,
+        uid_validity,
+        unique,
+        flags,
+        date: columns.time_or_null()?,
+        size: columns.unsigned()?,
+        content: Fingerprint(columns.take()?),
+        message_id: columns.take::<Option<i64>>()?.map(MessageHash),
+        stat: columns.stat()?,
+        uid_next: columns.take()?,
+    })
+}
+
+fn copy(columns: &mut Columns<'_>, mailbox: MailboxId, uid_validity: UidValidity) -> Result<Intent> {
+    columns.skip(12);
+    let uid_next = columns.take()?;
+    Ok(Intent::Copy {
+        mailbox,
+        uid_validity,
+        uids: columns.word("set of UIDs", parse_uids)?,
+        target: columns.mailbox_name()?,
+        before: (UidValidity(columns.unsigned()?), uid_next),
+    })
+}

@@ -1,0 +1,117 @@
+//! Reading. Every row that can't be read is an error: an error is never an end of rows.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Params, Result};
+
+use super::columns::Columns;
+use crate::model::{MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, Role, Side, Timestamp, UidValidity};
+use crate::store::{FailureRow, Header, HoldRow, Trashed};
+
+/// Reads all rows of a query.
+pub(super) fn rows<T, C: FromIterator<T>>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    decode: impl Fn(&mut Columns<'_>) -> Result<T>,
+) -> Result<C> {
+    connection.prepare_cached(sql)?.query_map(params, |row| decode(&mut Columns::of(row)))?.collect()
+}
+
+pub(super) fn header(connection: &Connection) -> Result<Header> {
+    let holds = holds(connection)?;
+    let mut statement = connection.prepare_cached("SELECT database, run, last_success FROM account")?;
+    statement.query_row([], |row| {
+        let mut columns = Columns::of(row);
+        Ok(Header { database: columns.take()?, run: columns.unsigned()?, last_success: columns.time_or_null()?, holds })
+    })
+}
+
+pub(super) fn holds(connection: &Connection) -> Result<Vec<HoldRow>> {
+    let sql = "SELECT mailbox, side, reason, count, since FROM hold ORDER BY id";
+    rows(connection, sql, [], |columns| {
+        Ok(HoldRow {
+            mailbox: columns.word_or_null("folder name", MailboxName::parse)?,
+            side: columns.side()?,
+            reason: columns.take()?,
+            count: columns.unsigned()?,
+            since: columns.time()?,
+        })
+    })
+}
+
+pub(super) fn mailboxes(connection: &Connection) -> Result<Vec<MailboxRow>> {
+    let sql = "SELECT id, name, local, role, object_id, uid_validity, watermark_uid_validity, watermark_uid_next, \
+               watermark_messages, watermark_mod_seq, permanent_flags, permanent_keywords, new_keywords, read_only, \
+               cur_device, cur_inode, cur_mtime_ns, cur_ctime_ns, new_device, new_inode, new_mtime_ns, new_ctime_ns, \
+               letters, full_look, message_rows FROM mailbox ORDER BY name";
+    rows(connection, sql, [], |columns| {
+        Ok(MailboxRow {
+            id: MailboxId(columns.take()?),
+            name: columns.mailbox_name()?,
+            local: columns.mailbox_name()?,
+            role: columns.word_or_null("role", Role::parse)?,
+            object_id: columns.take()?,
+            uid_validity: columns.unsigned_or_null()?.map(UidValidity),
+            watermark: columns.watermark()?,
+            permanent: columns.permanent()?,
+            read_only: columns.take()?,
+            stamp: columns.stamp()?,
+            letters: columns.letters()?,
+            full_look: columns.time_or_null()?,
+            with_uid: columns.unsigned()?,
+        })
+    })
+}
+
+pub(super) fn messages(connection: &Connection, mailbox: MailboxId) -> Result<Vec<MessageRow>> {
+    let sql = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, inode, \
+               file_size, mtime_ns, id FROM message WHERE mailbox = ?1 ORDER BY uid";
+    rows(connection, sql, [mailbox.0], |columns| {
+        let message = columns.message()?;
+        Ok(MessageRow {
+            id: MessageId(columns.take()?),
+            mailbox,
+            uid: message.uid,
+            unique: message.unique,
+            flags: message.flags,
+            tombstone: message.tombstone,
+            date: message.date,
+            size: message.size,
+            content: message.content,
+            message_id: message.message_id,
+            stat: message.stat,
+        })
+    })
+}
+
+pub(super) fn failures(connection: &Connection, mailbox: MailboxId) -> Result<Vec<FailureRow>> {
+    let sql = "SELECT unique_name, uid, code, message, retry_at FROM failure WHERE mailbox = ?1 ORDER BY id";
+    rows(connection, sql, [mailbox.0], |columns| {
+        Ok(FailureRow {
+            mailbox,
+            unique: columns.unique_or_null()?,
+            uid: columns.uid_or_null()?,
+            code: columns.take()?,
+            message: columns.take()?,
+            retry_at: columns.time_or_null()?,
+        })
+    })
+}
+
+pub(super) fn losses(connection: &Connection, since: Timestamp) -> Result<BTreeMap<(MailboxId, Side), u64>> {
+    let sql = "SELECT mailbox, side, sum(count) FROM loss WHERE at >= ?1 GROUP BY mailbox, side";
+    rows(connection, sql, [since.0], |columns| Ok(((MailboxId(columns.take()?), columns.side()?), columns.unsigned()?)))
+}
+
+pub(super) fn kept(connection: &Connection, before: Timestamp) -> Result<Vec<Trashed>> {
+    let sql = "SELECT mailbox, file, kept_as, at FROM kept WHERE at < ?1 ORDER BY at, kept_as";
+    rows(connection, sql, [before.0], |columns| {
+        Ok(Trashed {
+            mailbox: columns.mailbox_name()?,
+            file: columns.take()?,
+            kept_as: columns.take()?,
+            at: columns.time()?,
+        })
+    })
+}

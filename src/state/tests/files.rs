@@ -1,0 +1,291 @@
+//! The file: what it is refused for, what stays untouched, who may read it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::samples::name;
+use crate::model::*;
+use crate::state::migrate::MIGRATIONS;
+use crate::state::{Database, DatabaseError, open};
+use crate::store::{Journal, NewMessage, Record, StateError};
+
+fn place() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("me@example.org.sqlite3");
+    (dir, path)
+}
+
+fn contents(dir: &TempDir) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+fn cause(error: &StateError) -> &DatabaseError {
+    error.cause.downcast_ref().unwrap()
+}
+
+/// Writes so many messages, more than a page holds.
+fn fill(database: &mut Database, count: u32) -> MailboxId {
+    let id = database.add_mailbox(&name(0), &name(0)).unwrap();
+    let messages = (1..=count).map(|number| NewMessage {
+        uid: Uid::new(number).unwrap(),
+        unique: UniqueName::new(&format!("1700000000.M{number}P1.host")),
+        flags: FlagSet::of(&[Flag::Seen]),
+        tombstone: None,
+        date: Some(Timestamp(1)),
+        size: Some(9),
+        content: Some(Fingerprint([7; 16])),
+        message_id: None,
+        stat: None,
+    });
+    database.commit(&messages.map(|message| Record::Insert(id, message)).collect::<Vec<_>>()).unwrap();
+    id
+}
+
+#[test]
+fn only_the_owner_can_read_what_is_created() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a/b/account.sqlite3");
+    // The most open mask; other tests in this process don't mind it.
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let mut database = Database::open(&path).unwrap();
+    fill(&mut database, 1);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let files: Vec<PathBuf> =
+        fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() > 1, "the log is there too: {files:?}");
+    assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
+    assert_eq!((mode(&dir.path().join("a/b")), mode(&dir.path().join("a"))), (0o700, 0o700));
+    drop(database);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    drop(Database::open(&path).unwrap());
+    assert_eq!(mode(&path), 0o600);
+}
+
+#[test]
+fn the_settings_that_durability_depends_on() {
+    let (dir, path) = place();
+    let database = Database::open(&path).unwrap();
+    let pragma = |name: &str| -> String {
+        let value: rusqlite::types::Value =
+            database.connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap();
+        format!("{value:?}")
+    };
+    assert_eq!(pragma("journal_mode"), "Text(\"wal\")");
+    assert_eq!(pragma("synchronous"), "Integer(2)");
+    assert_eq!(pragma("foreign_keys"), "Integer(1)");
+    assert_eq!(pragma("fullfsync"), "Integer(1)");
+    drop(database);
+    assert_eq!(contents(&dir).len(), 1, "nothing is left beside a closed database");
+}
+
+#[test]
+fn a_newer_schema_is_refused_untouched() {
+    let (dir, path) = place();
+    drop(Database::open(&path).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let before = contents(&dir);
+    for error in [Database::open(&path).unwrap_err(), Database::for_dry_run(&path).unwrap_err()] {
+        assert!(matches!(cause(&error), DatabaseError::Newer { found: 99, known: 1, .. }), "{error:?}");
+        assert!(!error.corrupt);
+        assert!(error.to_string().contains("newer mailtide") && error.to_string().contains("me@example"), "{error}");
+    }
+    assert!(contents(&dir) == before);
+}
+
+#[test]
+fn a_log_left_by_a_newer_one_is_refused_untouched() {
+    let (dir, path) = place();
+    drop(Database::open(&path).unwrap());
+    let newer = Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    let crashed = contents(&dir);
+    drop(newer);
+    let kept: BTreeMap<_, _> = crashed.into_iter().filter(|(file, _)| !file.ends_with(SHARED)).collect();
+    assert_eq!(kept.len(), 2);
+    kept.iter().for_each(|(file, bytes)| fs::write(file, bytes).unwrap());
+    for error in [Database::open(&path).unwrap_err(), Database::for_dry_run(&path).unwrap_err()] {
+        assert!(matches!(cause(&error), DatabaseError::Newer { found: 99, .. }), "{error:?}");
+    }
+    assert!(contents(&dir) == kept);
+}
+
+/// What other programs than ours share the log's index in.
+const SHARED: &str = "me@example.org.sqlite3-shm";
+
+#[test]
+fn another_programs_database_is_refused_untouched() {
+    for sql in ["CREATE TABLE account (x)", "PRAGMA application_id = 5", "PRAGMA user_version = 1"] {
+        let (dir, path) = place();
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let before = contents(&dir);
+        for error in [Database::open(&path).unwrap_err(), Database::for_dry_run(&path).unwrap_err()] {
+            assert!(error.corrupt && matches!(cause(&error), DatabaseError::Foreign { .. }), "{error:?}");
+        }
+        assert!(contents(&dir) == before, "{sql}");
+    }
+}
+
+/// Opens and reads everything.
+fn read(opened: Result<Database, StateError>) -> Result<usize, StateError> {
+    let mut database = opened?;
+    database.header()?;
+    let rows = database.mailboxes()?;
+    rows.iter().try_fold(0, |count, row| Ok(count + database.messages(row.id)?.len()))
+}
+
+#[test]
+fn damage_is_told_and_left_as_it_is() {
+    let (dir, path) = place();
+    fill(&mut Database::open(&path).unwrap(), 500);
+    let whole = fs::read(&path).unwrap();
+    let cut = |length: usize| whole[..length].to_vec();
+    let zeroed = |from: usize, to: usize| [&whole[..from], &vec![0; to - from], &whole[to..]].concat();
+    let cases = [
+        b"not a database".to_vec(),
+        vec![0; 5000],
+        "garbage ".repeat(9000).into_bytes(),
+        cut(99),
+        cut(4095),
+        cut(whole.len() / 2),
+        cut(whole.len() / 2 + 1000),
+        cut(whole.len() - 4096),
+        cut(whole.len() - 1),
+        zeroed(0, 100),
+        zeroed(4096, whole.len()),
+    ];
+    for (number, bytes) in cases.into_iter().enumerate() {
+        fs::write(&path, &bytes).unwrap();
+        for error in [read(Database::for_dry_run(&path)), read(Database::open(&path))].map(Result::unwrap_err) {
+            assert!(error.corrupt, "case {number}: {error}");
+            let words = error.to_string();
+            assert!(words.contains("me@example.org.sqlite3") && words.contains("move it away"), "{words}");
+        }
+        assert!(contents(&dir) == [(path.clone(), bytes)].into(), "case {number} was written to");
+    }
+}
+
+#[test]
+fn values_that_mean_nothing_are_damage() {
+    let (_dir, path) = place();
+    fill(&mut Database::open(&path).unwrap(), 3);
+    let changes = [
+        "UPDATE message SET unique_name = 'a/b' WHERE uid = 2",
+        "UPDATE message SET keywords = 'a  b' WHERE uid = 3",
+        "UPDATE message SET inode = 5 WHERE uid = 1",
+        "UPDATE mailbox SET letters = 'x'",
+        "UPDATE mailbox SET name = ''",
+        "UPDATE mailbox SET role = 'boss'",
+        "UPDATE mailbox SET watermark_messages = 5",
+        "UPDATE mailbox SET cur_inode = 5",
+        "UPDATE mailbox SET watermark_messages = 5, watermark_uid_next = -1, watermark_uid_validity = 3",
+        "DELETE FROM account",
+        "DROP TABLE message",
+    ];
+    let whole = fs::read(&path).unwrap();
+    for sql in changes {
+        fs::write(&path, &whole).unwrap();
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let error = read(Database::open(&path)).expect_err(sql);
+        assert!(error.corrupt, "{sql}: {error}");
+    }
+}
+
+#[test]
+fn an_older_schema_is_migrated_and_kept_beside() {
+    let (dir, path) = place();
+    fill(&mut Database::open(&path).unwrap(), 3);
+    let before = fs::read(&path).unwrap();
+    let later = [MIGRATIONS[0], "ALTER TABLE account ADD COLUMN extra TEXT; UPDATE account SET extra = 'yes'"];
+    let broken = [MIGRATIONS[0], later[1], "UPDATE account SET run = 8; SELECT nonsense"];
+    let error = open::file(&path, &broken).unwrap_err();
+    assert!(error.to_string().contains("nonsense"), "{error}");
+    assert_eq!(Database::open(&path).unwrap().header().unwrap().run, 0, "all migrations or none");
+
+    let copy = open::copy_in_memory(&path, &later).unwrap();
+    assert_eq!(copy.query_row("SELECT extra FROM account", [], |row| row.get::<_, String>(0)).unwrap(), "yes");
+    let kept = dir.path().join("me@example.org.sqlite3.before-2");
+    assert!(!kept.exists());
+
+    let migrated = open::file(&path, &later).unwrap();
+    assert_eq!(migrated.query_row("SELECT extra FROM account", [], |row| row.get::<_, String>(0)).unwrap(), "yes");
+    drop(migrated);
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(read(Database::open(&kept)).unwrap(), 3);
+    assert_eq!(fs::read(&kept).unwrap().len(), before.len());
+    let error = Database::open(&path).unwrap_err();
+    assert!(matches!(cause(&error), DatabaseError::Newer { found: 2, .. }), "{error:?}");
+}
+
+#[test]
+fn a_dry_run_changes_nothing_on_disk() {
+    let (dir, path) = place();
+    let mut fresh = Database::for_dry_run(&path).unwrap();
+    assert_eq!(fresh.header().unwrap().run, 0);
+    assert!(contents(&dir).is_empty());
+
+    let id = fill(&mut Database::open(&path).unwrap(), 300);
+    let before = contents(&dir);
+    assert_eq!(before.len(), 1);
+    let mut copy = Database::for_dry_run(&path).unwrap();
+    assert_eq!(copy.messages(id).unwrap().len(), 300);
+    copy.commit(&[Record::ForgetMailbox(id), Record::Run(9)]).unwrap();
+    assert_eq!((copy.header().unwrap().run, copy.mailboxes().unwrap().len()), (9, 0));
+    drop(copy);
+    assert!(contents(&dir) == before);
+}
+
+#[test]
+fn what_a_crash_left_in_the_log_is_read_and_recovered() {
+    let (dir, path) = place();
+    let mut database = Database::open(&path).unwrap();
+    fill(&mut database, 300);
+    // What a kill leaves behind: both files as they are while the database is open.
+    let crashed = contents(&dir);
+    assert_eq!(crashed.len(), 2);
+    drop(database);
+    let restore = || crashed.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    restore();
+    assert_eq!(read(Database::for_dry_run(&path)).unwrap(), 300);
+    assert!(contents(&dir) == crashed);
+    assert_eq!(read(Database::open(&path)).unwrap(), 300);
+
+    // A log whose database was moved away has no place in the next one.
+    restore();
+    fs::remove_file(&path).unwrap();
+    assert_eq!(read(Database::for_dry_run(&path)).unwrap(), 0);
+    assert_eq!(read(Database::open(&path)).unwrap(), 0);
+    fill(&mut Database::open(&path).unwrap(), 1);
+    assert_eq!(read(Database::open(&path)).unwrap(), 1);
+
+    // A torn end of the log is a commit that never was; what was committed before it stands.
+    restore();
+    let log = dir.path().join("me@example.org.sqlite3-wal");
+    fs::write(&log, &crashed[&log][..crashed[&log].len() - 1]).unwrap();
+    assert_eq!(read(Database::for_dry_run(&path)).unwrap(), 0);
+    assert_eq!(read(Database::open(&path)).unwrap(), 0);
+}
+
+#[test]
+fn odd_names_of_the_file_are_no_trouble() {
+    let dir = tempfile::tempdir().unwrap();
+    for odd in ["file:x?mode=memory#.sqlite3", "100% é.sqlite3", ":memory:"] {
+        let path = dir.path().join(odd);
+        fill(&mut Database::open(&path).unwrap(), 2);
+        assert_eq!(read(Database::for_dry_run(&path)).unwrap(), 2, "{odd}");
+        assert!(path.is_file());
+    }
+}
+
+#[test]
+fn a_place_that_cannot_hold_it_is_trouble_and_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Database::open(dir.path()).unwrap_err();
+    assert!(!error.corrupt, "{error}");
+    assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
+}

@@ -1,0 +1,4 @@
+mod files;
+mod model;
+mod records;
+mod samples;

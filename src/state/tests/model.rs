@@ -1,0 +1,330 @@
+//! The database against a model of it in plain collections.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::samples::{intent, name, record, times};
+use crate::model::*;
+use crate::state::Database;
+use crate::store::{FailureRow, Header, Intent, IntentId, Journal, NewMessage, Record, Trashed};
+
+/// What the database is to hold. Rows inserted and not yet read back have no known id.
+#[derive(Debug, Clone)]
+struct Model {
+    header: Header,
+    mailboxes: BTreeMap<MailboxId, MailboxRow>,
+    messages: BTreeMap<(MailboxId, Uid), (Option<MessageId>, NewMessage)>,
+    intents: BTreeMap<IntentId, Intent>,
+    kept: BTreeMap<String, Trashed>,
+    losses: Vec<(MailboxId, Side, u64, Timestamp)>,
+    failures: Vec<FailureRow>,
+}
+
+/// What was to be added belongs to a mailbox that isn't there.
+#[derive(Debug)]
+struct NoMailbox;
+
+impl Model {
+    fn known(&self, id: MailboxId) -> Result<(), NoMailbox> {
+        self.mailboxes.contains_key(&id).then_some(()).ok_or(NoMailbox)
+    }
+
+    fn mailbox(&mut self, id: MailboxId, change: impl FnOnce(&mut MailboxRow)) -> Result<(), NoMailbox> {
+        self.mailboxes.get_mut(&id).map(change);
+        Ok(())
+    }
+
+    fn message(&mut self, id: MessageId, change: impl FnOnce(&mut NewMessage)) -> Result<(), NoMailbox> {
+        if let Some((_, message)) = self.messages.values_mut().find(|(known, _)| *known == Some(id)) {
+            change(message);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, record: &Record) -> Result<(), NoMailbox> {
+        match record.clone() {
+            Record::Looked { mailbox, watermark, permanent, read_only, full_look } => self.mailbox(mailbox, |row| {
+                row.watermark = watermark;
+                row.permanent = permanent;
+                row.read_only = read_only;
+                row.full_look = full_look.or(row.full_look);
+            }),
+            Record::UidValidity(id, validity) => self.mailbox(id, |row| row.uid_validity = Some(validity)),
+            Record::Listed(id, role, object_id) => self.mailbox(id, |row| {
+                row.role = role;
+                row.object_id = object_id;
+            }),
+            Record::LocalName(id, name) => self.mailbox(id, |row| row.local = name),
+            Record::Scanned(id, stamp) => self.mailbox(id, |row| row.stamp = stamp),
+            Record::Letters(id, letters) => self.mailbox(id, |row| row.letters = letters),
+            Record::ForgetMailbox(id) => {
+                self.forget_mailbox(id);
+                Ok(())
+            }
+            Record::Insert(id, message) => self.insert(id, message),
+            Record::Flags(id, flags) => self.message(id, |message| message.flags = flags),
+            Record::Bury(id, tombstone) => self.message(id, |message| {
+                message.unique = None;
+                message.stat = None;
+                message.tombstone = Some(tombstone);
+            }),
+            Record::Failed(failure) => {
+                self.known(failure.mailbox)?;
+                let item = |row: &FailureRow| (row.mailbox, row.unique.clone(), row.uid);
+                self.failures.retain(|other| item(other) != item(&failure));
+                self.failures.push(failure);
+                Ok(())
+            }
+            Record::Lost(id, side, count, at) => {
+                self.known(id)?;
+                self.losses.push((id, side, count, at));
+                Ok(())
+            }
+            other => {
+                self.apply_plain(other);
+                Ok(())
+            }
+        }
+    }
+
+    fn apply_plain(&mut self, record: Record) {
+        match record {
+            Record::Forget(id) => self.messages.retain(|_, (known, _)| *known != Some(id)),
+            Record::Settled(id) => drop(self.intents.remove(&id)),
+            Record::Kept(trashed) => drop(self.kept.insert(trashed.kept_as.clone(), trashed)),
+            Record::Dropped(kept_as) => drop(self.kept.remove(&kept_as)),
+            Record::ForgetLosses(before) => self.losses.retain(|loss| loss.3 >= before),
+            Record::Holds(mut holds) => {
+                for hold in &mut holds {
+                    let same =
+                        self.header.holds.iter().find(|old| {
+                            old.mailbox == hold.mailbox && old.side == hold.side && old.reason == hold.reason
+                        });
+                    hold.since = same.map_or(hold.since, |old| old.since);
+                }
+                self.header.holds = holds;
+            }
+            Record::ForgetFailures(id) => self.failures.retain(|failure| failure.mailbox != id),
+            Record::Run(number) => self.header.run = number,
+            Record::Succeeded(at) => self.header.last_success = Some(at),
+            Record::ForgetAll => self.forget_all(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn insert(&mut self, id: MailboxId, message: NewMessage) -> Result<(), NoMailbox> {
+        self.known(id)?;
+        self.messages.retain(|key, (_, other)| {
+            key.0 != id || (key.1 != message.uid && (message.unique.is_none() || other.unique != message.unique))
+        });
+        self.messages.insert((id, message.uid), (None, message));
+        Ok(())
+    }
+
+    fn forget_mailbox(&mut self, id: MailboxId) {
+        self.mailboxes.remove(&id);
+        self.messages.retain(|key, _| key.0 != id);
+        self.losses.retain(|loss| loss.0 != id);
+        self.failures.retain(|failure| failure.mailbox != id);
+        self.intents.retain(|_, intent| *place(intent) != id);
+    }
+
+    fn forget_all(&mut self) {
+        self.failures.clear();
+        self.messages.retain(|_, (_, message)| message.tombstone.is_some());
+        for row in self.mailboxes.values_mut() {
+            (row.watermark, row.stamp, row.full_look) = (None, None, None);
+            if !self.messages.keys().any(|key| key.0 == row.id) {
+                row.uid_validity = None;
+            }
+        }
+    }
+
+    /// Compares everything there is to read, and learns the ids of new rows.
+    fn check(&mut self, database: &mut Database, time: Timestamp) -> Result<(), TestCaseError> {
+        prop_assert_eq!(&database.header().unwrap(), &self.header);
+        let mut expected: Vec<MailboxRow> = self.mailboxes.values().cloned().collect();
+        expected.sort_by(|a, b| a.name.cmp(&b.name));
+        for row in &mut expected {
+            row.with_uid = self.messages.keys().filter(|key| key.0 == row.id).count() as u64;
+        }
+        prop_assert_eq!(database.mailboxes().unwrap(), expected);
+        for &id in self.mailboxes.keys() {
+            let found = database.messages(id).unwrap();
+            for (row, (_, (known, message))) in found.iter().zip(self.messages.range_mut(all_of(id))) {
+                prop_assert_eq!(known.get_or_insert(row.id), &row.id);
+                prop_assert_eq!(&without_place(row.clone()), message);
+                prop_assert_eq!(row.mailbox, id);
+            }
+            prop_assert_eq!(found.len(), self.messages.range(all_of(id)).count());
+            let failures: Vec<_> = self.failures.iter().filter(|failure| failure.mailbox == id).cloned().collect();
+            prop_assert_eq!(database.failures(id).unwrap(), failures);
+        }
+        let mut losses = BTreeMap::new();
+        for (id, side, count, _) in self.losses.iter().filter(|loss| loss.3 >= time) {
+            *losses.entry((*id, *side)).or_default() += count;
+        }
+        prop_assert_eq!(database.losses(time).unwrap(), losses);
+        let mut kept: Vec<Trashed> = self.kept.values().filter(|kept| kept.at < time).cloned().collect();
+        kept.sort_by_key(|kept| kept.at);
+        prop_assert_eq!(database.kept(time).unwrap(), kept);
+        let intents: Vec<_> = self.intents.clone().into_iter().collect();
+        prop_assert_eq!(database.intents().unwrap(), intents);
+        Ok(())
+    }
+
+    /// Puts a real id where the random record has a place, where there is one.
+    fn aim(&self, mut record: Record) -> Record {
+        let ids: Vec<MessageId> = self.messages.values().filter_map(|(id, _)| *id).collect();
+        match &mut record {
+            Record::Looked { mailbox: id, .. }
+            | Record::UidValidity(id, _)
+            | Record::Listed(id, ..)
+            | Record::LocalName(id, _)
+            | Record::Scanned(id, _)
+            | Record::Letters(id, _)
+            | Record::ForgetMailbox(id)
+            | Record::Insert(id, _)
+            | Record::Lost(id, ..)
+            | Record::Failed(FailureRow { mailbox: id, .. })
+            | Record::ForgetFailures(id) => self.aim_mailbox(id),
+            Record::Flags(id, _) | Record::Bury(id, _) | Record::Forget(id) => {
+                *id = ids.get(id.0 as usize).copied().unwrap_or(MessageId(0));
+            }
+            Record::Settled(id) => *id = self.intents.keys().nth(id.0 as usize).copied().unwrap_or(IntentId(0)),
+            _ => {}
+        }
+        record
+    }
+
+    fn aim_mailbox(&self, id: &mut MailboxId) {
+        *id = self.mailboxes.keys().nth(id.0 as usize).copied().unwrap_or(MailboxId(0));
+    }
+}
+
+fn all_of(id: MailboxId) -> RangeInclusive<(MailboxId, Uid)> {
+    (id, Uid::new(1).unwrap())..=(id, Uid::new(u32::MAX).unwrap())
+}
+
+fn place(intent: &Intent) -> &MailboxId {
+    match intent {
+        Intent::Download { mailbox, .. } | Intent::Append { mailbox, .. } | Intent::Copy { mailbox, .. } => mailbox,
+    }
+}
+
+pub(super) fn without_place(row: MessageRow) -> NewMessage {
+    let MessageRow { uid, unique, flags, tombstone, date, size, content, message_id, stat, .. } = row;
+    NewMessage { uid, unique, flags, tombstone, date, size, content, message_id, stat }
+}
+
+fn blank(id: MailboxId, name: &MailboxName, local: &MailboxName) -> MailboxRow {
+    MailboxRow {
+        id,
+        name: name.clone(),
+        local: local.clone(),
+        role: None,
+        object_id: None,
+        uid_validity: None,
+        watermark: None,
+        permanent: PermanentFlags::all(),
+        read_only: false,
+        stamp: None,
+        letters: KeywordLetters::new(),
+        full_look: None,
+        with_uid: 0,
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Add(usize),
+    Begin(Vec<Intent>),
+    Commit(Vec<Record>),
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => (0usize..4).prop_map(Step::Add),
+        2 => vec(intent(), 0..4).prop_map(Step::Begin),
+        9 => vec(record(), 0..8).prop_map(Step::Commit),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn add(model: &mut Model, database: &mut Database, number: usize) -> Result<(), TestCaseError> {
+    let (name, local) = (name(number), name(number + 1));
+    let exists = model.mailboxes.values().any(|row| row.name == name);
+    let added = database.add_mailbox(&name, &local);
+    prop_assert_eq!(added.is_err(), exists);
+    if let Ok(id) = added {
+        prop_assert!(model.mailboxes.insert(id, blank(id, &name, &local)).is_none());
+    }
+    Ok(())
+}
+
+fn begin(model: &mut Model, database: &mut Database, mut intents: Vec<Intent>) -> Result<(), TestCaseError> {
+    for intent in &mut intents {
+        match intent {
+            Intent::Download { mailbox, .. } | Intent::Append { mailbox, .. } | Intent::Copy { mailbox, .. } => {
+                model.aim_mailbox(mailbox);
+            }
+        }
+    }
+    let begun = database.begin(&intents);
+    prop_assert_eq!(begun.is_ok(), intents.iter().all(|intent| model.known(*place(intent)).is_ok()));
+    for (id, intent) in begun.into_iter().flatten().zip(intents) {
+        prop_assert!(model.intents.last_key_value().is_none_or(|(last, _)| *last < id));
+        model.intents.insert(id, intent);
+    }
+    Ok(())
+}
+
+fn commit(model: &mut Model, database: &mut Database, records: Vec<Record>) -> Result<(), TestCaseError> {
+    let records: Vec<Record> = records.into_iter().map(|record| model.aim(record)).collect();
+    let mut after = model.clone();
+    let fits = records.iter().try_for_each(|record| after.apply(record)).is_ok();
+    prop_assert_eq!(database.commit(&records).is_ok(), fits);
+    if fits {
+        *model = after;
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 160, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn holds_what_the_model_holds(steps in vec((step(), times()), 1..48)) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("account.sqlite3");
+        let mut database = Database::open(&path).unwrap();
+        let mut model = Model {
+            header: database.header().unwrap(),
+            mailboxes: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            losses: Vec::new(),
+            failures: Vec::new(),
+        };
+        let begin_with = [0, 1].map(|number| (Step::Add(number), Timestamp(0)));
+        for (step, time) in begin_with.into_iter().chain(steps) {
+            match step {
+                Step::Add(number) => add(&mut model, &mut database, number)?,
+                Step::Begin(intents) => begin(&mut model, &mut database, intents)?,
+                Step::Commit(records) => commit(&mut model, &mut database, records)?,
+                Step::Reopen => {
+                    drop(database);
+                    database = Database::open(&path).unwrap();
+                }
+            }
+            model.check(&mut database, time)?;
+        }
+        drop(database);
+        model.check(&mut Database::for_dry_run(&path).unwrap(), Timestamp(0))?;
+        model.check(&mut Database::open(&path).unwrap(), Timestamp(i64::MAX))?;
+    }
+}

@@ -1,0 +1,363 @@
+//! What is written is read again after closing and opening the file, word for word.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::model::without_place;
+use super::samples::name;
+use crate::model::*;
+use crate::state::Database;
+use crate::store::{FailureRow, HoldRow, Intent, Journal, NewMessage, Record, Trashed};
+
+/// A database that is closed and opened between writing and reading.
+struct Account {
+    _dir: TempDir,
+    path: PathBuf,
+    database: Option<Database>,
+}
+
+impl Account {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("account.sqlite3");
+        let database = Some(Database::open(&path).unwrap());
+        Self { _dir: dir, path, database }
+    }
+
+    fn open(&mut self) -> &mut Database {
+        self.database = None;
+        self.database.insert(Database::open(&self.path).unwrap())
+    }
+
+    fn with_mailbox() -> (Self, MailboxId) {
+        let mut account = Self::new();
+        let id = account.open().add_mailbox(&name(1), &name(2)).unwrap();
+        (account, id)
+    }
+
+    fn commit(&mut self, records: &[Record]) -> &mut Database {
+        self.open().commit(records).unwrap();
+        self.open()
+    }
+
+    fn mailbox(&mut self) -> MailboxRow {
+        self.open().mailboxes().unwrap().pop().unwrap()
+    }
+}
+
+fn uid(number: u32) -> Uid {
+    Uid::new(number).unwrap()
+}
+
+fn flags() -> FlagSet {
+    FlagSet::from_parts(19, ["$Junk", "work"].into_iter().filter_map(Keyword::new).collect())
+}
+
+fn stat() -> FileStat {
+    FileStat { inode: u64::MAX, size: 3, mtime_ns: -5 }
+}
+
+fn message(number: u32) -> NewMessage {
+    NewMessage {
+        uid: uid(number),
+        unique: UniqueName::new(&format!("{number}.höst")),
+        flags: flags(),
+        tombstone: None,
+        date: Some(Timestamp(-1)),
+        size: Some(u64::MAX),
+        content: Some(Fingerprint([9; 16])),
+        message_id: Some(MessageHash(i64::MIN)),
+        stat: Some(stat()),
+    }
+}
+
+fn tombstone(number: u32, kind: Tombstone) -> NewMessage {
+    NewMessage { unique: None, tombstone: Some(kind), stat: None, ..message(number) }
+}
+
+#[test]
+fn a_new_database_has_an_id_of_its_own_and_nothing_else() {
+    let (mut one, mut other) = (Account::new(), Account::new());
+    let header = one.open().header().unwrap();
+    assert_eq!(header.database.len(), 32);
+    assert!(header.database.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    assert_eq!(header, one.open().header().unwrap());
+    assert_ne!(header.database, other.open().header().unwrap().database);
+    assert_eq!((header.run, header.last_success, header.holds.len()), (0, None, 0));
+    assert!(one.open().mailboxes().unwrap().is_empty() && one.open().intents().unwrap().is_empty());
+}
+
+#[test]
+fn what_is_known_of_a_mailbox() {
+    let (mut account, id) = Account::with_mailbox();
+    let fresh = account.mailbox();
+    assert_eq!((&fresh.name, &fresh.local, &fresh.permanent), (&name(1), &name(2), &PermanentFlags::all()));
+    assert_eq!((fresh.uid_validity, fresh.watermark, fresh.stamp, fresh.full_look), (None, None, None, None));
+    let watermark =
+        Watermark { uid_validity: UidValidity(u64::MAX), uid_next: u32::MAX, messages: 0, mod_seq: ModSeq::new(1) };
+    let dir = |number| DirStamp { device: number, inode: u64::MAX, mtime_ns: -1, ctime_ns: i64::MAX };
+    let stamp = Stamp { cur: dir(1), new: dir(2) };
+    let permanent = PermanentFlags { flags: flags(), new_keywords: false };
+    let mut letters = KeywordLetters::new();
+    letters.assign(b'a', Keyword::new("$Junk").unwrap());
+    letters.assign(b'z', Keyword::forwarded());
+    account.commit(&[
+        Record::Looked {
+            mailbox: id,
+            watermark: Some(watermark),
+            permanent: permanent.clone(),
+            read_only: true,
+            full_look: Some(Timestamp(5)),
+        },
+        Record::UidValidity(id, UidValidity(0)),
+        Record::Listed(id, Some(Role::Important), Some("F\0'é".to_owned())),
+        Record::LocalName(id, name(3)),
+        Record::Scanned(id, Some(stamp)),
+        Record::Letters(id, letters.clone()),
+    ]);
+    let expected = MailboxRow {
+        id,
+        name: name(1),
+        local: name(3),
+        role: Some(Role::Important),
+        object_id: Some("F\0'é".to_owned()),
+        uid_validity: Some(UidValidity(0)),
+        watermark: Some(watermark),
+        permanent: permanent.clone(),
+        read_only: true,
+        stamp: Some(stamp),
+        letters,
+        full_look: Some(Timestamp(5)),
+        with_uid: 0,
+    };
+    assert_eq!(account.mailbox(), expected);
+    let (watermark, full_look) = (None, None);
+    account.commit(&[Record::Looked { mailbox: id, watermark, permanent, read_only: false, full_look }]);
+    account.commit(&[Record::Scanned(id, None), Record::Listed(id, None, None)]);
+    let row = account.mailbox();
+    assert_eq!((row.watermark, row.stamp, row.role, row.read_only), (None, None, None, false));
+    assert_eq!(row.full_look, Some(Timestamp(5)), "a look at a part is no full look");
+}
+
+#[test]
+fn messages_and_what_becomes_of_them() {
+    let (mut account, id) = Account::with_mailbox();
+    let rows = [message(7), tombstone(u32::MAX, Tombstone::Waiting), message(2)];
+    let found = account.commit(&rows.clone().map(|row| Record::Insert(id, row))).messages(id).unwrap();
+    assert_eq!(found.iter().map(|row| row.uid.get()).collect::<Vec<_>>(), [2, 7, u32::MAX]);
+    assert_eq!(account.mailbox().with_uid, 3);
+    let [two, seven, last] = [0, 1, 2].map(|at| found[at].id);
+    assert_eq!(without_place(found[1].clone()), rows[0]);
+    assert_eq!(without_place(found[2].clone()), rows[1]);
+
+    let seen = FlagSet::of(&[Flag::Seen]);
+    let found = account
+        .commit(&[Record::Flags(two, seen.clone()), Record::Bury(seven, Tombstone::Flagged), Record::Forget(last)])
+        .messages(id)
+        .unwrap();
+    assert_eq!(without_place(found[0].clone()), NewMessage { flags: seen, ..message(2) });
+    assert_eq!(without_place(found[1].clone()), tombstone(7, Tombstone::Flagged));
+    assert_eq!(found.len(), 2);
+    assert_eq!(account.mailbox().with_uid, 2);
+}
+
+#[test]
+fn a_uid_and_a_file_belong_to_one_row() {
+    let (mut account, id) = Account::with_mailbox();
+    account.commit(&[Record::Insert(id, message(1)), Record::Insert(id, message(2))]);
+    let before = account.open().messages(id).unwrap();
+    let taken = NewMessage { unique: UniqueName::new("1.höst"), ..message(2) };
+    let found = account.commit(&[Record::Insert(id, taken.clone())]).messages(id).unwrap();
+    assert_eq!(found.iter().cloned().map(without_place).collect::<Vec<_>>(), [taken]);
+    assert!(before.iter().all(|row| row.id < found[0].id), "ids of rows that are gone name no other row");
+    assert_eq!(account.mailbox().with_uid, 1);
+    let other = account.open().add_mailbox(&name(0), &name(0)).unwrap();
+    account.commit(&[Record::Insert(other, message(2)), Record::Forget(before[0].id)]);
+    assert_eq!((account.open().messages(id).unwrap().len(), account.open().messages(other).unwrap().len()), (1, 1));
+}
+
+#[test]
+fn every_kind_of_intent() {
+    let (mut account, mailbox) = Account::with_mailbox();
+    let uid_validity = UidValidity(u64::MAX);
+    let intents = [
+        Intent::Download { mailbox, uid_validity, row: message(3) },
+        Intent::Append {
+            mailbox,
+            uid_validity,
+            uid_next: u32::MAX,
+            unique: UniqueName::new("x y").unwrap(),
+            flags: flags(),
+            date: None,
+            size: 77,
+            message_id: None,
+            content: Fingerprint([1; 16]),
+            stat: stat(),
+        },
+        Intent::Copy {
+            mailbox,
+            uid_validity,
+            uids: [1, 2, 3, 9, u32::MAX].map(uid).into_iter().collect(),
+            target: name(3),
+            before: (UidValidity(1), 0),
+        },
+    ];
+    let ids = account.open().begin(&intents).unwrap();
+    let written: Vec<_> = ids.iter().copied().zip(intents.clone()).collect();
+    assert_eq!(account.open().intents().unwrap(), written);
+    let left = account.commit(&[Record::Settled(ids[2]), Record::Settled(ids[0])]).intents().unwrap();
+    assert_eq!(left, written[1..2]);
+    let again = account.open().begin(&intents[2..]).unwrap();
+    assert!(again[0] > ids[2], "ids of settled intents name no other intent");
+    assert!(account.commit(&[Record::ForgetMailbox(mailbox)]).intents().unwrap().is_empty());
+}
+
+#[test]
+fn what_concerns_the_account() {
+    let (mut account, id) = Account::with_mailbox();
+    account.commit(&[Record::Run(u64::MAX), Record::Succeeded(Timestamp(9))]);
+    let header = account.open().header().unwrap();
+    assert_eq!((header.run, header.last_success), (u64::MAX, Some(Timestamp(9))));
+
+    let trashed = |kept_as: &str, at| Trashed {
+        mailbox: name(2),
+        file: "1.x:2,S".to_owned(),
+        kept_as: kept_as.to_owned(),
+        at: Timestamp(at),
+    };
+    account.commit(&[Record::Kept(trashed("b", 5)), Record::Kept(trashed("a", 5)), Record::Kept(trashed("c", 1))]);
+    let kept = account.open().kept(Timestamp(6)).unwrap();
+    assert_eq!(kept, [trashed("c", 1), trashed("a", 5), trashed("b", 5)]);
+    assert_eq!(account.open().kept(Timestamp(5)).unwrap(), [trashed("c", 1)]);
+    assert_eq!(account.commit(&[Record::Dropped("c".to_owned())]).kept(Timestamp(5)).unwrap(), []);
+
+    let lost = |side, count, at| Record::Lost(id, side, count, Timestamp(at));
+    account.commit(&[lost(Side::Local, 2, 1), lost(Side::Local, 3, 2), lost(Side::Remote, 4, 3)]);
+    let all = [((id, Side::Local), 5), ((id, Side::Remote), 4)];
+    assert_eq!(account.open().losses(Timestamp(1)).unwrap(), all.into());
+    assert_eq!(account.open().losses(Timestamp(3)).unwrap(), all[1..].iter().copied().collect());
+    account.commit(&[Record::ForgetLosses(Timestamp(2))]);
+    assert_eq!(account.open().losses(Timestamp(i64::MIN)).unwrap()[&(id, Side::Local)], 3);
+}
+
+#[test]
+fn holds_keep_the_time_they_began() {
+    let (mut account, _) = Account::with_mailbox();
+    let hold = |mailbox, count, since| HoldRow {
+        mailbox,
+        side: Side::Local,
+        reason: "mass-delete".to_owned(),
+        count,
+        since: Timestamp(since),
+    };
+    let first = [hold(None, 1, 1), hold(Some(name(1)), 1, 1), hold(Some(name(2)), 1, 1)];
+    assert_eq!(account.commit(&[Record::Holds(first.to_vec())]).header().unwrap().holds, first);
+    let second = [hold(Some(name(1)), 2, 5), hold(None, u64::MAX, 5), hold(Some(name(3)), 2, 5)];
+    let expected = [hold(Some(name(1)), 2, 1), hold(None, u64::MAX, 1), hold(Some(name(3)), 2, 5)];
+    assert_eq!(account.commit(&[Record::Holds(second.to_vec())]).header().unwrap().holds, expected);
+    assert_eq!(account.commit(&[Record::Holds(Vec::new())]).header().unwrap().holds, []);
+    let again = [hold(None, 1, 7)];
+    assert_eq!(account.commit(&[Record::Holds(again.to_vec())]).header().unwrap().holds, again);
+}
+
+#[test]
+fn a_failure_replaces_the_one_of_the_same_item() {
+    let (mut account, mailbox) = Account::with_mailbox();
+    let failure = |unique: Option<&str>, number: Option<u32>, message: &str| FailureRow {
+        mailbox,
+        unique: unique.and_then(UniqueName::new),
+        uid: number.map(uid),
+        code: "message-too-large".to_owned(),
+        message: message.to_owned(),
+        retry_at: Some(Timestamp(4)),
+    };
+    let file = failure(Some("f"), None, "one");
+    let on_server = FailureRow { retry_at: None, ..failure(None, Some(3), "two") };
+    account.commit(&[Record::Failed(file), Record::Failed(on_server.clone())]);
+    let again = failure(Some("f"), None, "three");
+    let found = account.commit(&[Record::Failed(again.clone())]).failures(mailbox).unwrap();
+    assert_eq!(found, [on_server, again]);
+    assert_eq!(account.commit(&[Record::ForgetFailures(mailbox)]).failures(mailbox).unwrap(), []);
+}
+
+#[test]
+fn forgetting_everything_spares_tombstones_and_journal() {
+    let (mut account, with_tombstone) = Account::with_mailbox();
+    let without = account.open().add_mailbox(&name(2), &name(2)).unwrap();
+    let watermark = Watermark { uid_validity: UidValidity(7), uid_next: 3, messages: 2, mod_seq: None };
+    let dir = DirStamp { device: 1, inode: 2, mtime_ns: 3, ctime_ns: 4 };
+    let failure = FailureRow {
+        mailbox: without,
+        unique: None,
+        uid: Some(uid(1)),
+        code: String::new(),
+        message: String::new(),
+        retry_at: None,
+    };
+    let known = |mailbox| {
+        [
+            Record::Looked {
+                mailbox,
+                watermark: Some(watermark),
+                permanent: PermanentFlags::all(),
+                read_only: false,
+                full_look: Some(Timestamp(1)),
+            },
+            Record::UidValidity(mailbox, UidValidity(7)),
+            Record::Scanned(mailbox, Some(Stamp { cur: dir, new: dir })),
+            Record::Insert(mailbox, message(1)),
+        ]
+    };
+    account.commit(&known(with_tombstone));
+    account.commit(&known(without));
+    account.commit(&[Record::Insert(with_tombstone, tombstone(2, Tombstone::Kept)), Record::Failed(failure)]);
+    let intent = Intent::Download { mailbox: without, uid_validity: UidValidity(7), row: message(1) };
+    account.open().begin(&[intent]).unwrap();
+
+    account.commit(&[Record::ForgetAll]);
+    let rows = account.open().mailboxes().unwrap();
+    for row in &rows {
+        let validity = (row.id == with_tombstone).then_some(UidValidity(7));
+        assert_eq!(row.uid_validity, validity, "a tombstone's UID means nothing without it");
+        assert_eq!((row.watermark, row.stamp, row.full_look), (None, None, None));
+        assert_eq!(row.with_uid, u64::from(row.id == with_tombstone));
+    }
+    assert_eq!(rows.len(), 2);
+    let left = account.open().messages(with_tombstone).unwrap();
+    assert_eq!(left.into_iter().map(without_place).collect::<Vec<_>>(), [tombstone(2, Tombstone::Kept)]);
+    assert_eq!(account.open().messages(without).unwrap(), []);
+    assert_eq!(account.open().intents().unwrap().len(), 1);
+    assert_eq!(account.open().failures(without).unwrap(), []);
+}
+
+#[test]
+fn a_commit_takes_effect_as_a_whole_or_not_at_all() {
+    let (mut account, id) = Account::with_mailbox();
+    let gone = MailboxId(id.0 + 1);
+    let error = account
+        .open()
+        .commit(&[Record::Run(3), Record::Insert(id, message(1)), Record::Insert(gone, message(1))])
+        .unwrap_err();
+    assert!(!error.corrupt, "{error}");
+    assert!(error.to_string().contains("account.sqlite3"), "{error}");
+    assert_eq!(account.open().header().unwrap().run, 0);
+    assert_eq!(account.open().messages(id).unwrap(), []);
+    let uid_validity = UidValidity(1);
+    let intent = |mailbox| Intent::Download { mailbox, uid_validity, row: message(1) };
+    account.open().begin(&[intent(id), intent(gone)]).unwrap_err();
+    assert_eq!(account.open().intents().unwrap(), []);
+    assert!(account.open().add_mailbox(&name(1), &name(3)).is_err(), "a name belongs to one mailbox");
+}
+
+#[test]
+fn a_forgotten_mailbox_leaves_nothing() {
+    let (mut account, id) = Account::with_mailbox();
+    account.commit(&[Record::Insert(id, message(1)), Record::Lost(id, Side::Local, 1, Timestamp(1))]);
+    account.commit(&[Record::ForgetMailbox(id)]);
+    assert_eq!(account.open().messages(id).unwrap(), []);
+    assert!(account.open().losses(Timestamp(0)).unwrap().is_empty());
+    let again = account.open().add_mailbox(&name(1), &name(1)).unwrap();
+    assert_ne!(again, id, "ids of mailboxes that are gone name no other mailbox");
+    assert_eq!(account.mailbox().with_uid, 0);
+}

@@ -1,0 +1,218 @@
+//! Random values of everything that is stored, from ranges small enough to collide.
+
+use proptest::collection::{btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::model::*;
+use crate::store::{FailureRow, HoldRow, Intent, IntentId, NewMessage, Record, Trashed};
+
+pub(super) fn name(number: usize) -> MailboxName {
+    MailboxName::parse(["INBOX", "Entwürfe/Büro", "a%2Fb/100% \"x\"", "Z"][number % 4]).unwrap()
+}
+
+fn names() -> impl Strategy<Value = MailboxName> {
+    (0usize..4).prop_map(name)
+}
+
+fn keywords() -> impl Strategy<Value = Keyword> {
+    prop_oneof![Just("$Junk"), Just("a"), Just("B&c'd"), Just("$Forwarded"), Just("NonJunk")]
+        .prop_map(|word| Keyword::new(word).unwrap())
+}
+
+pub(super) fn flags() -> impl Strategy<Value = FlagSet> {
+    (0u8..32, btree_set(keywords(), 0..4)).prop_map(|(bits, keywords)| FlagSet::from_parts(bits, keywords))
+}
+
+fn uids() -> impl Strategy<Value = Uid> {
+    prop_oneof![4 => 1u32..6, 1 => Just(u32::MAX)].prop_map(|number| Uid::new(number).unwrap())
+}
+
+fn unique() -> impl Strategy<Value = UniqueName> {
+    prop_oneof![Just("1700000000.M1P2.host"), Just("1.2.höst,S=3,U=4"), Just("x y\nz")]
+        .prop_map(|text| UniqueName::new(text).unwrap())
+}
+
+fn tombstone() -> impl Strategy<Value = Tombstone> {
+    prop_oneof![Just(Tombstone::Flagged), Just(Tombstone::Kept), Just(Tombstone::Waiting)]
+}
+
+pub(super) fn times() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![4 => -3i64..4, 1 => any::<i64>()].prop_map(Timestamp)
+}
+
+fn stat() -> impl Strategy<Value = FileStat> {
+    any::<(u64, u64, i64)>().prop_map(|(inode, size, mtime_ns)| FileStat { inode, size, mtime_ns })
+}
+
+pub(super) fn new_message() -> impl Strategy<Value = NewMessage> {
+    let file = prop_oneof![
+        unique().prop_map(|unique| (Some(unique), None)),
+        tombstone().prop_map(|tombstone| (None, Some(tombstone))),
+    ];
+    let details = (option::of(any::<u64>()), option::of(any::<[u8; 16]>()), option::of(any::<i64>()));
+    (uids(), file, flags(), option::of(times()), details, option::of(stat())).prop_map(
+        |(uid, (unique, tombstone), flags, date, (size, content, message_id), stat)| NewMessage {
+            uid,
+            unique,
+            flags,
+            tombstone,
+            date,
+            size,
+            content: content.map(Fingerprint),
+            message_id: message_id.map(MessageHash),
+            stat,
+        },
+    )
+}
+
+fn uid_validity() -> impl Strategy<Value = UidValidity> {
+    prop_oneof![Just(0), Just(7), any::<u64>()].prop_map(UidValidity)
+}
+
+fn watermark() -> impl Strategy<Value = Watermark> {
+    (uid_validity(), any::<u32>(), any::<u32>(), any::<u64>()).prop_map(
+        |(uid_validity, uid_next, messages, mod_seq)| Watermark {
+            uid_validity,
+            uid_next,
+            messages,
+            mod_seq: ModSeq::new(mod_seq & (mod_seq >> 1)),
+        },
+    )
+}
+
+fn dir_stamp() -> impl Strategy<Value = DirStamp> {
+    any::<(u64, u64, i64, i64)>().prop_map(|(device, inode, mtime_ns, ctime_ns)| DirStamp {
+        device,
+        inode,
+        mtime_ns,
+        ctime_ns,
+    })
+}
+
+fn stamp() -> impl Strategy<Value = Stamp> {
+    (dir_stamp(), dir_stamp()).prop_map(|(cur, new)| Stamp { cur, new })
+}
+
+fn letters() -> impl Strategy<Value = KeywordLetters> {
+    vec((b'a'..=b'z', keywords()), 0..5).prop_map(|pairs| {
+        let mut letters = KeywordLetters::new();
+        pairs.into_iter().for_each(|(letter, keyword)| letters.assign(letter, keyword));
+        letters
+    })
+}
+
+fn permanent() -> impl Strategy<Value = PermanentFlags> {
+    (flags(), any::<bool>()).prop_map(|(flags, new_keywords)| PermanentFlags { flags, new_keywords })
+}
+
+fn side() -> impl Strategy<Value = Side> {
+    prop_oneof![Just(Side::Local), Just(Side::Remote)]
+}
+
+fn hold() -> impl Strategy<Value = HoldRow> {
+    let reason = prop_oneof![Just("mass-delete"), Just("root-missing")];
+    (option::of(names()), side(), reason, any::<u64>(), times()).prop_map(|(mailbox, side, reason, count, since)| {
+        HoldRow { mailbox, side, reason: reason.to_owned(), count, since }
+    })
+}
+
+fn failure() -> impl Strategy<Value = FailureRow> {
+    (mailbox(), option::of(unique()), option::of(uids()), ".{0,9}", option::of(times())).prop_map(
+        |(mailbox, unique, uid, words, retry_at)| FailureRow {
+            mailbox,
+            unique,
+            uid,
+            code: "message-too-large".to_owned(),
+            message: words,
+            retry_at,
+        },
+    )
+}
+
+fn trashed() -> impl Strategy<Value = Trashed> {
+    (names(), ".{1,9}", "[ab]", times()).prop_map(|(mailbox, file, kept_as, at)| Trashed { mailbox, file, kept_as, at })
+}
+
+/// Ids are places for the test to put real ones in.
+fn mailbox() -> impl Strategy<Value = MailboxId> {
+    prop_oneof![9 => 0i64..2, 1 => 2i64..4].prop_map(MailboxId)
+}
+
+fn message() -> impl Strategy<Value = MessageId> {
+    (0i64..6).prop_map(MessageId)
+}
+
+pub(super) fn record() -> impl Strategy<Value = Record> {
+    let mailboxes = prop_oneof![
+        4 => (mailbox(), option::of(watermark()), permanent(), any::<bool>(), option::of(times())).prop_map(
+            |(mailbox, watermark, permanent, read_only, full_look)| Record::Looked {
+                mailbox,
+                watermark,
+                permanent,
+                read_only,
+                full_look
+            }
+        ),
+        4 => (mailbox(), uid_validity()).prop_map(|(id, validity)| Record::UidValidity(id, validity)),
+        3 => (mailbox(), option::of(0usize..8), option::of(".{0,9}")).prop_map(|(id, role, object)| Record::Listed(
+            id,
+            role.map(|at| Role::ALL[at]),
+            object
+        )),
+        3 => (mailbox(), names()).prop_map(|(id, name)| Record::LocalName(id, name)),
+        3 => (mailbox(), option::of(stamp())).prop_map(|(id, stamp)| Record::Scanned(id, stamp)),
+        3 => (mailbox(), letters()).prop_map(|(id, letters)| Record::Letters(id, letters)),
+        1 => mailbox().prop_map(Record::ForgetMailbox),
+    ];
+    let messages = prop_oneof![
+        6 => (mailbox(), new_message()).prop_map(|(id, message)| Record::Insert(id, message)),
+        2 => (message(), flags()).prop_map(|(id, flags)| Record::Flags(id, flags)),
+        2 => (message(), tombstone()).prop_map(|(id, tombstone)| Record::Bury(id, tombstone)),
+        1 => message().prop_map(Record::Forget),
+        1 => (0i64..4).prop_map(|id| Record::Settled(IntentId(id))),
+    ];
+    let account = prop_oneof![
+        trashed().prop_map(Record::Kept),
+        "[abc]".prop_map(Record::Dropped),
+        (mailbox(), side(), 0u64..99, times()).prop_map(|(id, side, count, at)| Record::Lost(id, side, count, at)),
+        times().prop_map(Record::ForgetLosses),
+        vec(hold(), 0..4).prop_map(Record::Holds),
+        failure().prop_map(Record::Failed),
+        mailbox().prop_map(Record::ForgetFailures),
+        any::<u64>().prop_map(Record::Run),
+        Just(Record::ForgetAll),
+        times().prop_map(Record::Succeeded),
+    ];
+    prop_oneof![2 => mailboxes, 4 => messages, 2 => account]
+}
+
+pub(super) fn intent() -> impl Strategy<Value = Intent> {
+    let download = (mailbox(), uid_validity(), new_message())
+        .prop_map(|(mailbox, uid_validity, row)| Intent::Download { mailbox, uid_validity, row });
+    let sent = (option::of(times()), any::<u64>(), option::of(any::<i64>()), any::<[u8; 16]>(), stat());
+    let append = (mailbox(), uid_validity(), any::<u32>(), unique(), flags(), sent).prop_map(
+        |(mailbox, uid_validity, uid_next, unique, flags, (date, size, message_id, content, stat))| Intent::Append {
+            mailbox,
+            uid_validity,
+            uid_next,
+            unique,
+            flags,
+            date,
+            size,
+            message_id: message_id.map(MessageHash),
+            content: Fingerprint(content),
+            stat,
+        },
+    );
+    let copy = (mailbox(), uid_validity(), vec(uids(), 0..5), names(), (uid_validity(), any::<u32>())).prop_map(
+        |(mailbox, uid_validity, uids, target, before)| Intent::Copy {
+            mailbox,
+            uid_validity,
+            uids: uids.into_iter().collect(),
+            target,
+            before,
+        },
+    );
+    prop_oneof![download, append, copy]
+}

@@ -1,0 +1,162 @@
+//! A TCP proxy in front of a server, that breaks connections at a chosen byte.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+/// What becomes of connections when the allowance is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// They are closed, and so is every new one.
+    Cut,
+    /// They stay open and silent.
+    Stall,
+}
+
+/// The proxy. Its threads end with the process.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Bytes that may still come from the server.
+    left: usize,
+    fault: Fault,
+    /// Bytes that came from the server.
+    passed: usize,
+    /// How often the client sent something after having heard something.
+    turns: usize,
+    client_spoke_last: bool,
+    open: Vec<TcpStream>,
+}
+
+impl Proxy {
+    /// Starts a proxy to a port on this machine, that breaks nothing.
+    pub(crate) fn start(target: u16) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let open = Vec::new();
+        let state = State { left: usize::MAX, fault: Fault::Cut, passed: 0, turns: 0, client_spoke_last: false, open };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                accepting.accept(client, target);
+            }
+        });
+        Proxy { port, shared }
+    }
+
+    /// Lets so many more bytes come from the server, then breaks all connections.
+    pub(crate) fn allow(&self, bytes: usize, fault: Fault) {
+        let mut state = self.shared.state.lock().unwrap();
+        (state.left, state.fault, state.passed, state.turns) = (bytes, fault, 0, 0);
+        for stream in state.open.drain(..) {
+            // One that the peer has closed already is closed enough.
+            stream.shutdown(Shutdown::Both).ok();
+        }
+    }
+
+    /// Lets everything pass from now on.
+    pub(crate) fn heal(&self) {
+        self.allow(usize::MAX, Fault::Cut);
+    }
+
+    /// Returns how many bytes came from the server since the last [`Proxy::allow`].
+    pub(crate) fn passed(&self) -> usize {
+        self.shared.state.lock().unwrap().passed
+    }
+
+    /// Returns how often the client waited for the server, at most, since the last [`Proxy::allow`].
+    pub(crate) fn turns(&self) -> usize {
+        self.shared.state.lock().unwrap().turns
+    }
+
+    /// Waits until the allowance is used up, or `alive` says no.
+    pub(crate) fn wait_until_used_up(&self, mut alive: impl FnMut() -> bool) {
+        let mut state = self.shared.state.lock().unwrap();
+        while state.left > 0 && alive() {
+            state = self.shared.changed.wait_timeout(state, std::time::Duration::from_millis(20)).unwrap().0;
+        }
+    }
+}
+
+impl Shared {
+    fn accept(self: &Arc<Self>, client: TcpStream, target: u16) {
+        if self.state.lock().unwrap().left == 0 {
+            return;
+        }
+        let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { return };
+        for stream in [&client, &server] {
+            stream.set_nodelay(true).unwrap();
+            self.state.lock().unwrap().open.push(stream.try_clone().unwrap());
+        }
+        let (client_read, server_write) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        let shared = Arc::clone(self);
+        thread::spawn(move || shared.upstream(client_read, server_write));
+        let shared = Arc::clone(self);
+        thread::spawn(move || shared.downstream(server, client));
+    }
+
+    fn upstream(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut buffer = [0; 65_536];
+        while let Ok(size @ 1..) = from.read(&mut buffer) {
+            {
+                let mut state = self.state.lock().unwrap();
+                state.turns += usize::from(!state.client_spoke_last);
+                state.client_spoke_last = true;
+            }
+            if to.write_all(&buffer[..size]).is_err() {
+                break;
+            }
+        }
+        to.shutdown(Shutdown::Write).ok();
+    }
+
+    fn downstream(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut buffer = [0; 16_384];
+        while let Ok(size @ 1..) = from.read(&mut buffer) {
+            let allowed = self.take(size);
+            if to.write_all(&buffer[..allowed]).is_err() {
+                break;
+            }
+            if allowed < size && self.broken() {
+                return;
+            }
+        }
+        to.shutdown(Shutdown::Both).ok();
+    }
+
+    fn take(&self, size: usize) -> usize {
+        let mut state = self.state.lock().unwrap();
+        state.client_spoke_last = false;
+        let allowed = size.min(state.left);
+        state.passed += allowed;
+        if state.left != usize::MAX {
+            state.left -= allowed;
+        }
+        self.changed.notify_all();
+        allowed
+    }
+
+    /// Breaks what is open, unless it is to stay open and silent.
+    fn broken(&self) -> bool {
+        let mut state = self.state.lock().unwrap();
+        if state.fault == Fault::Cut {
+            for stream in state.open.drain(..) {
+                stream.shutdown(Shutdown::Both).ok();
+            }
+        }
+        true
+    }
+}

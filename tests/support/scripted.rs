@@ -1,0 +1,190 @@
+//! A server that lies: a small IMAP server over TLS with one mailbox, whose answers a test can replace.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::certs::Authority;
+
+/// An answer that replaces the honest one.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    /// Commands that hold this text, in capitals, are answered so.
+    pub(crate) on: &'static str,
+    /// The answer; `{tag}` stands for the command's tag, `{honest}` for what would have been answered.
+    pub(crate) answer: &'static [u8],
+    /// The connection is closed after it.
+    pub(crate) close: bool,
+}
+
+/// The server.
+#[derive(Debug)]
+pub(crate) struct Scripted {
+    pub(crate) port: u16,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    bodies: Vec<Vec<u8>>,
+    rules: Vec<Rule>,
+    commands: Vec<String>,
+}
+
+type Connection = BufReader<StreamOwned<ServerConnection, TcpStream>>;
+
+impl Scripted {
+    /// Starts an honest server whose INBOX holds these messages, with UIDs from 1 on.
+    pub(crate) fn start(bodies: Vec<Vec<u8>>) -> Scripted {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Mutex::new(Shared { bodies, rules: Vec::new(), commands: Vec::new() }));
+        let config = Arc::new(tls());
+        let serving = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (config, serving) = (Arc::clone(&config), Arc::clone(&serving));
+                thread::spawn(move || {
+                    let tls = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+                    // A client that goes away ends its connection; that is no failure of the server.
+                    serve(BufReader::new(tls), &serving).ok();
+                });
+            }
+        });
+        Scripted { port, shared }
+    }
+
+    /// Replaces the rules and forgets the commands heard.
+    pub(crate) fn set_rules(&self, rules: Vec<Rule>) {
+        let mut shared = self.shared.lock().unwrap();
+        (shared.rules, shared.commands) = (rules, Vec::new());
+    }
+
+    /// Returns the commands heard, in capitals.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        self.shared.lock().unwrap().commands.clone()
+    }
+}
+
+fn tls() -> ServerConfig {
+    let certificate = Authority::get().issue(&["localhost", "127.0.0.1"]);
+    let chain = vec![CertificateDer::from_pem_slice(certificate.certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()));
+    config.with_safe_default_protocol_versions().unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap()
+}
+
+fn serve(mut connection: Connection, shared: &Mutex<Shared>) -> std::io::Result<()> {
+    send(&mut connection, b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT] ready\r\n")?;
+    while let Some(line) = command(&mut connection)? {
+        let (tag, words) = line.split_once(' ').unwrap_or((&line, ""));
+        let words = words.to_uppercase();
+        let (answer, close) = shared.lock().unwrap().answer(tag, &words);
+        send(&mut connection, &answer)?;
+        if close {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn send(connection: &mut Connection, bytes: &[u8]) -> std::io::Result<()> {
+    connection.get_mut().write_all(bytes)?;
+    connection.get_mut().flush()
+}
+
+/// Reads a command; its literals are read and left out.
+fn command(connection: &mut Connection) -> std::io::Result<Option<String>> {
+    let mut command = String::new();
+    loop {
+        let mut line = Vec::new();
+        if connection.read_until(b'\n', &mut line)? == 0 {
+            return Ok(None);
+        }
+        command.push_str(String::from_utf8_lossy(&line).trim_end());
+        let literal = command.rsplit_once('{').and_then(|(_, size)| size.strip_suffix('}'));
+        let Some(literal) = literal.map(str::to_owned) else { return Ok(Some(command)) };
+        if !literal.ends_with('+') {
+            send(connection, b"+ go on\r\n")?;
+        }
+        let mut bytes = vec![0; literal.trim_end_matches('+').parse().unwrap()];
+        connection.read_exact(&mut bytes)?;
+    }
+}
+
+impl Shared {
+    fn answer(&mut self, tag: &str, words: &str) -> (Vec<u8>, bool) {
+        self.commands.push(words.to_owned());
+        let honest = self.honest(tag, words);
+        match self.rules.iter().find(|rule| words.contains(rule.on)) {
+            Some(rule) => {
+                let answer = replace(rule.answer, b"{tag}", tag.as_bytes());
+                (replace(&answer, b"{honest}", &honest), rule.close)
+            }
+            None => (honest, words == "LOGOUT"),
+        }
+    }
+
+    fn honest(&self, tag: &str, words: &str) -> Vec<u8> {
+        let count = self.bodies.len();
+        let next = count + 1;
+        let data = match words.split(' ').next().unwrap_or_default() {
+            "CAPABILITY" => b"* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT\r\n".to_vec(),
+            "LIST" if words.ends_with("\"\" \"\"") => b"* LIST (\\Noselect) \"/\" \"\"\r\n".to_vec(),
+            "LIST" => b"* LIST () \"/\" INBOX\r\n".to_vec(),
+            "LSUB" => b"* LSUB () \"/\" INBOX\r\n".to_vec(),
+            "STATUS" => format!("* STATUS INBOX (MESSAGES {count} UIDNEXT {next} UIDVALIDITY 7)\r\n").into_bytes(),
+            "SELECT" | "EXAMINE" => format!(
+                "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n* {count} EXISTS\r\n* 0 RECENT\r\n\
+                 * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] limited\r\n\
+                 * OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT {next}] next\r\n"
+            )
+            .into_bytes(),
+            "UID" if words.starts_with("UID FETCH") => self.fetch(words),
+            "LOGOUT" => b"* BYE gone\r\n".to_vec(),
+            _ => Vec::new(),
+        };
+        [data, format!("{tag} OK done\r\n").into_bytes()].concat()
+    }
+
+    fn fetch(&self, words: &str) -> Vec<u8> {
+        let set = words.split(' ').nth(2).unwrap_or_default();
+        let mut out = Vec::new();
+        for (at, body) in self.bodies.iter().enumerate().filter(|(at, _)| holds(set, at + 1)) {
+            let uid = at + 1;
+            let part = words.split_once("BODY.PEEK[").and_then(|(_, rest)| rest.split_once(']')).map(|(part, _)| part);
+            let size = body.len();
+            out.extend(format!("* {uid} FETCH (UID {uid} FLAGS (\\Seen) RFC822.SIZE {size}").into_bytes());
+            out.extend(b" INTERNALDATE \"02-Mar-2020 08:00:00 +0000\"");
+            if let Some(part) = part {
+                let end = body.windows(4).position(|four| four == b"\r\n\r\n").map_or(size, |at| at + 4);
+                let sent = if part.starts_with("HEADER") { &body[..end] } else { &body[..] };
+                out.extend(format!(" BODY[{part}] {{{}}}\r\n", sent.len()).into_bytes());
+                out.extend(sent);
+            }
+            out.extend(b")\r\n");
+        }
+        out
+    }
+}
+
+fn holds(set: &str, uid: usize) -> bool {
+    let number = |text: &str| text.parse().unwrap_or(usize::MAX);
+    set.split(',').any(|range| match range.split_once(':') {
+        Some((first, last)) => (number(first)..=number(last)).contains(&uid),
+        None => number(range) == uid,
+    })
+}
+
+fn replace(text: &[u8], what: &[u8], with: &[u8]) -> Vec<u8> {
+    match text.windows(what.len()).position(|window| window == what) {
+        Some(at) => [&text[..at], with, &text[at + what.len()..]].concat(),
+        None => text.to_vec(),
+    }
+}

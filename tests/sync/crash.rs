@@ -1,0 +1,258 @@
+//! Runs killed and connections cut at any moment: nothing lost, nothing doubled.
+
+use std::fs;
+use std::process::Child;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::compare;
+use crate::support::corpus::{self, DATE};
+use crate::support::dovecot::Kind;
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::setup::Setup;
+
+/// How often each scenario is interrupted.
+const TIMES: usize = 14;
+
+/// An account with something to do, reached through a proxy.
+struct Scenario {
+    setup: Setup,
+    proxy: Proxy,
+}
+
+/// Returns the account after all of its work was done undisturbed, and so what must come out in any case.
+fn undisturbed(prepare: fn(Kind) -> Setup, kind: Kind) -> (Scenario, Duration) {
+    let scenario = Scenario::new(prepare(kind));
+    let started = Instant::now();
+    scenario.setup.sync().expect(0);
+    let took = started.elapsed();
+    (scenario, took)
+}
+
+impl Scenario {
+    fn new(mut setup: Setup) -> Scenario {
+        let proxy = Proxy::start(setup.port);
+        setup.port = proxy.port;
+        Scenario { setup, proxy }
+    }
+
+    fn spawn(&self) -> Child {
+        self.setup.command(&["sync", "--json"]).spawn().unwrap()
+    }
+
+    /// Lets a run go until so many bytes came from the server, then kills it.
+    fn kill_after_bytes(&self, bytes: usize) {
+        self.proxy.allow(bytes, Fault::Stall);
+        let mut child = self.spawn();
+        self.proxy.wait_until_used_up(|| child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn kill_after_time(&self, time: Duration) {
+        self.proxy.heal();
+        let mut child = self.spawn();
+        sleep(time);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Lets a run finish, and demands the outcome of an undisturbed one.
+    fn expect_outcome_of(&self, other: &Scenario) {
+        self.proxy.heal();
+        self.setup.sync().expect(0);
+        self.setup.sync_in_step();
+        let expected = compare::of_server(&mut other.setup.imap());
+        assert_eq!(compare::of_server(&mut self.setup.imap()), expected, "other than in an undisturbed run");
+    }
+}
+
+fn first_pull(kind: Kind) -> Setup {
+    let setup = Setup::with_mail(kind, &corpus::ordinary(200));
+    setup.append(&["Sent"], &corpus::odd(51));
+    setup
+}
+
+fn upload(kind: Kind) -> Setup {
+    let setup = Setup::new(kind);
+    setup.sync().expect(0);
+    for mail in corpus::ordinary(200) {
+        setup.root.inbox().deliver(&mail.body, Some("S"), Some(mail.date));
+    }
+    for mail in corpus::odd(51).iter().filter(|mail| !mail.body.contains(&0)) {
+        setup.root.folder(&["Sent"]).deliver(&mail.body, None, Some(mail.date));
+    }
+    setup
+}
+
+fn adoption(kind: Kind) -> Setup {
+    let mails = corpus::ordinary(150);
+    let setup = Setup::with_mail(kind, &mails[..100]);
+    setup.root.inbox().create();
+    for mail in &mails[50..] {
+        setup.root.inbox().deliver(&mail.body, Some(""), Some(mail.date));
+    }
+    setup
+}
+
+fn mixed(kind: Kind) -> Setup {
+    let setup = Setup::with_mail(kind, &corpus::ordinary(150));
+    setup.sync().expect(0);
+    setup.append(&["INBOX"], &corpus::odd(34));
+    setup.imap().create(&["Made", "there"]);
+    setup.append(&["Made", "there"], &corpus::ordinary(10));
+    setup.imap().store(&["INBOX"], "1:20", "+FLAGS (\\Flagged later)");
+    setup.imap().expunge(&["INBOX"], "21:30");
+    let inbox = setup.root.inbox();
+    for number in 30..50 {
+        inbox.set_flags(&inbox.find(&format!("message {number}.")), "DFS");
+    }
+    for number in 50..60 {
+        fs::remove_file(inbox.find(&format!("message {number}.")).path).unwrap();
+    }
+    let made = setup.root.folder(&["Made", "here"]);
+    made.create();
+    for number in 0..30 {
+        let (body, date) = (corpus::plain(&format!("new here {number}")), Some(DATE + number));
+        if number % 2 == 0 { &inbox } else { &made }.deliver(&body, Some("S"), date);
+    }
+    setup
+}
+
+fn killed(prepare: fn(Kind) -> Setup, kind: Kind) {
+    let (clean, took) = undisturbed(prepare, kind);
+    // A second run may carry over what the first one made: a message moved to Trash.
+    clean.setup.sync_in_step();
+    let whole = {
+        let measured = Scenario::new(prepare(kind));
+        measured.setup.sync().expect(0);
+        measured.proxy.passed()
+    };
+    let by_bytes = Scenario::new(prepare(kind));
+    for time in 1..=TIMES {
+        by_bytes.kill_after_bytes(whole * time / (TIMES + 1));
+    }
+    by_bytes.expect_outcome_of(&clean);
+    let by_time = Scenario::new(prepare(kind));
+    for time in 1..=TIMES {
+        by_time.kill_after_time(took * u32::try_from(time).unwrap() / u32::try_from(TIMES).unwrap());
+    }
+    by_time.expect_outcome_of(&clean);
+}
+
+#[test]
+fn killed_in_the_first_pull() {
+    killed(first_pull, Kind::Full);
+}
+
+#[test]
+fn killed_in_the_first_pull_without_extensions() {
+    killed(first_pull, Kind::Bare);
+}
+
+#[test]
+fn killed_while_uploading() {
+    killed(upload, Kind::Full);
+}
+
+#[test]
+fn killed_while_uploading_without_extensions() {
+    killed(upload, Kind::Bare);
+}
+
+#[test]
+fn killed_while_adopting() {
+    killed(adoption, Kind::Full);
+}
+
+#[test]
+fn killed_while_everything_changes() {
+    killed(mixed, Kind::Full);
+}
+
+#[test]
+fn killed_while_everything_changes_without_extensions() {
+    killed(mixed, Kind::Bare);
+}
+
+fn cut(prepare: fn(Kind) -> Setup) {
+    let (clean, _) = undisturbed(prepare, Kind::Full);
+    clean.setup.sync_in_step();
+    let whole = {
+        let measured = Scenario::new(prepare(Kind::Full));
+        measured.setup.sync().expect(0);
+        measured.proxy.passed()
+    };
+    let scenario = Scenario::new(prepare(Kind::Full));
+    let early = [0, 1, 100, 1000, 2000, 3000];
+    for bytes in early.into_iter().chain((1..=20).map(|time| whole * time / 21)) {
+        scenario.proxy.allow(bytes, Fault::Cut);
+        let run = scenario.setup.sync();
+        let finished = scenario.proxy.passed() < bytes;
+        assert!(run.code == Some(4) || finished && run.code == Some(0), "{bytes} of {whole}: {run:?}");
+        assert!(run.code == Some(0) || run.account()["errors"][0]["message"].is_string(), "{}", run.stdout);
+    }
+    scenario.expect_outcome_of(&clean);
+}
+
+#[test]
+fn cut_in_the_first_pull_at_any_byte() {
+    cut(first_pull);
+}
+
+#[test]
+fn cut_while_uploading_at_any_byte() {
+    cut(upload);
+}
+
+#[test]
+fn cut_while_everything_changes_at_any_byte() {
+    cut(mixed);
+}
+
+#[test]
+fn interrupted_by_the_user_leaves_a_clean_state() {
+    for (signal, code, name) in [(Signal::INT, 130, "interrupted"), (Signal::TERM, 143, "interrupted")] {
+        let scenario = Scenario::new(first_pull(Kind::Full));
+        scenario.proxy.allow(60_000, Fault::Stall);
+        let mut child = scenario.spawn();
+        scenario.proxy.wait_until_used_up(|| child.try_wait().unwrap().is_none());
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["accounts"][0]["status"], name, "{json}");
+        scenario.proxy.heal();
+        scenario.setup.sync_in_step();
+    }
+}
+
+#[test]
+fn a_silent_server_is_given_up_after_the_timeout() {
+    let mut scenario = Scenario::new(first_pull(Kind::Full));
+    scenario.setup.keys = "timeout = \"2s\"".to_owned();
+    for bytes in [0, 3000, 60_000] {
+        scenario.proxy.allow(bytes, Fault::Stall);
+        let started = Instant::now();
+        scenario.setup.sync().expect(4);
+        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    }
+    scenario.proxy.heal();
+    scenario.setup.sync_in_step();
+}
+
+#[test]
+fn two_runs_never_share_an_account() {
+    let scenario = Scenario::new(first_pull(Kind::Full));
+    scenario.proxy.allow(60_000, Fault::Stall);
+    let mut first = scenario.spawn();
+    scenario.proxy.wait_until_used_up(|| first.try_wait().unwrap().is_none());
+    let second = scenario.setup.sync().expect(6);
+    assert_eq!(second.account()["status"], "busy", "{}", second.stdout);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    scenario.proxy.heal();
+    scenario.setup.sync_in_step();
+}

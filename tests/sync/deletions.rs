@@ -1,0 +1,158 @@
+//! Deletions, each way and by each policy.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::support::compare::{self, canonical};
+use crate::support::corpus;
+use crate::support::dovecot::Kind;
+use crate::support::setup::Setup;
+
+/// An account of ten messages in step, with a `delete` policy.
+fn in_step(kind: Kind, policy: &str) -> Setup {
+    let mut setup = Setup::with_mail(kind, &corpus::ordinary(10));
+    setup.sync = format!("delete = \"{policy}\"");
+    setup.sync_in_step();
+    setup
+}
+
+fn remove(setup: &Setup, text: &str) {
+    fs::remove_file(setup.root.inbox().find(text).path).unwrap();
+}
+
+/// Returns the numbers of the messages that a folder on the server holds, those flagged `\Deleted` negative.
+fn there(setup: &Setup, folder: &[&str]) -> Vec<i32> {
+    let number = |body: &[u8]| -> i32 {
+        let text = String::from_utf8_lossy(body).into_owned();
+        let (_, rest) = text.split_once("This is message ").unwrap();
+        rest.split_once('.').unwrap().0.parse().unwrap()
+    };
+    let messages = setup.imap().messages(folder);
+    messages.iter().map(|m| if m.flags.contains("\\Deleted") { -number(&m.body) } else { number(&m.body) }).collect()
+}
+
+#[test]
+fn by_default_a_message_removed_here_goes_to_the_servers_trash() {
+    for kind in [Kind::Full, Kind::Bare, Kind::NoUidplus] {
+        let setup = Setup::with_mail(kind, &corpus::ordinary(10));
+        setup.sync_in_step();
+        remove(&setup, "message 3.");
+        setup.sync().expect(0);
+        setup.sync_in_step();
+        assert_eq!(there(&setup, &["INBOX"]), [0, 1, 2, 4, 5, 6, 7, 8, 9], "{kind:?}");
+        assert_eq!(there(&setup, &["Trash"]), [3]);
+        let trash = setup.root.folder(&["Trash"]);
+        assert_eq!(trash.messages().len(), 1);
+        fs::remove_file(&trash.messages()[0].path).unwrap();
+        setup.sync_in_step();
+        assert_eq!(there(&setup, &["Trash"]), [0; 0], "removed from Trash: expunged");
+    }
+}
+
+#[test]
+fn expunge_removes_it_for_good() {
+    for kind in [Kind::Full, Kind::Bare, Kind::NoUidplus] {
+        let setup = in_step(kind, "expunge");
+        remove(&setup, "message 3.");
+        setup.sync_in_step();
+        assert_eq!(there(&setup, &["INBOX"]), [0, 1, 2, 4, 5, 6, 7, 8, 9], "{kind:?}");
+        assert_eq!(there(&setup, &["Trash"]), [0; 0]);
+    }
+}
+
+#[test]
+fn flag_leaves_it_flagged_and_does_not_bring_it_back() {
+    let setup = in_step(Kind::Full, "flag");
+    remove(&setup, "message 3.");
+    setup.sync().expect(0);
+    assert_eq!(there(&setup, &["INBOX"]), [0, 1, 2, -3, 4, 5, 6, 7, 8, 9]);
+    setup.sync().expect(0).expect_nothing_done();
+    setup.run(&["sync", "--json", "--full"]).expect(0).expect_nothing_done();
+    assert_eq!(setup.root.inbox().messages().len(), 9);
+    setup.imap().store(&["INBOX"], "4", "-FLAGS (\\Deleted)");
+    setup.sync_in_step();
+    assert_eq!(setup.root.inbox().messages().len(), 10, "wanted again by another client");
+}
+
+#[test]
+fn never_leaves_it_and_does_not_bring_it_back() {
+    let setup = in_step(Kind::Full, "never");
+    remove(&setup, "message 3.");
+    setup.sync().expect(0);
+    assert_eq!(there(&setup, &["INBOX"]), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    setup.sync().expect(0).expect_nothing_done();
+    setup.run(&["sync", "--json", "--full"]).expect(0).expect_nothing_done();
+    assert_eq!(setup.root.inbox().messages().len(), 9);
+}
+
+#[test]
+fn without_uidplus_nothing_of_other_clients_is_expunged() {
+    for kind in [Kind::Bare, Kind::NoUidplus] {
+        for policy in ["expunge", "trash"] {
+            let setup = in_step(kind, policy);
+            setup.imap().store(&["INBOX"], "6", "+FLAGS (\\Deleted)");
+            remove(&setup, "message 3.");
+            setup.sync().expect(0);
+            let inbox = there(&setup, &["INBOX"]);
+            assert!(inbox.contains(&-5), "{kind:?} {policy}: another client's message was expunged: {inbox:?}");
+            assert!(!inbox.contains(&3), "{inbox:?}");
+            setup.sync().expect(0);
+            assert_eq!(setup.root.inbox().messages().len(), 9);
+            setup.imap().store(&["INBOX"], "6", "-FLAGS (\\Deleted)");
+            setup.sync().expect(0);
+            setup.sync_in_step();
+            assert_eq!(there(&setup, &["INBOX"]), [0, 1, 2, 4, 5, 6, 7, 8, 9], "{kind:?} {policy}: at last");
+            assert_eq!(there(&setup, &["Trash"]).len(), usize::from(policy == "trash"));
+        }
+    }
+}
+
+#[test]
+fn a_message_expunged_there_leaves_the_maildir_and_can_be_recovered() {
+    for kind in [Kind::Full, Kind::Bare] {
+        let setup = Setup::with_mail(kind, &corpus::ordinary(10));
+        setup.sync_in_step();
+        setup.imap().expunge(&["INBOX"], "4,6:7");
+        let run = setup.sync_in_step();
+        assert_eq!(run.count("local", "removed"), 3, "{kind:?}: {}", run.stdout);
+        let kept: BTreeSet<Vec<u8>> = setup.recoverable().iter().map(|content| canonical(content)).collect();
+        let mails = corpus::ordinary(10);
+        for number in [3, 5, 6] {
+            assert!(kept.contains(&mails[number].body), "message {number} is not recoverable");
+        }
+    }
+}
+
+#[test]
+fn a_removal_wins_over_a_flag_and_the_message_stays_recoverable() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(10));
+    setup.sync_in_step();
+    let inbox = setup.root.inbox();
+    inbox.set_flags(&inbox.find("message 3."), "FRS");
+    setup.imap().expunge(&["INBOX"], "4");
+    remove(&setup, "message 5.");
+    setup.imap().store(&["INBOX"], "6", "+FLAGS (\\Flagged)");
+    setup.imap().expunge(&["INBOX"], "8");
+    remove(&setup, "message 7.");
+    setup.sync().expect(0);
+    setup.sync_in_step();
+    assert_eq!(there(&setup, &["INBOX"]), [0, 1, 2, 4, 6, 8, 9]);
+    assert_eq!(there(&setup, &["Trash"]), [5]);
+    assert_eq!(setup.recoverable().len(), 1);
+}
+
+#[test]
+fn new_mail_and_deletions_cross_without_harm() {
+    for kind in [Kind::Full, Kind::Bare] {
+        let setup = Setup::with_mail(kind, &corpus::ordinary(10));
+        setup.sync_in_step();
+        setup.imap().expunge(&["INBOX"], "1:3");
+        setup.append(&["INBOX"], &corpus::odd(3));
+        remove(&setup, "message 9.");
+        setup.root.inbox().deliver(&corpus::plain("crossing"), Some("S"), Some(corpus::DATE));
+        setup.sync().expect(0);
+        setup.sync_in_step();
+        let inbox = compare::of_server(&mut setup.imap()).remove(&vec!["INBOX".to_owned()]).unwrap();
+        assert_eq!(inbox.len(), 10 - 3 - 1 + 3 + 1, "{kind:?}");
+    }
+}

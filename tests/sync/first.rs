@@ -1,0 +1,134 @@
+//! The first sync of an account, and the one after it.
+
+use std::fs;
+
+use crate::support::compare;
+use crate::support::corpus::{self, DATE, Mail};
+use crate::support::dovecot::Kind;
+use crate::support::maildir::Layout;
+use crate::support::proxy::Proxy;
+use crate::support::setup::Setup;
+
+/// Every kind of server that must do.
+const SERVERS: [Kind; 4] = [Kind::Full, Kind::AnyName, Kind::Bare, Kind::NoUidplus];
+
+#[test]
+fn pulls_all_mail_however_odd_with_flags_and_dates() {
+    for kind in SERVERS {
+        let setup = Setup::with_mail(kind, &corpus::odd(102));
+        setup.append(&["Sent"], &corpus::ordinary(20));
+        let run = setup.sync_in_step();
+        assert_eq!(run.count("local", "added"), 122, "{kind:?}: {}", run.stdout);
+        assert_eq!(setup.root.inbox().messages().len(), 102);
+        assert!(setup.root.inbox().messages().iter().all(|entry| !entry.content.windows(2).any(|two| two == b"\r\n")));
+    }
+}
+
+#[test]
+fn the_second_sync_does_nothing_in_six_round_trips() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::odd(102));
+    for number in 0..20 {
+        setup.imap().create(&["Lists", &format!("list {number}")]);
+    }
+    setup.sync_in_step();
+    let proxy = Proxy::start(setup.port);
+    setup.port = proxy.port;
+    let run = setup.sync().expect(0).expect_nothing_done();
+    let claimed = run.account()["round_trips"].as_u64().unwrap();
+    assert!(claimed <= 6, "{}", run.stdout);
+    // TLS has one or two of its own, and closing may count as one.
+    assert!(proxy.turns() <= 9, "{} turns, {claimed} round trips", proxy.turns());
+}
+
+#[test]
+fn mail_on_both_sides_is_adopted_and_nothing_doubled() {
+    for kind in SERVERS {
+        let mails = corpus::ordinary(40);
+        let setup = Setup::with_mail(kind, &mails[..30]);
+        setup.root.inbox().create();
+        for (at, mail) in mails.iter().enumerate().skip(10) {
+            setup.root.inbox().deliver(&mail.body, (at % 2 == 0).then_some("F"), Some(mail.date));
+        }
+        let run = setup.sync_in_step();
+        assert_eq!(run.account()["adopted"], 20, "{kind:?}: {}", run.stdout);
+        assert_eq!((run.count("local", "added"), run.count("remote", "added")), (10, 10), "{}", run.stdout);
+        let there = setup.imap().messages(&["INBOX"]);
+        assert_eq!(there.len(), 40);
+        let flagged = there.iter().filter(|message| message.flags.contains("\\Flagged")).count();
+        let expected = (0..40).filter(|at| at % 8 == 3 || at % 8 == 7 && *at < 30 || *at >= 10 && at % 2 == 0).count();
+        let only_local = (30..40).filter(|at| at % 8 == 3).count();
+        assert_eq!(flagged, expected - only_local, "flags are united");
+    }
+}
+
+#[test]
+fn equal_messages_are_adopted_one_to_one() {
+    let twins = vec![Mail { body: corpus::plain("twin"), flags: "", date: DATE }; 3];
+    let setup = Setup::with_mail(Kind::Full, &twins);
+    setup.root.inbox().create();
+    setup.root.inbox().deliver(&corpus::plain("twin"), None, Some(DATE));
+    let run = setup.sync_in_step();
+    assert_eq!(run.account()["adopted"], 1, "{}", run.stdout);
+    assert_eq!(setup.root.inbox().messages().len(), 3);
+    assert_eq!(setup.imap().messages(&["INBOX"]).len(), 3);
+}
+
+#[test]
+fn a_lost_database_costs_no_transfer_and_no_mail() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::odd(34));
+    setup.append(&["Sent"], &corpus::ordinary(20));
+    setup.sync_in_step();
+    let before = compare::of_server(&mut setup.imap());
+    fs::remove_dir_all(setup.path().join("state")).unwrap();
+    let run = setup.sync_in_step();
+    assert_eq!(run.account()["adopted"], 54, "{}", run.stdout);
+    assert_eq!((run.count("local", "added"), run.count("remote", "added")), (0, 0), "{}", run.stdout);
+    assert_eq!(compare::of_server(&mut setup.imap()), before);
+}
+
+#[test]
+fn starttls_and_plain_loopback_do_as_well() {
+    for tls in ["starttls", "none"] {
+        let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(5));
+        (setup.tls, setup.port) = (tls, setup.server.port);
+        setup.sync_in_step();
+    }
+}
+
+#[test]
+fn maildir_plus_plus_works_both_ways() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(5));
+    setup.root.layout = Layout::PlusPlus;
+    setup.imap().create(&["Archive", "2025"]);
+    setup.append(&["Archive", "2025"], &corpus::ordinary(3));
+    setup.sync_in_step();
+    assert_eq!(setup.root.folder(&["Archive", "2025"]).messages().len(), 3);
+    let made = setup.root.folder(&["Local", "Nested"]);
+    made.create();
+    made.deliver(&corpus::plain("made here"), Some("S"), Some(DATE));
+    setup.root.inbox().deliver(&corpus::plain("in the root"), None, Some(DATE));
+    setup.sync_in_step();
+    assert_eq!(setup.imap().messages(&["Local", "Nested"]).len(), 1);
+    assert_eq!(setup.imap().messages(&["INBOX"]).len(), 6);
+}
+
+#[test]
+fn two_accounts_are_synced_in_one_run() {
+    let mut one = Setup::with_mail(Kind::Full, &corpus::ordinary(5));
+    let mut two = Setup::with_mail(Kind::Bare, &corpus::ordinary(7));
+    two.name = "second";
+    one.extra = two.account();
+    let run = one.sync().expect(0);
+    let names: Vec<_> = run.json()["accounts"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(names, ["test", "second"]);
+    one.assert_equal();
+    two.assert_equal();
+    two.password = "wrong";
+    one.extra = two.account();
+    one.append(&["INBOX"], &corpus::odd(1));
+    let run = one.sync().expect(3);
+    assert_eq!(run.json()["accounts"][0]["exit_code"], 0, "{}", run.stdout);
+    assert_eq!(run.json()["accounts"][1]["status"], "failed", "{}", run.stdout);
+    one.assert_equal();
+    one.run(&["sync", "--json", "test"]).expect(0).expect_nothing_done();
+}

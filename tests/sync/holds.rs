@@ -1,0 +1,137 @@
+//! What looks like an accident is held back, and waits for the user's word.
+
+use std::fs;
+
+use crate::support::corpus;
+use crate::support::dovecot::Kind;
+use crate::support::setup::{Run, Setup};
+
+fn in_step() -> Setup {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(200));
+    setup.sync_in_step();
+    setup
+}
+
+fn empty_here(setup: &Setup) {
+    for entry in setup.root.inbox().messages() {
+        fs::remove_file(entry.path).unwrap();
+    }
+}
+
+/// How many messages INBOX holds: here, there.
+fn counts(setup: &Setup) -> (usize, usize) {
+    (setup.root.inbox().messages().len(), setup.imap().messages(&["INBOX"]).len())
+}
+
+fn expect_held(run: &Run, side: &str, reason: &str) {
+    let held = &run.account()["held"][0];
+    assert_eq!((&held["side"], &held["reason"]), (&side.into(), &reason.into()), "{}", run.stdout);
+    assert_eq!(run.account()["status"], "held", "{}", run.stdout);
+}
+
+#[test]
+fn mass_removal_here_leaves_the_server_alone() {
+    let setup = in_step();
+    empty_here(&setup);
+    for _ in 0..2 {
+        let run = setup.sync().expect(5);
+        expect_held(&run, "local", "mass-delete");
+        assert_eq!(run.account()["held"][0]["count"], 200);
+        assert_eq!(run.account()["held"][0]["folder"], "INBOX");
+        assert_eq!(counts(&setup), (0, 200));
+    }
+    setup.append(&["INBOX"], &corpus::odd(3));
+    setup.append(&["Sent"], &corpus::odd(3));
+    setup.sync().expect(5);
+    assert_eq!((counts(&setup), setup.root.folder(&["Sent"]).messages().len()), ((3, 203), 3), "the rest goes on");
+    setup.run(&["sync", "--json", "--undo-held", "test"]).expect(0);
+    assert_eq!(counts(&setup), (203, 203));
+    setup.sync_in_step();
+}
+
+#[test]
+fn mass_removal_here_is_carried_out_when_accepted() {
+    let setup = in_step();
+    empty_here(&setup);
+    setup.sync().expect(5);
+    setup.run(&["sync", "--json", "--accept-held", "test"]).expect(0);
+    assert_eq!(counts(&setup), (0, 0));
+    setup.sync().expect(0);
+    setup.sync_in_step();
+    assert_eq!(setup.imap().messages(&["Trash"]).len(), 200);
+}
+
+#[test]
+fn mass_removal_there_leaves_the_maildir_alone() {
+    let setup = in_step();
+    setup.imap().expunge(&["INBOX"], "1:*");
+    for _ in 0..2 {
+        expect_held(&setup.sync().expect(5), "remote", "mass-delete");
+        assert_eq!(counts(&setup), (200, 0));
+    }
+    setup.run(&["sync", "--json", "--undo-held", "test"]).expect(0);
+    assert_eq!(counts(&setup), (200, 200));
+    setup.sync_in_step();
+}
+
+#[test]
+fn mass_removal_there_is_followed_when_accepted_and_recoverable() {
+    let setup = in_step();
+    setup.imap().expunge(&["INBOX"], "1:*");
+    setup.sync().expect(5);
+    setup.run(&["sync", "--json", "--accept-held", "test"]).expect(0);
+    assert_eq!(counts(&setup), (0, 0));
+    assert_eq!(setup.recoverable().len(), 200);
+    setup.sync_in_step();
+}
+
+#[test]
+fn mail_lost_in_portions_is_held_too() {
+    let setup = in_step();
+    for portion in 1..=3 {
+        for entry in setup.root.inbox().messages().into_iter().take(40) {
+            fs::remove_file(entry.path).unwrap();
+        }
+        let run = setup.sync();
+        assert_eq!(run.code, Some(if portion == 1 { 0 } else { 5 }), "portion {portion}: {}", run.stdout);
+    }
+    assert_eq!(setup.imap().messages(&["INBOX"]).len(), 160);
+}
+
+#[test]
+fn a_missing_root_is_not_taken_for_deleted_mail() {
+    let setup = in_step();
+    let away = setup.path().join("away");
+    fs::rename(&setup.root.path, &away).unwrap();
+    expect_held(&setup.sync().expect(5), "local", "root-missing");
+    assert!(!setup.root.path.exists(), "a missing root is not made again");
+    fs::create_dir(&setup.root.path).unwrap();
+    expect_held(&setup.sync().expect(5), "local", "root-missing");
+    setup.run(&["sync", "--json", "--accept-held", "test"]).expect(5);
+    assert_eq!(counts(&setup), (0, 200));
+    fs::remove_dir(&setup.root.path).unwrap();
+    fs::rename(&away, &setup.root.path).unwrap();
+    setup.sync_in_step();
+    assert_eq!(counts(&setup), (200, 200));
+}
+
+#[test]
+fn a_missing_root_is_filled_again_when_undone() {
+    let setup = in_step();
+    fs::remove_dir_all(&setup.root.path).unwrap();
+    setup.sync().expect(5);
+    setup.run(&["sync", "--json", "--undo-held", "test"]).expect(0);
+    assert_eq!(counts(&setup), (200, 200));
+    setup.sync_in_step();
+}
+
+#[test]
+fn the_user_is_told_in_words_what_is_held_and_what_to_do() {
+    let setup = in_step();
+    empty_here(&setup);
+    let run = setup.run(&["sync"]).expect(5);
+    let text = format!("{}{}", run.stdout, run.stderr);
+    for word in ["INBOX", "200", "--accept-held", "--undo-held", "test"] {
+        assert!(text.contains(word), "no {word}: {text}");
+    }
+}
