@@ -128,7 +128,7 @@ impl Check<'_> {
     /// Returns true if the message may stay on the server though it was removed locally.
     fn may_stay(&self, story: &Story) -> bool {
         let removed = story.deletions.iter().any(|deletion| deletion.side == Side::Local);
-        removed && (self.keeps() || !self.world.server.abilities.uid_plus)
+        (removed || story.moves > 0) && (self.keeps() || !self.world.server.abilities.uid_plus)
     }
 
     fn keeps(&self) -> bool {
@@ -158,7 +158,8 @@ impl Check<'_> {
         }
         if story.is_unique() {
             self.dates(id, story);
-            if !self.world.ledger.renumbered {
+            let doubtful = story.deletions.iter().any(|deletion| deletion.doubtful);
+            if !self.world.ledger.renumbered && !doubtful {
                 self.one(id, story, here);
                 self.flags(id, story);
             }
@@ -167,7 +168,7 @@ impl Check<'_> {
 
     /// What removals of a message that there was only one of must have led to.
     fn one(&mut self, id: u32, story: &Story, here: (usize, usize)) {
-        if !story.is_deleted() || story.deletions.iter().any(|deletion| deletion.doubtful) {
+        if !story.is_deleted() {
             return;
         }
         let by = |side, at_home| story.deletions.iter().any(|one| one.side == side && one.at_home == at_home);

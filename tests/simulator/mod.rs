@@ -10,9 +10,11 @@
 //! ```text
 //! MAILTIDE_SEED=1234 cargo test --test integration simulator::history
 //! MAILTIDE_SEEDS=100000 cargo test --test integration simulator::history
+//! MAILTIDE_SEEDS=5000 MAILTIDE_SURVEY=1 cargo test …
 //! ```
 //!
-//! The first runs one seed and says all calls even if nothing is broken, the second so many seeds.
+//! The first runs one seed and tells its story even if nothing is broken, the second so many seeds until one breaks
+//! something, the third lists all seeds that do.
 
 mod book;
 mod check;
