@@ -161,7 +161,9 @@ impl Check<'_> {
             let doubtful = story.deletions.iter().any(|deletion| deletion.doubtful);
             if !self.world.ledger.renumbered && !doubtful {
                 self.one(id, story, here);
-                self.flags(id, story);
+                if !story.is_deleted() {
+                    self.flags(id, story);
+                }
             }
         }
     }
