@@ -686,4 +686,7 @@ pub enum Failure {
     /// The database.
     #[error(transparent)]
     State(#[from] StateError),
+    /// Two server folders would have the same local name. Nothing was touched.
+    #[error("{0} and {1} would have the same local name")]
+    NameClash(MailboxName, MailboxName),
 }

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod arrows;
+mod cli;
 mod simulator;
 mod support;
 mod sync;

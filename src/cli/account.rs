@@ -11,15 +11,16 @@ use super::exit::Exit;
 use super::progress::Progress;
 use super::select::Selected;
 use super::stop::Stop;
-use crate::config::Account;
+use crate::config::secret::SecretError;
+use crate::config::{Account, Secret};
 use crate::cycle::{self, Outcome};
-use crate::imap::{self, ImapStore};
+use crate::imap::{self, Credential, ImapStore};
 use crate::maildir::Maildir;
 use crate::model::{MailboxName, Timestamp};
 use crate::reconcile::policy::{HoldAnswer, Options};
 use crate::reconcile::report::Report;
 use crate::state::{Database, Lock};
-use crate::store::{Journal, RemoteErrorKind, RemoteStore, Traffic};
+use crate::store::{Journal, RemoteError, RemoteErrorKind, RemoteStore, Traffic};
 
 /// What an account's run needs.
 #[derive(Debug)]
@@ -129,7 +130,8 @@ async fn pass(job: &Job<'_>, now: Timestamp, sides: &mut Sides, run: &mut Run) -
     match failure {
         Some(failure) => Err(Trouble::failure(account, &failure, rest(job))),
         None => {
-            run.troubles.extend(unmatched(job, sides)?);
+            let missing = unmatched(job, sides, &run.troubles)?;
+            run.troubles.extend(missing);
             Ok(())
         }
     }
@@ -149,15 +151,17 @@ fn options(job: &Job<'_>) -> Options {
     Options { full: args.full, dry_run: args.dry_run, holds, only: job.selected.only.clone() }
 }
 
-/// Returns the folders asked for that turned out not to take part. Only after a run that writes does the database know
-/// all that do.
-fn unmatched(job: &Job<'_>, sides: &mut Sides) -> Result<Vec<Trouble>, Trouble> {
+/// Returns the folders asked for that turned out not to take part, unless they are in trouble already. Only after a run
+/// that writes does the database know all that do.
+fn unmatched(job: &Job<'_>, sides: &mut Sides, troubles: &[Trouble]) -> Result<Vec<Trouble>, Trouble> {
     let account = job.selected.account;
     if job.args.dry_run || job.selected.only.is_empty() {
         return Ok(Vec::new());
     }
-    let known = sides.journal.mailboxes().map_err(|error| Trouble::state(account, &error, Rest::UnderWay))?;
-    let takes_part = |folder: &MailboxName| known.iter().any(|row| row.name == *folder || row.name.is_below(folder));
+    let rows = sides.journal.mailboxes().map_err(|error| Trouble::state(account, &error, Rest::UnderWay))?;
+    let in_trouble = troubles.iter().filter_map(|trouble| trouble.place.folder.as_ref());
+    let known: Vec<&MailboxName> = rows.iter().map(|row| &row.name).chain(in_trouble).collect();
+    let takes_part = |folder: &MailboxName| known.iter().any(|name| *name == folder || name.is_below(folder));
     let missing = job.selected.only.iter().filter(|folder| !takes_part(folder));
     Ok(missing.map(|folder| Trouble::no_such_folder(account, folder)).collect())
 }
@@ -201,14 +205,61 @@ fn database(job: &Job<'_>, run: &mut Run) -> Result<Database, Trouble> {
     Ok(database)
 }
 
-/// Gets the secret, connects and logs in. An access token may have expired: it is asked for once more when it is refused.
+/// Gets the secret, connects and logs in.
 pub(super) async fn connect(account: &Account) -> Result<ImapStore, Trouble> {
-    let mut asked_again = !account.secret.renews();
-    loop {
-        let credential = account.secret.ask().await.map_err(|error| Trouble::secret(&error))?;
-        match imap::connect(&account.server.with(credential)).await {
-            Err(error) if error.kind == RemoteErrorKind::Login && !asked_again => asked_again = true,
-            result => return result.map_err(|error| Trouble::remote(account, &error, Rest::Untouched)),
+    let attempt = async |credential| imap::connect(&account.server.with(credential)).await;
+    match with_secret(&account.secret, attempt).await {
+        Ok(result) => result.map_err(|error| Trouble::remote(account, &error, Rest::Untouched)),
+        Err(error) => Err(Trouble::secret(&error)),
+    }
+}
+
+/// Tries to log in. An access token may have expired: it is asked for once more when it is refused.
+async fn with_secret<T>(
+    secret: &Secret,
+    attempt: impl AsyncFn(Credential) -> Result<T, RemoteError>,
+) -> Result<Result<T, RemoteError>, SecretError> {
+    match attempt(secret.ask().await?).await {
+        Err(error) if error.kind == RemoteErrorKind::Login && secret.renews() => Ok(attempt(secret.ask().await?).await),
+        result => Ok(result),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::raw::Command;
+    use secrecy::ExposeSecret;
+    use std::cell::RefCell;
+
+    /// Logs in with a secret that changes with every asking, on a server that accepts only some; returns those it saw.
+    fn tried(secret: &Secret, accepted: &str) -> (bool, Vec<String>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let seen = RefCell::new(Vec::new());
+        let attempt = async |credential| {
+            let (Credential::Password(text) | Credential::Token(text)) = credential;
+            seen.borrow_mut().push(text.expose_secret().to_owned());
+            match text.expose_secret() == accepted {
+                true => Ok(()),
+                false => Err(RemoteError { kind: RemoteErrorKind::Login, cause: "no".into() }),
+            }
+        };
+        let result = runtime.block_on(with_secret(secret, attempt)).unwrap();
+        (result.is_ok(), seen.into_inner())
+    }
+
+    fn counting(dir: &Path) -> Command {
+        Command::Shell(format!("echo x >> {0}/n; wc -l < {0}/n | tr -d ' '", dir.display()))
+    }
+
+    #[test]
+    fn a_refused_token_is_asked_for_once_more_and_a_password_is_not() {
+        for (accepted, tries) in [("1", &["1"][..]), ("2", &["1", "2"]), ("3", &["1", "2"])] {
+            let dir = tempfile::tempdir().unwrap();
+            let expected = (tries.last() == Some(&accepted), tries.iter().map(ToString::to_string).collect());
+            assert_eq!(tried(&Secret::TokenCommand(counting(dir.path())), accepted), expected);
         }
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(tried(&Secret::PasswordCommand(counting(dir.path())), "2"), (false, vec!["1".to_owned()]));
     }
 }

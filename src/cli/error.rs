@@ -147,7 +147,8 @@ impl Trouble {
 
     /// A signal stopped the run.
     pub(super) fn stopped(exit: Exit, rest: Rest) -> Self {
-        let message = format!("stopped by a signal before it was done; {}", rest.words());
+        let counted = if rest == Rest::UnderWay { "; only downloads and uploads are counted here" } else { "" };
+        let message = format!("stopped by a signal before it was done; {}{counted}", rest.words());
         Self::new(exit, "interrupted", message, "the next sync goes on from here")
     }
 
@@ -170,6 +171,7 @@ impl Trouble {
             Failure::Remote(error) => Self::remote(account, error, rest),
             Failure::Local(error) => Self::local(account, error, rest),
             Failure::State(error) => Self::state(account, error, rest),
+            Failure::NameClash(one, other) => Self::local_name_clash(one, other),
         }
     }
 
@@ -308,5 +310,77 @@ fn held_hint(account: &Account, held: &Held) -> String {
         Reason::MaildirVanished => format!("if it was meant, delete it on the server too; to put it back: {undo}"),
         Reason::FolderRemoved => format!("if it was meant, remove its directory too; to put it back: {undo}"),
         Reason::NoTrash => format!("create a Trash folder, or set sync.delete; to put them back: {undo}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::config::paths::Places;
+
+    fn account() -> Account {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.toml");
+        std::fs::write(
+            &file,
+            "[accounts.work]\nhost = \"imap.example.org\"\nuser = \"me\"\npassword_command = \"p\"\n",
+        )
+        .unwrap();
+        let places = Places { home: "/home/me".into(), config: file.clone(), state: "/state".into() };
+        Config::load(&file, &places).unwrap().accounts.remove(0)
+    }
+
+    #[test]
+    fn every_failure_has_its_exit_code_and_word() {
+        let remote = |kind| Failure::Remote(RemoteError { kind, cause: "x".into() });
+        let local = |kind| Failure::Local(LocalError { kind, cause: "x".into() });
+        let state = |corrupt| Failure::State(StateError { corrupt, cause: "x".into() });
+        for (failure, exit, code) in [
+            (remote(RemoteErrorKind::Login), 3, "login-refused"),
+            (remote(RemoteErrorKind::Unreachable), 4, "unreachable"),
+            (remote(RemoteErrorKind::Refused), 4, "server-refused"),
+            (remote(RemoteErrorKind::Local), 7, "system"),
+            (local(LocalErrorKind::Full), 7, "disk-full"),
+            (local(LocalErrorKind::Unusable), 7, "maildir-unusable"),
+            (state(true), 7, "database-corrupt"),
+            (state(false), 7, "database-unusable"),
+        ] {
+            let trouble = Trouble::failure(&account(), &failure, Rest::Untouched);
+            assert_eq!((trouble.exit.code(), trouble.code, trouble.is_hold()), (exit, code, false));
+            assert_eq!(trouble.message, "x; nothing was changed");
+        }
+    }
+
+    #[test]
+    fn a_hold_says_what_is_missing_where_and_both_ways_out() {
+        let held = |side, reason| Held {
+            folder: Some(MailboxName::inbox()),
+            side,
+            reason,
+            count: 812,
+            since: Timestamp(1_795_309_323),
+        };
+        let trouble = Trouble::held(&account(), &held(Side::Local, Reason::MassDelete));
+        assert_eq!((trouble.exit, trouble.code), (Exit::Held, "mass-delete"));
+        assert_eq!(
+            trouble.message,
+            "812 messages gone from the Maildir, since 2026-11-22T01:02:03Z; that may be an accident, so the server keeps them"
+        );
+        assert_eq!(
+            trouble.hint,
+            "if it was meant: mailtide sync --accept-held work; to put them back: mailtide sync --undo-held work"
+        );
+        let root = Trouble::held(&account(), &held(Side::Local, Reason::RootMissing));
+        assert!(root.message.starts_with("/home/me/Mail/work is missing"), "{}", root.message);
+        assert!(!root.hint.contains("--accept-held"), "nothing can accept a missing root");
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("reading x")]
+        struct Outer(#[source] std::io::Error);
+        assert_eq!(whole(&Outer(std::io::Error::other("disk gone"))), "reading x: disk gone");
     }
 }

@@ -18,8 +18,7 @@ pub(super) fn start(globals: &Globals) {
         (false, _) => LevelFilter::TRACE,
     };
     let ours = Targets::new().with_target("mailtide", level);
-    let ansi = super::output::colored(globals.color, &std::io::stderr());
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi).with_filter(ours);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(ours);
     // Fails only if a log was started before, which then stays.
     drop(tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines)));
 }

@@ -1,6 +1,6 @@
 //! The command line: parse, dispatch, exit code. The only part that prints.
 //!
-//! One file per command. [`error`] is the one place that finds the words, the hint and the exit code for what went
+//! One file per command. `error` is the one place that finds the words, the hint and the exit code for what went
 //! wrong; `render` writes what was done, for people and for programs.
 
 mod account;

@@ -19,14 +19,11 @@ impl Bars {
 
     /// Returns the progress of an account.
     pub(super) fn account(&self, name: &str) -> Progress {
-        let bar = self.0.as_ref().map(|bars| bars.add(ProgressBar::new(0)));
+        let bar = self.0.as_ref().map(|bars| bars.add(ProgressBar::no_length()));
         if let Some(bar) = &bar {
-            if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg}") {
-                bar.set_style(style);
-            }
+            set_style(bar, "{prefix}: {msg}");
             bar.set_prefix(name.to_owned());
             bar.set_message("looking");
-            bar.tick();
         }
         Progress { bar, downloaded: Cell::new(0), uploaded: Cell::new(0) }
     }
@@ -71,7 +68,8 @@ impl Progress {
 
     fn plan(&self, n: u64) {
         if let Some(bar) = &self.bar {
-            bar.inc_length(n);
+            set_style(bar, "{prefix}: [{wide_bar}] {pos}/{len} {msg}");
+            bar.set_length(bar.length().unwrap_or(0) + n);
         }
     }
 
@@ -79,6 +77,39 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_message(message);
             bar.inc(n);
+        }
+    }
+}
+
+/// A template that can't be read leaves the bar as it was.
+fn set_style(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::ProgressDrawTarget;
+
+    #[test]
+    fn transfers_are_counted_with_and_without_a_bar() {
+        for bars in [Bars(None), Bars(Some(MultiProgress::with_draw_target(ProgressDrawTarget::hidden())))] {
+            let progress = bars.account("work");
+            for event in [
+                Event::Planned { download: 3, upload: 2, other: 1 },
+                Event::Downloaded(2),
+                Event::Uploaded(2),
+                Event::Planned { download: 1, upload: 0, other: 0 },
+                Event::Downloaded(1),
+                Event::Changed(1),
+            ] {
+                progress.note(event);
+            }
+            assert_eq!(progress.transferred(), (3, 2));
+            let bar = progress.bar.as_ref().map(|bar| (bar.position(), bar.length()));
+            assert!(bar.is_none_or(|bar| bar == (6, Some(7))), "{bar:?}");
         }
     }
 }

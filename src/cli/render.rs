@@ -45,8 +45,14 @@ fn line(run: &Run, dry_run: bool) -> String {
         (Exit::Interrupted | Exit::Terminated, _) => "interrupted".to_owned(),
         (Exit::Config | Exit::Login | Exit::Network | Exit::Machine, _) => "failed".to_owned(),
     };
-    let done = done.unwrap_or_else(|| if run.exit.is_early() { "nothing done" } else { "nothing new" }.to_owned());
-    format!("{}: {state}: {done}", run.name)
+    let done = done.as_deref().or(match run.exit {
+        // The engine's own numbers went with it: that there are none here says nothing.
+        exit if exit.by_signal() => None,
+        exit if exit.is_early() => Some("nothing done"),
+        _ => Some("nothing new"),
+    });
+    let done = done.map(|words| format!(": {words}")).unwrap_or_default();
+    format!("{}: {state}{done}", run.name)
 }
 
 fn done(report: &Report) -> Option<String> {
@@ -128,7 +134,7 @@ mod tests {
             (Exit::InStep, "work: in step: nothing new"),
             (Exit::Network, "work: failed: nothing done"),
             (Exit::Busy, "work: busy: nothing done"),
-            (Exit::Terminated, "work: interrupted: nothing done"),
+            (Exit::Terminated, "work: interrupted"),
         ] {
             assert_eq!(line(&run(exit, none, none), false), expected);
         }

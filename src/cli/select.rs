@@ -56,3 +56,41 @@ fn enabled(config: &Config) -> Result<Vec<Selected<'_>>, Trouble> {
     let found: Vec<Selected<'_>> = accounts.map(|account| Selected { account, only: Vec::new() }).collect();
     if found.is_empty() { Err(Trouble::none_enabled()) } else { Ok(found) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::paths::Places;
+
+    fn config() -> Config {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.toml");
+        let account = |name| format!("[accounts.{name}]\nhost = \"h\"\nuser = \"u\"\npassword_command = \"p\"\n");
+        std::fs::write(&file, account("a") + &account("b") + &account("c") + "enabled = false\n").unwrap();
+        let places = Places { home: "/home/me".into(), config: file.clone(), state: "/state".into() };
+        Config::load(&file, &places).unwrap()
+    }
+
+    fn selected(named: &[&str]) -> Result<Vec<String>, &'static str> {
+        let named: Vec<String> = named.iter().map(ToString::to_string).collect();
+        let config = config();
+        let found = targets(&config, &named).map_err(|trouble| trouble.code)?;
+        let folders = |only: &[MailboxName]| only.iter().map(MailboxName::as_str).collect::<Vec<_>>().join(",");
+        Ok(found.iter().map(|selected| format!("{}:{}", selected.account.name, folders(&selected.only))).collect())
+    }
+
+    #[test]
+    fn accounts_and_folders_are_gathered() {
+        for (named, expected) in [
+            (&[][..], &["a:", "b:"][..]),
+            (&["c"], &["c:"]),
+            (&["b/inbox", "a", "b/x/y"], &["b:INBOX,x/y", "a:"]),
+            (&["b/x", "b"], &["b:"]),
+            (&["b", "b/x"], &["b:"]),
+        ] {
+            assert_eq!(selected(named).unwrap(), expected, "{named:?}");
+        }
+        assert_eq!(selected(&["x"]), Err("unknown-account"));
+        assert_eq!(selected(&["a/"]), Err("bad-folder"));
+    }
+}

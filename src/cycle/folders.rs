@@ -8,7 +8,7 @@ use crate::reconcile::mailboxes::{Fate, Folder, infer_roles, pair_folders};
 use crate::reconcile::plan::{MailboxPlan, Removal};
 use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::report::{Held, PlanLine, Problem, Reason};
-use crate::reconcile::snapshot::{ListedMailbox, LocalListing};
+use crate::reconcile::snapshot::{ListedMailbox, LocalListing, RemoteListing};
 use crate::store::{Failure, Header, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
@@ -17,6 +17,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut listing = self.account.remote.list().await?;
         infer_roles(&mut listing);
         self.abilities = listing.abilities;
+        self.refuse_clashes(&listing)?;
         let maildirs = self.list_maildirs()?;
         for (name, why) in listing.rejected.iter().chain(&maildirs.rejected) {
             self.report.problem(rejected(name, why));
@@ -32,6 +33,20 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
         }
         Ok(scene)
+    }
+
+    fn refuse_clashes(&self, listing: &RemoteListing) -> Result<(), Failure> {
+        let role_of = |name: &MailboxName| listing.mailboxes.get(name).and_then(|mailbox| mailbox.role);
+        let scope = &self.policy.scope;
+        let takes_part = |mailbox: &ListedMailbox, name| {
+            mailbox.selectable && scope.takes_part(name, mailbox.role, mailbox.subscribed)
+        };
+        let names =
+            listing.mailboxes.iter().filter(|(name, mailbox)| takes_part(mailbox, name)).map(|(name, _)| name.clone());
+        match scope.clashes(names, role_of).into_iter().next() {
+            Some((one, other)) => Err(Failure::NameClash(one, other)),
+            None => Ok(()),
+        }
     }
 
     /// A root that a dry run would create has no folders yet.
