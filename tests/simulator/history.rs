@@ -133,8 +133,10 @@ pub(super) fn settle(shared: &Shared) {
         let did = format!("the run did {:?} {:?}", did.local, did.remote);
         shared.world().say(|| format!("the dry run said {:?} {:?}, {did}", said.local, said.remote));
     }
-    for full in [false, true] {
-        idle_run(shared, full);
+    idle_run(shared, false);
+    // Without UIDPLUS a removal waits for others' `\\Deleted` to go, which only a look at everything shows.
+    if shared.world().server.abilities.uid_plus {
+        idle_run(shared, true);
     }
 }
 
