@@ -182,6 +182,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
 impl Sight {
     pub(super) fn view(&self) -> View<'_> {
+        let reset = self.remote.as_ref().is_some_and(|snapshot| self.row.uid_validity != Some(snapshot.uid_validity()));
         View {
             mailbox: self.row.id,
             name: &self.row.name,
@@ -192,7 +193,8 @@ impl Sight {
             remote: self.remote.as_ref(),
             rules: self.rules.clone(),
             delete: self.delete,
-            reset: self.remote.as_ref().is_some_and(|snapshot| self.row.uid_validity != Some(snapshot.uid_validity())),
+            reset,
+            matched: self.row.watermark.is_some() && !reset,
             waiting: self.waiting(),
             matches: &self.matches,
         }

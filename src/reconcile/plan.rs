@@ -170,6 +170,8 @@ pub struct View<'a> {
     pub delete: Delete,
     /// UIDVALIDITY changed: `rows` belong to the one before.
     pub reset: bool,
+    /// Both sides were matched before, so a new message is hardly a file that was there all along.
+    pub matched: bool,
     /// Files and messages that failed and whose time has not come.
     pub waiting: (BTreeSet<UniqueName>, UidSet),
     /// Which new files are which new messages.
@@ -319,7 +321,10 @@ impl View<'_> {
         }
         let known: UidSet = self.known_uids().chain(plan.adopt.iter().map(|adoption| adoption.uid)).collect();
         let unknown = self.remote.into_iter().flat_map(|snapshot| snapshot.messages.listed().keys().copied());
-        plan.download.extend(unknown.filter(|uid| !known.contains(*uid) && !waiting_uids.contains(*uid)));
+        // A scan that may have left files out can't tell that a message is not among them.
+        if self.scan.quiet || self.matched {
+            plan.download.extend(unknown.filter(|uid| !known.contains(*uid) && !waiting_uids.contains(*uid)));
+        }
         if self.rules.read_only {
             return;
         }
