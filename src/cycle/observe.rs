@@ -24,6 +24,7 @@ pub(super) struct Sight {
     pub(super) scan: LocalSnapshot,
     pub(super) remote: Option<RemoteSnapshot>,
     pub(super) matches: Vec<Match>,
+    pub(super) undecided: BTreeSet<UniqueName>,
     pub(super) failures: Vec<FailureRow>,
     role: Option<Role>,
     rules: FlagRules,
@@ -59,7 +60,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let remote = seen.remove(&target.folder.name);
             let rows = rows.remove(&target.row.id).unwrap_or_default();
             if let Some(mut sight) = self.sight(scene, target, rows, remote)? {
-                sight.matches = self.identify(&sight).await?;
+                (sight.matches, sight.undecided) = self.identify(&sight).await?;
                 sights.push(sight);
             }
         }
@@ -161,7 +162,19 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let role = role_of(scene, &folder.name);
         let rules = self.flag_rules(&row, role);
         let (delete, now) = (self.policy.delete, self.now);
-        Ok(Some(Sight { row, rows, scan, remote, matches: Vec::new(), failures, role, rules, delete, now }))
+        Ok(Some(Sight {
+            row,
+            rows,
+            scan,
+            remote,
+            matches: Vec::new(),
+            undecided: BTreeSet::new(),
+            failures,
+            role,
+            rules,
+            delete,
+            now,
+        }))
     }
 
     fn scan(&mut self, folder: &Folder, row: &MailboxRow) -> Result<LocalSnapshot, Failure> {
@@ -195,6 +208,7 @@ impl Sight {
             delete: self.delete,
             reset,
             matched: self.row.watermark.is_some() && !reset,
+            undecided: &self.undecided,
             waiting: self.waiting(),
             matches: &self.matches,
         }
