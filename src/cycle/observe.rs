@@ -59,10 +59,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         for target in targets {
             let remote = seen.remove(&target.folder.name);
             let rows = rows.remove(&target.row.id).unwrap_or_default();
-            if let Some(mut sight) = self.sight(scene, target, rows, remote)? {
-                (sight.matches, sight.undecided) = self.identify(&sight).await?;
-                sights.push(sight);
+            let Some(mut sight) = self.sight(scene, target, rows, remote)? else { continue };
+            match self.identify(&sight).await {
+                Ok(found) => (sight.matches, sight.undecided) = found,
+                Err(Failure::Remote(error)) if !is_fatal(&error) => {
+                    self.report.problem(mailbox_problem(&sight.row.name, &error));
+                    continue;
+                }
+                Err(failure) => return Err(failure),
             }
+            sights.push(sight);
         }
         Ok(sights)
     }

@@ -331,7 +331,8 @@ impl View<'_> {
             return;
         }
         let adopted: BTreeSet<&UniqueName> = plan.adopt.iter().map(|adoption| &adoption.unique).collect();
-        let new = self.new_files().filter(|(unique, _)| !adopted.contains(unique) && !waiting_files.contains(*unique));
+        let waits = |unique: &UniqueName| waiting_files.contains(unique) || self.undecided.contains(unique);
+        let new = self.new_files().filter(|(unique, _)| !adopted.contains(unique) && !waits(unique));
         plan.upload.extend(new.map(|(unique, entry)| Upload { unique: unique.clone(), entry: entry.clone() }));
     }
 
