@@ -3,5 +3,6 @@
 
 mod arrows;
 mod cli;
+mod simulator;
 mod support;
 mod sync;

@@ -12,9 +12,9 @@ use crate::store::{Expunged, Failure, Intent, Journal, LocalStore, Record, Remot
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     pub(super) async fn remove_remotely(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
         let Some(ground) = self.ground(plan) else { return Ok(()) };
-        for how in [Removal::Keep, Removal::Flag, Removal::Trash, Removal::Expunge, Removal::Purge] {
-            let removals: Vec<RemoteRemoval> =
-                plan.remove_remote.iter().filter(|removal| removal.how == how).cloned().collect();
+        let all = [Removal::Keep, Removal::Flag, Removal::Trash, Removal::Expunge, Removal::Moved, Removal::Purge];
+        for how in all {
+            let removals = self.due(plan, how);
             if removals.is_empty() {
                 continue;
             }
@@ -28,12 +28,23 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                     let records = self.lost(plan, &rows).into_iter().collect();
                     self.expunge(plan, ground, &uids, &rows, records).await?;
                 }
-                Removal::Purge => self.expunge(plan, ground, &uids, &rows, Vec::new()).await?,
+                Removal::Moved | Removal::Purge => self.expunge(plan, ground, &uids, &rows, Vec::new()).await?,
                 Removal::Trash => self.move_to_trash(plan, ground, &uids, &rows).await?,
             }
             (self.progress)(Event::Changed(rows.len() as u64));
         }
         Ok(())
+    }
+
+    /// A message whose new place is not proven stays where it is for now.
+    fn due<'p>(&mut self, plan: &'p MailboxPlan, how: Removal) -> Vec<&'p RemoteRemoval> {
+        let (due, early): (Vec<_>, Vec<_>) = plan
+            .remove_remote
+            .iter()
+            .filter(|removal| removal.how == how)
+            .partition(|removal| removal.moved_to.as_ref().is_none_or(|place| self.uploaded.contains(place)));
+        self.after(plan.mailbox).failed |= !early.is_empty();
+        due
     }
 
     async fn flag_deleted(

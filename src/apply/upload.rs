@@ -95,6 +95,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         intent: IntentId,
         answer: Appended,
     ) -> Result<Vec<Record>, Failure> {
+        if matches!(answer, Appended::As(..) | Appended::Somewhere) {
+            self.uploaded.insert((plan.mailbox, file.unique.clone()));
+        }
         match answer {
             Appended::As(validity, uid) if validity == ground.uid_validity => {
                 self.report.remote.added += 1;

@@ -76,7 +76,9 @@ impl Names {
         if raw.eq_ignore_ascii_case(b"INBOX") {
             return Some((true, MailboxName::inbox()));
         }
-        let within = if starts_with(raw, &self.prefix) { raw.get(self.prefix.len()..)? } else { raw };
+        let stripped = raw.get(self.prefix.len()..).filter(|_| starts_with(raw, &self.prefix));
+        // What would read as the inbox keeps its prefix.
+        let within = stripped.filter(|name| !name.eq_ignore_ascii_case(b"INBOX")).unwrap_or(raw);
         let parts: Vec<&[u8]> = match separator {
             Some(separator) => within.split(|&byte| byte == separator).collect(),
             None => vec![within],
@@ -239,6 +241,14 @@ mod tests {
         let mut spelled: Vec<&str> = rejected.iter().map(|(name, _)| name.as_str()).collect();
         spelled.sort_unstable();
         assert_eq!(spelled, ["a&b", "x//y", "\u{fffd}"]);
+    }
+
+    #[test]
+    fn what_would_read_as_the_inbox_keeps_its_prefix() {
+        let all = listed(&[b"INBOX", b"INBOX.INBOX", b"INBOX.Inbox.a"], b'.');
+        let (names, rejected) = Names::read(Some(&namespaces("INBOX.", &[], b'.')), &all);
+        assert_eq!((texts(&names), rejected), (vec!["INBOX", "INBOX/INBOX", "INBOX/a"], vec![]));
+        assert_eq!(names.wire(&MailboxName::parse("INBOX/INBOX").unwrap()).unwrap(), b"INBOX.INBOX");
     }
 
     #[test]

@@ -279,15 +279,19 @@ mod tests {
     }
 
     #[test]
-    fn arrivals_and_removals_during_a_full_look_are_accounted_for() {
+    fn arrivals_during_a_full_look_are_accounted_for_and_removals_looked_at_again() {
         block_on(async {
-            let script = vec![
-                ("SELECT \"A\"", selected(2, "")),
-                (ALL, leak(format!("* VANISHED 1\r\n* 2 EXISTS\r\n{}", messages(&[2, 4])))),
-            ];
-            let request = RemoteRequest { mailbox: name("A"), since: None, known: UidSet::new() };
-            let (snapshot, _) = observe(&[], script, request).await;
-            assert_eq!(snapshot.unwrap().watermark.messages, 2);
+            for gone in ["* VANISHED 1\r\n", "* 1 EXPUNGE\r\n", "* VANISHED (EARLIER) 1\r\n"] {
+                let script = vec![
+                    ("SELECT \"A\"", selected(2, "")),
+                    (ALL, leak(format!("{gone}* 2 EXISTS\r\n{}", messages(&[2, 4])))),
+                    ("SELECT \"A\"", selected(2, "")),
+                    (ALL, leak(format!("* 3 EXISTS\r\n{}", messages(&[2, 4, 5])))),
+                ];
+                let request = RemoteRequest { mailbox: name("A"), since: None, known: UidSet::new() };
+                let (snapshot, _) = observe(&[], script, request).await;
+                assert_eq!(snapshot.unwrap().watermark.messages, 3);
+            }
         });
     }
 

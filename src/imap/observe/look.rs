@@ -127,16 +127,10 @@ impl<'a> Look<'a> {
             Untagged::Status(_) if !selecting => {}
             Untagged::Fetch(fetch) => self.fetched(fetch),
             Untagged::Search(found) => self.searched.get_or_insert_default().union_with(&found),
-            Untagged::Vanished { earlier, uids } => {
-                if !earlier {
-                    let gone = u32::try_from(uids.len()).unwrap_or(u32::MAX);
-                    self.selection.exists = self.selection.exists.map(|count| count.saturating_sub(gone));
-                    self.seen.retain(|uid, _| !uids.contains(*uid));
-                }
-                self.vanished.union_with(&uids);
-            }
-            // It names a message by number, and which one that is nobody knows for sure.
-            Untagged::Expunge => self.disturbed = true,
+            // Before the SELECT's answer it is the delta asked for. Heard in passing it counts only if another look
+            // finds as few messages.
+            Untagged::Vanished { earlier: true, uids } if selecting => self.vanished.union_with(&uids),
+            Untagged::Vanished { .. } | Untagged::Expunge => self.disturbed = true,
             other => self.selection.take(&other),
         }
     }

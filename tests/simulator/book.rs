@@ -1,0 +1,260 @@
+//! The database: what was committed is durable.
+
+use std::collections::BTreeMap;
+
+use mailtide::model::{
+    KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, PermanentFlags, Side, Timestamp, Uid,
+    UniqueName,
+};
+use mailtide::store::{
+    FailureRow, Header, HoldRow, Intent, IntentId, Journal, NewMessage, Record, StateError, Trashed,
+};
+
+use super::world::{Shared, Verdict, World};
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Book {
+    run: u64,
+    last_success: Option<Timestamp>,
+    holds: Vec<HoldRow>,
+    pub(super) mailboxes: BTreeMap<MailboxId, MailboxRow>,
+    pub(super) messages: BTreeMap<(MailboxId, Uid), MessageRow>,
+    pub(super) intents: BTreeMap<IntentId, Intent>,
+    failures: Vec<FailureRow>,
+    kept: Vec<Trashed>,
+    losses: Vec<(MailboxId, Side, u64, Timestamp)>,
+    numbers: i64,
+}
+
+impl Book {
+    fn number(&mut self) -> i64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    fn add_mailbox(&mut self, name: &MailboxName, local: &MailboxName) -> MailboxId {
+        let id = MailboxId(self.number());
+        let row = MailboxRow {
+            id,
+            name: name.clone(),
+            local: local.clone(),
+            role: None,
+            object_id: None,
+            uid_validity: None,
+            watermark: None,
+            permanent: PermanentFlags::all(),
+            read_only: false,
+            stamp: None,
+            letters: KeywordLetters::new(),
+            full_look: None,
+            with_uid: 0,
+        };
+        self.mailboxes.insert(id, row);
+        id
+    }
+
+    fn rows(&self) -> Vec<MailboxRow> {
+        let count = |id| self.messages.keys().filter(|(mailbox, _)| *mailbox == id).count() as u64;
+        let rows = self.mailboxes.values().map(|row| MailboxRow { with_uid: count(row.id), ..row.clone() });
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+        rows
+    }
+
+    fn insert(&mut self, mailbox: MailboxId, new: NewMessage) {
+        let row = MessageRow {
+            id: MessageId(self.number()),
+            mailbox,
+            uid: new.uid,
+            unique: new.unique,
+            flags: new.flags,
+            tombstone: new.tombstone,
+            date: new.date,
+            size: new.size,
+            content: new.content,
+            message_id: new.message_id,
+            stat: new.stat,
+        };
+        self.messages.insert((mailbox, row.uid), row);
+    }
+
+    fn change(&mut self, id: MessageId, change: impl FnOnce(&mut MessageRow)) {
+        if let Some(row) = self.messages.values_mut().find(|row| row.id == id) {
+            change(row);
+        }
+    }
+
+    fn forget_all(&mut self) {
+        self.messages.retain(|_, row| row.tombstone.is_some());
+        for row in self.mailboxes.values_mut() {
+            row.watermark = None;
+            row.stamp = None;
+        }
+    }
+
+    fn fail(&mut self, failure: FailureRow) {
+        let item = |row: &FailureRow| (row.mailbox, row.unique.clone(), row.uid);
+        self.failures.retain(|row| item(row) != item(&failure));
+        self.failures.push(failure);
+    }
+
+    fn with_mailbox(&mut self, id: MailboxId, change: impl FnOnce(&mut MailboxRow)) {
+        if let Some(row) = self.mailboxes.get_mut(&id) {
+            change(row);
+        }
+    }
+
+    fn row_of(&self, matches: impl Fn(&MailboxRow) -> bool, message: impl Fn(&MessageRow) -> bool) -> bool {
+        let ids: Vec<_> = self.mailboxes.values().filter(|row| matches(row)).map(|row| row.id).collect();
+        self.messages.values().any(|row| ids.contains(&row.mailbox) && message(row))
+    }
+
+    /// Returns true if the message is recorded.
+    pub(super) fn knows_uid(&self, name: &MailboxName, uid: Uid) -> bool {
+        self.row_of(|row| row.name == *name, |row| row.uid == uid)
+    }
+
+    /// Returns true if the file is recorded.
+    pub(super) fn knows_file(&self, name: &MailboxName, unique: &UniqueName) -> bool {
+        self.row_of(|row| row.local == *name, |row| row.unique.as_ref() == Some(unique))
+    }
+
+    fn write(&mut self, record: Record) {
+        match record {
+            Record::Looked { mailbox, watermark, permanent, read_only, full_look } => {
+                self.with_mailbox(mailbox, |row| {
+                    row.watermark = watermark;
+                    row.permanent = permanent;
+                    row.read_only = read_only;
+                    row.full_look = full_look.or(row.full_look);
+                });
+            }
+            Record::UidValidity(id, validity) => self.with_mailbox(id, |row| row.uid_validity = Some(validity)),
+            Record::Listed(id, role, object_id) => {
+                self.with_mailbox(id, |row| {
+                    row.role = role;
+                    row.object_id = object_id;
+                });
+            }
+            Record::LocalName(id, name) => self.with_mailbox(id, |row| row.local = name),
+            Record::Scanned(id, stamp) => self.with_mailbox(id, |row| row.stamp = stamp),
+            Record::Letters(id, letters) => self.with_mailbox(id, |row| row.letters = letters),
+            Record::ForgetMailbox(id) => {
+                self.mailboxes.remove(&id);
+                self.messages.retain(|(mailbox, _), _| *mailbox != id);
+            }
+            Record::Insert(id, new) => self.insert(id, new),
+            Record::Flags(id, flags) => self.change(id, |row| row.flags = flags),
+            Record::Bury(id, tombstone) => self.change(id, |row| {
+                row.unique = None;
+                row.tombstone = Some(tombstone);
+            }),
+            Record::Forget(id) => self.messages.retain(|_, row| row.id != id),
+            Record::Settled(id) => drop(self.intents.remove(&id)),
+            Record::Kept(trashed) => self.kept.push(trashed),
+            Record::Dropped(name) => self.kept.retain(|row| row.kept_as != name),
+            Record::Lost(id, side, count, at) => self.losses.push((id, side, count, at)),
+            Record::ForgetLosses(before) => self.losses.retain(|(.., at)| *at >= before),
+            Record::Holds(holds) => self.holds = holds,
+            Record::Failed(failure) => self.fail(failure),
+            Record::ForgetFailures(id) => self.failures.retain(|row| row.mailbox != id),
+            Record::Run(run) => self.run = run,
+            Record::ForgetAll => self.forget_all(),
+            Record::Succeeded(at) => self.last_success = Some(at),
+        }
+    }
+}
+
+fn broken() -> StateError {
+    StateError { corrupt: false, cause: "disk I/O error".into() }
+}
+
+impl Shared {
+    fn state<T>(&self, call: impl FnOnce() -> String, deed: impl FnOnce(&mut World) -> T) -> Result<T, StateError> {
+        let mut world = self.world();
+        if world.before(call) != Verdict::Go {
+            return Err(broken());
+        }
+        let done = deed(&mut world);
+        match world.after() {
+            Verdict::Go => Ok(done),
+            Verdict::Dead | Verdict::Fail => Err(broken()),
+        }
+    }
+}
+
+impl Journal for Shared {
+    fn header(&mut self) -> Result<Header, StateError> {
+        self.state(
+            || "header".to_owned(),
+            |world| Header {
+                database: "0123abcd".to_owned(),
+                run: world.book.run,
+                last_success: world.book.last_success,
+                holds: world.book.holds.clone(),
+            },
+        )
+    }
+
+    fn mailboxes(&mut self) -> Result<Vec<MailboxRow>, StateError> {
+        self.state(|| "mailboxes".to_owned(), |world| world.book.rows())
+    }
+
+    fn add_mailbox(&mut self, name: &MailboxName, local: &MailboxName) -> Result<MailboxId, StateError> {
+        self.state(|| format!("add_mailbox {name}"), |world| world.book.add_mailbox(name, local))
+    }
+
+    fn messages(&mut self, mailbox: MailboxId) -> Result<Vec<MessageRow>, StateError> {
+        let mine = |world: &mut World| {
+            let rows = world.book.messages.values();
+            rows.filter(|row| row.mailbox == mailbox).cloned().collect()
+        };
+        self.state(|| format!("messages {mailbox:?}"), mine)
+    }
+
+    fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError> {
+        let mine = |world: &mut World| {
+            let rows = world.book.failures.iter();
+            rows.filter(|row| row.mailbox == mailbox).cloned().collect()
+        };
+        self.state(|| format!("failures {mailbox:?}"), mine)
+    }
+
+    fn losses(&mut self, since: Timestamp) -> Result<BTreeMap<(MailboxId, Side), u64>, StateError> {
+        let sum = |world: &mut World| {
+            let mut losses = BTreeMap::new();
+            for (mailbox, side, count, _) in world.book.losses.iter().filter(|(.., at)| *at >= since) {
+                *losses.entry((*mailbox, *side)).or_default() += count;
+            }
+            losses
+        };
+        self.state(|| "losses".to_owned(), sum)
+    }
+
+    fn kept(&mut self, before: Timestamp) -> Result<Vec<Trashed>, StateError> {
+        let old = |world: &mut World| world.book.kept.iter().filter(|row| row.at < before).cloned().collect();
+        self.state(|| "kept".to_owned(), old)
+    }
+
+    fn intents(&mut self) -> Result<Vec<(IntentId, Intent)>, StateError> {
+        let all = |world: &mut World| world.book.intents.iter().map(|(id, intent)| (*id, intent.clone())).collect();
+        self.state(|| "intents".to_owned(), all)
+    }
+
+    fn begin(&mut self, intents: &[Intent]) -> Result<Vec<IntentId>, StateError> {
+        let write = |world: &mut World| {
+            let mut add = |intent: &Intent| {
+                let id = IntentId(world.book.number());
+                world.book.intents.insert(id, intent.clone());
+                id
+            };
+            intents.iter().map(&mut add).collect()
+        };
+        self.state(|| format!("begin {intents:?}"), write)
+    }
+
+    fn commit(&mut self, records: &[Record]) -> Result<(), StateError> {
+        let write = |world: &mut World| records.iter().for_each(|record| world.book.write(record.clone()));
+        self.state(|| format!("commit {records:?}"), write)
+    }
+}

@@ -1,0 +1,407 @@
+//! The way to the Maildir: [`LocalStore`] with faults.
+
+use std::collections::BTreeSet;
+
+use mailtide::model::{
+    FileStat, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Timestamp, UniqueName,
+};
+use mailtide::reconcile::snapshot::{LocalEntry, LocalListing, LocalMaildir, LocalSnapshot};
+use mailtide::store::{BodySource, Edit, LocalError, LocalErrorKind, LocalStore, Root, Staged, Trashed};
+
+use super::mail::{self, Bytes};
+use super::maildir::Folder;
+use super::world::{Shared, Verdict, World};
+
+fn bad(kind: LocalErrorKind, words: &str) -> LocalError {
+    LocalError { kind, cause: words.into() }
+}
+
+/// Reads a file that was opened: what becomes of its name makes no difference.
+#[derive(Debug)]
+struct Open {
+    bytes: Bytes,
+    at: usize,
+}
+
+impl BodySource for Open {
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn has_nul(&self) -> bool {
+        false
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LocalError> {
+        let some = buffer.len().min(self.bytes.len() - self.at);
+        buffer[..some].copy_from_slice(&self.bytes[self.at..self.at + some]);
+        self.at += some;
+        Ok(some)
+    }
+}
+
+impl World {
+    fn folder(&mut self, mailbox: &MailboxName) -> Result<&mut Folder, LocalError> {
+        let found = self.maildir.folders.get_mut(mailbox);
+        found.ok_or_else(|| bad(LocalErrorKind::Item, "no such maildir"))
+    }
+}
+
+impl Shared {
+    /// `kind`: how the call can fail, having done nothing.
+    fn touch<T>(
+        &self,
+        kind: LocalErrorKind,
+        call: impl FnOnce() -> String,
+        deed: impl FnOnce(&mut World) -> Result<T, LocalError>,
+    ) -> Result<T, LocalError> {
+        let mut world = self.world();
+        match world.before(call) {
+            Verdict::Go => {}
+            Verdict::Dead => return Err(bad(LocalErrorKind::Unusable, "dead")),
+            Verdict::Fail => return Err(bad(kind, "can't be done now")),
+        }
+        let done = deed(&mut world);
+        match world.after() {
+            Verdict::Go => done,
+            Verdict::Dead | Verdict::Fail => Err(bad(LocalErrorKind::Unusable, "I/O error")),
+        }
+    }
+
+    /// Changes a file, if it is still as it was observed.
+    fn edit(
+        &self,
+        call: impl FnOnce() -> String,
+        mailbox: &MailboxName,
+        deed: impl FnOnce(&mut Folder) -> bool,
+    ) -> Result<Edit<()>, LocalError> {
+        self.touch(LocalErrorKind::Item, call, |world| {
+            Ok(match world.maildir.folders.get_mut(mailbox).is_some_and(deed) {
+                true => Edit::Done(()),
+                false => Edit::Changed,
+            })
+        })
+    }
+
+    fn look_at<T>(
+        &self,
+        call: impl FnOnce() -> String,
+        place: (&MailboxName, &UniqueName, &LocalEntry),
+        deed: impl FnOnce(&Bytes, FileStat, Timestamp) -> T,
+    ) -> Result<Edit<T>, LocalError> {
+        let (mailbox, unique, entry) = place;
+        self.touch(LocalErrorKind::Item, call, |world| {
+            let folder = world.maildir.folders.get_mut(mailbox);
+            let found = folder.and_then(|folder| folder.find(unique, entry).cloned());
+            match found {
+                Some(file) if file.bytes.is_empty() => Err(bad(LocalErrorKind::Item, "the file is empty")),
+                Some(file) => Ok(Edit::Done(deed(&file.bytes, file.stat(), file.mtime))),
+                None => Ok(Edit::Changed),
+            }
+        })
+    }
+}
+
+/// Makes of a scan one during which the directories did not stand still.
+fn unsettle(world: &mut World, snapshot: &mut LocalSnapshot) {
+    snapshot.quiet = false;
+    snapshot.stamp = None;
+    snapshot.entries.retain(|_, _| !world.rng.chance(300));
+}
+
+impl LocalStore for Shared {
+    fn root(&mut self) -> Result<Root, LocalError> {
+        self.touch(
+            LocalErrorKind::Unusable,
+            || "root".to_owned(),
+            |world| {
+                Ok(match (world.maildir.exists, &world.maildir.marker) {
+                    (false, _) => Root::Missing,
+                    (true, Some(marker)) => Root::Marked(marker.clone()),
+                    (true, None) => Root::Unmarked { empty: world.maildir.folders.is_empty() },
+                })
+            },
+        )
+    }
+
+    fn mark(&mut self, marker: &Marker) -> Result<(), LocalError> {
+        self.touch(
+            LocalErrorKind::Full,
+            || format!("mark {}", marker.run),
+            |world| {
+                world.maildir.exists = true;
+                world.maildir.marker = Some(marker.clone());
+                Ok(())
+            },
+        )
+    }
+
+    fn list(&mut self) -> Result<LocalListing, LocalError> {
+        self.touch(
+            LocalErrorKind::Unusable,
+            || "list maildirs".to_owned(),
+            |world| {
+                world.seen = world.maildir.stamps();
+                let found = world.seen.clone();
+                let mut blur =
+                    |(name, stamp)| LocalMaildir { name, stamp: Some(stamp).filter(|_| !world.is_blurred()) };
+                Ok(LocalListing { maildirs: found.into_iter().map(&mut blur).collect(), rejected: Vec::new() })
+            },
+        )
+    }
+
+    fn observe(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError> {
+        self.touch(
+            LocalErrorKind::Item,
+            || format!("scan {mailbox}"),
+            |world| {
+                let torn = world.is_blurred().then_some(letters);
+                let mut snapshot = world.folder(mailbox)?.scan(torn);
+                world.seen.extend(snapshot.stamp.map(|stamp| (mailbox.clone(), stamp)));
+                if world.is_blurred() {
+                    unsettle(world, &mut snapshot);
+                }
+                Ok(snapshot)
+            },
+        )
+    }
+
+    fn is_stirred(&mut self) -> Result<bool, LocalError> {
+        self.touch(
+            LocalErrorKind::Unusable,
+            || "is_stirred".to_owned(),
+            |world| Ok(world.seen != world.maildir.stamps()),
+        )
+    }
+
+    fn identify(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+    ) -> Result<Edit<(Identity, FileStat)>, LocalError> {
+        self.look_at(
+            || format!("identify {mailbox}/{unique}"),
+            (mailbox, unique, entry),
+            |bytes, stat, date| (mail::identity(bytes, date, true), stat),
+        )
+    }
+
+    fn read(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+    ) -> Result<Edit<Box<dyn BodySource>>, LocalError> {
+        self.look_at(
+            || format!("read {mailbox}/{unique}"),
+            (mailbox, unique, entry),
+            |bytes, _, _| Box::new(Open { bytes: bytes.clone(), at: 0 }) as Box<dyn BodySource>,
+        )
+    }
+
+    fn create(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
+        self.touch(
+            LocalErrorKind::Full,
+            || format!("create maildir {mailbox}"),
+            |world| {
+                world.maildir.create(mailbox);
+                Ok(())
+            },
+        )
+    }
+
+    fn assign_letters(
+        &mut self,
+        mailbox: &MailboxName,
+        known: &KeywordLetters,
+        keywords: &BTreeSet<Keyword>,
+    ) -> Result<KeywordLetters, LocalError> {
+        self.touch(
+            LocalErrorKind::Item,
+            || format!("assign_letters {mailbox} {keywords:?}"),
+            |world| {
+                let folder = world.folder(mailbox)?;
+                for (letter, keyword) in known.iter() {
+                    if folder.letters.keyword(letter).is_none() && folder.letters.letter(keyword).is_none() {
+                        folder.letters.assign(letter, keyword.clone());
+                    }
+                }
+                folder.assign(keywords);
+                Ok(folder.letters.clone())
+            },
+        )
+    }
+
+    fn stage(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
+        self.touch(
+            LocalErrorKind::Full,
+            || format!("stage in {mailbox}"),
+            |world| {
+                world.folder(mailbox)?;
+                world.staging = Some((mailbox.clone(), Vec::new()));
+                Ok(())
+            },
+        )
+    }
+
+    fn stage_write(&mut self, wire: &[u8]) -> Result<(), LocalError> {
+        self.touch(
+            LocalErrorKind::Full,
+            || "stage_write".to_owned(),
+            |world| {
+                match &mut world.staging {
+                    Some((_, bytes)) => bytes.extend_from_slice(wire),
+                    None => world.complain("stage_write without stage".to_owned()),
+                }
+                Ok(())
+            },
+        )
+    }
+
+    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<Staged, LocalError> {
+        self.touch(
+            LocalErrorKind::Full,
+            || "stage_finish".to_owned(),
+            |world| {
+                let date = date.unwrap_or(world.now);
+                let (mailbox, bytes) =
+                    world.staging.take().ok_or_else(|| bad(LocalErrorKind::Unusable, "not staging"))?;
+                let identity = mail::identity(&bytes, date, true);
+                let staged = world.maildir.stage(&mailbox, bytes.into(), date);
+                let (unique, stat) = staged.ok_or_else(|| bad(LocalErrorKind::Item, "no such maildir"))?;
+                let content = identity.content.ok_or_else(|| bad(LocalErrorKind::Item, "no content"))?;
+                Ok(Staged { unique, stat, content, message_id: identity.message_id, wire_size: identity.size })
+            },
+        )
+    }
+
+    fn stage_discard(&mut self) -> Result<(), LocalError> {
+        self.touch(
+            LocalErrorKind::Unusable,
+            || "stage_discard".to_owned(),
+            |world| {
+                world.staging = None;
+                Ok(())
+            },
+        )
+    }
+
+    fn unstage(&mut self, mailbox: &MailboxName, unique: &UniqueName) -> Result<(), LocalError> {
+        self.touch(
+            LocalErrorKind::Item,
+            || format!("unstage {mailbox}/{unique}"),
+            |world| {
+                if let Some(folder) = world.maildir.folders.get_mut(mailbox) {
+                    folder.unstage(unique);
+                }
+                Ok(())
+            },
+        )
+    }
+
+    fn sync_staged(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
+        self.touch(
+            LocalErrorKind::Full,
+            || format!("sync_staged {mailbox}"),
+            |world| {
+                world.folder(mailbox)?.sync_staged();
+                Ok(())
+            },
+        )
+    }
+
+    fn publish(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        flags: &FlagSet,
+        letters: &KeywordLetters,
+    ) -> Result<Edit<()>, LocalError> {
+        let call = || format!("publish {mailbox}/{unique} {flags}");
+        self.edit(call, mailbox, |folder| folder.publish(unique, flags, letters))
+    }
+
+    fn sync(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
+        self.touch(
+            LocalErrorKind::Full,
+            || format!("sync {mailbox}"),
+            |world| {
+                world.folder(mailbox)?.sync();
+                Ok(())
+            },
+        )
+    }
+
+    fn set_flags(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        delta: &FlagDelta,
+        letters: &KeywordLetters,
+    ) -> Result<Edit<()>, LocalError> {
+        let call = || format!("set_flags {mailbox}/{unique} +{} -{}", delta.add, delta.remove);
+        self.edit(call, mailbox, |folder| folder.set_flags(unique, entry, delta, letters))
+    }
+
+    fn keep(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        at: Timestamp,
+    ) -> Result<Edit<Trashed>, LocalError> {
+        self.touch(
+            LocalErrorKind::Item,
+            || format!("keep {mailbox}/{unique}"),
+            |world| {
+                let file =
+                    world.maildir.folders.get_mut(mailbox).and_then(|folder| folder.find(unique, entry).cloned());
+                let Some(file) = file else { return Ok(Edit::Changed) };
+                let kept_as = world.maildir.keep(unique, file.bytes);
+                let file = format!("{unique}:{}", entry.info);
+                Ok(Edit::Done(Trashed { mailbox: mailbox.clone(), file, kept_as, at }))
+            },
+        )
+    }
+
+    fn sync_kept(&mut self) -> Result<(), LocalError> {
+        self.touch(
+            LocalErrorKind::Full,
+            || "sync_kept".to_owned(),
+            |world| {
+                world.maildir.sync_kept();
+                Ok(())
+            },
+        )
+    }
+
+    fn unlink(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+    ) -> Result<Edit<()>, LocalError> {
+        self.touch(
+            LocalErrorKind::Item,
+            || format!("unlink {mailbox}/{unique}"),
+            |world| {
+                world.check_kept(unique);
+                let gone = world.maildir.folders.get_mut(mailbox).is_some_and(|folder| folder.unlink(unique, entry));
+                Ok(if gone { Edit::Done(()) } else { Edit::Changed })
+            },
+        )
+    }
+
+    fn drop_kept(&mut self, kept_as: &str) -> Result<(), LocalError> {
+        self.touch(
+            LocalErrorKind::Item,
+            || format!("drop_kept {kept_as}"),
+            |world| {
+                world.maildir.trash.retain(|kept| kept.name != kept_as);
+                Ok(())
+            },
+        )
+    }
+}

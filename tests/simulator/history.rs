@@ -1,0 +1,218 @@
+//! Random histories: mail on both sides, rounds of edits and struck runs, then peace, in which all must come right.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mailtide::cycle::Outcome;
+use mailtide::model::{Flag, FlagSet, Keyword, PermanentFlags};
+use mailtide::reconcile::policy::{Delete, HoldAnswer, KeepDeleted, MaxDelete, Options, Policy};
+use mailtide::reconcile::report::{Counts, Report};
+use mailtide::reconcile::scope::{Pattern, Scope};
+use mailtide::reconcile::snapshot::Abilities;
+
+use super::check;
+use super::rng::Rng;
+use super::schedule::{Rates, Schedule};
+use super::server::Server;
+use super::users::{self, Habits};
+use super::world::{Shared, World};
+
+const DAY: i64 = 86_400;
+
+/// A policy that holds nothing back.
+pub(super) fn policy(delete: Delete) -> Policy {
+    Policy {
+        scope: Scope {
+            include: vec![Pattern::Glob("*".to_owned())],
+            exclude: Vec::new(),
+            subscribed_only: false,
+            local_names: Vec::new(),
+        },
+        delete,
+        max_delete: MaxDelete { percent: 100, at_least: u64::MAX, at_most: u64::MAX },
+        keep_deleted: KeepDeleted::Forever,
+    }
+}
+
+fn a_world(seed: u64) -> World {
+    let mut rng = Rng::new(seed);
+    let delete = rng.pick(&[Delete::Trash, Delete::Trash, Delete::Expunge, Delete::Flag, Delete::Never]).unwrap();
+    let abilities = match rng.below(4) {
+        0 => Abilities::default(),
+        1 => Abilities { mod_seq: true, moves: true, uid_plus: true, deleted_is_final: false },
+        _ => Abilities {
+            mod_seq: rng.chance(500),
+            moves: rng.chance(500),
+            uid_plus: rng.chance(500),
+            deleted_is_final: rng.chance(150),
+        },
+    };
+    let mut server = Server::new(abilities);
+    server.status = rng.chance(700);
+    if rng.chance(200) {
+        server.permanent = limited();
+    }
+    let mut policy = policy(delete);
+    policy.keep_deleted = rng.pick(&[KeepDeleted::Forever, KeepDeleted::For(day() * 3), KeepDeleted::None]).unwrap();
+    let (moves, renumber) = (rng.chance(300), rng.chance(100));
+    let mut world = World::new(server, policy, rng);
+    world.habits = Habits { moves, renumber };
+    world
+}
+
+fn day() -> std::time::Duration {
+    std::time::Duration::from_secs(DAY.unsigned_abs())
+}
+
+/// A server that stores a few flags and makes no new keywords.
+fn limited() -> PermanentFlags {
+    let mut flags = FlagSet::of(&[Flag::Seen, Flag::Answered, Flag::Deleted, Flag::Draft]);
+    flags.keywords.insert(Keyword::forwarded());
+    PermanentFlags { flags, new_keywords: false }
+}
+
+fn some_rates(rng: &mut Rng) -> Rates {
+    let mut one = |rates: &[u32]| rng.pick(rates).unwrap_or_default();
+    Rates { crash: one(&[0, 0, 5, 20]), fail: one(&[0, 0, 5, 20]), edit: one(&[0, 0, 10, 50]), blur: one(&[0, 0, 50]) }
+}
+
+pub(super) fn is_idle(report: &Report) -> bool {
+    let nothing = Counts::default();
+    report.local == nothing && report.remote == nothing && report.adopted == 0 && report.held.is_empty()
+}
+
+pub(super) fn run(shared: &Shared, schedule: Schedule, options: &Options) -> Option<Outcome> {
+    shared.world().ledger.synced = true;
+    shared.world().say(|| format!("run: {options:?}, {:?}", schedule.rates()));
+    shared.run(schedule, options)
+}
+
+/// One run without trouble.
+pub(super) fn calm_run(shared: &Shared, options: &Options) -> Report {
+    let outcome = run(shared, Schedule::Calm, options);
+    match outcome {
+        Some(Outcome { report, failure: None }) => report,
+        Some(Outcome { failure: Some(failure), .. }) => {
+            shared.world().complain(format!("a run without trouble failed: {failure}"));
+            Report::default()
+        }
+        None => panic!("a run without trouble died"),
+    }
+}
+
+/// A dry run, on a copy of the database, must change nothing.
+fn dry_run(shared: &Shared, answer: HoldAnswer) -> Report {
+    let both = || {
+        let world = shared.world();
+        (world.picture(), world.maildir.marker.clone())
+    };
+    let before = both();
+    let book = shared.world().book.clone();
+    let report = calm_run(shared, &Options { dry_run: true, holds: answer, ..Options::default() });
+    shared.world().book = book;
+    if before != both() {
+        shared.world().complain("a dry run changed something".to_owned());
+    }
+    report
+}
+
+/// Runs without trouble until nothing is left to do. Only one run may have something to do.
+pub(super) fn settle(shared: &Shared) {
+    shared.world().now.0 += 40 * DAY;
+    let said = dry_run(shared, HoldAnswer::Keep);
+    let mut first = None;
+    for _ in 0..3 {
+        let report = calm_run(shared, &Options::default());
+        let idle = is_idle(&report);
+        first.get_or_insert(report);
+        if idle {
+            break;
+        }
+    }
+    let did = first.unwrap_or_default();
+    if (&said.local, &said.remote) != (&did.local, &did.remote) {
+        let did = format!("the run did {:?} {:?}", did.local, did.remote);
+        shared.world().say(|| format!("the dry run said {:?} {:?}, {did}", said.local, said.remote));
+    }
+    idle_run(shared, false);
+    // Without UIDPLUS a removal waits for others' `\\Deleted` to go, which only a look at everything shows.
+    if shared.world().server.abilities.uid_plus {
+        idle_run(shared, true);
+    }
+}
+
+/// A run when nothing happened since the last.
+pub(super) fn idle_run(shared: &Shared, full: bool) {
+    let before = shared.world().picture();
+    let report = calm_run(shared, &Options { full, ..Options::default() });
+    let after = shared.world().picture();
+    if !is_idle(&report) || before != after {
+        shared.world().complain(format!("nothing to do, yet a run (full: {full}) did {report:?}"));
+    }
+}
+
+fn live(shared: &Shared) {
+    users::special_folders(&mut shared.world());
+    users::initial_mail(&mut shared.world());
+    let rounds = 1 + shared.world().rng.below(4);
+    for _ in 0..rounds {
+        let rates = some_rates(&mut shared.world().rng);
+        let options = Options { full: shared.world().rng.chance(100), ..Options::default() };
+        drop(run(shared, Schedule::Random(rates), &options));
+        if shared.world().rng.chance(100) {
+            drop(dry_run(shared, HoldAnswer::Keep));
+        }
+        let edits = shared.world().rng.below(6);
+        for _ in 0..edits {
+            users::edit(&mut shared.world());
+        }
+        let days = shared.world().rng.below(4);
+        shared.world().now.0 += i64::try_from(days).unwrap() * DAY;
+    }
+    settle(shared);
+}
+
+/// Lives one history. Returns what was broken, and what happened if asked to remember it.
+fn history(seed: u64, told: bool) -> (Vec<String>, Vec<String>) {
+    let mut world = a_world(seed);
+    world.log = told.then(Vec::new);
+    let shared = Shared::new(world);
+    let lived = catch_unwind(AssertUnwindSafe(|| live(&shared)));
+    let mut broken = check::broken(&shared.world());
+    if let Err(panic) = lived {
+        broken.push(format!("it panicked: {:?}", panic.downcast_ref::<String>()));
+    }
+    let log = shared.world().log.take().unwrap_or_default();
+    (broken, log)
+}
+
+/// Returns the story of a seed that breaks a promise.
+fn verdict(seed: u64) -> Option<String> {
+    let (broken, _) = history(seed, false);
+    (!broken.is_empty()).then(|| tell(seed))
+}
+
+fn tell(seed: u64) -> String {
+    let (broken, log) = history(seed, true);
+    let world = a_world(seed);
+    let (server, policy) = (world.server.abilities, world.policy.delete);
+    format!("seed {seed}: {server:?} delete {policy:?}\n{}\nbroken: {broken:#?}", log.join("\n"))
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+#[test]
+fn random_histories_keep_the_promises() {
+    if let Some(seed) = number("MAILTIDE_SEED") {
+        panic!("{}", tell(seed));
+    }
+    let seeds = number("MAILTIDE_SEEDS").unwrap_or(2000);
+    if number("MAILTIDE_SURVEY").is_some() {
+        let survey = (0..seeds).map(|seed| (seed, history(seed, false).0)).filter(|(_, broken)| !broken.is_empty());
+        panic!("{:#?}", survey.collect::<Vec<_>>());
+    }
+    if let Some(story) = (0..seeds).find_map(verdict) {
+        panic!("{story}");
+    }
+}

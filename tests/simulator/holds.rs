@@ -1,0 +1,131 @@
+//! Mass deletions are held, and carried out or undone when the user says so.
+
+use mailtide::model::{Flag, FlagSet, MailboxName, Role, Side, Timestamp};
+use mailtide::reconcile::policy::{Delete, HoldAnswer, MaxDelete, Options};
+use mailtide::reconcile::report::{Reason, Report};
+use mailtide::reconcile::snapshot::Abilities;
+
+use super::check::{View, broken, local_view, remote_view};
+use super::history::{calm_run, policy, run, settle};
+use super::mail::Kind;
+use super::rng::Rng;
+use super::schedule::{Rates, Schedule};
+use super::server::Server;
+use super::users::folder;
+use super::world::{Shared, World};
+
+/// An account with 12 messages in INBOX and 3 in Lists, in step.
+fn in_step(seed: u64) -> Shared {
+    let mut rng = Rng::new(seed);
+    let abilities =
+        Abilities { mod_seq: rng.chance(500), moves: rng.chance(500), uid_plus: true, deleted_is_final: false };
+    let mut policy = policy(Delete::Trash);
+    policy.max_delete = MaxDelete { percent: 25, at_least: 5, at_most: 100 };
+    let mut world = World::new(Server::new(abilities), policy, rng);
+    world.server.create(&folder("Trash"), Some(Role::Trash));
+    for id in 1..16 {
+        let name = folder(if id < 13 { "INBOX" } else { "Lists" });
+        world.remote_put(&name, id, Kind::Ordinary, Timestamp(1_600_000_000), &FlagSet::of(&[Flag::Seen]));
+    }
+    let shared = Shared::new(world);
+    calm_run(&shared, &Options::default());
+    shared
+}
+
+/// All of INBOX goes on one side, and something ordinary happens elsewhere.
+fn lose_inbox(world: &mut World, side: Side) {
+    let inbox = MailboxName::inbox();
+    for (name, unique) in world.files().into_iter().filter(|(name, _)| side == Side::Local && *name == inbox) {
+        world.local_delete(&name, &unique);
+    }
+    for (name, uid) in world.uids().into_iter().filter(|(name, _)| side == Side::Remote && *name == inbox) {
+        world.remote_delete(&name, uid);
+    }
+    world.remote_put(&inbox, 20, Kind::Ordinary, Timestamp(1_600_000_000), &FlagSet::new());
+    world.local_put(&folder("Lists"), 21, Kind::Ordinary, Timestamp(1_600_000_000), None);
+}
+
+fn view(shared: &Shared, side: Side) -> View {
+    match side {
+        Side::Local => local_view(&shared.world()),
+        Side::Remote => remote_view(&shared.world()),
+    }
+}
+
+fn ids(view: &View, name: &str) -> Vec<u32> {
+    view[&folder(name)].iter().map(|seen| seen.id).collect()
+}
+
+fn assert_held(report: &Report, side: Side, context: &str) {
+    let held: Vec<_> =
+        report.held.iter().map(|held| (held.folder.clone(), held.side, held.reason, held.count)).collect();
+    assert_eq!(held, [(Some(MailboxName::inbox()), side, Reason::MassDelete, 12)], "{context}");
+}
+
+/// Loses INBOX on one side, strikes a run or two, then answers. Returns the account at its end.
+fn answered(seed: u64, lost: Side, answer: HoldAnswer) -> Shared {
+    let shared = in_step(seed);
+    let keeps = if lost == Side::Local { Side::Remote } else { Side::Local };
+    lose_inbox(&mut shared.world(), lost);
+    let rates = Rates { crash: 30, blur: 20, ..Rates::default() };
+    for _ in 0..seed % 3 {
+        drop(run(&shared, Schedule::Random(rates), &Options::default()));
+        shared.world().now.0 += 60;
+    }
+    shared.world().now.0 += 7200;
+    let context = format!("seed {seed}, lost {lost}, {answer:?}");
+    for _ in 0..2 {
+        assert_held(&calm_run(&shared, &Options::default()), lost, &context);
+        let mut expected: Vec<u32> = (1..13).collect();
+        expected.push(20);
+        assert_eq!(ids(&view(&shared, keeps), "INBOX"), expected, "{context}: not left alone");
+        assert_eq!(ids(&view(&shared, keeps), "Lists"), [13, 14, 15, 21], "{context}: the rest goes on");
+    }
+    let options = Options { holds: answer, ..Options::default() };
+    drop(run(&shared, Schedule::Random(Rates { crash: 20, ..Rates::default() }), &options));
+    if !calm_run(&shared, &Options::default()).held.is_empty() {
+        calm_run(&shared, &options);
+    }
+    shared
+}
+
+#[test]
+fn a_mass_deletion_is_held_and_carried_out_when_accepted() {
+    for (seed, lost) in (0..60).flat_map(|seed| [(seed, Side::Local), (seed, Side::Remote)]) {
+        let shared = answered(seed, lost, HoldAnswer::Accept);
+        settle(&shared);
+        let broken = broken(&shared.world());
+        assert!(broken.is_empty(), "seed {seed}, lost {lost}: {broken:#?}");
+    }
+}
+
+#[test]
+fn a_mass_deletion_is_held_and_undone_when_refused() {
+    for (seed, lost) in (0..60).flat_map(|seed| [(seed, Side::Local), (seed, Side::Remote)]) {
+        let shared = answered(seed, lost, HoldAnswer::Undo);
+        shared.world().ledger.stories.values_mut().for_each(|story| story.deletions.clear());
+        settle(&shared);
+        let broken = broken(&shared.world());
+        assert!(broken.is_empty(), "seed {seed}, lost {lost}: {broken:#?}");
+    }
+}
+
+#[test]
+fn a_missing_root_is_held_and_nothing_follows() {
+    for seed in 0..20 {
+        let shared = in_step(seed);
+        let before = remote_view(&shared.world());
+        let away = std::mem::take(&mut shared.world().maildir);
+        for _ in 0..2 {
+            let report = calm_run(&shared, &Options::default());
+            let held: Vec<_> = report.held.iter().map(|held| (held.folder.clone(), held.reason)).collect();
+            assert_eq!(held, [(None, Reason::RootMissing)], "seed {seed}");
+            assert_eq!(remote_view(&shared.world()), before, "seed {seed}");
+            assert!(!shared.world().maildir.exists, "seed {seed}: made anew");
+        }
+        shared.world().maildir = away;
+        settle(&shared);
+        let broken = broken(&shared.world());
+        assert!(broken.is_empty(), "seed {seed}: {broken:#?}");
+    }
+}

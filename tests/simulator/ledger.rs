@@ -1,0 +1,137 @@
+//! What users did to each message, and so what ought to have become of it.
+
+use std::collections::BTreeMap;
+
+use mailtide::model::{FlagSet, MailboxName, Side, Timestamp};
+
+/// How often users put a message somewhere.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Puts {
+    /// Before the first sync.
+    pub(super) initial: usize,
+    /// Since.
+    pub(super) later: usize,
+}
+
+/// A removal by a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Deletion {
+    pub(super) side: Side,
+    pub(super) at_home: bool,
+    /// The database had recorded the message on this side.
+    pub(super) known: bool,
+    /// It was not recorded, and it was the engine that had put it there: it can't tell this removal from a crash that
+    /// undid its own work.
+    pub(super) doubtful: bool,
+}
+
+/// Who changed a flag of a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Touch {
+    local: bool,
+    remote: bool,
+    last: bool,
+}
+
+impl Touch {
+    /// Returns what the flag must be in the end; `None` if both sides had their hand in it.
+    pub(super) fn expected(self) -> Option<bool> {
+        (self.local != self.remote).then_some(self.last)
+    }
+}
+
+/// One message content and everything users did to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Story {
+    pub(super) home: MailboxName,
+    pub(super) date: Timestamp,
+    pub(super) local: Puts,
+    pub(super) remote: Puts,
+    pub(super) deletions: Vec<Deletion>,
+    pub(super) flags: BTreeMap<String, Touch>,
+    /// How often it was moved to another folder or got another name: where it ends is then open, but it must not be
+    /// lost.
+    pub(super) moves: usize,
+}
+
+impl Story {
+    /// Returns true if there was never more than one message of this content.
+    pub(super) fn is_unique(&self) -> bool {
+        self.most() == 1
+    }
+
+    /// Returns how many there must be at least if none was removed.
+    pub(super) fn least(&self) -> usize {
+        (self.local.initial + self.local.later).max(self.remote.initial + self.remote.later)
+    }
+
+    /// Returns how many there may be at most.
+    pub(super) fn most(&self) -> usize {
+        self.local.initial.max(self.remote.initial) + self.local.later + self.remote.later
+    }
+
+    /// Returns true if only users of this side put it there.
+    pub(super) fn is_only_from(&self, side: Side) -> bool {
+        let other = if side == Side::Local { self.remote } else { self.local };
+        other == Puts::default()
+    }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        !self.deletions.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ledger {
+    pub(super) stories: BTreeMap<u32, Story>,
+    /// The first sync has begun.
+    pub(super) synced: bool,
+    /// A mailbox got another UIDVALIDITY: both sides are united then, so removals and cleared flags may be undone.
+    pub(super) renumbered: bool,
+}
+
+/// Returns the words of a set: flags as IMAP writes them, keywords in small letters.
+pub(super) fn words(flags: &FlagSet) -> Vec<String> {
+    let system = flags.system().map(|flag| flag.as_imap().to_owned());
+    system.chain(flags.keywords.iter().map(|keyword| keyword.as_str().to_ascii_lowercase())).collect()
+}
+
+impl Ledger {
+    pub(super) fn fresh_id(&self) -> u32 {
+        self.stories.last_key_value().map_or(1, |(id, _)| id + 1)
+    }
+
+    pub(super) fn put(&mut self, side: Side, id: u32, home: &MailboxName, date: Timestamp, flags: &FlagSet) {
+        let synced = self.synced;
+        let story = self.stories.entry(id).or_insert_with(|| Story {
+            home: home.clone(),
+            date,
+            local: Puts::default(),
+            remote: Puts::default(),
+            deletions: Vec::new(),
+            flags: BTreeMap::new(),
+            moves: 0,
+        });
+        let puts = if side == Side::Local { &mut story.local } else { &mut story.remote };
+        *(if synced { &mut puts.later } else { &mut puts.initial }) += 1;
+        words(flags).into_iter().for_each(|word| self.flag(side, id, word, true));
+    }
+
+    pub(super) fn flag(&mut self, side: Side, id: u32, word: String, on: bool) {
+        let Some(story) = self.stories.get_mut(&id) else { return };
+        let touch = story.flags.entry(word).or_default();
+        match side {
+            Side::Local => touch.local = true,
+            Side::Remote => touch.remote = true,
+        }
+        touch.last = on;
+    }
+
+    pub(super) fn delete(&mut self, side: Side, id: u32, folder: &MailboxName, known: bool) {
+        let Some(story) = self.stories.get_mut(&id) else { return };
+        let at_home = story.home == *folder;
+        let own = at_home && story.is_only_from(side);
+        let doubtful = !known && !own;
+        story.deletions.push(Deletion { side, at_home, known, doubtful });
+    }
+}

@@ -1,0 +1,332 @@
+//! A Maildir on a file system that keeps only what was synced when the power goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mailtide::model::{
+    DirStamp, FileStat, FlagDelta, FlagSet, Keyword, KeywordLetters, MailboxName, Marker, Stamp, Timestamp, UniqueName,
+};
+use mailtide::reconcile::snapshot::{LocalEntry, LocalSnapshot};
+
+use super::file::{Dir, File, Place, flags_of, info_of};
+use super::mail::Bytes;
+use super::rng::Rng;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Folder {
+    pub(super) files: Vec<File>,
+    /// `dovecot-keywords`.
+    pub(super) letters: KeywordLetters,
+    inode: u64,
+    tick: i64,
+}
+
+/// A file in the recoverable trash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) name: String,
+    pub(super) unique: UniqueName,
+    pub(super) bytes: Bytes,
+    synced: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Maildir {
+    /// False if there is no root.
+    pub(super) exists: bool,
+    pub(super) marker: Option<Marker>,
+    pub(super) folders: BTreeMap<MailboxName, Folder>,
+    pub(super) trash: Vec<Kept>,
+    numbers: u64,
+}
+
+impl Folder {
+    pub(super) fn messages(&self) -> impl Iterator<Item = &File> {
+        self.files.iter().filter(|file| file.is_message())
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        let dir = |n| DirStamp { device: 1, inode: self.inode * 2 + n, mtime_ns: self.tick, ctime_ns: self.tick };
+        Stamp { cur: dir(0), new: dir(1) }
+    }
+
+    fn touch(&mut self) {
+        self.tick += 1;
+    }
+
+    pub(super) fn find(&mut self, unique: &UniqueName, entry: &LocalEntry) -> Option<&mut File> {
+        self.files.iter_mut().find(|file| file.is_as(unique, entry))
+    }
+
+    /// Makes the names in `cur` and `new` durable.
+    pub(super) fn sync(&mut self) {
+        self.files.iter_mut().filter(|file| !file.is_staged()).for_each(File::sync_name);
+        self.files.retain(|file| file.place.is_some());
+    }
+
+    /// Makes what is in `tmp` durable.
+    pub(super) fn sync_staged(&mut self) {
+        for file in self.files.iter_mut().filter(|file| file.is_staged()) {
+            file.sync();
+        }
+    }
+
+    pub(super) fn unstage(&mut self, unique: &UniqueName) {
+        let named = |file: &&mut File| file.is_staged() && file.place.as_ref().is_some_and(|at| at.unique == *unique);
+        self.files.iter_mut().filter(named).for_each(|file| file.rename(None));
+    }
+
+    /// Makes a staged message visible. Returns false if it is not in `tmp`.
+    pub(super) fn publish(&mut self, unique: &UniqueName, flags: &FlagSet, letters: &KeywordLetters) -> bool {
+        if self.files.iter().any(|file| file.is_named(unique)) {
+            return false;
+        }
+        let named = |file: &&mut File| file.is_staged() && file.place.as_ref().is_some_and(|at| at.unique == *unique);
+        let Some(file) = self.files.iter_mut().find(named) else { return false };
+        let info = info_of(flags, letters, "");
+        let (dir, info) = if &*info == "2," { (Dir::New, "".into()) } else { (Dir::Cur, info) };
+        file.rename(Some(Place { dir, unique: unique.clone(), info }));
+        self.touch();
+        true
+    }
+
+    /// Gives the file a name with other flags.
+    pub(super) fn set_flags(
+        &mut self,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        delta: &FlagDelta,
+        letters: &KeywordLetters,
+    ) -> bool {
+        let Some(file) = self.find(unique, entry) else { return false };
+        let flags = delta.apply(&flags_of(&entry.info, letters));
+        let info = info_of(&flags, letters, &entry.info);
+        if info == entry.info || (entry.info.is_empty() && &*info == "2,") {
+            return true;
+        }
+        file.rename(Some(Place { dir: Dir::Cur, unique: unique.clone(), info }));
+        self.touch();
+        true
+    }
+
+    pub(super) fn unlink(&mut self, unique: &UniqueName, entry: &LocalEntry) -> bool {
+        let Some(file) = self.find(unique, entry) else { return false };
+        file.rename(None);
+        self.touch();
+        true
+    }
+
+    /// Scans the maildir; `torn`: `dovecot-keywords` can't be read, so letters mean what they did when last known.
+    pub(super) fn scan(&self, torn: Option<&KeywordLetters>) -> LocalSnapshot {
+        let letters = torn.unwrap_or(&self.letters);
+        let entry = |file: &File| {
+            let place = file.place.as_ref()?;
+            let flags = flags_of(&place.info, letters);
+            let entry =
+                LocalEntry { in_new: place.dir == Dir::New, info: place.info.clone(), inode: file.inode, flags };
+            Some((place.unique.clone(), entry))
+        };
+        let entries: BTreeMap<_, _> = self.messages().filter_map(entry).collect();
+        let lettered = entries.values().any(|entry| entry.info.contains(|c: char| c.is_ascii_lowercase()));
+        LocalSnapshot {
+            entries,
+            quiet: true,
+            stamp: Some(self.stamp()),
+            letters: (torn.is_none() || !lettered).then(|| letters.clone()),
+            dovecot: false,
+            duplicates: Vec::new(),
+        }
+    }
+
+    /// Gives keywords letters that no file bears yet.
+    pub(super) fn assign(&mut self, keywords: &BTreeSet<Keyword>) {
+        for keyword in keywords.iter().filter(|keyword| !keyword.is_forwarded()) {
+            if self.letters.letter(keyword).is_none() {
+                let borne = self.messages().filter_map(|file| file.place.as_ref()).map(|place| &place.info);
+                let borne: Vec<u8> = borne.flat_map(|info| info.bytes()).collect();
+                if let Some(letter) = self.letters.free_letter(&borne) {
+                    self.letters.assign(letter, keyword.clone());
+                }
+            }
+        }
+    }
+}
+
+impl Maildir {
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// Creates a maildir, durably.
+    pub(super) fn create(&mut self, name: &MailboxName) {
+        self.exists = true;
+        let inode = self.number();
+        let folder = || Folder { files: Vec::new(), letters: KeywordLetters::new(), inode, tick: 1 };
+        self.folders.entry(name.clone()).or_insert_with(folder);
+    }
+
+    fn file(&mut self, dir: Dir, bytes: Bytes, mtime: Timestamp, info: Box<str>) -> File {
+        let inode = self.number();
+        let unique = UniqueName::new(&format!("{inode}.sim")).unwrap();
+        File::new(inode, bytes, mtime, Place { dir, unique, info })
+    }
+
+    /// Starts a file in `tmp`; not durable.
+    pub(super) fn stage(
+        &mut self,
+        name: &MailboxName,
+        bytes: Bytes,
+        mtime: Timestamp,
+    ) -> Option<(UniqueName, FileStat)> {
+        let file = self.file(Dir::Tmp, bytes, mtime, "".into());
+        let found = file.place.as_ref().map(|place| (place.unique.clone(), file.stat()));
+        self.folders.get_mut(name)?.files.push(file);
+        found
+    }
+
+    /// Puts a message there as a mail program does; durable, for what it leaves behind in a crash is its own affair.
+    pub(super) fn deliver(&mut self, name: &MailboxName, bytes: Bytes, mtime: Timestamp, flags: Option<&FlagSet>) {
+        self.create(name);
+        let letters = self.folders.get(name).map(|folder| folder.letters.clone()).unwrap_or_default();
+        let (dir, info) = match flags {
+            Some(flags) => (Dir::Cur, info_of(flags, &letters, "")),
+            None => (Dir::New, "".into()),
+        };
+        let mut file = self.file(dir, bytes, mtime, info);
+        file.sync();
+        if let Some(folder) = self.folders.get_mut(name) {
+            folder.files.push(file);
+            folder.touch();
+        }
+    }
+
+    /// Links a file into the recoverable trash; not durable.
+    pub(super) fn keep(&mut self, unique: &UniqueName, bytes: Bytes) -> String {
+        let name = format!("kept-{}", self.number());
+        self.trash.push(Kept { name: name.clone(), unique: unique.clone(), bytes, synced: false });
+        name
+    }
+
+    pub(super) fn sync_kept(&mut self) {
+        self.trash.iter_mut().for_each(|kept| kept.synced = true);
+    }
+
+    /// Returns true if a file could be brought back after a power cut.
+    pub(super) fn is_kept(&self, unique: &UniqueName) -> bool {
+        self.trash.iter().any(|kept| kept.synced && kept.unique == *unique)
+    }
+
+    pub(super) fn stamps(&self) -> BTreeMap<MailboxName, Stamp> {
+        self.folders.iter().map(|(name, folder)| (name.clone(), folder.stamp())).collect()
+    }
+
+    /// Leaves what a power cut leaves.
+    pub(super) fn power_cut(&mut self, rng: &mut Rng) {
+        for folder in self.folders.values_mut() {
+            for file in &mut folder.files {
+                file.power_cut(rng);
+            }
+            folder.files.retain(|file| file.place.is_some());
+            folder.touch();
+        }
+        self.trash.retain(|kept| kept.synced || rng.chance(500));
+        self.sync_kept();
+    }
+
+    /// What a mail program does to a file of its choice: `change` gives the new name, `None` to remove it. Durable.
+    pub(super) fn user(
+        &mut self,
+        name: &MailboxName,
+        unique: &UniqueName,
+        change: impl FnOnce(&Place) -> Option<Place>,
+    ) {
+        let Some(folder) = self.folders.get_mut(name) else { return };
+        let Some(file) = folder.files.iter_mut().find(|file| file.is_named(unique)) else { return };
+        file.place = file.place.as_ref().and_then(change);
+        file.sync_name();
+        folder.files.retain(|file| !file.is_gone());
+        folder.touch();
+    }
+}
+
+impl Maildir {
+    /// Moves a file to another folder or name as a mail program does; durable. Letters lose their meaning on the way.
+    pub(super) fn move_file(&mut self, name: &MailboxName, unique: &UniqueName, target: &MailboxName, renamed: bool) {
+        let number = self.number();
+        let Some(folder) = self.folders.get_mut(name) else { return };
+        let Some(at) = folder.files.iter().position(|file| file.is_named(unique)) else { return };
+        let mut file = folder.files.remove(at);
+        folder.touch();
+        let Some(place) = &mut file.place else { return };
+        place.info = place.info.chars().filter(|letter| !letter.is_ascii_lowercase()).collect();
+        if renamed {
+            place.unique = UniqueName::new(&format!("{number}.renamed")).unwrap_or_else(|| unique.clone());
+        }
+        file.sync_name();
+        if let Some(into) = self.folders.get_mut(target) {
+            into.files.push(file);
+            into.touch();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mail::{Kind, compose};
+    use super::*;
+
+    fn with_inbox() -> (Maildir, MailboxName) {
+        let mut maildir = Maildir::default();
+        maildir.create(&MailboxName::inbox());
+        (maildir, MailboxName::inbox())
+    }
+
+    fn after_power_cut(maildir: &Maildir) -> Vec<Maildir> {
+        let cut = |seed| {
+            let mut left = maildir.clone();
+            left.power_cut(&mut Rng::new(seed));
+            left
+        };
+        (0..32).map(cut).collect()
+    }
+
+    fn messages(maildir: &Maildir) -> usize {
+        maildir.folders[&MailboxName::inbox()].messages().count()
+    }
+
+    #[test]
+    fn only_what_was_synced_survives_for_certain() {
+        let (mut maildir, inbox) = with_inbox();
+        let (unique, _) = maildir.stage(&inbox, compose(1, Kind::Ordinary), Timestamp(1)).unwrap();
+        let publish = |maildir: &mut Maildir| {
+            let folder = maildir.folders.get_mut(&inbox).unwrap();
+            assert!(folder.publish(&unique, &FlagSet::new(), &KeywordLetters::new()));
+        };
+        let mut rash = maildir.clone();
+        publish(&mut rash);
+        let left: BTreeSet<usize> = after_power_cut(&rash).iter().map(messages).collect();
+        assert_eq!(left, BTreeSet::from([0, 1]), "never synced: lost, or not");
+
+        maildir.folders.get_mut(&inbox).unwrap().sync_staged();
+        publish(&mut maildir);
+        let in_tmp = |maildir: &Maildir| maildir.folders[&inbox].files.iter().filter(|file| file.is_staged()).count();
+        assert!(after_power_cut(&maildir).iter().all(|left| messages(left) + in_tmp(left) == 1));
+        assert!(after_power_cut(&maildir).iter().any(|left| messages(left) == 0));
+        maildir.folders.get_mut(&inbox).unwrap().sync();
+        assert!(after_power_cut(&maildir).iter().all(|left| messages(left) == 1));
+    }
+
+    #[test]
+    fn a_removal_that_was_not_synced_may_come_back() {
+        let (mut maildir, inbox) = with_inbox();
+        maildir.deliver(&inbox, compose(1, Kind::Ordinary), Timestamp(1), None);
+        let folder = maildir.folders.get_mut(&inbox).unwrap();
+        let (unique, entry) = folder.scan(None).entries.pop_first().unwrap();
+        assert!(folder.unlink(&unique, &entry));
+        assert!(!folder.unlink(&unique, &entry));
+        let left: BTreeSet<usize> = after_power_cut(&maildir).iter().map(messages).collect();
+        assert_eq!(left, BTreeSet::from([0, 1]));
+        maildir.folders.get_mut(&inbox).unwrap().sync();
+        assert!(after_power_cut(&maildir).iter().all(|left| messages(left) == 0));
+    }
+}

@@ -1,0 +1,34 @@
+//! The engine on in-memory sides that keep IMAP's and Maildir's semantics, with a fault, a crash or somebody else's
+//! edit possible at every call of a store or of the journal.
+//!
+//! Parts: `server` and `maildir` are the models, `book` is the database; `wire`, `disk` and `book` let the engine at
+//! them, each call through the gate in `world`, where the `schedule` may strike; `users` edits both sides and notes in the
+//! `ledger` what ought to come of it; `check` compares.
+//!
+//! A history follows from its seed alone. A failure prints the seed, what happened and what was broken. To replay:
+//!
+//! ```text
+//! MAILTIDE_SEED=1234 cargo test --test integration simulator::history
+//! MAILTIDE_SEEDS=100000 cargo test --test integration simulator::history
+//! MAILTIDE_SEEDS=5000 MAILTIDE_SURVEY=1 cargo test …
+//! ```
+//!
+//! The first runs one seed and tells its story even if nothing is broken, the second so many seeds until one breaks
+//! something, the third lists all seeds that do.
+
+mod book;
+mod check;
+mod disk;
+mod file;
+mod history;
+mod holds;
+mod ledger;
+mod mail;
+mod maildir;
+mod rng;
+mod scenarios;
+mod schedule;
+mod server;
+mod users;
+mod wire;
+mod world;

@@ -1,0 +1,333 @@
+//! An IMAP server: UIDs, UIDVALIDITY, mod-sequences, expunged history, and abilities that can be missing.
+
+use std::collections::BTreeMap;
+
+use mailtide::model::{
+    Flag, FlagDelta, FlagSet, MailboxName, ModSeq, PermanentFlags, Role, Timestamp, Uid, UidSet, UidValidity, Watermark,
+};
+use mailtide::reconcile::snapshot::{
+    Abilities, ListedMailbox, RemoteListing, RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot,
+};
+use mailtide::store::{RemoteError, RemoteErrorKind, Transfer};
+
+use super::mail::Bytes;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Message {
+    pub(super) bytes: Bytes,
+    pub(super) flags: FlagSet,
+    pub(super) date: Timestamp,
+    mod_seq: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mailbox {
+    pub(super) role: Option<Role>,
+    pub(super) selectable: bool,
+    pub(super) permanent: PermanentFlags,
+    uid_validity: UidValidity,
+    uid_next: u32,
+    mod_seq: u64,
+    pub(super) messages: BTreeMap<Uid, Message>,
+    expunged: Vec<(Uid, u64)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Server {
+    pub(super) mailboxes: BTreeMap<MailboxName, Mailbox>,
+    pub(super) abilities: Abilities,
+    /// LIST brings STATUS.
+    pub(super) status: bool,
+    /// CREATE can give a mailbox a role.
+    pub(super) special_use: bool,
+    /// What new mailboxes let be stored.
+    pub(super) permanent: PermanentFlags,
+    validities: u64,
+}
+
+pub(super) fn refuse(kind: RemoteErrorKind, words: &str) -> RemoteError {
+    RemoteError { kind, cause: words.into() }
+}
+
+impl Mailbox {
+    fn watermark(&self, mod_seq: bool) -> Watermark {
+        Watermark {
+            uid_validity: self.uid_validity,
+            uid_next: self.uid_next,
+            messages: u32::try_from(self.messages.len()).unwrap(),
+            mod_seq: mod_seq.then(|| ModSeq::new(self.mod_seq)).flatten(),
+        }
+    }
+
+    fn bump(&mut self) -> u64 {
+        self.mod_seq += 1;
+        self.mod_seq
+    }
+
+    pub(super) fn put(&mut self, bytes: Bytes, flags: FlagSet, date: Timestamp) -> Uid {
+        let uid = Uid::new(self.uid_next).unwrap();
+        self.uid_next += 1;
+        let mod_seq = self.bump();
+        self.messages.insert(uid, Message { bytes, flags, date, mod_seq });
+        uid
+    }
+
+    /// Removes a message; one that is gone is no error, as in IMAP.
+    pub(super) fn expunge(&mut self, uid: Uid) {
+        if self.messages.remove(&uid).is_some() {
+            let mod_seq = self.bump();
+            self.expunged.push((uid, mod_seq));
+        }
+    }
+
+    /// Changes a message's flags as far as the mailbox lets it.
+    pub(super) fn store(&mut self, uid: Uid, delta: &FlagDelta) {
+        let delta = FlagDelta { add: self.permanent.storable(&delta.add), remove: delta.remove.clone() };
+        let Some(message) = self.messages.get_mut(&uid) else { return };
+        let flags = delta.apply(&message.flags);
+        if flags != message.flags {
+            message.flags = flags;
+            self.mod_seq += 1;
+            message.mod_seq = self.mod_seq;
+        }
+    }
+
+    pub(super) fn flagged_deleted(&self) -> UidSet {
+        self.messages.iter().filter(|(_, message)| message.flags.has(Flag::Deleted)).map(|(uid, _)| *uid).collect()
+    }
+
+    fn delta(&self, request: &RemoteRequest, since: &Watermark, from: ModSeq) -> RemoteMessages {
+        let newer = |(uid, message): &(&Uid, &Message)| message.mod_seq > from.get() || uid.get() >= since.uid_next;
+        let changed = self.messages.iter().filter(newer).map(|(uid, message)| (*uid, seen(*uid, message, request)));
+        let vanished = self.expunged.iter().filter(|(_, at)| *at > from.get()).map(|(uid, _)| *uid);
+        RemoteMessages::Delta { changed: changed.collect(), vanished: vanished.collect() }
+    }
+
+    fn all(&self, request: &RemoteRequest) -> RemoteMessages {
+        RemoteMessages::Full(self.messages.iter().map(|(uid, message)| (*uid, seen(*uid, message, request))).collect())
+    }
+
+    /// Answers as SELECT (QRESYNC) does where the server can and the client's watermark is of this mailbox.
+    fn look(&self, request: &RemoteRequest, mod_seq: bool) -> RemoteMessages {
+        match request.since.filter(|since| mod_seq && since.uid_validity == self.uid_validity) {
+            Some(since) => match since.mod_seq.filter(|from| from.get() <= self.mod_seq) {
+                Some(from) => self.delta(request, &since, from),
+                None => self.all(request),
+            },
+            None => self.all(&RemoteRequest { known: UidSet::new(), ..request.clone() }),
+        }
+    }
+}
+
+fn seen(uid: Uid, message: &Message, request: &RemoteRequest) -> RemoteMessage {
+    let unknown = !request.known.contains(uid);
+    RemoteMessage {
+        flags: message.flags.clone(),
+        date: unknown.then_some(message.date),
+        size: unknown.then_some(message.bytes.len() as u64),
+    }
+}
+
+impl Server {
+    pub(super) fn new(abilities: Abilities) -> Self {
+        let mut server = Server {
+            mailboxes: BTreeMap::new(),
+            abilities,
+            status: true,
+            special_use: true,
+            permanent: PermanentFlags::all(),
+            validities: 100,
+        };
+        server.create(&MailboxName::inbox(), None);
+        server
+    }
+
+    /// Creates a mailbox; its missing parents become names that only hold others.
+    pub(super) fn create(&mut self, name: &MailboxName, role: Option<Role>) {
+        if let Some(parent) = name.parent()
+            && !self.mailboxes.contains_key(&parent)
+        {
+            self.add(&parent, None, false);
+        }
+        match self.mailboxes.get_mut(name) {
+            Some(mailbox) => mailbox.selectable = true,
+            None => self.add(name, role.filter(|_| self.special_use), true),
+        }
+    }
+
+    fn add(&mut self, name: &MailboxName, role: Option<Role>, selectable: bool) {
+        self.validities += 1;
+        let mailbox = Mailbox {
+            role,
+            selectable,
+            permanent: self.permanent.clone(),
+            uid_validity: UidValidity(self.validities),
+            uid_next: 1,
+            mod_seq: 1,
+            messages: BTreeMap::new(),
+            expunged: Vec::new(),
+        };
+        self.mailboxes.insert(name.clone(), mailbox);
+    }
+
+    /// Gives a mailbox another UIDVALIDITY and its messages other UIDs.
+    pub(super) fn renumber(&mut self, name: &MailboxName) {
+        self.validities += 1;
+        let Some(mailbox) = self.mailboxes.get_mut(name) else { return };
+        mailbox.uid_validity = UidValidity(self.validities);
+        mailbox.uid_next = 1;
+        mailbox.expunged.clear();
+        for message in std::mem::take(&mut mailbox.messages).into_values() {
+            mailbox.put(message.bytes, message.flags, message.date);
+        }
+    }
+
+    /// Returns a mailbox that can be selected.
+    pub(super) fn open(&mut self, name: &MailboxName) -> Result<&mut Mailbox, RemoteError> {
+        let found = self.mailboxes.get_mut(name).filter(|mailbox| mailbox.selectable);
+        found.ok_or_else(|| refuse(RemoteErrorKind::NoSuchMailbox, "NO [NONEXISTENT] no such mailbox"))
+    }
+
+    /// Returns a mailbox if its UIDVALIDITY is still this.
+    pub(super) fn select(&mut self, name: &MailboxName, validity: UidValidity) -> Result<&mut Mailbox, RemoteError> {
+        let mailbox = self.open(name)?;
+        match mailbox.uid_validity == validity {
+            true => Ok(mailbox),
+            false => Err(refuse(RemoteErrorKind::UidValidityChanged, "UIDVALIDITY changed")),
+        }
+    }
+
+    pub(super) fn list(&self) -> RemoteListing {
+        let listed = |mailbox: &Mailbox| ListedMailbox {
+            role: mailbox.role,
+            selectable: mailbox.selectable,
+            subscribed: true,
+            object_id: None,
+            status: (self.status && mailbox.selectable).then(|| mailbox.watermark(self.abilities.mod_seq)),
+        };
+        RemoteListing {
+            mailboxes: self.mailboxes.iter().map(|(name, mailbox)| (name.clone(), listed(mailbox))).collect(),
+            rejected: Vec::new(),
+            abilities: self.abilities,
+        }
+    }
+
+    /// Returns the watermark that a SELECT would bring.
+    pub(super) fn watermark(&mut self, name: &MailboxName) -> Result<Watermark, RemoteError> {
+        let mod_seq = self.abilities.mod_seq;
+        self.open(name).map(|mailbox| mailbox.watermark(mod_seq))
+    }
+
+    /// Observes a mailbox with the given ability to answer with a delta, under a watermark taken earlier.
+    pub(super) fn observe(
+        &mut self,
+        request: &RemoteRequest,
+        watermark: Watermark,
+        deltas: bool,
+    ) -> Result<RemoteSnapshot, RemoteError> {
+        let mod_seq = self.abilities.mod_seq && deltas;
+        let mailbox = self.open(&request.mailbox)?;
+        Ok(RemoteSnapshot {
+            watermark,
+            permanent: mailbox.permanent.clone(),
+            read_only: false,
+            messages: mailbox.look(request, mod_seq),
+        })
+    }
+
+    /// Changes flags; where `\Deleted` is final, what gets it is gone.
+    pub(super) fn store(&mut self, name: &MailboxName, uid: Uid, delta: &FlagDelta) {
+        let is_final = self.abilities.deleted_is_final;
+        let Some(mailbox) = self.mailboxes.get_mut(name) else { return };
+        mailbox.store(uid, delta);
+        if is_final && mailbox.messages.get(&uid).is_some_and(|message| message.flags.has(Flag::Deleted)) {
+            mailbox.expunge(uid);
+        }
+    }
+
+    pub(super) fn copy(
+        &mut self,
+        name: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        target: &MailboxName,
+    ) -> Result<Transfer, RemoteError> {
+        let mailbox = self.select(name, validity)?;
+        let found: Vec<_> = mailbox.messages.iter().filter(|(uid, _)| uids.contains(**uid)).collect();
+        let found: Vec<(Uid, Message)> = found.into_iter().map(|(uid, message)| (*uid, message.clone())).collect();
+        let proven = self.abilities.uid_plus;
+        let into = self.open(target)?;
+        let put = |(uid, message): (Uid, Message)| (uid, into.put(message.bytes, message.flags, message.date));
+        let pairs: Vec<_> = found.into_iter().map(put).collect();
+        match proven {
+            true => Ok(Transfer::Proven(into.uid_validity, pairs)),
+            false => Ok(Transfer::Unproven),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mail::{Kind, compose};
+    use super::super::rng::Rng;
+    use super::*;
+
+    fn request(since: Option<Watermark>, known: UidSet) -> RemoteRequest {
+        RemoteRequest { mailbox: MailboxName::inbox(), since, known }
+    }
+
+    fn flags_of(server: &Server) -> BTreeMap<Uid, FlagSet> {
+        let messages = &server.mailboxes[&MailboxName::inbox()].messages;
+        messages.iter().map(|(uid, message)| (*uid, message.flags.clone())).collect()
+    }
+
+    fn edit(server: &mut Server, rng: &mut Rng, id: u32) {
+        let mailbox = server.open(&MailboxName::inbox()).unwrap();
+        let uids: Vec<Uid> = mailbox.messages.keys().copied().collect();
+        let flags = FlagSet::of(&[Flag::ALL[rng.below(5)]]);
+        match (rng.below(3), rng.pick(&uids)) {
+            (1, Some(uid)) => mailbox.store(uid, &FlagDelta { add: flags, remove: FlagSet::new() }),
+            (2, Some(uid)) => mailbox.expunge(uid),
+            _ => drop(mailbox.put(compose(id, Kind::Ordinary), flags, Timestamp(1))),
+        }
+    }
+
+    #[test]
+    fn a_delta_leads_to_what_a_full_look_shows() {
+        for seed in 0..200 {
+            let mut rng = Rng::new(seed);
+            let mut server = Server::new(Abilities { mod_seq: true, ..Abilities::default() });
+            let inbox = MailboxName::inbox();
+            (0..10).for_each(|id| edit(&mut server, &mut rng, id));
+            let mut state = flags_of(&server);
+            let since = server.watermark(&inbox).unwrap();
+            (10..20).for_each(|id| edit(&mut server, &mut rng, id));
+            let now = server.watermark(&inbox).unwrap();
+            let asked = request(Some(since), state.keys().copied().collect());
+            let RemoteMessages::Delta { changed, vanished } = server.observe(&asked, now, true).unwrap().messages
+            else {
+                panic!("seed {seed}: no delta")
+            };
+            state.retain(|uid, _| !vanished.contains(*uid));
+            state.extend(changed.into_iter().map(|(uid, message)| (uid, message.flags)));
+            assert_eq!(state, flags_of(&server), "seed {seed}");
+            assert_eq!(now.messages as usize, state.len());
+        }
+    }
+
+    #[test]
+    fn without_mod_seq_or_under_another_uidvalidity_the_answer_is_full() {
+        let mut server = Server::new(Abilities::default());
+        let inbox = MailboxName::inbox();
+        let uid = server.open(&inbox).unwrap().put(compose(1, Kind::Ordinary), FlagSet::new(), Timestamp(5));
+        let mark = server.watermark(&inbox).unwrap();
+        let known: UidSet = [uid].into_iter().collect();
+        let full = server.observe(&request(Some(mark), known.clone()), mark, true).unwrap();
+        assert!(matches!(full.messages, RemoteMessages::Full(_)));
+        server.abilities.mod_seq = true;
+        let other = Watermark { uid_validity: UidValidity(1), mod_seq: ModSeq::new(1), ..mark };
+        let full = server.observe(&request(Some(other), known), mark, true).unwrap();
+        let RemoteMessages::Full(messages) = full.messages else { panic!("a delta across UIDVALIDITY") };
+        assert_eq!(messages[&uid].date, Some(Timestamp(5)), "a UID known under another UIDVALIDITY is unknown");
+    }
+}

@@ -1,0 +1,349 @@
+//! Other clients of the server and mail programs on the Maildir.
+
+use std::collections::BTreeSet;
+
+use mailtide::model::{Flag, FlagDelta, FlagSet, Keyword, MailboxName, Role, Side, Timestamp, Uid, UniqueName};
+
+use super::file::{Dir, Place, flags_of, info_of};
+use super::ledger::words;
+use super::mail::{Bytes, Kind, compose, id_of};
+use super::world::World;
+
+const KEYWORDS: [&str; 4] = ["$Forwarded", "$Junk", "work", "Later"];
+const FOLDERS: [&str; 5] = ["INBOX", "Archive", "Lists/rust", "Lists", "Entwürfe"];
+
+pub(super) fn folder(name: &str) -> MailboxName {
+    MailboxName::parse(name).unwrap()
+}
+
+/// What users of an account may do besides the ordinary.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Habits {
+    /// Move messages between folders, and give files other names.
+    pub(super) moves: bool,
+    /// Restore mailboxes from a backup, which gives them another UIDVALIDITY.
+    pub(super) renumber: bool,
+}
+
+/// What a user does with one flag.
+#[derive(Debug, Clone)]
+pub(super) struct FlagEdit {
+    pub(super) flags: FlagSet,
+    on: bool,
+}
+
+impl FlagEdit {
+    pub(super) fn new(word: &str, on: bool) -> Self {
+        let mut flags = FlagSet::new();
+        match Flag::ALL.into_iter().find(|flag| flag.as_imap() == word) {
+            Some(flag) => flags.set(flag, true),
+            None => flags.keywords.extend(Keyword::new(word)),
+        }
+        FlagEdit { flags, on }
+    }
+
+    fn delta(&self) -> FlagDelta {
+        match self.on {
+            true => FlagDelta { add: self.flags.clone(), remove: FlagSet::new() },
+            false => FlagDelta { add: FlagSet::new(), remove: self.flags.clone() },
+        }
+    }
+}
+
+impl World {
+    pub(super) fn remote_put(&mut self, name: &MailboxName, id: u32, kind: Kind, date: Timestamp, flags: &FlagSet) {
+        if self.server.open(name).is_err() {
+            self.server.create(name, None);
+        }
+        let Ok(mailbox) = self.server.open(name) else { return };
+        let flags = mailbox.permanent.storable(flags);
+        let uid = mailbox.put(compose(id, kind), flags.clone(), date);
+        self.ledger.put(Side::Remote, id, name, date, &flags);
+        self.say(|| format!("remote: new {id} in {name} as {uid}, {flags}, dated {}", date.0));
+    }
+
+    /// `flags`: `None` delivers it to `new`.
+    pub(super) fn local_put(
+        &mut self,
+        name: &MailboxName,
+        id: u32,
+        kind: Kind,
+        date: Timestamp,
+        flags: Option<&FlagSet>,
+    ) {
+        if let Some(flags) = flags.filter(|flags| !flags.keywords.is_empty()) {
+            self.maildir.create(name);
+            let keywords = flags.keywords.clone();
+            self.maildir.folders.get_mut(name).unwrap().assign(&keywords);
+        }
+        self.maildir.deliver(name, compose(id, kind), date, flags);
+        self.ledger.put(Side::Local, id, name, date, &flags.cloned().unwrap_or_default());
+        self.say(|| format!("local: new {id} in {name}, {flags:?}, dated {}", date.0));
+    }
+
+    pub(super) fn remote_flag(&mut self, name: &MailboxName, uid: Uid, edit: &FlagEdit) {
+        let Ok(mailbox) = self.server.open(name) else { return };
+        let Some(id) = mailbox.messages.get(&uid).map(|message| id_of(&message.bytes)) else { return };
+        if mailbox.permanent.storable(&edit.flags) != edit.flags {
+            return;
+        }
+        if self.server.abilities.deleted_is_final && edit.on && edit.flags.has(Flag::Deleted) {
+            return self.remote_delete(name, uid);
+        }
+        self.server.store(name, uid, &edit.delta());
+        words(&edit.flags).into_iter().for_each(|word| self.ledger.flag(Side::Remote, id, word, edit.on));
+        self.say(|| format!("remote: {name} {uid} ({id}) {} {}", edit.flags, edit.on));
+    }
+
+    pub(super) fn local_flag(&mut self, name: &MailboxName, unique: &UniqueName, edit: &FlagEdit) {
+        let Some(id) = self.local_id(name, unique) else { return };
+        let Some(dir) = self.maildir.folders.get_mut(name) else { return };
+        dir.assign(&edit.flags.keywords);
+        let letters = dir.letters.clone();
+        if edit.flags.keywords.iter().any(|word| !word.is_forwarded() && letters.letter(word).is_none()) {
+            return;
+        }
+        let rename = |place: &Place| {
+            let flags = edit.delta().apply(&flags_of(&place.info, &letters));
+            let info = info_of(&flags, &letters, &place.info);
+            Some(Place { dir: Dir::Cur, unique: place.unique.clone(), info })
+        };
+        self.maildir.user(name, unique, rename);
+        words(&edit.flags).into_iter().for_each(|word| self.ledger.flag(Side::Local, id, word, edit.on));
+        self.say(|| format!("local: {name}/{unique} ({id}) {} {}", edit.flags, edit.on));
+    }
+
+    pub(super) fn remote_delete(&mut self, name: &MailboxName, uid: Uid) {
+        let Ok(mailbox) = self.server.open(name) else { return };
+        let Some(id) = mailbox.messages.get(&uid).map(|message| id_of(&message.bytes)) else { return };
+        mailbox.expunge(uid);
+        let known = self.book.knows_uid(name, uid);
+        self.ledger.delete(Side::Remote, id, name, known);
+        self.say(|| format!("remote: {name} {uid} ({id}) expunged, known {known}"));
+    }
+
+    pub(super) fn local_delete(&mut self, name: &MailboxName, unique: &UniqueName) {
+        let Some(id) = self.local_id(name, unique) else { return };
+        self.maildir.user(name, unique, |_| None);
+        let known = self.book.knows_file(name, unique);
+        self.ledger.delete(Side::Local, id, name, known);
+        self.say(|| format!("local: {name}/{unique} ({id}) deleted, known {known}"));
+    }
+
+    fn remote_move(&mut self, name: &MailboxName, uid: Uid, target: &MailboxName) {
+        let Ok(mailbox) = self.server.open(name) else { return };
+        let Some(message) = mailbox.messages.get(&uid).cloned() else { return };
+        mailbox.expunge(uid);
+        let Ok(into) = self.server.open(target) else { return };
+        let id = id_of(&message.bytes);
+        into.put(message.bytes, message.flags, message.date);
+        self.moved(id, target);
+        self.say(|| format!("remote: {name} {uid} ({id}) moved to {target}"));
+    }
+
+    /// Moves a file, under its name or a new one.
+    fn local_move(&mut self, name: &MailboxName, unique: &UniqueName, target: &MailboxName) {
+        let Some(id) = self.local_id(name, unique) else { return };
+        let renamed = *name == *target || self.rng.chance(300);
+        self.maildir.move_file(name, unique, target, renamed);
+        self.moved(id, target);
+        self.say(|| format!("local: {name}/{unique} ({id}) moved to {target}, renamed {renamed}"));
+    }
+
+    fn moved(&mut self, id: u32, target: &MailboxName) {
+        if let Some(story) = self.ledger.stories.get_mut(&id) {
+            story.moves += 1;
+            story.home = target.clone();
+        }
+    }
+
+    fn local_bytes(&self, name: &MailboxName, unique: &UniqueName) -> Option<Bytes> {
+        let is_it = |place: &Place| place.unique == *unique;
+        let mut files = self.maildir.folders.get(name)?.messages();
+        files.find(|file| file.place.as_ref().is_some_and(is_it)).map(|file| file.bytes.clone())
+    }
+
+    fn local_id(&self, name: &MailboxName, unique: &UniqueName) -> Option<u32> {
+        self.local_bytes(name, unique).map(|bytes| id_of(&bytes))
+    }
+
+    /// Returns all messages of the server.
+    pub(super) fn uids(&self) -> Vec<(MailboxName, Uid)> {
+        let mailboxes = self.server.mailboxes.iter();
+        mailboxes.flat_map(|(name, mailbox)| mailbox.messages.keys().map(|uid| (name.clone(), *uid))).collect()
+    }
+
+    /// Returns all message files.
+    pub(super) fn files(&self) -> Vec<(MailboxName, UniqueName)> {
+        let all = self.maildir.folders.iter().flat_map(|(name, dir)| dir.messages().map(move |file| (name, file)));
+        all.filter_map(|(name, file)| Some((name.clone(), file.place.as_ref()?.unique.clone()))).collect()
+    }
+}
+
+fn a_flag(world: &mut World) -> FlagEdit {
+    let on = world.rng.chance(650);
+    let word = match world.rng.below(12) {
+        at @ 0..4 => KEYWORDS[at],
+        4 => "\\Deleted",
+        at => ["\\Seen", "\\Answered", "\\Flagged", "\\Draft"][at % 4],
+    };
+    FlagEdit::new(word, on)
+}
+
+pub(super) fn some_flags(world: &mut World) -> FlagSet {
+    let mut flags = FlagSet::new();
+    for _ in 0..world.rng.below(3) {
+        let edit = a_flag(world);
+        if !edit.flags.has(Flag::Deleted) {
+            flags = flags.union(&edit.flags);
+        }
+    }
+    flags
+}
+
+pub(super) fn a_folder(world: &mut World) -> MailboxName {
+    let at = world.rng.below(FOLDERS.len() + 2);
+    folder(FOLDERS.get(at).unwrap_or(&"INBOX"))
+}
+
+pub(super) fn a_kind(world: &mut World) -> Kind {
+    world.rng.pick(&[Kind::Ordinary, Kind::Ordinary, Kind::Anonymous, Kind::Shared]).unwrap()
+}
+
+/// Returns one of few dates, so that different messages often agree in it.
+pub(super) fn a_date(world: &mut World) -> Timestamp {
+    Timestamp(1_600_000_000 + i64::try_from(world.rng.below(4)).unwrap() * 86_400)
+}
+
+/// One edit by somebody, somewhere.
+pub(super) fn edit(world: &mut World) {
+    let (remote, moves) = (world.rng.chance(500), world.habits.moves && world.rng.chance(150));
+    match (remote, moves) {
+        (true, _) if world.habits.renumber && world.rng.chance(100) => renumber(world),
+        (true, true) => some_remote_move(world),
+        (false, true) => some_local_move(world),
+        (true, false) => remote_edit(world),
+        (false, false) => local_edit(world),
+    }
+}
+
+fn renumber(world: &mut World) {
+    let name = a_folder(world);
+    world.server.renumber(&name);
+    world.ledger.renumbered = true;
+    world.say(|| format!("remote: {name} renumbered"));
+}
+
+fn some_remote_move(world: &mut World) {
+    let (uids, targets) = (world.uids(), world.server.list().mailboxes);
+    let targets: Vec<_> = targets.into_iter().filter(|(_, listed)| listed.selectable).map(|(name, _)| name).collect();
+    if let (Some((name, uid)), Some(target)) = (world.rng.pick(&uids), world.rng.pick(&targets)) {
+        world.remote_move(&name, uid, &target);
+    }
+}
+
+fn some_local_move(world: &mut World) {
+    let (files, targets) = (world.files(), world.maildir.folders.keys().cloned().collect::<Vec<_>>());
+    if let (Some((name, unique)), Some(target)) = (world.rng.pick(&files), world.rng.pick(&targets)) {
+        world.local_move(&name, &unique, &target);
+    }
+}
+
+fn remote_edit(world: &mut World) {
+    let uids = world.uids();
+    let one = world.rng.pick(&uids);
+    match (world.rng.below(20), one) {
+        (0..9, Some((name, uid))) => {
+            let edit = a_flag(world);
+            world.remote_flag(&name, uid, &edit);
+        }
+        (9..13, Some((name, uid))) => world.remote_delete(&name, uid),
+        (13, Some((name, _))) => purge(world, &name),
+        (14, _) => {
+            let name = a_folder(world);
+            world.server.create(&name, None);
+            world.say(|| format!("remote: folder {name}"));
+        }
+        _ => {
+            let (name, kind, date, flags) = (a_folder(world), a_kind(world), a_date(world), some_flags(world));
+            let id = world.ledger.fresh_id();
+            world.remote_put(&name, id, kind, date, &flags);
+        }
+    }
+}
+
+/// EXPUNGE: all that is flagged `\Deleted` goes.
+fn purge(world: &mut World, name: &MailboxName) {
+    let flagged = world.server.mailboxes.get(name).map(super::server::Mailbox::flagged_deleted).unwrap_or_default();
+    flagged.iter().for_each(|uid| world.remote_delete(name, uid));
+}
+
+fn local_edit(world: &mut World) {
+    let files = world.files();
+    let one = world.rng.pick(&files);
+    match (world.rng.below(20), one) {
+        (0..9, Some((name, unique))) => {
+            let edit = a_flag(world);
+            world.local_flag(&name, &unique, &edit);
+        }
+        (9..13, Some((name, unique))) => world.local_delete(&name, &unique),
+        (13, Some((name, unique))) => copy(world, &name, &unique),
+        (14, _) => {
+            let name = a_folder(world);
+            world.maildir.create(&name);
+            world.say(|| format!("local: folder {name}"));
+        }
+        _ => {
+            let (name, kind, date) = (a_folder(world), a_kind(world), a_date(world));
+            let flags = some_flags(world);
+            let id = world.ledger.fresh_id();
+            world.local_put(&name, id, kind, date, Some(&flags).filter(|flags| !flags.is_empty()));
+        }
+    }
+}
+
+/// A second file of the same content in the same folder, if the first is where it was put.
+fn copy(world: &mut World, name: &MailboxName, unique: &UniqueName) {
+    let Some(bytes) = world.local_bytes(name, unique) else { return };
+    let id = id_of(&bytes);
+    let Some(story) = world.ledger.stories.get(&id).filter(|story| story.home == *name && !story.is_deleted()) else {
+        return;
+    };
+    let date = story.date;
+    world.maildir.deliver(name, bytes, date, None);
+    world.ledger.put(Side::Local, id, name, date, &FlagSet::new());
+    world.say(|| format!("local: {name}/{unique} ({id}) copied"));
+}
+
+/// Mail on both sides before the first sync: some of it the same.
+pub(super) fn initial_mail(world: &mut World) {
+    let (on_both, remote, local) = (world.rng.below(4), world.rng.below(4), world.rng.below(4));
+    for at in 0..on_both + remote + local {
+        let (name, kind, date) = (a_folder(world), a_kind(world), a_date(world));
+        let id = world.ledger.fresh_id();
+        let times = if world.rng.chance(200) { 2 } else { 1 };
+        for _ in 0..times {
+            if at < on_both + remote {
+                let flags = some_flags(world);
+                world.remote_put(&name, id, kind, date, &flags);
+            }
+        }
+        let times = if world.rng.chance(200) { 2 } else { times };
+        for _ in 0..times {
+            if at < on_both || at >= on_both + remote {
+                let flags = some_flags(world);
+                world.local_put(&name, id, kind, date, Some(&flags).filter(|flags| !flags.is_empty()));
+            }
+        }
+    }
+}
+
+pub(super) fn special_folders(world: &mut World) {
+    if world.rng.chance(700) {
+        world.server.special_use = true;
+        world.server.create(&folder("Trash"), Some(Role::Trash));
+        world.server.special_use = world.rng.chance(500);
+    }
+    let names: BTreeSet<MailboxName> = (0..world.rng.below(3)).map(|_| a_folder(world)).collect();
+    names.iter().for_each(|name| world.server.create(name, None));
+}

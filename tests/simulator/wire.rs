@@ -1,0 +1,302 @@
+//! The way to the server: [`RemoteStore`] with faults.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+
+use mailtide::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Uid, UidSet, UidValidity};
+use mailtide::reconcile::snapshot::{RemoteListing, RemoteRequest};
+use mailtide::store::{
+    Append, Appended, BodySink, Expunged, FetchedMessage, Observed, RemoteError, RemoteErrorKind, RemoteStore, Traffic,
+    Transfer,
+};
+
+use super::mail;
+use super::server::{Message, refuse};
+use super::world::{Shared, Verdict, World};
+
+impl World {
+    /// Passes a call on its way to the server.
+    fn sent(&mut self, call: impl FnOnce() -> String) -> Result<(), Option<RemoteError>> {
+        if self.cut && !self.is_dead() {
+            return Err(Some(lost()));
+        }
+        match self.before(call) {
+            Verdict::Go => Ok(()),
+            Verdict::Dead => Err(None),
+            Verdict::Fail if self.rng.chance(500) => Err(Some(refuse(RemoteErrorKind::Refused, "NO not now"))),
+            Verdict::Fail => Err(Some(self.lose_connection())),
+        }
+    }
+
+    /// Passes the server's answer on its way back.
+    fn answered(&mut self) -> Result<(), Option<RemoteError>> {
+        match self.after() {
+            Verdict::Go => Ok(()),
+            Verdict::Dead => Err(None),
+            Verdict::Fail => Err(Some(self.lose_connection())),
+        }
+    }
+
+    fn lose_connection(&mut self) -> RemoteError {
+        self.cut = true;
+        lost()
+    }
+}
+
+fn lost() -> RemoteError {
+    refuse(RemoteErrorKind::Unreachable, "connection lost")
+}
+
+/// Ends a call with its error; a dead run waits for ever, to be dropped.
+async fn end<T>(stop: Option<RemoteError>) -> Result<T, RemoteError> {
+    match stop {
+        Some(error) => Err(error),
+        None => pending().await,
+    }
+}
+
+impl Shared {
+    async fn ask<T>(
+        &self,
+        call: impl FnOnce() -> String,
+        deed: impl FnOnce(&mut World) -> Result<T, RemoteError>,
+    ) -> Result<T, RemoteError> {
+        let outcome = {
+            let mut world = self.world();
+            match world.sent(call) {
+                Ok(()) => {
+                    let done = deed(&mut world);
+                    world.answered().map(|()| done)
+                }
+                Err(stop) => Err(stop),
+            }
+        };
+        match outcome {
+            Ok(done) => done,
+            Err(stop) => end(stop).await,
+        }
+    }
+
+    /// Looks at one mailbox. In a blur its watermark is older than what is seen, or the answer full where it need not be.
+    async fn look(&self, request: &RemoteRequest) -> Result<Observed, RemoteError> {
+        let mailbox = request.mailbox.clone();
+        let seen = self.ask(
+            || format!("observe {mailbox} since {:?}", request.since),
+            |world| {
+                let watermark = match world.server.watermark(&request.mailbox) {
+                    Ok(watermark) => watermark,
+                    Err(error) => return Ok(Err(error)),
+                };
+                if world.is_blurred() {
+                    super::users::edit(world);
+                }
+                let deltas = !world.is_blurred();
+                Ok(world.server.observe(request, watermark, deltas))
+            },
+        );
+        let outcome = match seen.await {
+            Err(error) if error.kind != RemoteErrorKind::Refused => return Err(error),
+            Err(error) => Err(error),
+            Ok(outcome) => outcome,
+        };
+        Ok(Observed { mailbox, outcome })
+    }
+
+    async fn append_one(&self, mailbox: &MailboxName, message: Append) -> Result<Appended, RemoteError> {
+        let bytes = read_all(message.body)?;
+        let deed = |world: &mut World| {
+            let (proven, now) = (world.server.abilities.uid_plus, world.now);
+            let into = world.server.open(mailbox)?;
+            if into.permanent.storable(&message.flags) != message.flags {
+                let words = format!("APPEND to {mailbox} with flags it can't store: {}", message.flags);
+                world.complain(words);
+                return Ok(Appended::Somewhere);
+            }
+            let uid = into.put(bytes.clone().into(), message.flags.clone(), message.date.unwrap_or(now));
+            match proven {
+                true => Ok(Appended::As(world.server.watermark(mailbox)?.uid_validity, uid)),
+                false => Ok(Appended::Somewhere),
+            }
+        };
+        match self.ask(|| format!("append {} to {mailbox}", mail::id_of(&bytes)), deed).await {
+            Err(error) if error.kind == RemoteErrorKind::Refused => {
+                let words = "NO [TOOBIG] this message is too large";
+                Ok(Appended::Refused(refuse(RemoteErrorKind::TooLarge, words)))
+            }
+            other => other,
+        }
+    }
+}
+
+fn read_all(mut body: Box<dyn mailtide::store::BodySource>) -> Result<Vec<u8>, RemoteError> {
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 64]);
+    loop {
+        match body.read(&mut buffer)? {
+            0 => return Ok(bytes),
+            some => bytes.extend_from_slice(&buffer[..some]),
+        }
+    }
+}
+
+fn pass_on(sink: &mut dyn BodySink, uid: Uid, message: &Message) -> Result<(), RemoteError> {
+    sink.begin()?;
+    for part in message.bytes.chunks(40) {
+        sink.write(part)?;
+    }
+    Ok(sink.finish(FetchedMessage { uid, flags: message.flags.clone(), date: Some(message.date) })?)
+}
+
+impl RemoteStore for Shared {
+    async fn list(&mut self) -> Result<RemoteListing, RemoteError> {
+        let listing = |world: &mut World| {
+            let mut listing = world.server.list();
+            for mailbox in listing.mailboxes.values_mut() {
+                mailbox.status = mailbox.status.filter(|_| !world.is_blurred());
+            }
+            Ok(listing)
+        };
+        self.ask(|| "list".to_owned(), listing).await
+    }
+
+    async fn observe(&mut self, requests: &[RemoteRequest]) -> Result<Vec<Observed>, RemoteError> {
+        let mut all = Vec::new();
+        for request in requests {
+            all.push(self.look(request).await?);
+        }
+        Ok(all)
+    }
+
+    async fn identify(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        whole: bool,
+    ) -> Result<BTreeMap<Uid, Identity>, RemoteError> {
+        let deed = |world: &mut World| {
+            let messages = &world.server.select(mailbox, validity)?.messages;
+            let found = messages.iter().filter(|(uid, _)| uids.contains(**uid));
+            Ok(found.map(|(uid, message)| (*uid, mail::identity(&message.bytes, message.date, whole))).collect())
+        };
+        self.ask(|| format!("identify {mailbox} {uids} whole {whole}"), deed).await
+    }
+
+    async fn fetch(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        sink: &mut dyn BodySink,
+    ) -> Result<(), RemoteError> {
+        for uid in uids.iter() {
+            let deed = |world: &mut World| Ok(world.server.select(mailbox, validity)?.messages.get(&uid).cloned());
+            match self.ask(|| format!("fetch {mailbox} {uid}"), deed).await {
+                Ok(Some(message)) => pass_on(sink, uid, &message)?,
+                Ok(None) => {}
+                Err(error) => {
+                    if self.world().cut {
+                        sink.begin()?;
+                        sink.write(b"Subject: torn\r\n")?;
+                        sink.discard()?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn append(&mut self, mailbox: &MailboxName, messages: Vec<Append>) -> Result<Vec<Appended>, RemoteError> {
+        let mut all = Vec::new();
+        for message in messages {
+            all.push(self.append_one(mailbox, message).await?);
+        }
+        Ok(all)
+    }
+
+    async fn store_flags(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        changes: &[(FlagDelta, UidSet)],
+    ) -> Result<BTreeMap<Uid, FlagSet>, RemoteError> {
+        let deed = |world: &mut World| {
+            let mut now = BTreeMap::new();
+            for (delta, uids) in changes {
+                for uid in uids.iter() {
+                    let permanent = &world.server.select(mailbox, validity)?.permanent;
+                    if permanent.storable(&delta.add) != delta.add {
+                        world.complain(format!("STORE in {mailbox} of flags it can't store: {}", delta.add));
+                    }
+                    world.server.store(mailbox, uid, delta);
+                    let messages = &world.server.select(mailbox, validity)?.messages;
+                    now.extend(messages.get(&uid).map(|message| (uid, message.flags.clone())));
+                }
+            }
+            Ok(now)
+        };
+        self.ask(|| format!("store_flags {mailbox} {changes:?}"), deed).await
+    }
+
+    async fn copy(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        target: &MailboxName,
+    ) -> Result<Transfer, RemoteError> {
+        let deed = |world: &mut World| world.server.copy(mailbox, validity, uids, target);
+        self.ask(|| format!("copy {mailbox} {uids} to {target}"), deed).await
+    }
+
+    async fn move_to(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        target: &MailboxName,
+    ) -> Result<Transfer, RemoteError> {
+        let deed = |world: &mut World| {
+            if !world.server.abilities.moves {
+                world.complain("MOVE where there is none".to_owned());
+            }
+            let moved = world.server.copy(mailbox, validity, uids, target)?;
+            let source = world.server.select(mailbox, validity)?;
+            uids.iter().for_each(|uid| source.expunge(uid));
+            Ok(moved)
+        };
+        self.ask(|| format!("move {mailbox} {uids} to {target}"), deed).await
+    }
+
+    async fn expunge(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+    ) -> Result<Expunged, RemoteError> {
+        let deed = |world: &mut World| {
+            let alone = world.server.abilities.uid_plus;
+            let delta = FlagDelta { add: FlagSet::of(&[mailtide::model::Flag::Deleted]), remove: FlagSet::new() };
+            let source = world.server.select(mailbox, validity)?;
+            uids.iter().for_each(|uid| source.store(uid, &delta));
+            if !alone && !source.flagged_deleted().difference(uids).is_empty() {
+                return Ok(Expunged::Flagged);
+            }
+            uids.iter().for_each(|uid| source.expunge(uid));
+            Ok(Expunged::Done)
+        };
+        self.ask(|| format!("expunge {mailbox} {uids}"), deed).await
+    }
+
+    async fn create(&mut self, mailbox: &MailboxName, role: Option<Role>) -> Result<(), RemoteError> {
+        let deed = |world: &mut World| {
+            world.server.create(mailbox, role);
+            Ok(())
+        };
+        self.ask(|| format!("create {mailbox} {role:?}"), deed).await
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+}

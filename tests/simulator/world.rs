@@ -1,0 +1,235 @@
+//! Everything there is: both sides, the database, the users, and the gate that every call of the engine passes.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use mailtide::cycle::{self, Account, Outcome};
+use mailtide::model::{MailboxName, Stamp, Timestamp, UniqueName};
+use mailtide::reconcile::policy::{KeepDeleted, Options, Policy};
+
+use super::book::Book;
+use super::ledger::Ledger;
+use super::maildir::Maildir;
+use super::rng::Rng;
+use super::schedule::{CrashAt, Schedule};
+use super::server::Server;
+use super::users::{self, Habits};
+
+/// What the gate says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Go,
+    /// The run is dead: nothing it does has any effect any more.
+    Dead,
+    Fail,
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) server: Server,
+    pub(super) maildir: Maildir,
+    pub(super) book: Book,
+    pub(super) ledger: Ledger,
+    pub(super) policy: Policy,
+    pub(super) now: Timestamp,
+    pub(super) rng: Rng,
+    pub(super) habits: Habits,
+    pub(super) schedule: Schedule,
+    /// How many calls the present run has made.
+    pub(super) step: u64,
+    /// The connection is lost: every further call of this run fails.
+    pub(super) cut: bool,
+    dead: Option<CrashAt>,
+    /// The message being staged: it is lost with the process.
+    pub(super) staging: Option<(MailboxName, Vec<u8>)>,
+    /// The maildirs as last listed or scanned.
+    pub(super) seen: BTreeMap<MailboxName, Stamp>,
+    /// What the engine did that it must never do.
+    pub(super) complaints: Vec<String>,
+    /// What happened, if anybody wants to know.
+    pub(super) log: Option<Vec<String>>,
+}
+
+/// Both sides and the database as far as anybody can see them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Picture {
+    server: Server,
+    maildir: Maildir,
+}
+
+impl World {
+    pub(super) fn new(server: Server, policy: Policy, rng: Rng) -> Self {
+        World {
+            server,
+            maildir: Maildir::default(),
+            book: Book::default(),
+            ledger: Ledger::default(),
+            policy,
+            now: Timestamp(1_700_000_000),
+            rng,
+            habits: Habits::default(),
+            schedule: Schedule::Calm,
+            step: 0,
+            cut: false,
+            dead: None,
+            staging: None,
+            seen: BTreeMap::new(),
+            complaints: Vec::new(),
+            log: None,
+        }
+    }
+
+    pub(super) fn say(&mut self, what: impl FnOnce() -> String) {
+        if let Some(log) = &mut self.log {
+            log.push(what());
+        }
+    }
+
+    pub(super) fn complain(&mut self, what: String) {
+        self.say(|| format!("!! {what}"));
+        self.complaints.push(what);
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead.is_some()
+    }
+
+    fn strike(&mut self, after: bool, call: &str) -> Verdict {
+        let rates = self.schedule.rates();
+        let crash = match self.schedule {
+            Schedule::Crash(at) => (at.step == self.step && at.after == after).then_some(at),
+            Schedule::Random(_) if self.rng.chance(rates.crash) => {
+                Some(CrashAt { step: self.step, after, power: self.rng.chance(500) })
+            }
+            Schedule::Random(_) | Schedule::Calm => None,
+        };
+        if let Some(at) = crash {
+            self.dead = Some(at);
+            self.say(|| format!("   crash {} {call}, power cut: {}", if after { "after" } else { "before" }, at.power));
+            return Verdict::Dead;
+        }
+        match self.rng.chance(rates.fail) {
+            true => {
+                self.say(|| format!("   failure {} {call}", if after { "after" } else { "before" }));
+                Verdict::Fail
+            }
+            false => Verdict::Go,
+        }
+    }
+
+    /// Passes a call that is about to do its work.
+    pub(super) fn before(&mut self, call: impl FnOnce() -> String) -> Verdict {
+        if self.is_dead() {
+            return Verdict::Dead;
+        }
+        let call = if self.log.is_some() { call() } else { String::new() };
+        if self.rng.chance(self.schedule.rates().edit) {
+            users::edit(self);
+        }
+        let verdict = self.strike(false, &call);
+        if verdict == Verdict::Go {
+            let step = self.step;
+            self.say(|| format!("   {step} {call}"));
+        }
+        verdict
+    }
+
+    /// Passes a call that has done its work.
+    pub(super) fn after(&mut self) -> Verdict {
+        let verdict = self.strike(true, "the last call");
+        self.step += 1;
+        verdict
+    }
+
+    pub(super) fn is_blurred(&mut self) -> bool {
+        let rate = self.schedule.rates().blur;
+        self.rng.chance(rate)
+    }
+
+    /// Ends the process: what it held in memory is gone, after a power cut also what it did not sync.
+    fn end_run(&mut self) {
+        let power = self.dead.take().is_some_and(|at| at.power);
+        if power {
+            self.maildir.power_cut(&mut self.rng);
+        }
+        self.cut = false;
+        self.step = 0;
+        if let Some((mailbox, bytes)) = self.staging.take() {
+            drop(self.maildir.stage(&mailbox, bytes.into(), Timestamp(0)));
+        }
+    }
+
+    /// Says if a file that is about to leave the Maildir could not be brought back.
+    pub(super) fn check_kept(&mut self, unique: &UniqueName) {
+        if self.policy.keep_deleted != KeepDeleted::None && !self.maildir.is_kept(unique) {
+            self.complain(format!("{unique} unlinked, and not durably in the recoverable trash"));
+        }
+    }
+
+    pub(super) fn picture(&self) -> Picture {
+        let mut maildir = self.maildir.clone();
+        maildir.marker = None;
+        Picture { server: self.server.clone(), maildir }
+    }
+}
+
+/// The way to the world for whoever lives in it.
+#[derive(Debug, Clone)]
+pub(super) struct Shared(Rc<RefCell<World>>);
+
+impl Shared {
+    pub(super) fn new(world: World) -> Self {
+        Shared(Rc::new(RefCell::new(world)))
+    }
+
+    pub(super) fn world(&self) -> RefMut<'_, World> {
+        self.0.borrow_mut()
+    }
+
+    /// Runs the engine once. Returns `None` if it died.
+    pub(super) fn run(&self, schedule: Schedule, options: &Options) -> Option<Outcome> {
+        let (policy, now) = {
+            let mut world = self.world();
+            world.schedule = schedule;
+            world.step = 0;
+            (world.policy.clone(), world.now)
+        };
+        let mut account = Account { remote: self.clone(), local: self.clone(), journal: self.clone() };
+        let progress = |_| ();
+        let outcome = self.drive(cycle::run(&mut account, &policy, options, now, &progress));
+        let mut world = self.world();
+        let outcome = outcome.filter(|_| !world.is_dead());
+        world.say(|| format!("   = {}", outcome.as_ref().map_or("dead".to_owned(), words)));
+        world.end_run();
+        world.schedule = Schedule::Calm;
+        outcome
+    }
+
+    /// Polls the run until it is over or dead. Nothing ever waits here, so a future that stays pending is one that died.
+    fn drive<T>(&self, run: impl Future<Output = T>) -> Option<T> {
+        let mut run = pin!(run);
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..1000 {
+            match run.as_mut().poll(&mut context) {
+                Poll::Ready(outcome) => return Some(outcome),
+                Poll::Pending if self.world().is_dead() => return None,
+                Poll::Pending => {}
+            }
+        }
+        panic!("the run waits for nothing");
+    }
+}
+
+fn words(outcome: &Outcome) -> String {
+    let report = &outcome.report;
+    let failure = outcome.failure.as_ref().map(ToString::to_string);
+    let problems: Vec<_> = report.problems.iter().map(|problem| (problem.code, &problem.message)).collect();
+    format!(
+        "local {:?}\n     remote {:?}\n     adopted {} held {:?} problems {problems:?} failure {failure:?}",
+        report.local, report.remote, report.adopted, report.held
+    )
+}
