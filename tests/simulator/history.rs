@@ -134,7 +134,7 @@ pub(super) fn settle(shared: &Shared) {
         shared.world().say(|| format!("the dry run said {:?} {:?}, {did}", said.local, said.remote));
     }
     idle_run(shared, false);
-    // Without UIDPLUS a removal waits for others' `\\Deleted` to go, which only a look at everything shows.
+    // Without UIDPLUS a removal waits for others' `\Deleted` to go, which only a look at everything shows.
     if shared.world().server.abilities.uid_plus {
         idle_run(shared, true);
     }
