@@ -3,6 +3,7 @@
 
 mod folders;
 mod identify;
+mod moves;
 mod observe;
 mod root;
 mod settle;
@@ -118,11 +119,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let views = self.observe(scene, &unsettled).await?;
         scene.again.clear();
         let mut plans: Vec<MailboxPlan> = views.iter().map(observe::Sight::plan).collect();
+        self.pair_moves(&views, &mut plans)?;
         self.defer_removals(scene, &mut plans)?;
         self.guard(scene, &mut plans)?;
         let trash = self.trash_target(scene, &mut plans).await?;
         if self.options.dry_run {
             plans.iter().for_each(|plan| self.report.plan_mailbox(plan));
+            self.plan_arrivals_in_trash(scene, &plans);
             return Ok(());
         }
         self.number_run(&plans)?;
@@ -174,6 +177,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             terms,
             grounds: BTreeMap::new(),
             letters: BTreeMap::new(),
+            uploaded: BTreeSet::new(),
             aftermath: BTreeMap::new(),
         }
     }

@@ -80,6 +80,8 @@ pub enum LocalErrorKind {
     Unusable,
     /// This one message or folder can't be read or written; the rest can.
     Item,
+    /// This file turned out to be no message: it is empty. Left alone without a word.
+    NoMessage,
 }
 
 /// An error of the local side.

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module and those it may use:
-/// `cli → daemon → cycle → {maildir, imap, apply, state} → store → reconcile → model`, with `config` for `cli` alone.
+/// `cli → daemon → cycle → {maildir, imap, apply, state} → store → reconcile → model`. `config` is for `cli` alone, and
+/// makes the settings of the two sides.
 const ARROWS: [(&str, &[&str]); 12] = [
     ("main", &["cli"]),
     ("cli", &["config", "daemon", "cycle", "maildir", "imap", "apply", "state", "store", "reconcile", "model"]),
-    ("config", &["store", "reconcile", "model"]),
+    ("config", &["maildir", "imap", "store", "reconcile", "model"]),
     ("daemon", &["cycle", "maildir", "imap", "apply", "state", "store", "reconcile", "model"]),
     ("cycle", &["maildir", "imap", "apply", "state", "store", "reconcile", "model"]),
     ("maildir", &["store", "reconcile", "model"]),

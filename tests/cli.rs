@@ -224,7 +224,7 @@ fn an_unknown_account_is_told_with_those_there_are() {
     let home = Home::new(&(REFUSED.to_owned() + &REFUSED.replace("work", "home")));
     for arguments in [&["sync", "wrk"][..], &["sync", "wrk/INBOX"], &["folders", "wrk"], &["check", "wrk"]] {
         let ran = home.run(arguments);
-        let expected = "error: there is no account \"wrk\" in the configuration\nhint: the accounts are: home, work\n";
+        let expected = "error: there is no account \"wrk\" in the configuration\nhint: the accounts are: work, home\n";
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(2), "", expected));
     }
     let ran = home.run(&["sync", "work//x"]);

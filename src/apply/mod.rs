@@ -13,9 +13,9 @@ pub mod recover;
 mod remote_removal;
 mod upload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{KeywordLetters, MailboxId, MailboxName, Timestamp, UidValidity};
+use crate::model::{KeywordLetters, MailboxId, MailboxName, Timestamp, UidValidity, UniqueName};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::{Event, Problem, Report};
@@ -92,6 +92,8 @@ pub struct Apply<'a, R, L, J> {
     pub grounds: BTreeMap<MailboxId, Ground>,
     /// Keyword letters, by mailbox.
     pub letters: BTreeMap<MailboxId, KeywordLetters>,
+    /// Files that the server is proven to have now.
+    pub uploaded: BTreeSet<(MailboxId, UniqueName)>,
     /// What was left behind, by mailbox.
     pub aftermath: BTreeMap<MailboxId, Aftermath>,
 }

@@ -7,14 +7,14 @@ use super::{Apply, Ground, TrashTarget};
 use crate::model::{Flag, FlagDelta, FlagSet, MessageId, Side, Tombstone, UidSet};
 use crate::reconcile::plan::{MailboxPlan, RemoteRemoval, Removal};
 use crate::reconcile::report::Event;
-use crate::store::{Expunged, Failure, Intent, IntentId, Journal, LocalStore, Record, RemoteStore};
+use crate::store::{Expunged, Failure, Intent, Journal, LocalStore, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     pub(super) async fn remove_remotely(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
         let Some(ground) = self.ground(plan) else { return Ok(()) };
-        for how in [Removal::Keep, Removal::Flag, Removal::Trash, Removal::Expunge] {
-            let removals: Vec<RemoteRemoval> =
-                plan.remove_remote.iter().filter(|removal| removal.how == how).cloned().collect();
+        let all = [Removal::Keep, Removal::Flag, Removal::Trash, Removal::Expunge, Removal::Moved, Removal::Purge];
+        for how in all {
+            let removals = self.due(plan, how);
             if removals.is_empty() {
                 continue;
             }
@@ -24,12 +24,27 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             match how {
                 Removal::Keep => self.commit(&bury(&rows, Tombstone::Kept))?,
                 Removal::Flag => self.flag_deleted(plan, ground, &uids, &rows).await?,
-                Removal::Expunge => self.expunge(plan, ground, &uids, &rows, None).await?,
+                Removal::Expunge => {
+                    let records = self.lost(plan, &rows).into_iter().collect();
+                    self.expunge(plan, ground, &uids, &rows, records).await?;
+                }
+                Removal::Moved | Removal::Purge => self.expunge(plan, ground, &uids, &rows, Vec::new()).await?,
                 Removal::Trash => self.move_to_trash(plan, ground, &uids, &rows).await?,
             }
             (self.progress)(Event::Changed(rows.len() as u64));
         }
         Ok(())
+    }
+
+    /// A message whose new place is not proven stays where it is for now.
+    fn due<'p>(&mut self, plan: &'p MailboxPlan, how: Removal) -> Vec<&'p RemoteRemoval> {
+        let (due, early): (Vec<_>, Vec<_>) = plan
+            .remove_remote
+            .iter()
+            .filter(|removal| removal.how == how)
+            .partition(|removal| removal.moved_to.as_ref().is_none_or(|place| self.uploaded.contains(place)));
+        self.after(plan.mailbox).failed |= !early.is_empty();
+        due
     }
 
     async fn flag_deleted(
@@ -48,23 +63,24 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         Ok(())
     }
 
+    /// Expunges, and records it together with what else there is to record. What can't be expunged yet without others
+    /// waits; it counts as removed once it is gone.
     async fn expunge(
         &mut self,
         plan: &MailboxPlan,
         ground: Ground,
         uids: &UidSet,
         rows: &[MessageId],
-        intent: Option<IntentId>,
+        mut records: Vec<Record>,
     ) -> Result<(), Failure> {
-        let mut records = match self.remote.expunge(&plan.name, ground.uid_validity, uids).await? {
-            Expunged::Done => rows.iter().map(|row| Record::Forget(*row)).collect(),
-            Expunged::Flagged => bury(rows, Tombstone::Waiting),
-        };
-        records.extend(intent.map(Record::Settled));
-        records.extend(self.lost(plan, rows));
-        self.commit(&records)?;
-        self.report.remote.removed += rows.len() as u64;
-        Ok(())
+        match self.remote.expunge(&plan.name, ground.uid_validity, uids).await? {
+            Expunged::Done => {
+                records.extend(rows.iter().map(|row| Record::Forget(*row)));
+                self.report.remote.removed += rows.len() as u64;
+            }
+            Expunged::Flagged => records.extend(bury(rows, Tombstone::Waiting)),
+        }
+        self.commit(&records)
     }
 
     async fn move_to_trash(
@@ -95,7 +111,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         };
         let intents = self.journal.begin(&[intent])?;
         self.remote.copy(&plan.name, ground.uid_validity, uids, &name).await?;
-        self.expunge(plan, ground, uids, rows, intents.first().copied()).await
+        let mut records: Vec<Record> = intents.into_iter().map(Record::Settled).collect();
+        records.extend(self.lost(plan, rows));
+        self.expunge(plan, ground, uids, rows, records).await
     }
 
     fn lost(&self, plan: &MailboxPlan, rows: &[MessageId]) -> Option<Record> {

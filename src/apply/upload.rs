@@ -64,6 +64,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 self.after(plan.mailbox).overtaken = true;
                 Ok(None)
             }
+            Err(error) if error.kind == LocalErrorKind::NoMessage => Ok(None),
             Err(error) if error.kind == LocalErrorKind::Item => {
                 self.after(plan.mailbox).failed = true;
                 self.report.problem(super::local_problem(&plan.name, Some(upload.unique.to_string()), &error));
@@ -94,6 +95,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         intent: IntentId,
         answer: Appended,
     ) -> Result<Vec<Record>, Failure> {
+        if matches!(answer, Appended::As(..) | Appended::Somewhere) {
+            self.uploaded.insert((plan.mailbox, file.unique.clone()));
+        }
         match answer {
             Appended::As(validity, uid) if validity == ground.uid_validity => {
                 self.report.remote.added += 1;

@@ -178,9 +178,11 @@ impl Trouble {
     /// The server, or the way to it.
     pub(super) fn remote(account: &Account, error: &RemoteError, rest: Rest) -> Self {
         let (exit, code, hint) = match error.kind {
-            RemoteErrorKind::Login => {
-                (Exit::Login, "login-refused", format!("check user ({}) and the secret", account.server.user))
-            }
+            RemoteErrorKind::Login => (
+                Exit::Login,
+                "login-refused",
+                format!("check the user ({}) and the password or token", account.server.user),
+            ),
             RemoteErrorKind::Unreachable => {
                 let server = format!("{}:{}", account.server.host, account.server.port);
                 (
@@ -208,7 +210,7 @@ impl Trouble {
         let root = account.maildir.root.display();
         let (code, hint) = match error.kind {
             LocalErrorKind::Full => ("disk-full", format!("make room on the disk of {root}, then sync again")),
-            LocalErrorKind::Unusable | LocalErrorKind::Item => {
+            LocalErrorKind::Unusable | LocalErrorKind::Item | LocalErrorKind::NoMessage => {
                 ("maildir-unusable", format!("make sure that {root} can be read and written, then sync again"))
             }
         };

@@ -22,7 +22,7 @@ pub struct Config {
     pub file: PathBuf,
     /// Where databases and recoverable mail are.
     pub state_dir: PathBuf,
-    /// The accounts, in order of name.
+    /// The accounts, in the order of the file.
     pub accounts: Vec<Account>,
 }
 
@@ -67,7 +67,9 @@ pub(super) fn check(raw: raw::File, file: PathBuf, places: &Places, all: Range<u
     let around = Around { places, state_dir: &state_dir };
     let mut accounts = Vec::new();
     let mut spans = Vec::new();
-    for (name, account) in raw.accounts {
+    let mut in_order: Vec<_> = raw.accounts.into_iter().collect();
+    in_order.sort_by_key(|(name, _)| name.span().start);
+    for (name, account) in in_order {
         let account = account.into_inner().over(&raw.defaults);
         let path = account.maildir.as_ref().and_then(|maildir| maildir.path.as_ref());
         spans.push(path.map_or_else(|| name.span(), Spanned::span));

@@ -257,6 +257,20 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
     }
 
+    /// What goes to the server's Trash comes down into the Maildir's with the same run.
+    pub(super) fn plan_arrivals_in_trash(&mut self, scene: &Scene, plans: &[MailboxPlan]) {
+        let name = has_trash(scene).or_else(|| MailboxName::parse("Trash"));
+        let takes_part =
+            |name: &MailboxName| self.policy.scope.takes_part(name, Some(Role::Trash), true) && self.is_named(name);
+        let Some(folder) = name.filter(takes_part) else { return };
+        let removals = plans.iter().flat_map(|plan| &plan.remove_remote);
+        for _ in removals.filter(|removal| removal.how == Removal::Trash) {
+            self.report.local.added += 1;
+            let (side, folder) = (Some(Side::Local), folder.clone());
+            self.report.plan.push(PlanLine { side, op: "download", folder, uid: None, path: None, detail: None });
+        }
+    }
+
     /// The target's UIDVALIDITY and UIDNEXT, as far as known before anything is put there.
     async fn target(&mut self, scene: &Scene, name: MailboxName) -> Result<Option<TrashTarget>, Failure> {
         let rows = self.account.journal.mailboxes()?;

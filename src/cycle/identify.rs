@@ -48,7 +48,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             match self.account.local.identify(&sight.row.local, unique, entry) {
                 Ok(Edit::Done(found)) => drop(files.insert(unique.clone(), found)),
                 Ok(Edit::Changed) => {}
-                Err(error) if error.kind == LocalErrorKind::Item => {}
+                Err(error) if matches!(error.kind, LocalErrorKind::Item | LocalErrorKind::NoMessage) => {}
                 Err(error) => return Err(error.into()),
             }
         }

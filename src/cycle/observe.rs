@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Run, Scene, role_of};
 use crate::apply::{Ground, is_fatal, local_problem, mailbox_problem};
 use crate::model::{
-    KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, PermanentFlags, Role, Stamp, Timestamp, Uid,
-    UidSet, UidValidity, UniqueName, Watermark,
+    KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, PermanentFlags, Role, Stamp, Timestamp, Tombstone,
+    Uid, UidSet, UidValidity, UniqueName, Watermark,
 };
 use crate::reconcile::adopt::Match;
 use crate::reconcile::flags::FlagRules;
@@ -112,11 +112,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 seen.insert(target.folder.name.clone(), not_there_yet());
                 continue;
             }
+            let rows = rows.get(&target.row.id).map(Vec::as_slice).unwrap_or_default();
             let since = match target.look {
+                // Whether what waits to be expunged can be now depends on the flags of all messages.
+                Look::Since(_) if rows.iter().any(|row| row.tombstone == Some(Tombstone::Waiting)) => None,
                 Look::Since(watermark) => Some(watermark),
                 Look::Full | Look::Skip => None,
             };
-            let known: UidSet = rows.get(&target.row.id).into_iter().flatten().map(|row| row.uid).collect();
+            let known: UidSet = rows.iter().map(|row| row.uid).collect();
             requests.push(RemoteRequest { mailbox: target.folder.name.clone(), since, known });
         }
         if requests.is_empty() {

@@ -1,10 +1,50 @@
-//! The remote side: IMAP.
+//! The remote side: IMAP4rev1 and rev2, with every extension optional.
+//!
+//! From the bottom up: `wire` frames, `token` and `response` read, `command` sends bursts and matches answers;
+//! `connect`, `tls`, `sasl` and `login` (through async-imap, behind `gate`) bring a connection about; one file per verb
+//! of [`RemoteStore`] does the rest.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+
+mod append;
+mod capability;
+mod command;
+mod connect;
+mod create;
+mod date;
+mod error;
+mod fetch;
+mod gate;
+mod identify;
+mod list;
+mod login;
+mod modify;
+mod names;
+mod observe;
+mod quirk;
+mod response;
+mod sasl;
+#[cfg(test)]
+mod script;
+mod select;
+mod tls;
+mod token;
+mod transfer;
+mod utf7;
+mod wire;
+
+use capability::Capabilities;
+use command::{Command, Connection};
+use names::Names;
+use select::Selected;
+
+use crate::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Uid, UidSet, UidValidity};
+use crate::reconcile::snapshot::{RemoteListing, RemoteRequest};
+use crate::store::{Append, Appended, BodySink, Expunged, Observed, RemoteError, RemoteStore, Traffic, Transfer};
 
 /// How to reach an account's server.
 #[derive(Debug, Clone)]
@@ -51,85 +91,137 @@ pub enum Credential {
     Token(SecretString),
 }
 
-use crate::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Uid, UidSet, UidValidity};
-use crate::reconcile::snapshot::{RemoteListing, RemoteRequest};
-use crate::store::{
-    Append, Appended, BodySink, Expunged, Observed, RemoteError, RemoteErrorKind, RemoteStore, Traffic, Transfer,
-};
+/// How long the server gets to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
 
-/// STUB
+/// An IMAP account over one connection.
 #[derive(Debug)]
-pub struct ImapStore;
+pub struct ImapStore {
+    connection: Connection,
+    capabilities: Capabilities,
+    names: Names,
+    /// The burst that follows the log-in has been sent.
+    introduced: bool,
+    /// The server said that QRESYNC is enabled.
+    qresync: bool,
+    selected: Option<Selected>,
+}
 
-/// STUB
+/// Connects and logs in.
+///
+/// # Errors
+///
+/// `Login` if the server refuses the user or offers no way to log in, else `Unreachable`.
 pub async fn connect(settings: &Settings) -> Result<ImapStore, RemoteError> {
-    let address = (settings.host.as_str(), settings.port);
-    match tokio::net::TcpStream::connect(address).await {
-        Ok(_) => Ok(ImapStore),
-        Err(error) => Err(RemoteError {
-            kind: RemoteErrorKind::Unreachable,
-            cause: format!("connecting to {}:{}: {error}", settings.host, settings.port).into(),
-        }),
-    }
+    let doing = || format!("connecting to {}", settings.host);
+    let logged_in = Box::pin(login::log_in(settings)).await.map_err(|error| error.doing(doing()))?;
+    Ok(ImapStore::new(Connection::new(logged_in.wire), logged_in.capabilities))
 }
 
 impl ImapStore {
-    /// STUB
-    pub fn capabilities(&self) -> Vec<String> {
-        vec!["IMAP4rev1".into()]
+    fn new(connection: Connection, capabilities: Capabilities) -> Self {
+        Self { connection, capabilities, names: Names::default(), introduced: false, qresync: false, selected: None }
     }
 
-    /// STUB
-    pub async fn logout(self) {
-        tokio::task::yield_now().await;
+    /// Returns what the server says it can do, in upper case.
+    pub fn capabilities(&self) -> Vec<String> {
+        self.capabilities.words().map(str::to_owned).collect()
+    }
+
+    /// Says goodbye and closes the connection. A server that doesn't answer is not waited for.
+    pub async fn logout(mut self) {
+        let mut ignore = |_, _| {};
+        let farewell = self.connection.run(vec![Command::new("LOGOUT")], &mut ignore);
+        if tokio::time::timeout(GOODBYE, farewell).await.is_err() {
+            tracing::debug!("the server did not answer LOGOUT");
+        }
     }
 }
 
-type Answer<T> = Result<T, RemoteError>;
-
 impl RemoteStore for ImapStore {
-    async fn list(&mut self) -> Answer<RemoteListing> {
-        Ok(RemoteListing { mailboxes: BTreeMap::new(), rejected: Vec::new(), abilities: Default::default() })
+    async fn list(&mut self) -> Result<RemoteListing, RemoteError> {
+        self.list_mailboxes().await.map_err(|error| error.doing("listing folders"))
     }
-    async fn observe(&mut self, _: &[RemoteRequest]) -> Answer<Vec<Observed>> {
-        Ok(Vec::new())
+
+    async fn observe(&mut self, requests: &[RemoteRequest]) -> Result<Vec<Observed>, RemoteError> {
+        self.observe_mailboxes(requests).await.map_err(|error| error.doing("looking at folders"))
     }
+
     async fn identify(
         &mut self,
-        _: &MailboxName,
-        _: UidValidity,
-        _: &UidSet,
-        _: bool,
-    ) -> Answer<BTreeMap<Uid, Identity>> {
-        Ok(BTreeMap::new())
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        whole: bool,
+    ) -> Result<BTreeMap<Uid, Identity>, RemoteError> {
+        let identified = self.identify_messages(mailbox, validity, uids, whole).await;
+        identified.map_err(|error| error.doing(format!("identifying messages in {mailbox}")))
     }
-    async fn fetch(&mut self, _: &MailboxName, _: UidValidity, _: &UidSet, _: &mut dyn BodySink) -> Answer<()> {
-        Ok(())
+
+    async fn fetch(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        sink: &mut dyn BodySink,
+    ) -> Result<(), RemoteError> {
+        let fetched = self.fetch_messages(mailbox, validity, uids, sink).await;
+        fetched.map_err(|error| error.doing(format!("fetching messages from {mailbox}")))
     }
-    async fn append(&mut self, _: &MailboxName, _: Vec<Append>) -> Answer<Vec<Appended>> {
-        Ok(Vec::new())
+
+    async fn append(&mut self, mailbox: &MailboxName, messages: Vec<Append>) -> Result<Vec<Appended>, RemoteError> {
+        let appended = self.append_messages(mailbox, messages).await;
+        appended.map_err(|error| error.doing(format!("uploading to {mailbox}")))
     }
+
     async fn store_flags(
         &mut self,
-        _: &MailboxName,
-        _: UidValidity,
-        _: &[(FlagDelta, UidSet)],
-    ) -> Answer<BTreeMap<Uid, FlagSet>> {
-        Ok(BTreeMap::new())
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        changes: &[(FlagDelta, UidSet)],
+    ) -> Result<BTreeMap<Uid, FlagSet>, RemoteError> {
+        let stored = self.change_flags(mailbox, validity, changes).await;
+        stored.map_err(|error| error.doing(format!("changing flags in {mailbox}")))
     }
-    async fn copy(&mut self, _: &MailboxName, _: UidValidity, _: &UidSet, _: &MailboxName) -> Answer<Transfer> {
-        Ok(Transfer::Unproven)
+
+    async fn copy(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        target: &MailboxName,
+    ) -> Result<Transfer, RemoteError> {
+        let copied = self.transfer("UID COPY", mailbox, validity, uids, target).await;
+        copied.map_err(|error| error.doing(format!("copying messages from {mailbox} to {target}")))
     }
-    async fn move_to(&mut self, _: &MailboxName, _: UidValidity, _: &UidSet, _: &MailboxName) -> Answer<Transfer> {
-        Ok(Transfer::Unproven)
+
+    async fn move_to(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        target: &MailboxName,
+    ) -> Result<Transfer, RemoteError> {
+        let moved = self.transfer("UID MOVE", mailbox, validity, uids, target).await;
+        moved.map_err(|error| error.doing(format!("moving messages from {mailbox} to {target}")))
     }
-    async fn expunge(&mut self, _: &MailboxName, _: UidValidity, _: &UidSet) -> Answer<Expunged> {
-        Ok(Expunged::Done)
+
+    async fn expunge(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+    ) -> Result<Expunged, RemoteError> {
+        let expunged = self.expunge_messages(mailbox, validity, uids).await;
+        expunged.map_err(|error| error.doing(format!("expunging messages in {mailbox}")))
     }
-    async fn create(&mut self, _: &MailboxName, _: Option<Role>) -> Answer<()> {
-        Ok(())
+
+    async fn create(&mut self, mailbox: &MailboxName, role: Option<Role>) -> Result<(), RemoteError> {
+        let created = self.create_mailbox(mailbox, role).await;
+        created.map_err(|error| error.doing(format!("creating folder {mailbox}")))
     }
+
     fn traffic(&self) -> Traffic {
-        Traffic::default()
+        self.connection.wire().traffic()
     }
 }

@@ -10,7 +10,7 @@ use super::lines::ToWire;
 use super::{durable, stamp};
 use crate::model::{FileStat, Identity, IdentityHasher, Timestamp};
 use crate::reconcile::snapshot::LocalEntry;
-use crate::store::{BodySource, Edit, LocalError};
+use crate::store::{BodySource, Edit, LocalError, LocalErrorKind};
 
 const BUFFER: usize = 64 * 1024;
 
@@ -26,7 +26,7 @@ pub(super) fn open(path: &Path, entry: &LocalEntry) -> Result<Option<(File, Meta
 
 fn refuse_empty(path: &Path, meta: &Metadata) -> Result<(), LocalError> {
     match meta.size() {
-        0 => Err(found(path, "is empty, which is no message; it is left alone")),
+        0 => Err(LocalError { kind: LocalErrorKind::NoMessage, ..found(path, "is empty, which is no message") }),
         _ => Ok(()),
     }
 }

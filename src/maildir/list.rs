@@ -259,7 +259,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(60)).unwrap();
         let mut later = FileClock::default();
-        later.learn(&file.as_file().metadata().unwrap());
+        later.learn(stamp::wall_ns(), &file.as_file().metadata().unwrap());
         let listed = list(&settings, later).unwrap().0.maildirs.remove(0);
         assert_eq!(listed.stamp, stamp::of_maildir(&dir.path().join("INBOX")).ok());
         assert!(listed.stamp.is_some());

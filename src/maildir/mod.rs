@@ -96,7 +96,8 @@ impl LocalStore for Maildir {
     }
 
     fn mark(&mut self, marker: &Marker) -> Result<(), LocalError> {
-        self.clock.learn(&root::mark(&self.settings.root, marker)?);
+        let begun = stamp::wall_ns();
+        self.clock.learn(begun, &root::mark(&self.settings.root, marker)?);
         Ok(())
     }
 

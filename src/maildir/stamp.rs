@@ -15,10 +15,13 @@ const SECOND_NS: i64 = 1_000_000_000;
 const TRUSTED_AGE_NS: i64 = 2 * SECOND_NS;
 
 /// A tick of the clock that file systems take times from: at most 10 ms on Linux (`CONFIG_HZ=100`), and some slack.
-const TICK: Duration = Duration::from_millis(12);
+const TICK_NS: i64 = 12_000_000;
 
 /// A tick of file systems that keep whole seconds.
-const COARSE_TICK: Duration = Duration::from_secs(2);
+const COARSE_TICK_NS: i64 = 2 * SECOND_NS;
+
+/// Times further in the future than any doubt about the clock: a change would put them back.
+const FUTURE_NS: i64 = 60 * SECOND_NS;
 
 /// The file system's clock, as far as it is known: this machine's, put right by what a file just written said. Looking
 /// alone never writes, so before the first write the two are taken to agree.
@@ -28,9 +31,16 @@ pub(super) struct FileClock {
 }
 
 impl FileClock {
-    /// Learns from a file that was written just now.
-    pub(super) fn learn(&mut self, written: &Metadata) {
-        self.ahead_ns = mtime_ns(written).saturating_sub(wall_ns());
+    /// Learns from a file that was written between `begun_ns` of this machine's clock and now. A time in between says
+    /// that the clocks agree, as far as can be told.
+    pub(super) fn learn(&mut self, begun_ns: i64, written: &Metadata) {
+        let (time, ended_ns) = (mtime_ns(written), wall_ns());
+        let tick_ns = if time % SECOND_NS == 0 { COARSE_TICK_NS } else { TICK_NS };
+        self.ahead_ns = match time {
+            _ if time > ended_ns => time - ended_ns,
+            _ if time < begun_ns.saturating_sub(tick_ns) => time.saturating_sub(begun_ns),
+            _ => 0,
+        };
     }
 
     /// Returns the time, in nanoseconds since 1970.
@@ -39,7 +49,8 @@ impl FileClock {
     }
 }
 
-fn wall_ns() -> i64 {
+/// Returns the time of this machine's clock, in nanoseconds since 1970.
+pub(super) fn wall_ns() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
@@ -82,14 +93,13 @@ pub(super) fn is_trusted(stamp: &Stamp, now_ns: i64) -> bool {
 }
 
 /// Returns how long to wait until a change would be sure to show in the times, if at all: within one tick of the clock
-/// a second change leaves them as the first did. Times in the future need no wait, a change would put them back.
+/// a second change leaves them as the first did.
 pub(super) fn settling(stamp: &Stamp, now_ns: i64) -> Option<Duration> {
     let coarse = times(stamp).iter().all(|time| time % SECOND_NS == 0);
-    let tick = if coarse { COARSE_TICK } else { TICK };
-    let tick_ns = i64::try_from(tick.as_nanos()).unwrap_or(i64::MAX);
-    let youngest =
-        times(stamp).into_iter().map(|time| now_ns.saturating_sub(time)).filter(|age| *age > -tick_ns).min()?;
-    let left = u64::try_from(tick_ns.saturating_sub(youngest)).ok().filter(|left| *left > 0)?;
+    let tick_ns = if coarse { COARSE_TICK_NS } else { TICK_NS };
+    let ages = times(stamp).map(|time| now_ns.saturating_sub(time));
+    let youngest = ages.into_iter().filter(|age| *age > -FUTURE_NS).min()?;
+    let left = u64::try_from(tick_ns - youngest.clamp(0, tick_ns)).ok().filter(|left| *left > 0)?;
     Some(Duration::from_nanos(left))
 }
 
@@ -113,10 +123,11 @@ mod tests {
     #[test]
     fn a_directory_changed_within_a_tick_has_to_settle() {
         let now = 1_000 * SECOND_NS + 5;
-        assert_eq!(settling(&stamp(now), now), Some(TICK));
-        assert_eq!(settling(&stamp(now - 1_000_000), now), Some(TICK - Duration::from_millis(1)));
+        assert_eq!(settling(&stamp(now), now), Some(Duration::from_millis(12)));
+        assert_eq!(settling(&stamp(now - 1_000_000), now), Some(Duration::from_millis(11)));
+        assert_eq!(settling(&stamp(now + SECOND_NS), now), Some(Duration::from_millis(12)), "a clock put back");
         assert_eq!(settling(&stamp(now - 12_000_000), now), None);
-        assert_eq!(settling(&stamp(now + SECOND_NS), now), None);
+        assert_eq!(settling(&stamp(now + 61 * SECOND_NS), now), None);
         let coarse =
             Stamp { cur: DirStamp { device: 1, inode: 1, mtime_ns: 0, ctime_ns: 0 }, ..stamp(999 * SECOND_NS) };
         let coarse = Stamp { new: DirStamp { mtime_ns: 0, ..coarse.new }, ..coarse };
@@ -125,11 +136,16 @@ mod tests {
 
     #[test]
     fn the_clock_follows_the_file_system() {
+        let begun = wall_ns();
         let file = tempfile::NamedTempFile::new().unwrap();
-        let behind = SystemTime::now() - Duration::from_secs(3600);
-        file.as_file().set_modified(behind).unwrap();
         let mut clock = FileClock::default();
-        clock.learn(&file.as_file().metadata().unwrap());
-        assert!(FileClock::default().now_ns() - clock.now_ns() > 3590 * SECOND_NS);
+        clock.learn(begun, &file.as_file().metadata().unwrap());
+        assert_eq!(clock.ahead_ns, 0);
+        for skew in [-3600i64, 3600] {
+            let time = if skew < 0 { UNIX_EPOCH } else { SystemTime::now() + Duration::from_secs(3600) };
+            file.as_file().set_modified(time).unwrap();
+            clock.learn(begun, &file.as_file().metadata().unwrap());
+            assert!((clock.now_ns() - wall_ns()) / SECOND_NS * skew.signum() > 3500, "{clock:?}");
+        }
     }
 }

@@ -255,9 +255,9 @@ fn an_empty_file_is_an_error_of_its_own() {
     let entry = account.entry(&unique);
     fs::File::create(account.path(&unique, &entry)).unwrap();
     let error = account.store.identify(&inbox(), &unique, &entry).unwrap_err();
-    assert_eq!(error.kind, LocalErrorKind::Item);
-    assert!(error.to_string().ends_with("is empty, which is no message; it is left alone"), "{error}");
-    assert_eq!(account.store.read(&inbox(), &unique, &entry).unwrap_err().kind, LocalErrorKind::Item);
+    assert_eq!(error.kind, LocalErrorKind::NoMessage);
+    assert!(error.to_string().ends_with("is empty, which is no message"), "{error}");
+    assert_eq!(account.store.read(&inbox(), &unique, &entry).unwrap_err().kind, LocalErrorKind::NoMessage);
 }
 
 #[test]

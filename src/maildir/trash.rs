@@ -103,3 +103,25 @@ fn copy_durably(source: &mut File, mut target: File) -> io::Result<()> {
     target.set_modified(source.metadata()?.modified()?)?;
     target.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FlagSet;
+
+    #[test]
+    fn where_no_link_can_be_made_a_copy_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, kept) = (dir.path().join("file"), dir.path().join("kept"));
+        fs::write(&file, "content").unwrap();
+        let meta = fs::metadata(&file).unwrap();
+        let entry = LocalEntry { in_new: true, info: "".into(), inode: meta.ino(), flags: FlagSet::new() };
+        assert_eq!(copy(&file, &kept, &entry).unwrap(), Edit::Done(()));
+        let copied = fs::metadata(&kept).unwrap();
+        assert_eq!((copied.mode() & 0o777, copied.modified().unwrap()), (0o600, meta.modified().unwrap()));
+        assert_eq!(fs::read(&kept).unwrap(), b"content");
+        let other = LocalEntry { inode: copied.ino(), ..entry };
+        assert_eq!(copy(&file, &dir.path().join("again"), &other).unwrap(), Edit::Changed);
+        assert!(!dir.path().join("again").exists());
+    }
+}

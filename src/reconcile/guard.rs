@@ -98,14 +98,14 @@ fn is_watched(plan: &MailboxPlan) -> bool {
 pub fn losses_now(plan: &MailboxPlan, side: Side) -> u64 {
     let removed = match side {
         Side::Local => plan.remove_remote.iter().filter(|removal| is_loss(removal)).count(),
-        Side::Remote => plan.remove_local.len(),
+        Side::Remote => plan.remove_local.iter().filter(|removal| !removal.moved).count(),
     };
     let flagged = plan.flags.iter().filter(|change| deletes(change, side)).count();
     (removed + flagged) as u64
 }
 
 fn is_loss(removal: &RemoteRemoval) -> bool {
-    removal.how != Removal::Keep
+    !matches!(removal.how, Removal::Keep | Removal::Purge | Removal::Moved)
 }
 
 fn deletes(change: &FlagChange, side: Side) -> bool {
@@ -120,7 +120,7 @@ pub fn set_aside(plan: &mut MailboxPlan, side: Side) {
     plan.held = true;
     match side {
         Side::Local => plan.remove_remote.retain(|removal| !is_loss(removal)),
-        Side::Remote => plan.remove_local.clear(),
+        Side::Remote => plan.remove_local.retain(|removal| removal.moved),
     }
     plan.flags.retain(|change| !deletes(change, side));
 }
@@ -134,7 +134,9 @@ fn undo(plan: &mut MailboxPlan, side: Side) {
             plan.download.extend(lost.into_iter().map(|removal| removal.uid));
         }
         Side::Remote => {
-            for LocalRemoval { row, unique, entry } in plan.remove_local.drain(..) {
+            let (moved, lost): (Vec<_>, Vec<_>) = plan.remove_local.drain(..).partition(|removal| removal.moved);
+            plan.remove_local = moved;
+            for LocalRemoval { row, unique, entry, .. } in lost {
                 plan.forget.push(row);
                 plan.upload.push(Upload { unique, entry });
             }
@@ -165,8 +167,12 @@ mod tests {
 
     fn plan(lost: u32, role: Option<Role>) -> MailboxPlan {
         let rules = FlagRules { deleted_is_local: false, permanent: PermanentFlags::all(), read_only: false };
-        let removal =
-            |n| RemoteRemoval { row: MessageId(i64::from(n)), uid: Uid::new(n).unwrap(), how: Removal::Trash };
+        let removal = |n| RemoteRemoval {
+            row: MessageId(i64::from(n)),
+            uid: Uid::new(n).unwrap(),
+            how: Removal::Trash,
+            moved_to: None,
+        };
         MailboxPlan {
             remove_remote: (1..=lost).map(removal).collect(),
             ..MailboxPlan::nothing(ME, MailboxName::inbox(), role, rules)

@@ -99,6 +99,8 @@ pub struct LocalRemoval {
     pub unique: UniqueName,
     /// The file.
     pub entry: LocalEntry,
+    /// It arrived in another folder of the server, from which it comes.
+    pub moved: bool,
 }
 
 /// A message to be removed from the server.
@@ -110,6 +112,8 @@ pub struct RemoteRemoval {
     pub uid: Uid,
     /// How.
     pub how: Removal,
+    /// The file that was uploaded in its place; for [`Removal::Moved`].
+    pub moved_to: Option<(MailboxId, UniqueName)>,
 }
 
 /// How a message leaves the server.
@@ -123,6 +127,10 @@ pub enum Removal {
     Flag,
     /// It stays, and is buried.
     Keep,
+    /// Expunged once its new place is proven: its file lies in another folder now.
+    Moved,
+    /// Expunged at last: it was removed before, but could not be expunged alone.
+    Purge,
 }
 
 impl Removal {
@@ -133,6 +141,8 @@ impl Removal {
             Removal::Expunge => "expunge",
             Removal::Flag => "flag",
             Removal::Keep => "keep",
+            Removal::Moved => "moved",
+            Removal::Purge => "purge",
         }
     }
 }
@@ -207,10 +217,20 @@ impl View<'_> {
         match (self.local_state(unique), self.remote_state(row.uid)) {
             (Local::Absent, Remote::Absent) => plan.forget.push(row.id),
             (Local::Absent, Remote::Same | Remote::Seen(_)) => {
-                plan.remove_remote.push(RemoteRemoval { row: row.id, uid: row.uid, how: self.removal() });
+                plan.remove_remote.push(RemoteRemoval {
+                    row: row.id,
+                    uid: row.uid,
+                    how: self.removal(),
+                    moved_to: None,
+                });
             }
             (Local::Present(entry), Remote::Absent) => {
-                plan.remove_local.push(LocalRemoval { row: row.id, unique: unique.clone(), entry: entry.clone() });
+                plan.remove_local.push(LocalRemoval {
+                    row: row.id,
+                    unique: unique.clone(),
+                    entry: entry.clone(),
+                    moved: false,
+                });
             }
             (Local::Present(entry), Remote::Same) => self.plan_both(row, unique, entry, None, plan),
             (Local::Present(entry), Remote::Seen(message)) => self.plan_both(row, unique, entry, Some(message), plan),
@@ -246,7 +266,12 @@ impl View<'_> {
                 plan.download.push(row.uid);
             }
             (Some(Tombstone::Waiting), Remote::Seen(_)) if self.only_ours_is_deleted() => {
-                plan.remove_remote.push(RemoteRemoval { row: row.id, uid: row.uid, how: Removal::Expunge });
+                plan.remove_remote.push(RemoteRemoval {
+                    row: row.id,
+                    uid: row.uid,
+                    how: Removal::Purge,
+                    moved_to: None,
+                });
             }
             (_, Remote::Same | Remote::Seen(_)) => {}
         }

@@ -16,7 +16,12 @@ pub(crate) struct Common {
 
 impl Common {
     fn words(&self) -> String {
-        let first = String::from_utf8_lossy(&self.content).lines().take(2).collect::<Vec<_>>().join(" / ");
+        let first = String::from_utf8_lossy(&self.content)
+            .lines()
+            .filter(|line| line.starts_with("Subject:"))
+            .take(1)
+            .collect::<Vec<_>>()
+            .join(" / ");
         format!("{} bytes, {:?} {:?} date {}: {first}", self.content.len(), self.flags, self.keywords, self.date)
     }
 }
@@ -62,7 +67,7 @@ pub(crate) fn canonical(content: &[u8]) -> Vec<u8> {
 }
 
 /// Everything on one side, by folder.
-type Contents = BTreeMap<Vec<String>, Vec<Common>>;
+pub(crate) type Contents = BTreeMap<Vec<String>, Vec<Common>>;
 
 /// Returns all that the server has.
 pub(crate) fn of_server(imap: &mut Imap) -> Contents {
@@ -88,20 +93,21 @@ fn sorted(messages: impl Iterator<Item = Common>) -> Vec<Common> {
 
 /// Returns every difference between the two sides, in words; none means equal.
 pub(crate) fn compare(imap: &mut Imap, root: &Root) -> Vec<String> {
-    differences(&of_server(imap), &of_root(root))
+    differences(&of_server(imap), "on the server", &of_root(root), "in the Maildir")
 }
 
-fn differences(server: &Contents, local: &Contents) -> Vec<String> {
+/// Returns every difference between the contents of two places, in words.
+pub(crate) fn differences(one: &Contents, one_name: &str, other: &Contents, other_name: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for folder in server.keys().chain(local.keys()).collect::<BTreeSet<_>>() {
-        match (server.get(folder), local.get(folder)) {
-            (Some(there), Some(here)) => {
-                found
-                    .extend(missing(there, here).map(|one| format!("{folder:?}: only on the server: {}", one.words())));
-                found.extend(missing(here, there).map(|one| format!("{folder:?}: only local: {}", one.words())));
+    for folder in one.keys().chain(other.keys()).collect::<BTreeSet<_>>() {
+        match (one.get(folder), other.get(folder)) {
+            (Some(one), Some(other)) => {
+                for (all, rest, place) in [(one, other, one_name), (other, one, other_name)] {
+                    found.extend(missing(all, rest).map(|mail| format!("{folder:?}: only {place}: {}", mail.words())));
+                }
             }
-            (Some(there), None) => found.push(format!("{folder:?} ({} messages): only on the server", there.len())),
-            (None, _) => found.push(format!("{folder:?}: only local")),
+            (Some(one), None) => found.push(format!("{folder:?} ({} messages): only {one_name}", one.len())),
+            (None, _) => found.push(format!("{folder:?}: only {other_name}")),
         }
     }
     found

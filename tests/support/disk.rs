@@ -39,12 +39,12 @@ impl Disk {
     /// Makes it read-only, or writable again.
     pub(crate) fn set_read_only(&mut self, read_only: bool) {
         let mode = if read_only { "ro" } else { "rw" };
-        assert!(self.order(&format!("mount -o remount,{mode} \"$1\"")), "remount {mode}");
+        assert!(self.order(&format!("mount -o remount,{mode} none \"$1\"")), "remount {mode}");
     }
 
     /// Changes its size.
     pub(crate) fn resize(&mut self, size: &str) {
-        assert!(self.order(&format!("mount -o remount,size={size} \"$1\"")), "remount size={size}");
+        assert!(self.order(&format!("mount -o remount,size={size} none \"$1\"")), "remount size={size}");
     }
 
     /// Returns the command in front of another that makes it see the file system.

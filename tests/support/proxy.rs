@@ -29,10 +29,10 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    /// Bytes that may still come from the server.
+    /// Bytes that may still pass, either way.
     left: usize,
     fault: Fault,
-    /// Bytes that came from the server.
+    /// Bytes that passed.
     passed: usize,
     /// How often the client sent something after having heard something.
     turns: usize,
@@ -57,7 +57,7 @@ impl Proxy {
         Proxy { port, shared }
     }
 
-    /// Lets so many more bytes come from the server, then breaks all connections.
+    /// Lets so many more bytes pass, both ways together, then breaks all connections.
     pub(crate) fn allow(&self, bytes: usize, fault: Fault) {
         let mut state = self.shared.state.lock().unwrap();
         (state.left, state.fault, state.passed, state.turns) = (bytes, fault, 0, 0);
@@ -72,7 +72,7 @@ impl Proxy {
         self.allow(usize::MAX, Fault::Cut);
     }
 
-    /// Returns how many bytes came from the server since the last [`Proxy::allow`].
+    /// Returns how many bytes passed since the last [`Proxy::allow`].
     pub(crate) fn passed(&self) -> usize {
         self.shared.state.lock().unwrap().passed
     }
@@ -108,38 +108,40 @@ impl Shared {
         thread::spawn(move || shared.downstream(server, client));
     }
 
-    fn upstream(&self, mut from: TcpStream, mut to: TcpStream) {
-        let mut buffer = [0; 65_536];
-        while let Ok(size @ 1..) = from.read(&mut buffer) {
-            {
-                let mut state = self.state.lock().unwrap();
-                state.turns += usize::from(!state.client_spoke_last);
-                state.client_spoke_last = true;
-            }
-            if to.write_all(&buffer[..size]).is_err() {
-                break;
-            }
+    fn upstream(&self, from: TcpStream, to: TcpStream) {
+        let closes = to.try_clone().unwrap();
+        if self.forward(from, to, true) {
+            closes.shutdown(Shutdown::Write).ok();
         }
-        to.shutdown(Shutdown::Write).ok();
     }
 
-    fn downstream(&self, mut from: TcpStream, mut to: TcpStream) {
+    fn downstream(&self, from: TcpStream, to: TcpStream) {
+        let closes = to.try_clone().unwrap();
+        if self.forward(from, to, false) {
+            closes.shutdown(Shutdown::Both).ok();
+        }
+    }
+
+    /// Forwards until the end, and then returns true; false if the allowance ran out.
+    fn forward(&self, mut from: TcpStream, mut to: TcpStream, client_speaks: bool) -> bool {
         let mut buffer = [0; 16_384];
         while let Ok(size @ 1..) = from.read(&mut buffer) {
-            let allowed = self.take(size);
+            let allowed = self.take(size, client_speaks);
             if to.write_all(&buffer[..allowed]).is_err() {
                 break;
             }
-            if allowed < size && self.broken() {
-                return;
+            if allowed < size {
+                self.break_connections();
+                return false;
             }
         }
-        to.shutdown(Shutdown::Both).ok();
+        true
     }
 
-    fn take(&self, size: usize) -> usize {
+    fn take(&self, size: usize, client_speaks: bool) -> usize {
         let mut state = self.state.lock().unwrap();
-        state.client_spoke_last = false;
+        state.turns += usize::from(client_speaks && !state.client_spoke_last);
+        state.client_spoke_last = client_speaks;
         let allowed = size.min(state.left);
         state.passed += allowed;
         if state.left != usize::MAX {
@@ -150,13 +152,12 @@ impl Shared {
     }
 
     /// Breaks what is open, unless it is to stay open and silent.
-    fn broken(&self) -> bool {
+    fn break_connections(&self) {
         let mut state = self.state.lock().unwrap();
         if state.fault == Fault::Cut {
             for stream in state.open.drain(..) {
                 stream.shutdown(Shutdown::Both).ok();
             }
         }
-        true
     }
 }

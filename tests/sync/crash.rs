@@ -1,6 +1,7 @@
 //! Runs killed and connections cut at any moment: nothing lost, nothing doubled.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -42,21 +43,32 @@ impl Scenario {
         self.setup.command(&["sync", "--json"]).spawn().unwrap()
     }
 
-    /// Lets a run go until so many bytes came from the server, then kills it.
-    fn kill_after_bytes(&self, bytes: usize) {
+    /// Lets a run go until so many bytes have passed either way, then kills it. Returns true if it was still at work.
+    fn kill_after_bytes(&self, bytes: usize) -> bool {
         self.proxy.allow(bytes, Fault::Stall);
         let mut child = self.spawn();
         self.proxy.wait_until_used_up(|| child.try_wait().unwrap().is_none());
         child.kill().unwrap();
-        child.wait().unwrap();
+        child.wait().unwrap().signal().is_some()
     }
 
-    fn kill_after_time(&self, time: Duration) {
+    /// Starts a run that waits for a silent server in the middle of its work.
+    fn stalled(&self) -> Child {
+        self.proxy.allow(60_000, Fault::Stall);
+        let mut child = self.spawn();
+        self.proxy.wait_until_used_up(|| child.try_wait().unwrap().is_none());
+        if child.try_wait().unwrap().is_some() {
+            panic!("the run has ended already: {:?}", child.wait_with_output().unwrap());
+        }
+        child
+    }
+
+    fn kill_after_time(&self, time: Duration) -> bool {
         self.proxy.heal();
         let mut child = self.spawn();
         sleep(time);
         child.kill().unwrap();
-        child.wait().unwrap();
+        child.wait().unwrap().signal().is_some()
     }
 
     /// Lets a run finish, and demands the outcome of an undisturbed one.
@@ -65,7 +77,9 @@ impl Scenario {
         self.setup.sync().expect(0);
         self.setup.sync_in_step();
         let expected = compare::of_server(&mut other.setup.imap());
-        assert_eq!(compare::of_server(&mut self.setup.imap()), expected, "other than in an undisturbed run");
+        let outcome = compare::of_server(&mut self.setup.imap());
+        let found = compare::differences(&expected, "in an undisturbed run", &outcome, "here");
+        assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
     }
 }
 
@@ -131,14 +145,13 @@ fn killed(prepare: fn(Kind) -> Setup, kind: Kind) {
         measured.proxy.passed()
     };
     let by_bytes = Scenario::new(prepare(kind));
-    for time in 1..=TIMES {
-        by_bytes.kill_after_bytes(whole * time / (TIMES + 1));
-    }
+    let killed = (1..=TIMES).filter(|time| by_bytes.kill_after_bytes(whole * time / (TIMES + 1))).count();
+    assert!(killed > TIMES / 5, "only {killed} runs were at work when they were killed");
     by_bytes.expect_outcome_of(&clean);
     let by_time = Scenario::new(prepare(kind));
-    for time in 1..=TIMES {
-        by_time.kill_after_time(took * u32::try_from(time).unwrap() / u32::try_from(TIMES).unwrap());
-    }
+    let times = u32::try_from(TIMES).unwrap();
+    let killed = (1..=times).filter(|time| by_time.kill_after_time(took * *time / times)).count();
+    assert!(killed > TIMES / 5, "only {killed} runs were at work when they were killed");
     by_time.expect_outcome_of(&clean);
 }
 
@@ -160,6 +173,25 @@ fn killed_while_uploading() {
 #[test]
 fn killed_while_uploading_without_extensions() {
     killed(upload, Kind::Bare);
+}
+
+/// A server goes on with what it has received, after the connection's end and while the next run looks.
+#[test]
+fn killed_while_uploading_and_run_again_at_once() {
+    for round in 0..20 {
+        let setup = Setup::new(Kind::Full);
+        setup.sync().expect(0);
+        for mail in corpus::ordinary(150) {
+            setup.root.inbox().deliver(&mail.body, Some("S"), Some(mail.date));
+        }
+        let mut child = setup.command(&["sync", "--json"]).spawn().unwrap();
+        sleep(Duration::from_millis(40 + round * 10));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        setup.sync().expect(0);
+        assert_eq!(setup.imap().messages(&["INBOX"]).len(), 150, "round {round}");
+        setup.sync_in_step();
+    }
 }
 
 #[test]
@@ -216,9 +248,7 @@ fn cut_while_everything_changes_at_any_byte() {
 fn interrupted_by_the_user_leaves_a_clean_state() {
     for (signal, code, name) in [(Signal::INT, 130, "interrupted"), (Signal::TERM, 143, "interrupted")] {
         let scenario = Scenario::new(first_pull(Kind::Full));
-        scenario.proxy.allow(60_000, Fault::Stall);
-        let mut child = scenario.spawn();
-        scenario.proxy.wait_until_used_up(|| child.try_wait().unwrap().is_none());
+        let child = scenario.stalled();
         kill_process(Pid::from_child(&child), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
@@ -246,9 +276,7 @@ fn a_silent_server_is_given_up_after_the_timeout() {
 #[test]
 fn two_runs_never_share_an_account() {
     let scenario = Scenario::new(first_pull(Kind::Full));
-    scenario.proxy.allow(60_000, Fault::Stall);
-    let mut first = scenario.spawn();
-    scenario.proxy.wait_until_used_up(|| first.try_wait().unwrap().is_none());
+    let mut first = scenario.stalled();
     let second = scenario.setup.sync().expect(6);
     assert_eq!(second.account()["status"], "busy", "{}", second.stdout);
     first.kill().unwrap();

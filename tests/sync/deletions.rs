@@ -98,6 +98,7 @@ fn without_uidplus_nothing_of_other_clients_is_expunged() {
             assert!(!inbox.contains(&3), "{inbox:?}");
             setup.sync().expect(0);
             assert_eq!(setup.root.inbox().messages().len(), 9);
+            setup.sync().expect(0).expect_nothing_done();
             setup.imap().store(&["INBOX"], "6", "-FLAGS (\\Deleted)");
             setup.sync().expect(0);
             setup.sync_in_step();

@@ -120,7 +120,7 @@ fn two_accounts_are_synced_in_one_run() {
     one.extra = two.account();
     let run = one.sync().expect(0);
     let names: Vec<_> = run.json()["accounts"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
-    assert_eq!(names, ["test", "second"]);
+    assert_eq!(names, ["test", "second"], "in the order of the file");
     one.assert_equal();
     two.assert_equal();
     two.password = "wrong";

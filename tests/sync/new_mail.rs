@@ -1,5 +1,6 @@
 //! New mail on either side.
 
+use crate::support::compare;
 use crate::support::corpus::{self, DATE};
 use crate::support::dovecot::Kind;
 use crate::support::setup::Setup;
@@ -67,7 +68,8 @@ fn what_is_no_message_is_not_uploaded() {
 
 #[test]
 fn a_dry_run_changes_nothing_and_tells_what_a_run_would_do() {
-    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(8));
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(8));
+    setup.sync = "delete = \"expunge\"".to_owned();
     let dry = setup.run(&["sync", "--json", "--dry-run"]).expect(0);
     assert_eq!(dry.count("local", "added"), 8, "{}", dry.stdout);
     assert!(!setup.root.path.exists(), "the root was made");
@@ -78,10 +80,10 @@ fn a_dry_run_changes_nothing_and_tells_what_a_run_would_do() {
     inbox.deliver(&corpus::plain("up"), None, Some(DATE));
     inbox.set_flags(&inbox.find("message 1."), "FS");
     std::fs::remove_file(inbox.find("message 2.").path).unwrap();
-    setup.root.folder(&["New", "Folder"]).create();
-    let (there, here) = (crate::support::compare::of_server(&mut setup.imap()), inbox.messages());
+    setup.root.folder(&["Made", "here"]).create();
+    let (there, here) = (compare::of_server(&mut setup.imap()), inbox.messages());
     let dry = setup.run(&["sync", "--json", "--dry-run"]).expect(0);
-    assert_eq!(crate::support::compare::of_server(&mut setup.imap()), there);
+    assert_eq!(compare::of_server(&mut setup.imap()), there);
     assert_eq!(inbox.messages(), here);
     assert!(dry.account()["plan"].as_array().unwrap().len() >= 5, "{}", dry.stdout);
 

@@ -1,0 +1,382 @@
+//! The command layer: bursts of pipelined commands, each ended by its own tagged answer and by nothing else.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::capability::Capabilities;
+use super::error::Error;
+use super::response::{Condition, Response, Status, Untagged, parse};
+use super::wire::{BUFFER, Reply, Wire};
+use crate::store::{BodySink, BodySource, LocalError, LocalErrorKind};
+
+/// A command, as what has to be sent one after the other.
+#[derive(Debug)]
+pub(super) struct Command {
+    segments: VecDeque<Segment>,
+}
+
+#[derive(Debug)]
+enum Segment {
+    /// Bytes as they are.
+    Bytes(Vec<u8>),
+    /// Nothing more until the server's `+`.
+    Wait,
+    /// A message's bytes, of which so many are still to be sent.
+    Body(Box<dyn BodySource>, u64),
+}
+
+impl Command {
+    /// Starts a command.
+    pub(super) fn new(text: impl Into<Vec<u8>>) -> Self {
+        Self { segments: VecDeque::from([Segment::Bytes(text.into())]) }
+    }
+
+    /// Appends text that is no user data.
+    pub(super) fn text(mut self, text: &str) -> Self {
+        self.push(text.as_bytes());
+        self
+    }
+
+    /// Appends a space and a string: quoted where that can carry it, else as a literal.
+    pub(super) fn string(mut self, value: &[u8], capabilities: &Capabilities) -> Self {
+        if !value.iter().all(|byte| (0x20..0x7f).contains(byte)) {
+            let mut command = self.text(" ").announce(value.len() as u64, "", capabilities);
+            command.push(value);
+            return command;
+        }
+        let mut quoted = b" \"".to_vec();
+        for &byte in value {
+            quoted.extend((byte == b'"' || byte == b'\\').then_some(b'\\'));
+            quoted.push(byte);
+        }
+        quoted.push(b'"');
+        self.push(&quoted);
+        self
+    }
+
+    /// Appends a message as a literal; `prefix` is `~` for one that may hold NULs (RFC 3516).
+    pub(super) fn body(self, body: Box<dyn BodySource>, prefix: &str, capabilities: &Capabilities) -> Self {
+        let size = body.size();
+        let mut command = self.announce(size, prefix, capabilities);
+        command.segments.push_back(Segment::Body(body, size));
+        command
+    }
+
+    /// Announces a literal, non-synchronising where the server allows that (RFC 7888).
+    fn announce(mut self, size: u64, prefix: &str, capabilities: &Capabilities) -> Self {
+        let at_once = capabilities.has("LITERAL+") || capabilities.has("LITERAL-") && size <= 4096;
+        let plus = if at_once { "+" } else { "" };
+        self = self.text(&format!("{prefix}{{{size}{plus}}}\r\n"));
+        self.segments.extend((!at_once).then_some(Segment::Wait));
+        self
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        match self.segments.back_mut() {
+            Some(Segment::Bytes(before)) => before.extend_from_slice(bytes),
+            _ => self.segments.push_back(Segment::Bytes(bytes.to_vec())),
+        }
+    }
+}
+
+/// Takes what a burst brings.
+pub(super) trait Handler {
+    /// Takes untagged data. `at` is the oldest command not yet completed: who the data most likely belongs to.
+    fn untagged(&mut self, at: usize, data: Untagged) -> Result<(), Error>;
+
+    /// Hears that a command is complete.
+    fn completed(&mut self, _at: usize, _status: &Status) {}
+
+    /// Returns where a message body that is about to arrive goes; `None` drops it.
+    fn sink(&mut self) -> Option<&mut (dyn BodySink + '_)> {
+        None
+    }
+}
+
+/// Takes untagged data by a closure.
+impl<F: FnMut(usize, Untagged)> Handler for F {
+    fn untagged(&mut self, at: usize, data: Untagged) -> Result<(), Error> {
+        self(at, data);
+        Ok(())
+    }
+}
+
+/// A connection that is logged in.
+#[derive(Debug)]
+pub(super) struct Connection {
+    wire: Wire,
+    tags: u64,
+    bye: Option<String>,
+    out_of_step: bool,
+}
+
+impl Connection {
+    /// Takes over a wire.
+    pub(super) fn new(wire: Wire) -> Self {
+        Self { wire, tags: 0, bye: None, out_of_step: false }
+    }
+
+    /// Returns the wire.
+    pub(super) fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// Sends a burst of commands and returns their tagged answers, in order. An error means that the connection can't
+    /// be used any more; so does dropping the future.
+    pub(super) async fn run(
+        &mut self,
+        commands: Vec<Command>,
+        handler: &mut dyn Handler,
+    ) -> Result<Vec<Status>, Error> {
+        if std::mem::replace(&mut self.out_of_step, true) {
+            return Err(Error::BrokenOff);
+        }
+        let burst = Burst::new(commands, &mut self.tags);
+        let result = self.drive(burst, handler).await;
+        self.out_of_step = result.is_err();
+        result.map_err(|error| match error {
+            Error::Lost(None) => Error::Lost(self.bye.take()),
+            other => other,
+        })
+    }
+
+    async fn drive(&mut self, mut burst: Burst, handler: &mut dyn Handler) -> Result<Vec<Status>, Error> {
+        self.wire.count_round_trip();
+        loop {
+            burst.feed(&mut self.wire)?;
+            while self.wire.next(handler.sink())? {
+                let reply = self.wire.take_reply();
+                self.dispatch(&reply, &mut burst, handler)?;
+                self.wire.recycle(reply);
+            }
+            if burst.unanswered.is_empty() && burst.unsent.is_empty() {
+                return Ok(burst.answers.into_iter().flatten().collect());
+            }
+            burst.feed(&mut self.wire)?;
+            self.wire.progress().await?;
+        }
+    }
+
+    fn dispatch(&mut self, reply: &Reply, burst: &mut Burst, handler: &mut dyn Handler) -> Result<(), Error> {
+        match parse(reply) {
+            Some(Response::Untagged(Untagged::Status(status))) if status.condition == Condition::Bye => {
+                self.bye = Some(status.text);
+            }
+            Some(Response::Untagged(data)) => {
+                if data == Untagged::Other {
+                    tracing::debug!(bytes = reply.text.len(), "an untagged response of no known kind is skipped");
+                }
+                handler.untagged(burst.oldest(), data)?;
+            }
+            Some(Response::Tagged(tag, status)) => match burst.complete(&tag, status) {
+                Some((at, status)) => handler.completed(at, status),
+                None => tracing::debug!("an answer to no command of ours is skipped"),
+            },
+            Some(Response::Continue(_)) => {
+                if burst.go_on() {
+                    self.wire.count_round_trip();
+                }
+            }
+            None => tracing::debug!(bytes = reply.text.len(), "a line that is no response is skipped"),
+        }
+        Ok(())
+    }
+}
+
+/// Commands on their way.
+struct Burst {
+    tags: HashMap<Vec<u8>, usize>,
+    unsent: VecDeque<(usize, Command)>,
+    unanswered: VecDeque<usize>,
+    answers: Vec<Option<Status>>,
+    chunk: Vec<u8>,
+}
+
+impl Burst {
+    fn new(commands: Vec<Command>, counter: &mut u64) -> Self {
+        let mut burst = Self {
+            tags: HashMap::with_capacity(commands.len()),
+            unsent: VecDeque::with_capacity(commands.len()),
+            unanswered: (0..commands.len()).collect(),
+            answers: commands.iter().map(|_| None).collect(),
+            chunk: Vec::new(),
+        };
+        for (at, mut command) in commands.into_iter().enumerate() {
+            *counter += 1;
+            let tag = format!("m{counter}");
+            if let Some(Segment::Bytes(bytes)) = command.segments.front_mut() {
+                bytes.splice(0..0, format!("{tag} ").into_bytes());
+            }
+            command.segments.push_back(Segment::Bytes(b"\r\n".to_vec()));
+            burst.tags.insert(tag.into_bytes(), at);
+            burst.unsent.push_back((at, command));
+        }
+        burst
+    }
+
+    /// Queues what may be sent now, up to the cap.
+    fn feed(&mut self, wire: &mut Wire) -> Result<(), Error> {
+        while let Some((_, command)) = self.unsent.front_mut() {
+            if wire.queued() >= BUFFER {
+                return Ok(());
+            }
+            match command.segments.front_mut() {
+                None => {
+                    self.unsent.pop_front();
+                }
+                Some(Segment::Wait) => return Ok(()),
+                Some(Segment::Bytes(bytes)) => {
+                    wire.send(bytes);
+                    command.segments.pop_front();
+                }
+                Some(Segment::Body(_, 0)) => {
+                    command.segments.pop_front();
+                }
+                Some(Segment::Body(source, left)) => *left -= send_part(source.as_mut(), *left, &mut self.chunk, wire)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn oldest(&self) -> usize {
+        self.unanswered.front().copied().unwrap_or(self.answers.len().saturating_sub(1))
+    }
+
+    /// Notes a tagged answer. A command refused before all of it was sent is not sent any further: that is allowed
+    /// only while a literal's `+` is awaited, and no server answers earlier.
+    fn complete(&mut self, tag: &[u8], status: Status) -> Option<(usize, &Status)> {
+        let at = self.tags.remove(tag)?;
+        match self.unanswered.front() {
+            Some(&first) if first == at => drop(self.unanswered.pop_front()),
+            _ => self.unanswered.retain(|&other| other != at),
+        }
+        let waits = |command: &Command| matches!(command.segments.front(), Some(Segment::Wait));
+        if self.unsent.front().is_some_and(|(first, command)| *first == at && waits(command)) {
+            self.unsent.pop_front();
+        }
+        let answer = self.answers.get_mut(at)?;
+        Some((at, answer.insert(status)))
+    }
+
+    /// Takes the server's `+`. Returns false if nothing was waiting for it.
+    fn go_on(&mut self) -> bool {
+        let segments = self.unsent.front_mut().map(|(_, command)| &mut command.segments);
+        match segments {
+            Some(segments) if matches!(segments.front(), Some(Segment::Wait)) => segments.pop_front().is_some(),
+            _ => false,
+        }
+    }
+}
+
+/// Queues a part of a message. A source that ends early has promised bytes that nobody can give any more.
+fn send_part(source: &mut dyn BodySource, left: u64, chunk: &mut Vec<u8>, wire: &mut Wire) -> Result<u64, Error> {
+    chunk.resize(64 * 1024, 0);
+    let room = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
+    let read = source.read(chunk.get_mut(..room).unwrap_or_default())?;
+    if read == 0 {
+        let cause = "a message became shorter while it was sent".into();
+        return Err(LocalError { kind: LocalErrorKind::Item, cause }.into());
+    }
+    wire.send(chunk.get(..read).unwrap_or_default());
+    Ok(read as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::script::{block_on, scripted};
+
+    fn texts(answers: &[Status]) -> Vec<&str> {
+        answers.iter().map(|answer| answer.text.as_str()).collect()
+    }
+
+    fn commands(words: &[&str]) -> Vec<Command> {
+        words.iter().map(|&word| Command::new(word)).collect()
+    }
+
+    #[test]
+    fn answers_are_matched_by_tag_and_all_data_is_heard() {
+        block_on(async {
+            let script = vec![
+                ("A", "* 1 EXISTS\r\n+ what\r\n\r\n* NONSENSE ((\r\nx9 OK stray\r\n"),
+                ("B", "m2 NO [LIMIT] second\r\n* 2 EXISTS\nm1 OK first\r\n* 3 EXISTS\r\n"),
+                ("C", "$ BAD third\r\n"),
+            ];
+            let (mut store, server) = scripted(&[], script);
+            let mut heard = Vec::new();
+            let mut hear = |at: usize, data: Untagged| heard.push((at, data));
+            let answers = store.connection.run(commands(&["A", "B", "C"]), &mut hear).await.unwrap();
+            server.await.unwrap();
+            assert_eq!(texts(&answers), ["first", "second", "third"]);
+            assert_eq!(answers[1].code_name(), "LIMIT");
+            let exists = |at, count| (at, Untagged::Exists(count));
+            assert_eq!(heard, [exists(0, 1), (0, Untagged::Other), exists(0, 2), exists(2, 3)]);
+            assert_eq!(store.connection.wire().traffic().round_trips, 1);
+        });
+    }
+
+    #[test]
+    fn a_literal_waits_and_a_refused_one_is_not_sent() {
+        block_on(async {
+            let (mut store, server) = scripted(&[], vec![("X {2}\r\n\u{e9}", "$ OK fine\r\n"), ("Y", "$ OK too\r\n")]);
+            let first = Command::new("X").string("\u{e9}".as_bytes(), &Capabilities::default());
+            let answers = store.connection.run(vec![first, Command::new("Y")], &mut |_, _| {}).await.unwrap();
+            server.await.unwrap();
+            assert_eq!(texts(&answers), ["fine", "too"]);
+        });
+        block_on(async {
+            let (client, server) = tokio::io::duplex(64);
+            let mut store = crate::imap::script::store(client, &[]);
+            let server = async {
+                use tokio::io::{AsyncReadExt, AsyncWriteExt};
+                let (mut server, mut all) = (server, vec![0; 10]);
+                server.read_exact(&mut all).await.unwrap();
+                assert_eq!(all, b"m1 X {2}\r\n");
+                server.write_all(b"m1 NO too long\r\n").await.unwrap();
+                all.truncate(6);
+                server.read_exact(&mut all).await.unwrap();
+                assert_eq!(all, b"m2 Y\r\n");
+                server.write_all(b"m2 OK went on\r\n").await.unwrap();
+                server
+            };
+            let first = Command::new("X").string("\u{e9}".as_bytes(), &Capabilities::default());
+            let mut ignore = |_: usize, _: Untagged| {};
+            let client = store.connection.run(vec![first, Command::new("Y")], &mut ignore);
+            let (_server, answers) = tokio::join!(server, client);
+            assert_eq!(texts(&answers.unwrap()), ["too long", "went on"]);
+        });
+    }
+
+    #[test]
+    fn an_end_without_the_tagged_answer_is_never_a_success() {
+        block_on(async {
+            let (mut store, _server) = scripted(&[], vec![("A", "* 1 EXISTS\r\n* BYE too many\r\n")]);
+            let error = store.connection.run(commands(&["A"]), &mut |_, _| {}).await.unwrap_err();
+            assert_eq!(error.to_string(), "the connection was lost; the server said: too many");
+            let error = store.connection.run(commands(&["B"]), &mut |_, _| {}).await.unwrap_err();
+            assert!(matches!(error, Error::BrokenOff));
+        });
+    }
+
+    #[test]
+    fn a_request_given_up_half_way_leaves_the_connection_unusable() {
+        block_on(async {
+            let (mut store, _server) = scripted(&[], vec![("A", "* 1 EXISTS\r\n"), ("never", "")]);
+            let mut ignore = |_: usize, _: Untagged| {};
+            let run = store.connection.run(commands(&["A"]), &mut ignore);
+            assert!(tokio::time::timeout(std::time::Duration::from_millis(5), run).await.is_err());
+            let error = store.connection.run(commands(&["B"]), &mut |_, _| {}).await.unwrap_err();
+            assert!(matches!(error, Error::BrokenOff));
+        });
+    }
+
+    #[test]
+    fn strings_are_quoted_so_that_nothing_gets_out() {
+        let sent = |value: &[u8]| match Command::new("X").string(value, &Capabilities::default()).segments.pop_front() {
+            Some(Segment::Bytes(bytes)) => String::from_utf8(bytes).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(sent(br#"a "b\c"#), r#"X "a \"b\\c""#);
+        assert_eq!(sent(b"a\r\nm9 LOGOUT"), "X {12}\r\n");
+        assert_eq!(sent(b""), "X \"\"");
+    }
+}

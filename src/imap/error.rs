@@ -1,0 +1,127 @@
+//! What can go wrong on the wire, and what it means to the engine.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use super::quirk;
+use super::response::{Condition, Status};
+use crate::model::UidValidity;
+use crate::store::{LocalError, RemoteError, RemoteErrorKind};
+
+/// An error of the IMAP side.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// No connection could be made.
+    #[error("no connection to {host} port {port}: {cause}")]
+    Connect {
+        /// As configured.
+        host: String,
+        /// As configured.
+        port: u16,
+        /// The system's words.
+        cause: io::Error,
+    },
+    /// TLS could not be set up, or may not be done without.
+    #[error("{0}")]
+    Protection(String),
+    /// The server was silent for too long.
+    #[error("the server sent nothing for {} s", .0.as_secs())]
+    Silent(Duration),
+    /// The connection ended, with the server's last words if it said BYE.
+    #[error("the connection was lost{}", said(.0.as_deref()))]
+    Lost(Option<String>),
+    /// The server sent something after which the connection can't be followed any more.
+    #[error("the server sent {0}")]
+    Garbled(&'static str),
+    /// A request was given up half-way, so that the connection can't be followed any more.
+    #[error("the connection is out of step after a request that was broken off")]
+    BrokenOff,
+    /// The server doesn't let the user in.
+    #[error("{0}")]
+    Login(String),
+    /// A tagged NO or BAD.
+    #[error("the server said: {0}")]
+    Refused(Status),
+    /// What the server answered does not add up, or can't be used.
+    #[error("{0}")]
+    Unusable(String),
+    /// The mailbox is not the one that the UIDs belong to.
+    #[error("its UIDVALIDITY is {now}, not {asked}")]
+    UidValidity {
+        /// What the caller knows.
+        asked: UidValidity,
+        /// What the server says.
+        now: UidValidity,
+    },
+    /// The message exceeds what the server announced that it takes.
+    #[error("the message has {size} bytes and the server takes {limit}")]
+    TooLarge {
+        /// The message's size.
+        size: u64,
+        /// APPENDLIMIT.
+        limit: u64,
+    },
+    /// The message holds a NUL and there is no BINARY.
+    #[error("the message holds a NUL, which this server can't store (it has no BINARY)")]
+    Nul,
+    /// This machine's part failed.
+    #[error("{0}")]
+    Local(#[from] LocalError),
+}
+
+fn said(bye: Option<&str>) -> String {
+    bye.map(|text| format!("; the server said: {text}")).unwrap_or_default()
+}
+
+impl Error {
+    /// Returns what the error means to the engine.
+    fn kind(&self) -> RemoteErrorKind {
+        match self {
+            Error::Connect { .. }
+            | Error::Protection(_)
+            | Error::Silent(_)
+            | Error::Lost(_)
+            | Error::Garbled(_)
+            | Error::BrokenOff => RemoteErrorKind::Unreachable,
+            Error::Login(_) => RemoteErrorKind::Login,
+            Error::Refused(status) => refusal_kind(status),
+            Error::Unusable(_) => RemoteErrorKind::Refused,
+            Error::UidValidity { .. } => RemoteErrorKind::UidValidityChanged,
+            Error::TooLarge { .. } => RemoteErrorKind::TooLarge,
+            Error::Nul => RemoteErrorKind::Unrepresentable,
+            Error::Local(_) => RemoteErrorKind::Local,
+        }
+    }
+
+    /// Turns the error into the engine's, saying what was being done.
+    pub(super) fn doing(self, doing: impl Into<String>) -> RemoteError {
+        RemoteError { kind: self.kind(), cause: Box::new(Failed { doing: doing.into(), error: self }) }
+    }
+}
+
+/// Returns the kind of a tagged NO or BAD by its response code (RFC 5530, RFC 3501 section 7.1, RFC 7889).
+pub(super) fn refusal_kind(status: &Status) -> RemoteErrorKind {
+    match status.code_name() {
+        "NONEXISTENT" | "TRYCREATE" => RemoteErrorKind::NoSuchMailbox,
+        _ if quirk::says_nonexistent(status) => RemoteErrorKind::NoSuchMailbox,
+        "TOOBIG" | "OVERQUOTA" | "LIMIT" => RemoteErrorKind::TooLarge,
+        _ if status.condition == Condition::Bye => RemoteErrorKind::Unreachable,
+        _ => RemoteErrorKind::Refused,
+    }
+}
+
+/// An error with what was being done.
+#[derive(Debug)]
+struct Failed {
+    doing: String,
+    error: Error,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.doing, self.error)
+    }
+}
+
+impl std::error::Error for Failed {}

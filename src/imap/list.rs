@@ -1,0 +1,272 @@
+//! LIST with STATUS, and what goes with it in the first burst: ENABLE, ID, NAMESPACE.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ImapStore;
+use super::command::Command;
+use super::error::Error;
+use super::names::Names;
+use super::quirk;
+use super::response::{Listed, MailboxStatus, Namespaces, Status, Untagged};
+use crate::model::{MailboxName, Role};
+use crate::reconcile::snapshot::{Abilities, ListedMailbox, RemoteListing};
+
+/// What the server said in a listing burst.
+#[derive(Debug, Default)]
+struct Heard {
+    namespaces: Option<Namespaces>,
+    listed: Vec<Listed>,
+    subscribed: Vec<Listed>,
+    statuses: Vec<MailboxStatus>,
+    enabled: Vec<String>,
+}
+
+impl Heard {
+    fn take(&mut self, data: Untagged) {
+        match data {
+            Untagged::Namespace(namespaces) => self.namespaces = Some(namespaces),
+            Untagged::List(listed) => self.listed.push(listed),
+            Untagged::Lsub(listed) => self.subscribed.push(listed),
+            Untagged::MailboxStatus(status) => self.statuses.push(status),
+            Untagged::Enabled(words) => self.enabled.extend(words),
+            _ => {}
+        }
+    }
+}
+
+impl ImapStore {
+    /// Sends the first burst, if that has not been done yet.
+    pub(super) async fn introduce(&mut self) -> Result<(), Error> {
+        if !self.introduced {
+            self.list_mailboxes().await?;
+        }
+        Ok(())
+    }
+
+    /// Lists all mailboxes. The first time, what introduces us goes in the same burst.
+    pub(super) async fn list_mailboxes(&mut self) -> Result<RemoteListing, Error> {
+        let mut commands = if self.introduced { Vec::new() } else { self.introduction() };
+        commands.extend(self.capabilities.has("NAMESPACE").then(|| Command::new("NAMESPACE")));
+        let list_at = commands.len();
+        commands.push(Command::new(format!("LIST \"\" \"*\"{}", self.list_options())));
+        let lsub_at = (!self.capabilities.has("LIST-EXTENDED")).then_some(commands.len());
+        commands.extend(lsub_at.map(|_| Command::new("LSUB \"\" \"*\"")));
+        let mut heard = Heard::default();
+        let answers = self.connection.run(commands, &mut |_, data| heard.take(data)).await?;
+        if !self.introduced {
+            self.introduced = true;
+            self.qresync = heard.enabled.iter().any(|word| word == "QRESYNC");
+        }
+        let answer = |at: usize| answers.get(at).filter(|answer| !answer.is_ok());
+        if let Some(refused) = answer(list_at) {
+            return Err(Error::Refused(refused.clone()));
+        }
+        if lsub_at.is_some_and(|at| answer(at).is_some()) {
+            // The server doesn't tell, so nothing counts as unsubscribed.
+            heard.subscribed.clone_from(&heard.listed);
+        }
+        let (names, rejected) = Names::read(heard.namespaces.as_ref(), &heard.listed);
+        self.names = names;
+        if !self.capabilities.has("LIST-STATUS") {
+            self.ask_statuses(&mut heard).await?;
+        }
+        Ok(RemoteListing { mailboxes: self.mailboxes(&heard), rejected, abilities: self.abilities() })
+    }
+
+    /// Returns ENABLE and ID. Some servers (163.com) let nobody select a mailbox who has not said who they are.
+    fn introduction(&self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        if self.capabilities.has("ENABLE") && self.capabilities.mod_seq() {
+            let extension = if self.capabilities.has("QRESYNC") { "QRESYNC" } else { "CONDSTORE" };
+            commands.push(Command::new(format!("ENABLE {extension}")));
+        }
+        if self.capabilities.has("ID") {
+            let version = env!("CARGO_PKG_VERSION");
+            commands.push(Command::new(format!("ID (\"name\" \"mailtide\" \"version\" \"{version}\")")));
+        }
+        commands
+    }
+
+    /// Returns LIST's RETURN options; only what is advertised, for one unknown word makes servers refuse all of it.
+    fn list_options(&self) -> String {
+        if !self.capabilities.has("LIST-EXTENDED") {
+            return String::new();
+        }
+        let mut options = vec!["SUBSCRIBED".to_owned()];
+        options.extend(self.capabilities.has("SPECIAL-USE").then(|| "SPECIAL-USE".to_owned()));
+        options.extend(self.capabilities.has("LIST-STATUS").then(|| format!("STATUS {}", self.status_items())));
+        format!(" RETURN ({})", options.join(" "))
+    }
+
+    fn status_items(&self) -> String {
+        let mut items = vec!["MESSAGES", "UIDNEXT", "UIDVALIDITY"];
+        items.extend(self.capabilities.mod_seq().then_some("HIGHESTMODSEQ"));
+        items.extend(self.capabilities.has("OBJECTID").then_some("MAILBOXID"));
+        format!("({})", items.join(" "))
+    }
+
+    /// Asks for the STATUS of each mailbox. A refusal leaves that mailbox without one.
+    async fn ask_statuses(&mut self, heard: &mut Heard) -> Result<(), Error> {
+        let selectable: BTreeSet<&[u8]> =
+            heard.listed.iter().filter(|entry| is_selectable(entry)).map(|entry| entry.name.as_slice()).collect();
+        let items = format!(" {}", self.status_items());
+        let ask = |raw| Command::new("STATUS").string(raw, &self.capabilities).text(&items);
+        let asked = |name: &MailboxName, raw: &[u8]| name.is_inbox() || selectable.contains(raw);
+        let commands: Vec<Command> =
+            self.names.iter().filter(|(name, raw)| asked(name, raw)).map(|(_, raw)| ask(raw)).collect();
+        let answers: Vec<Status> = match commands.is_empty() {
+            true => Vec::new(),
+            false => self.connection.run(commands, &mut |_, data| heard.take(data)).await?,
+        };
+        let refused = answers.iter().filter(|answer| !answer.is_ok()).count();
+        if refused > 0 {
+            tracing::debug!(refused, "mailboxes without STATUS");
+        }
+        Ok(())
+    }
+
+    /// Puts together what was said about each mailbox. A mailbox may be listed more than once.
+    fn mailboxes(&self, heard: &Heard) -> BTreeMap<MailboxName, ListedMailbox> {
+        let mut mailboxes: BTreeMap<MailboxName, ListedMailbox> = BTreeMap::new();
+        for entry in &heard.listed {
+            let Some(name) = self.names.find(&entry.name) else { continue };
+            let mailbox = mailboxes.entry(name.clone()).or_insert_with(unknown);
+            mailbox.selectable &= is_selectable(entry);
+            mailbox.subscribed |= has(entry, "\\subscribed");
+            mailbox.role = mailbox.role.or_else(|| role(entry)).filter(|_| !name.is_inbox());
+        }
+        for entry in &heard.subscribed {
+            if let Some(mailbox) = self.names.find(&entry.name).and_then(|name| mailboxes.get_mut(name)) {
+                mailbox.subscribed = true;
+            }
+        }
+        for status in &heard.statuses {
+            if let Some(mailbox) = self.names.find(&status.name).and_then(|name| mailboxes.get_mut(name)) {
+                let mod_seq = |value| if self.capabilities.mod_seq() { value } else { None };
+                mailbox.status =
+                    status.watermark.map(|mark| crate::model::Watermark { mod_seq: mod_seq(mark.mod_seq), ..mark });
+                mailbox.object_id.clone_from(&status.object_id);
+            }
+        }
+        mailboxes
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            mod_seq: self.capabilities.mod_seq(),
+            moves: self.capabilities.has("MOVE"),
+            uid_plus: self.capabilities.has("UIDPLUS"),
+            deleted_is_final: quirk::deleted_is_final(&self.capabilities),
+        }
+    }
+}
+
+fn unknown() -> ListedMailbox {
+    ListedMailbox { role: None, selectable: true, subscribed: false, object_id: None, status: None }
+}
+
+fn has(entry: &Listed, attribute: &str) -> bool {
+    entry.attributes.iter().any(|other| other == attribute)
+}
+
+fn is_selectable(entry: &Listed) -> bool {
+    !has(entry, "\\noselect") && !has(entry, "\\nonexistent")
+}
+
+fn role(entry: &Listed) -> Option<Role> {
+    entry.attributes.iter().find_map(|attribute| Role::parse(attribute.strip_prefix('\\')?))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::imap::script::{block_on, name, serve, store};
+    use crate::model::{MailboxName, ModSeq, Role};
+    use crate::store::{RemoteErrorKind, RemoteStore};
+
+    #[test]
+    fn with_every_extension_one_burst_tells_all() {
+        block_on(async {
+            let (client, server) = tokio::io::duplex(4096);
+            let capabilities = [
+                "ENABLE",
+                "QRESYNC",
+                "CONDSTORE",
+                "ID",
+                "NAMESPACE",
+                "LIST-EXTENDED",
+                "LIST-STATUS",
+                "SPECIAL-USE",
+                "OBJECTID",
+                "MOVE",
+                "X-GM-EXT-1",
+            ];
+            let mut store = store(client, &capabilities);
+            let script = vec![
+                ("ENABLE QRESYNC", "* ENABLED QRESYNC\r\n$ OK x\r\n"),
+                (
+                    concat!("ID (\"name\" \"mailtide\" \"version\" \"", env!("CARGO_PKG_VERSION"), "\")"),
+                    "* ID NIL\r\n$ OK x\r\n",
+                ),
+                ("NAMESPACE", "* NAMESPACE ((\"\" \"/\")) ((\"~\" \"/\")) NIL\r\n$ OK x\r\n"),
+                (
+                    "LIST \"\" \"*\" RETURN (SUBSCRIBED SPECIAL-USE STATUS (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ MAILBOXID))",
+                    "* LIST (\\Subscribed \\Sent) \"/\" Inbox\r\n* LIST (\\Sent) \"/\" &AOk-\r\n* LIST (\\NonExistent) \"/\" gone\r\n\
+                     * LIST () \"/\" ~bob/x\r\n* LIST () \"/\" a//b\r\n* LIST () \"/\" \"no status\" (\"OLDNAME\" (\"x\"))\r\n\
+                     * STATUS {5}\r\nINBOX (MESSAGES 3 UIDNEXT 9 UIDVALIDITY 7 HIGHESTMODSEQ 5 MAILBOXID (F1))\r\n$ OK x\r\n",
+                ),
+                // Later listings need no introduction.
+                ("NAMESPACE", "$ OK x\r\n"),
+                (
+                    "LIST \"\" \"*\" RETURN (SUBSCRIBED SPECIAL-USE STATUS (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ MAILBOXID))",
+                    "* LIST () \"/\" INBOX\r\n$ NO [SERVERBUG] half of it\r\n",
+                ),
+            ];
+            let server = tokio::spawn(serve(server, script));
+            let listing = store.list().await.unwrap();
+            assert!(store.qresync);
+            assert_eq!(store.traffic().round_trips, 1);
+            let names: Vec<&str> = listing.mailboxes.keys().map(MailboxName::as_str).collect();
+            assert_eq!(names, ["INBOX", "gone", "no status", "é"]);
+            let inbox = &listing.mailboxes[&name("INBOX")];
+            assert_eq!((inbox.role, inbox.subscribed, inbox.object_id.as_deref()), (None, true, Some("F1")));
+            assert_eq!(inbox.status.unwrap().mod_seq, ModSeq::new(5));
+            assert_eq!(listing.mailboxes[&name("é")].role, Some(Role::Sent));
+            assert!(!listing.mailboxes[&name("gone")].selectable);
+            assert_eq!(listing.mailboxes[&name("no status")].status, None);
+            assert_eq!(listing.rejected.len(), 1);
+            let abilities = listing.abilities;
+            assert!(abilities.moves && abilities.mod_seq && abilities.deleted_is_final && !abilities.uid_plus);
+            assert_eq!(store.list().await.unwrap_err().kind, RemoteErrorKind::Refused, "never a shorter list");
+            server.await.unwrap();
+        });
+    }
+
+    #[test]
+    fn with_no_extension_lsub_and_status_tell_the_same() {
+        block_on(async {
+            let (client, server) = tokio::io::duplex(4096);
+            let mut store = store(client, &["IMAP4REV1"]);
+            let script = vec![
+                (
+                    "LIST \"\" \"*\"",
+                    "* LIST () \".\" INBOX\r\n* LIST (\\Noselect) \".\" INBOX.a\r\n* LIST () \".\" INBOX.a.b\r\n$ OK x\r\n",
+                ),
+                ("LSUB \"\" \"*\"", "* LSUB () \".\" INBOX.a.b\r\n$ OK x\r\n"),
+                (
+                    "STATUS \"INBOX\" (MESSAGES UIDNEXT UIDVALIDITY)",
+                    "* STATUS INBOX (MESSAGES 1 UIDNEXT 2 UIDVALIDITY 3 HIGHESTMODSEQ 4)\r\n$ OK x\r\n",
+                ),
+                ("STATUS \"INBOX.a.b\" (MESSAGES UIDNEXT UIDVALIDITY)", "$ NO [NOPERM] x\r\n"),
+            ];
+            let server = tokio::spawn(serve(server, script));
+            let listing = store.list().await.unwrap();
+            server.await.unwrap();
+            let all: Vec<_> =
+                listing.mailboxes.iter().map(|(name, m)| (name.as_str(), m.selectable, m.subscribed)).collect();
+            assert_eq!(all, [("INBOX", true, false), ("a", false, false), ("a/b", true, true)]);
+            let status = listing.mailboxes[&name("INBOX")].status.unwrap();
+            assert_eq!((status.messages, status.uid_next, status.mod_seq), (1, 2, None), "CONDSTORE is not advertised");
+            assert_eq!(listing.mailboxes[&name("a/b")].status, None);
+        });
+    }
+}

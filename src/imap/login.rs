@@ -1,0 +1,365 @@
+//! From a host name to a connection that is logged in. async-imap does the talking, behind a [`Gate`].
+
+use std::future::Future;
+use std::time::Duration;
+
+use async_imap::Client;
+use secrecy::ExposeSecret;
+
+use super::capability::Capabilities;
+use super::connect;
+use super::error::Error;
+use super::gate::Gate;
+use super::response::{Condition, Status};
+use super::sasl::{Exchange, Mechanism};
+use super::wire::{Transport, Wire};
+use super::{Credential, Settings, Tls};
+use crate::store::Traffic;
+
+/// A connection that is logged in.
+#[derive(Debug)]
+pub(super) struct LoggedIn {
+    /// Its framing.
+    pub(super) wire: Wire,
+    /// What the server can do for this user.
+    pub(super) capabilities: Capabilities,
+}
+
+/// Connects and logs in.
+pub(super) async fn log_in(settings: &Settings) -> Result<LoggedIn, Error> {
+    let (stream, peer) = connect::tcp(settings).await?;
+    if settings.tls == Tls::None && !peer.ip().is_loopback() && !settings.insecure_plaintext {
+        return Err(Error::Protection(format!(
+            "{} is another machine and the connection would not be protected (tls = \"none\")",
+            settings.host
+        )));
+    }
+    let mut stream: Box<dyn Transport> = Box::new(stream);
+    if settings.tls == Tls::Implicit {
+        stream = connect::tls(settings, stream).await?;
+    }
+    let mut gate = Gate::new(Wire::new(stream, settings.timeout, Traffic::default()));
+    let greeting = greet(&mut gate, settings.timeout).await?;
+    if settings.tls == Tls::StartTls {
+        gate = start_tls(gate, settings, greeting).await?;
+    }
+    authenticate(gate, settings).await
+}
+
+/// Waits for the greeting.
+async fn greet(gate: &mut Gate, timeout: Duration) -> Result<Status, Error> {
+    let mut client = Client::new(&mut *gate);
+    let read = within(timeout, client.read_response()).await;
+    let greeting = gate.heard().greeting.clone();
+    match greeting {
+        Some(greeting) if greeting.condition == Condition::Bye => Err(Error::Lost(Some(greeting.text))),
+        Some(greeting) => Ok(greeting),
+        None => Err(failure(gate, read.err())),
+    }
+}
+
+/// Goes over to TLS. What was said before is forgotten: anyone could have said it. PREAUTH would leave nothing to
+/// protect and is refused (RFC 9051 section 11.1).
+async fn start_tls(mut gate: Gate, settings: &Settings, greeting: Status) -> Result<Gate, Error> {
+    if greeting.condition == Condition::PreAuth {
+        return Err(Error::Protection("the server skips the log-in (PREAUTH), so STARTTLS can't be used".to_owned()));
+    }
+    let asked = command(&mut gate, "STARTTLS", settings.timeout).await?;
+    if !asked.is_ok() {
+        return Err(Error::Protection(format!("the server does not offer STARTTLS ({asked})")));
+    }
+    let (stream, traffic) = gate.into_wire().into_stream()?;
+    let stream = connect::tls(settings, stream).await?;
+    let mut gate = Gate::new(Wire::new(stream, settings.timeout, traffic));
+    gate.heard().greeting = Some(greeting);
+    Ok(gate)
+}
+
+/// Sends a command without arguments and returns the tagged answer.
+async fn command(gate: &mut Gate, name: &str, timeout: Duration) -> Result<Status, Error> {
+    gate.heard().answer = None;
+    let mut client = Client::new(&mut *gate);
+    let done = within(timeout, client.run_command_and_check_ok(name, None)).await;
+    gate.heard().answer.take().ok_or_else(|| failure(gate, done.err()))
+}
+
+/// Returns the capabilities heard last, or asks for them.
+async fn capabilities(gate: &mut Gate, timeout: Duration) -> Result<Capabilities, Error> {
+    if gate.heard().capabilities.is_none() {
+        let answer = command(gate, "CAPABILITY", timeout).await?;
+        if !answer.is_ok() {
+            return Err(Error::Refused(answer));
+        }
+    }
+    Ok(gate.heard().capabilities.clone().unwrap_or_default())
+}
+
+async fn authenticate(mut gate: Gate, settings: &Settings) -> Result<LoggedIn, Error> {
+    let known_already = gate.heard().greeting.as_ref().is_some_and(|status| status.condition == Condition::PreAuth);
+    let before = capabilities(&mut gate, settings.timeout).await?;
+    if known_already {
+        return Ok(LoggedIn { wire: gate.into_wire(), capabilities: before });
+    }
+    gate.heard().capabilities = None;
+    gate.heard().answer = None;
+    let mechanism = Mechanism::strongest(&before, &settings.credential).ok_or_else(|| nothing_fits(&before))?;
+    tracing::debug!(mechanism = mechanism.name(), "logging in");
+    let ended = match mechanism {
+        Mechanism::Command => login_command(&mut gate, settings).await,
+        _ => exchange(&mut gate, settings, mechanism, before.has("SASL-IR")).await,
+    };
+    let answer = gate.heard().answer.take();
+    match (ended, answer) {
+        (Ok(()), Some(answer)) if answer.is_ok() => {}
+        (_, Some(answer)) if !answer.is_ok() => return Err(turned_away(settings, &answer)),
+        (Err(error @ (Error::Login(_) | Error::Protection(_))), _) => return Err(error),
+        (ended, _) => return Err(failure(&mut gate, ended.err())),
+    }
+    let capabilities = capabilities(&mut gate, settings.timeout).await?;
+    Ok(LoggedIn { wire: gate.into_wire(), capabilities })
+}
+
+async fn login_command(gate: &mut Gate, settings: &Settings) -> Result<(), Error> {
+    let Credential::Password(password) = &settings.credential else { return Ok(()) };
+    let client = Client::new(gate);
+    let session = within(settings.timeout, client.login(&settings.user, password.expose_secret())).await?;
+    match session {
+        Err((async_imap::error::Error::Validate(_), _)) => {
+            Err(Error::Login("the user name or the password holds a line end, which IMAP can't send".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Runs a SASL exchange (RFC 9051 section 6.2.2, RFC 4959).
+async fn exchange(gate: &mut Gate, settings: &Settings, mechanism: Mechanism, at_once: bool) -> Result<(), Error> {
+    let mut exchange = Exchange::start(mechanism, settings)?;
+    let command = match exchange.initial_response(at_once) {
+        Some(initial) => format!("AUTHENTICATE {} {initial}", mechanism.name()),
+        None => format!("AUTHENTICATE {}", mechanism.name()),
+    };
+    if mechanism.is_scram() {
+        gate.end_early(if at_once { 1 } else { 2 });
+    }
+    let client = Client::new(gate);
+    let session = within(settings.timeout, client.authenticate(command_arguments(&command), &mut exchange)).await?;
+    drop(session);
+    exchange.verdict()
+}
+
+/// Returns what async-imap puts behind the word AUTHENTICATE that it writes itself.
+fn command_arguments(command: &str) -> &str {
+    command.strip_prefix("AUTHENTICATE ").unwrap_or(command)
+}
+
+async fn within<F: Future>(timeout: Duration, future: F) -> Result<F::Output, Error> {
+    tokio::time::timeout(timeout, future).await.map_err(|_| Error::Silent(timeout))
+}
+
+/// Returns why there is no answer: what ended the connection, or the deadline.
+fn failure(gate: &mut Gate, error: Option<Error>) -> Error {
+    let heard = gate.heard();
+    match (heard.error.take().or(error), heard.bye.take()) {
+        (Some(Error::Lost(_)) | None, bye @ Some(_)) => Error::Lost(bye),
+        (Some(error), _) => error,
+        (None, None) => Error::Lost(None),
+    }
+}
+
+/// Tells a wrong secret from a server that can't let anyone in now (RFC 5530).
+fn turned_away(settings: &Settings, answer: &Status) -> Error {
+    match answer.code_name() {
+        "UNAVAILABLE" | "INUSE" | "LIMIT" | "THROTTLED" | "SERVERBUG" => Error::Lost(Some(answer.to_string())),
+        _ => Error::Login(format!("the server refused user {}: {answer}", settings.user)),
+    }
+}
+
+fn nothing_fits(capabilities: &Capabilities) -> Error {
+    let offered: Vec<&str> = capabilities.words().filter(|word| word.starts_with("AUTH=")).collect();
+    let login = if capabilities.has("LOGINDISABLED") { "LOGINDISABLED" } else { "" };
+    Error::Login(format!("the server offers no way to log in with this kind of secret ({} {login})", offered.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::connect as connect_store;
+    use crate::imap::script::{EMPTY_LINE, Step, block_on, serve};
+    use crate::store::{RemoteError, RemoteErrorKind};
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
+    /// `\0user\0secret` in base64.
+    const PLAIN: &str = "AHVzZXIAc2VjcmV0";
+
+    fn settings(port: u16, tls: Tls) -> Settings {
+        Settings {
+            host: "127.0.0.1".to_owned(),
+            port,
+            tls,
+            ca_file: None,
+            tls_fingerprint: Some([0; 32]),
+            insecure_plaintext: false,
+            timeout: Duration::from_secs(5),
+            connections: 1,
+            user: "user".to_owned(),
+            credential: Credential::Password("secret".to_owned().into()),
+        }
+    }
+
+    async fn attempt(tls: Tls, credential: Option<Credential>, script: Vec<Step>) -> Result<Vec<String>, RemoteError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut settings = settings(listener.local_addr().unwrap().port(), tls);
+        settings.credential = credential.unwrap_or(settings.credential);
+        let server = tokio::spawn(async move { serve(listener.accept().await.unwrap().0, script).await });
+        let store = connect_store(&settings).await;
+        server.await.unwrap();
+        store.map(|store| store.capabilities())
+    }
+
+    fn kind(outcome: Result<Vec<String>, RemoteError>) -> RemoteErrorKind {
+        outcome.unwrap_err().kind
+    }
+
+    #[test]
+    fn plain_at_once_or_step_by_step_whatever_the_server_adds() {
+        block_on(async {
+            let script = vec![
+                ("", "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] h\u{e9}llo\r\n"),
+                (
+                    leak(format!("AUTHENTICATE PLAIN {PLAIN}")),
+                    "* OK [ALERT]\u{e9}\r\n* XYZ ((\r\n\r\n* CAPABILITY X\r\n$ OK [CAPABILITY IMAP4rev1 MOVE] \u{fc}\r\n",
+                ),
+            ];
+            assert_eq!(attempt(Tls::None, None, script).await.unwrap(), ["IMAP4REV1", "MOVE"]);
+            for prompt in ["+\r\n", "+ \r\n", "+ go on, please\r\n"] {
+                let script = vec![
+                    ("", "* OK hello\r\n"),
+                    ("CAPABILITY", "* CAPABILITY IMAP4rev1 AUTH=PLAIN LOGINDISABLED\r\n$ OK x\r\n"),
+                    ("AUTHENTICATE PLAIN", prompt),
+                    (PLAIN, "A0001 OK x\r\n"),
+                    ("CAPABILITY", "* CAPABILITY IMAP4rev1\r\n$ OK x\r\n"),
+                ];
+                assert_eq!(attempt(Tls::None, None, script).await.unwrap(), ["IMAP4REV1"], "{prompt}");
+            }
+        });
+    }
+
+    #[test]
+    fn the_login_command_is_the_last_resort_and_may_be_disabled() {
+        block_on(async {
+            let script = vec![
+                ("", "* OK [CAPABILITY IMAP4rev1] x\r\n"),
+                ("LOGIN \"user\" \"secret\"", "$ NO [AUTHENTICATIONFAILED] no\r\n"),
+            ];
+            let error = attempt(Tls::None, None, script).await.unwrap_err();
+            assert_eq!(error.kind, RemoteErrorKind::Login);
+            let words = "connecting to 127.0.0.1: the server refused user user: NO [AUTHENTICATIONFAILED] no";
+            assert_eq!(error.to_string(), words);
+            let script = vec![
+                ("", "* OK [CAPABILITY IMAP4rev1] x\r\n"),
+                ("LOGIN \"user\" \"secret\"", "$ NO [UNAVAILABLE] later\r\n"),
+            ];
+            assert_eq!(kind(attempt(Tls::None, None, script).await), RemoteErrorKind::Unreachable);
+            let script = vec![("", "* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] x\r\n")];
+            assert_eq!(kind(attempt(Tls::None, None, script).await), RemoteErrorKind::Login);
+        });
+    }
+
+    #[test]
+    fn tokens_are_refused_with_the_answer_the_mechanism_wants() {
+        block_on(async {
+            for (mechanism, first, answer) in [
+                ("OAUTHBEARER", "biwsAWF1dGg9QmVhcmVyIHRvawEB", "AQ=="),
+                ("XOAUTH2", "dXNlcj11c2VyAWF1dGg9QmVhcmVyIHRvawEB", EMPTY_LINE),
+            ] {
+                let greeting = leak(format!("* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH={mechanism}] x\r\n"));
+                let token = Credential::Token("tok".to_owned().into());
+                let mut script = vec![("", greeting)];
+                script.push((leak(format!("AUTHENTICATE {mechanism} {first}")), "+ eyJzdGF0dXMiOiI0MDAifQ==\r\n"));
+                script.push((answer, "A0001 NO expired\r\n"));
+                assert_eq!(kind(attempt(Tls::None, Some(token), script).await), RemoteErrorKind::Login);
+            }
+        });
+    }
+
+    #[test]
+    fn a_server_that_proves_nothing_is_not_trusted_with_scram() {
+        block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let settings = settings(listener.local_addr().unwrap().port(), Tls::None);
+            let server = async {
+                let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+                stream.write_all(b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=SCRAM-SHA-256] x\r\n").await.unwrap();
+                let mut line = String::new();
+                stream.read_line(&mut line).await.unwrap();
+                assert!(line.starts_with("A0001 AUTHENTICATE SCRAM-SHA-256 "), "{line}");
+                stream.write_all(b"A0001 OK [CAPABILITY IMAP4rev1] come in\r\n").await.unwrap();
+                stream
+            };
+            let (_server, store) = tokio::join!(server, connect_store(&settings));
+            assert!(store.unwrap_err().to_string().ends_with("did not prove that it knows the password"));
+        });
+    }
+
+    #[test]
+    fn starttls_cannot_be_skipped_or_slipped_into() {
+        block_on(async {
+            for (greeting, answer, words) in [
+                ("* PREAUTH [CAPABILITY IMAP4rev1] in\r\n", None, "PREAUTH"),
+                ("* OK x\r\n", Some("$ BAD what\r\n"), "does not offer STARTTLS"),
+                ("* OK x\r\n", Some("$ OK go\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n"), "as an attacker would"),
+            ] {
+                let mut script = vec![("", greeting)];
+                script.extend(answer.map(|answer| ("STARTTLS", answer)));
+                let error = attempt(Tls::StartTls, None, script).await.unwrap_err();
+                assert_eq!(error.kind, RemoteErrorKind::Unreachable);
+                assert!(error.to_string().contains(words), "{error}");
+            }
+        });
+    }
+
+    #[test]
+    fn no_greeting_bye_and_silence_are_unreachable() {
+        block_on(async {
+            for greeting in ["* BYE too many connections\r\n", "* OK", ""] {
+                let error = attempt(Tls::None, None, vec![("", leak(greeting.to_owned()))]).await.unwrap_err();
+                assert_eq!(error.kind, RemoteErrorKind::Unreachable);
+                assert_eq!(error.to_string().contains("too many"), greeting.contains("BYE"), "{error}");
+            }
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut silent = settings(listener.local_addr().unwrap().port(), Tls::Implicit);
+            silent.timeout = Duration::from_millis(20);
+            assert_eq!(connect_store(&silent).await.unwrap_err().kind, RemoteErrorKind::Unreachable);
+        });
+    }
+
+    #[test]
+    fn what_comes_with_the_login_answer_is_not_lost() {
+        block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let settings = settings(listener.local_addr().unwrap().port(), Tls::None);
+            let server = async {
+                let mut stream = listener.accept().await.unwrap().0;
+                stream.write_all(b"* PREAUTH [CAPABILITY IMAP4rev1] x\r\n* BYE and go").await.unwrap();
+                stream.write_all(b"ne\r\n").await.unwrap();
+                let mut rest = Vec::new();
+                stream.read_to_end(&mut rest).await.unwrap();
+                rest
+            };
+            let client = async {
+                let mut logged_in = log_in(&settings).await.unwrap();
+                while !logged_in.wire.next(None).unwrap() {
+                    logged_in.wire.progress().await.unwrap();
+                }
+                logged_in.wire.take_reply().text
+            };
+            let (rest, text) = tokio::join!(server, client);
+            assert_eq!((rest.as_slice(), text.as_slice()), (&b""[..], &b"* BYE and gone"[..]));
+        });
+    }
+
+    fn leak(text: String) -> &'static str {
+        Box::leak(text.into_boxed_str())
+    }
+}

@@ -1,0 +1,342 @@
+//! Observes mailboxes: SELECT and the fetches behind it, for many mailboxes in one burst.
+//!
+//! What comes back is taken only if it is proven complete: the UIDs then known must be as many as EXISTS says. A delta
+//! that is not becomes a full look, and a full look that is not is repeated.
+
+mod look;
+
+use super::ImapStore;
+use super::command::{Command, Handler};
+use super::error::Error;
+use super::response::{Status, Untagged};
+use super::select::Selection;
+use crate::reconcile::snapshot::RemoteRequest;
+use crate::store::Observed;
+use look::{Look, Next, Way};
+
+/// How often a mailbox is looked at in full before it is given up: others may be changing it all the time.
+const FULL_LOOKS: u8 = 3;
+
+/// The looks of one burst. Data belongs to the look whose command is the oldest without an answer.
+struct Looks<'a> {
+    looks: Vec<Look<'a>>,
+    /// For each command its look, and whether it is the SELECT.
+    commands: Vec<(usize, bool)>,
+}
+
+impl Handler for Looks<'_> {
+    fn untagged(&mut self, at: usize, data: Untagged) -> Result<(), Error> {
+        if let Some(&(owner, selecting)) = self.commands.get(at)
+            && let Some(look) = self.looks.get_mut(owner)
+        {
+            look.take(data, selecting);
+        }
+        Ok(())
+    }
+
+    fn completed(&mut self, at: usize, status: &Status) {
+        if let Some(&(owner, selecting)) = self.commands.get(at)
+            && let Some(look) = self.looks.get_mut(owner)
+        {
+            look.completed(status, selecting);
+        }
+    }
+}
+
+impl ImapStore {
+    /// Observes mailboxes, all in one burst; those that need a second look in another.
+    pub(super) async fn observe_mailboxes(&mut self, requests: &[RemoteRequest]) -> Result<Vec<Observed>, Error> {
+        self.introduce().await?;
+        let mut observed: Vec<Option<Observed>> = requests.iter().map(|_| None).collect();
+        let mut looks: Vec<Look<'_>> =
+            requests.iter().enumerate().map(|(at, request)| Look::new(at, request, self.way(request))).collect();
+        while !looks.is_empty() {
+            let mut again = Vec::new();
+            for look in self.look(looks, &mut observed).await? {
+                let (at, mailbox) = (look.at, look.request.mailbox.clone());
+                let outcome = match look.conclude(self.capabilities.mod_seq()) {
+                    Next::Done(snapshot) => Ok(snapshot),
+                    Next::Again(look) if look.fulls <= FULL_LOOKS => {
+                        again.push(*look);
+                        continue;
+                    }
+                    Next::Again(_) => Err(Error::Unusable(format!(
+                        "what the server listed did not add up, {FULL_LOOKS} times; nothing was concluded from it"
+                    ))),
+                    Next::Failed(error) => Err(error),
+                };
+                note(&mut observed, at, Observed { outcome: outcome.map_err(|e| doing(e, &mailbox)), mailbox });
+            }
+            looks = again;
+        }
+        Ok(observed.into_iter().flatten().collect())
+    }
+
+    /// Returns the cheapest way to learn what changed since the watermark.
+    fn way(&self, request: &RemoteRequest) -> Way {
+        match request.since {
+            Some(since) if since.uid_next > 0 && since.mod_seq.is_some() && self.qresync => Way::QResync(since),
+            Some(since) if since.uid_next > 0 && since.mod_seq.is_some() && self.capabilities.mod_seq() => {
+                Way::CondStore(since)
+            }
+            Some(since) if since.uid_next > 0 => Way::Flags(since),
+            _ => Way::Full,
+        }
+    }
+
+    /// Sends one burst and returns the looks with what was seen. A mailbox whose name can't be sent fails at once.
+    async fn look<'a>(
+        &mut self,
+        looks: Vec<Look<'a>>,
+        observed: &mut [Option<Observed>],
+    ) -> Result<Vec<Look<'a>>, Error> {
+        let mut burst = Looks { looks: Vec::with_capacity(looks.len()), commands: Vec::new() };
+        let mut commands = Vec::new();
+        for look in looks {
+            let mailbox = &look.request.mailbox;
+            match self.select_command(look.verb(), mailbox, look.since()) {
+                Err(error) => {
+                    let outcome = Err(doing(error, mailbox));
+                    note(observed, look.at, Observed { mailbox: mailbox.clone(), outcome });
+                }
+                Ok(select) => {
+                    let owner = burst.looks.len();
+                    let behind = look.fetches(self.capabilities.has("ESEARCH"));
+                    burst.commands.push((owner, true));
+                    burst.commands.extend(behind.iter().map(|_| (owner, false)));
+                    commands.push(select);
+                    commands.extend(behind.into_iter().map(Command::new));
+                    burst.looks.push(look);
+                }
+            }
+        }
+        self.selected = None;
+        if !commands.is_empty() {
+            self.connection.run(commands, &mut burst).await?;
+        }
+        if let Some(last) = burst.looks.last().filter(|look| look.verb() == "SELECT") {
+            self.selected(&last.request.mailbox, &last.selection);
+        }
+        Ok(burst.looks)
+    }
+}
+
+fn doing(error: Error, mailbox: &crate::model::MailboxName) -> crate::store::RemoteError {
+    error.doing(format!("looking at {mailbox}"))
+}
+
+fn note(observed: &mut [Option<Observed>], at: usize, what: Observed) {
+    if let Some(slot) = observed.get_mut(at) {
+        *slot = Some(what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::imap::ImapStore;
+    use crate::imap::script::{Step, block_on, name, scripted, uid, uids};
+    use crate::model::{Flag, ModSeq, UidSet, UidValidity, Watermark};
+    use crate::reconcile::snapshot::{RemoteMessages, RemoteRequest, RemoteSnapshot};
+    use crate::store::{RemoteError, RemoteErrorKind, RemoteStore};
+
+    const ALL: &str = "UID FETCH 1:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE)";
+    const NEW: &str = "UID FETCH 4:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE)";
+    const DATE: &str = "INTERNALDATE \"01-Jan-2020 00:00:00 +0000\" RFC822.SIZE 9";
+
+    fn since() -> Watermark {
+        Watermark { uid_validity: UidValidity(7), uid_next: 4, messages: 3, mod_seq: ModSeq::new(10) }
+    }
+
+    fn known() -> RemoteRequest {
+        RemoteRequest { mailbox: name("A"), since: Some(since()), known: uids(&[1, 2, 3]) }
+    }
+
+    async fn observe(
+        capabilities: &[&str],
+        script: Vec<Step>,
+        request: RemoteRequest,
+    ) -> (Result<RemoteSnapshot, RemoteError>, ImapStore) {
+        let (mut store, server) = scripted(capabilities, script);
+        store.qresync = capabilities.contains(&"QRESYNC");
+        let outcome = store.observe(&[request]).await.unwrap().pop().unwrap().outcome;
+        server.await.unwrap();
+        (outcome, store)
+    }
+
+    fn leak(text: String) -> &'static str {
+        Box::leak(text.into_boxed_str())
+    }
+
+    fn selected(exists: u32, more: &str) -> &'static str {
+        leak(format!(
+            "* {exists} EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 5] x\r\n{more}$ OK [READ-WRITE] done\r\n"
+        ))
+    }
+
+    fn messages(numbers: &[u32]) -> &'static str {
+        let line = |n: &u32| format!("* {n} FETCH (UID {n} FLAGS (\\Seen) {DATE})\r\n");
+        leak(numbers.iter().map(line).chain(["$ OK done\r\n".to_owned()]).collect())
+    }
+
+    fn delta(snapshot: &RemoteSnapshot) -> (Vec<u32>, &UidSet) {
+        match &snapshot.messages {
+            RemoteMessages::Delta { changed, vanished } => (changed.keys().map(|uid| uid.get()).collect(), vanished),
+            RemoteMessages::Full(_) => panic!("full"),
+        }
+    }
+
+    #[test]
+    fn qresync_tells_what_changed_and_the_count_proves_it() {
+        block_on(async {
+            let select = selected(
+                3,
+                "* OK [CLOSED] x\r\n* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 5] x\r\n* OK [HIGHESTMODSEQ 20] x\r\n\
+                 * OK [PERMANENTFLAGS (\\Seen)] x\r\n* VANISHED (EARLIER) 2,4000000000:*\r\n* 1 FETCH (UID 1 FLAGS (\\Draft) MODSEQ (15))\r\n",
+            );
+            let script = vec![("SELECT \"A\" (QRESYNC (7 10))", select), (NEW, messages(&[4]))];
+            let (snapshot, mut store) = observe(&["CONDSTORE", "QRESYNC"], script, known()).await;
+            let snapshot = snapshot.unwrap();
+            assert_eq!(delta(&snapshot), (vec![1, 4], &uids(&[2])));
+            let mark = snapshot.watermark;
+            assert_eq!((mark.uid_next, mark.messages, mark.mod_seq), (5, 3, ModSeq::new(20)));
+            assert!(!snapshot.permanent.new_keywords && !snapshot.read_only);
+            assert!(store.has_selected(&name("A"), UidValidity(7)));
+            assert!(store.select(&name("A"), UidValidity(7)).await.is_ok(), "no round trip");
+        });
+    }
+
+    #[test]
+    fn a_delta_that_does_not_add_up_becomes_a_full_look() {
+        block_on(async {
+            for more in [
+                "* OK [HIGHESTMODSEQ 20] x\r\n", // one too few
+                "* OK [HIGHESTMODSEQ 9] x\r\n",  // the server forgot
+                "* OK [NOMODSEQ] x\r\n",
+                "* OK [HIGHESTMODSEQ 20] x\r\n* OK [UIDVALIDITY 8] x\r\n",
+                "* OK [HIGHESTMODSEQ 20] x\r\n* OK [UIDNEXT 3] x\r\n",
+                "* OK [HIGHESTMODSEQ 20] x\r\n* 3 EXISTS\r\n* 1 EXPUNGE\r\n",
+                "* OK [HIGHESTMODSEQ 20] x\r\n* 3 EXISTS\r\n* 1 FETCH (UID 1 FLAGS NIL)\r\n",
+            ] {
+                let script = vec![
+                    ("SELECT \"A\" (QRESYNC (7 10))", selected(4, more)),
+                    (NEW, "$ OK done\r\n"),
+                    ("SELECT \"A\"", selected(2, "")),
+                    (ALL, messages(&[1, 4])),
+                ];
+                let (snapshot, _) = observe(&["CONDSTORE", "QRESYNC"], script, known()).await;
+                let RemoteMessages::Full(all) = snapshot.unwrap().messages else { panic!("{more}") };
+                assert_eq!(all.keys().copied().collect::<Vec<_>>(), [uid(1), uid(4)]);
+                assert!(all[&uid(1)].flags.has(Flag::Seen));
+            }
+        });
+    }
+
+    #[test]
+    fn condstore_alone_takes_a_search_for_what_is_left() {
+        block_on(async {
+            let script = vec![
+                ("SELECT \"A\" (CONDSTORE)", selected(3, "* OK [HIGHESTMODSEQ 20] x\r\n")),
+                (
+                    "UID FETCH 1:3 (UID FLAGS) (CHANGEDSINCE 10)",
+                    "* 1 FETCH (UID 1 FLAGS () MODSEQ (11))\r\n$ OK done\r\n",
+                ),
+                ("UID SEARCH RETURN (ALL) UID 1:3", "* ESEARCH (TAG \"$\") UID ALL 1,3\r\n$ OK done\r\n"),
+                (NEW, messages(&[4])),
+            ];
+            let (snapshot, _) = observe(&["CONDSTORE", "ESEARCH"], script, known()).await;
+            assert_eq!(delta(&snapshot.unwrap()), (vec![1, 4], &uids(&[2])));
+        });
+    }
+
+    #[test]
+    fn without_either_all_flags_are_fetched() {
+        block_on(async {
+            let script = vec![
+                ("SELECT \"A\"", selected(2, "* OK [HIGHESTMODSEQ 20] x\r\n")),
+                (
+                    "UID FETCH 1:3 (UID FLAGS)",
+                    "* 1 FETCH (UID 1 FLAGS ())\r\n* 2 FETCH (UID 3 FLAGS ())\r\n$ OK done\r\n",
+                ),
+                // `n:4294967295` may bring nothing, and a server may say so with NO in an empty mailbox only.
+                (NEW, "$ OK nothing\r\n"),
+            ];
+            let (snapshot, _) = observe(&[], script, known()).await;
+            let snapshot = snapshot.unwrap();
+            assert_eq!(delta(&snapshot), (vec![1, 3], &uids(&[2])));
+            assert_eq!(snapshot.watermark.mod_seq, None, "not advertised");
+        });
+    }
+
+    #[test]
+    fn a_mailbox_that_keeps_changing_fails_alone_after_three_full_looks() {
+        block_on(async {
+            let (select, fetch) = (selected(5, ""), messages(&[1, 2]));
+            let script = [("SELECT \"A\"", select), (ALL, fetch)].repeat(3);
+            let request = RemoteRequest { mailbox: name("A"), since: None, known: UidSet::new() };
+            let (outcome, _) = observe(&[], script, request).await;
+            assert_eq!(outcome.unwrap_err().kind, RemoteErrorKind::Refused);
+        });
+    }
+
+    #[test]
+    fn arrivals_during_a_full_look_are_accounted_for_and_removals_looked_at_again() {
+        block_on(async {
+            for gone in ["* VANISHED 1\r\n", "* 1 EXPUNGE\r\n", "* VANISHED (EARLIER) 1\r\n"] {
+                let script = vec![
+                    ("SELECT \"A\"", selected(2, "")),
+                    (ALL, leak(format!("{gone}* 2 EXISTS\r\n{}", messages(&[2, 4])))),
+                    ("SELECT \"A\"", selected(2, "")),
+                    (ALL, leak(format!("* 3 EXISTS\r\n{}", messages(&[2, 4, 5])))),
+                ];
+                let request = RemoteRequest { mailbox: name("A"), since: None, known: UidSet::new() };
+                let (snapshot, _) = observe(&[], script, request).await;
+                assert_eq!(snapshot.unwrap().watermark.messages, 3);
+            }
+        });
+    }
+
+    #[test]
+    fn what_select_refuses_is_missing_or_examined() {
+        block_on(async {
+            for refusal in ["$ NO [NONEXISTENT] x\r\n", "$ NO Mailbox doesn't exist: A (0.1 secs).\r\n"] {
+                let script = vec![("SELECT \"A\"", leak(refusal.to_owned())), (ALL, "$ BAD no mailbox selected\r\n")];
+                let request = RemoteRequest { mailbox: name("A"), since: None, known: UidSet::new() };
+                let (outcome, _) = observe(&[], script, request).await;
+                assert_eq!(outcome.unwrap_err().kind, RemoteErrorKind::NoSuchMailbox);
+            }
+            let script = vec![
+                ("SELECT \"A\"", "$ NO [NOPERM] look, do not touch\r\n"),
+                (ALL, "$ BAD no mailbox selected\r\n"),
+                ("EXAMINE \"A\"", selected(0, "* OK [PERMANENTFLAGS ()] x\r\n")),
+                (ALL, "$ NO nothing there\r\n"),
+            ];
+            let request = RemoteRequest { mailbox: name("A"), since: None, known: UidSet::new() };
+            let (snapshot, store) = observe(&[], script, request).await;
+            let snapshot = snapshot.unwrap();
+            assert!(snapshot.read_only && snapshot.messages.listed().is_empty());
+            assert!(!store.has_selected(&name("A"), UidValidity(7)));
+        });
+    }
+
+    #[test]
+    fn mailboxes_fail_alone_and_a_lost_connection_fails_all() {
+        block_on(async {
+            let script = vec![
+                ("SELECT \"A\"", "* 9 EXISTS\r\n$ NO [UNAVAILABLE] x\r\n"),
+                (ALL, "$ BAD x\r\n"),
+                ("SELECT \"B\"", selected(1, "")),
+                (ALL, messages(&[4])),
+                ("EXAMINE \"A\"", "$ NO [UNAVAILABLE] x\r\n"),
+                (ALL, "$ BAD x\r\n"),
+            ];
+            let (mut store, server) = scripted(&[], script);
+            let look = |text| RemoteRequest { mailbox: name(text), since: None, known: UidSet::new() };
+            let observed = store.observe(&[look("A"), look("B"), look("C/D")]).await.unwrap();
+            server.await.unwrap();
+            let kinds: Vec<_> = observed.iter().map(|o| o.outcome.as_ref().map_err(|error| error.kind).err()).collect();
+            assert_eq!(kinds, [Some(RemoteErrorKind::Refused), None, Some(RemoteErrorKind::Refused)]);
+            let error = store.observe(&[look("A")]).await.unwrap_err();
+            assert_eq!(error.kind, RemoteErrorKind::Unreachable);
+        });
+    }
+}

@@ -1,0 +1,480 @@
+//! What a response says. Anything not understood is `Other`, never an error: it is for the caller to see what is missing.
+
+mod flags;
+mod listing;
+mod message;
+
+use std::fmt;
+
+use super::token::{Token, Tokens};
+use super::wire::Reply;
+use crate::model::{FlagSet, ModSeq, PermanentFlags, Timestamp, Uid, UidSet, UidValidity, Watermark};
+use flags::permanent_flags;
+use listing::{listed, mailbox_status, namespaces};
+use message::{extended_search, fetch, searched, vanished};
+
+/// A response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Response {
+    /// `+`, with its text.
+    Continue(Vec<u8>),
+    /// The end of a command, by its tag.
+    Tagged(Vec<u8>, Status),
+    /// Data.
+    Untagged(Untagged),
+}
+
+/// Untagged data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Untagged {
+    /// OK, NO, BAD, BYE, PREAUTH.
+    Status(Status),
+    /// CAPABILITY.
+    Capability(Vec<String>),
+    /// ENABLED.
+    Enabled(Vec<String>),
+    /// NAMESPACE.
+    Namespace(Namespaces),
+    /// LIST.
+    List(Listed),
+    /// LSUB.
+    Lsub(Listed),
+    /// STATUS of a mailbox.
+    MailboxStatus(MailboxStatus),
+    /// SEARCH or ESEARCH: the UIDs found.
+    Search(UidSet),
+    /// EXISTS: how many messages the mailbox holds.
+    Exists(u32),
+    /// EXPUNGE of one message, by sequence number.
+    Expunge,
+    /// VANISHED (RFC 7162 section 3.2.10).
+    Vanished {
+        /// `(EARLIER)`: an answer about the past; does not change EXISTS.
+        earlier: bool,
+        /// The UIDs, perhaps of messages that never were.
+        uids: UidSet,
+    },
+    /// FETCH of one message.
+    Fetch(Fetch),
+    /// Anything else.
+    Other,
+}
+
+/// OK, NO, BAD, BYE or PREAUTH with its code and text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Status {
+    /// Which of them.
+    pub(super) condition: Condition,
+    /// The response code.
+    pub(super) code: Option<Code>,
+    /// The text for people, control characters left out.
+    pub(super) text: String,
+}
+
+/// The condition that a status response reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Done.
+    Ok,
+    /// Refused.
+    No,
+    /// Not understood.
+    Bad,
+    /// The server ends the connection.
+    Bye,
+    /// The connection needs no log-in.
+    PreAuth,
+}
+
+/// A response code (RFC 9051 section 7.1, RFC 4315, RFC 5530, RFC 7162).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Code {
+    /// CAPABILITY
+    Capability(Vec<String>),
+    /// UIDVALIDITY
+    UidValidity(UidValidity),
+    /// UIDNEXT
+    UidNext(u32),
+    /// HIGHESTMODSEQ; `None` if it is 0.
+    HighestModSeq(Option<ModSeq>),
+    /// PERMANENTFLAGS
+    PermanentFlags(PermanentFlags),
+    /// APPENDUID
+    AppendUid(UidValidity, Uid),
+    /// COPYUID
+    CopyUid(CopyUid),
+    /// Any other, in upper case.
+    Word(String),
+}
+
+/// COPYUID: ranges as they were sent, for they are paired in that order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CopyUid {
+    /// The target's UIDVALIDITY.
+    pub(super) validity: UidValidity,
+    /// UIDs in the source.
+    pub(super) from: Vec<(Uid, Uid)>,
+    /// UIDs in the target.
+    pub(super) to: Vec<(Uid, Uid)>,
+}
+
+/// NAMESPACE (RFC 2342).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Namespaces {
+    /// The user's own.
+    pub(super) personal: Vec<Namespace>,
+    /// Other users' and shared ones.
+    pub(super) foreign: Vec<Namespace>,
+}
+
+/// One namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Namespace {
+    /// What its names begin with.
+    pub(super) prefix: Vec<u8>,
+    /// The hierarchy separator.
+    pub(super) separator: Option<u8>,
+}
+
+/// LIST or LSUB of one mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed {
+    /// Attributes in lower case, with their backslash.
+    pub(super) attributes: Vec<String>,
+    /// The hierarchy separator.
+    pub(super) separator: Option<u8>,
+    /// The name as the server spells it.
+    pub(super) name: Vec<u8>,
+}
+
+/// STATUS of one mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MailboxStatus {
+    /// The name as the server spells it.
+    pub(super) name: Vec<u8>,
+    /// The values, if the necessary ones are there.
+    pub(super) watermark: Option<Watermark>,
+    /// MAILBOXID.
+    pub(super) object_id: Option<String>,
+}
+
+/// FETCH of one message: what was there and could be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Fetch {
+    /// UID.
+    pub(super) uid: Option<Uid>,
+    /// FLAGS; `None` is "not said", not "none".
+    pub(super) flags: Option<FlagSet>,
+    /// INTERNALDATE; `Some(None)` is one that can't be read.
+    pub(super) date: Option<Option<Timestamp>>,
+    /// RFC822.SIZE.
+    pub(super) size: Option<u64>,
+    /// The section sent, such as `BODY[]` or `BODY[HEADER]`, in upper case, with its bytes.
+    pub(super) body: Option<(String, Body)>,
+}
+
+/// How a body section was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Body {
+    /// NIL: there is none.
+    Nil,
+    /// As a literal, which went to the sink.
+    Streamed,
+    /// As a string within the line.
+    Inline(Vec<u8>),
+}
+
+impl Status {
+    /// Returns the response code's name if it is a plain word, else nothing.
+    pub(super) fn code_name(&self) -> &str {
+        match &self.code {
+            Some(Code::Word(word)) => word,
+            _ => "",
+        }
+    }
+
+    /// Returns true for OK.
+    pub(super) fn is_ok(&self) -> bool {
+        self.condition == Condition::Ok
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let condition = match self.condition {
+            Condition::Ok => "OK",
+            Condition::No => "NO",
+            Condition::Bad => "BAD",
+            Condition::Bye => "BYE",
+            Condition::PreAuth => "PREAUTH",
+        };
+        match self.code_name() {
+            "" => write!(f, "{condition} {}", self.text),
+            code => write!(f, "{condition} [{code}] {}", self.text),
+        }
+    }
+}
+
+/// Reads a response; `None` for a blank line or what can't be one.
+pub(super) fn parse(reply: &Reply) -> Option<Response> {
+    let mut tokens = Tokens::new(reply);
+    let first = tokens.next()?;
+    if first == Token::Atom(b"+") {
+        return Some(Response::Continue(tokens.rest().trim_ascii().to_vec()));
+    }
+    let Token::Atom(tag) = first else { return None };
+    if tag != b"*" {
+        let condition = condition(&tokens.next()?.text()?)?;
+        return Some(Response::Tagged(tag.to_vec(), status(condition, &mut tokens)));
+    }
+    Some(Response::Untagged(untagged(&mut tokens).unwrap_or(Untagged::Other)))
+}
+
+fn condition(word: &[u8]) -> Option<Condition> {
+    Some(match word.to_ascii_uppercase().as_slice() {
+        b"OK" => Condition::Ok,
+        b"NO" => Condition::No,
+        b"BAD" => Condition::Bad,
+        b"BYE" => Condition::Bye,
+        b"PREAUTH" => Condition::PreAuth,
+        _ => return None,
+    })
+}
+
+fn status(condition: Condition, tokens: &mut Tokens<'_>) -> Status {
+    let code = tokens.take_code().and_then(|mut code| self::code(&mut code));
+    let text = String::from_utf8_lossy(tokens.rest()).chars().filter(|c| !c.is_control()).collect::<String>();
+    Status { condition, code, text: text.trim().to_owned() }
+}
+
+fn code(tokens: &mut Tokens<'_>) -> Option<Code> {
+    let name = words(&tokens.next()?.text()?);
+    let known = match name.as_str() {
+        "CAPABILITY" => Some(Code::Capability(atoms(tokens))),
+        "UIDVALIDITY" => number(tokens).map(|value| Code::UidValidity(UidValidity(value))),
+        "UIDNEXT" => number(tokens).map(Code::UidNext),
+        "HIGHESTMODSEQ" => number(tokens).map(|value| Code::HighestModSeq(ModSeq::new(value))),
+        "PERMANENTFLAGS" => permanent_flags(tokens).map(Code::PermanentFlags),
+        "APPENDUID" => append_uid(tokens),
+        "COPYUID" => copy_uid(tokens).map(Code::CopyUid),
+        _ => None,
+    };
+    Some(known.unwrap_or(Code::Word(name)))
+}
+
+/// Returns an upper-case word; Gmail and others write some in mixed case.
+fn words(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).to_ascii_uppercase()
+}
+
+fn atoms(tokens: &mut Tokens<'_>) -> Vec<String> {
+    tokens.by_ref().filter_map(Token::text).map(|word| words(&word)).collect()
+}
+
+fn number<N: std::str::FromStr>(tokens: &mut Tokens<'_>) -> Option<N> {
+    tokens.next()?.number()
+}
+
+fn append_uid(tokens: &mut Tokens<'_>) -> Option<Code> {
+    let validity = UidValidity(number(tokens)?);
+    Some(Code::AppendUid(validity, Uid::new(number(tokens)?)?))
+}
+
+fn copy_uid(tokens: &mut Tokens<'_>) -> Option<CopyUid> {
+    let validity = UidValidity(number(tokens)?);
+    let from = ranges(&tokens.next()?.text()?).collect::<Option<Vec<_>>>()?;
+    let to = ranges(&tokens.next()?.text()?).collect::<Option<Vec<_>>>()?;
+    Some(CopyUid { validity, from, to })
+}
+
+/// Reads a sequence set's ranges in the order sent; `None` in place of what is none.
+fn ranges(text: &[u8]) -> impl Iterator<Item = Option<(Uid, Uid)>> + '_ {
+    text.split(|&byte| byte == b',').filter(|part| !part.is_empty()).map(|part| {
+        let mut ends = part.splitn(2, |&byte| byte == b':').map(uid);
+        let first = ends.next()??;
+        let last = ends.next().unwrap_or(Some(first))?;
+        Some((first.min(last), first.max(last)))
+    })
+}
+
+fn uid(text: &[u8]) -> Option<Uid> {
+    match text {
+        b"*" => Uid::new(u32::MAX),
+        _ => std::str::from_utf8(text).ok()?.parse().ok().and_then(Uid::new),
+    }
+}
+
+/// Reads a sequence set. What can't be read in it is left out.
+fn uid_set(text: &[u8]) -> UidSet {
+    let mut set = UidSet::new();
+    for (first, last) in ranges(text).flatten() {
+        set.insert_range(first, last);
+    }
+    set
+}
+
+fn untagged(tokens: &mut Tokens<'_>) -> Option<Untagged> {
+    let word = tokens.next()?.text()?;
+    if let Some(number) = std::str::from_utf8(&word).ok().and_then(|text| text.parse::<u32>().ok()) {
+        return numbered(number, tokens);
+    }
+    if let Some(condition) = condition(&word) {
+        return Some(Untagged::Status(status(condition, tokens)));
+    }
+    Some(match words(&word).as_str() {
+        "CAPABILITY" => Untagged::Capability(atoms(tokens)),
+        "ENABLED" => Untagged::Enabled(atoms(tokens)),
+        "NAMESPACE" => Untagged::Namespace(namespaces(tokens)),
+        "LIST" => Untagged::List(listed(tokens)?),
+        "LSUB" => Untagged::Lsub(listed(tokens)?),
+        "STATUS" => Untagged::MailboxStatus(mailbox_status(tokens)?),
+        "SEARCH" => Untagged::Search(searched(tokens)),
+        "ESEARCH" => Untagged::Search(extended_search(tokens)),
+        "VANISHED" => vanished(tokens),
+        _ => Untagged::Other,
+    })
+}
+
+fn numbered(number: u32, tokens: &mut Tokens<'_>) -> Option<Untagged> {
+    Some(match words(&tokens.next()?.text()?).as_str() {
+        "EXISTS" => Untagged::Exists(number),
+        "EXPUNGE" => Untagged::Expunge,
+        "FETCH" => Untagged::Fetch(fetch(Fetch::default(), tokens)),
+        "UIDFETCH" => Untagged::Fetch(fetch(Fetch { uid: Uid::new(number), ..Fetch::default() }, tokens)),
+        _ => Untagged::Other,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Flag;
+    use proptest::prelude::*;
+
+    fn reply(text: &[u8]) -> Reply {
+        Reply { text: text.to_vec(), literals: Vec::new() }
+    }
+
+    fn data(text: &str) -> Untagged {
+        match parse(&reply(text.as_bytes())) {
+            Some(Response::Untagged(data)) => data,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    fn fetch(text: &str) -> Fetch {
+        match data(text) {
+            Untagged::Fetch(fetch) => fetch,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    fn code(text: &str) -> Option<Code> {
+        match parse(&reply(text.as_bytes())) {
+            Some(Response::Tagged(_, status) | Response::Untagged(Untagged::Status(status))) => status.code,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    fn set(text: &str) -> UidSet {
+        uid_set(text.as_bytes())
+    }
+
+    #[test]
+    fn odd_fetches_say_what_they_say_and_no_more() {
+        let whole = fetch("* 9 FETCH (UID 7 FLAGS (\\Seen $Junk \\Recent b\u{e4}d) MODSEQ (12) RFC822.SIZE 5)");
+        assert_eq!(whole.flags.unwrap().to_string(), "\\Seen $Junk");
+        assert_eq!((whole.uid, whole.size, whole.date), (Uid::new(7), Some(5), None));
+        assert_eq!(fetch("* 1 FETCH ()"), Fetch::default());
+        assert_eq!(fetch("* 1 FETCH ( UID 3 FLAGS(\\Seen))").uid, Uid::new(3));
+        assert!(fetch("* 1 FETCH (UID 3  FLAGS(\\Seen))").flags.unwrap().has(Flag::Seen));
+        assert_eq!(fetch("* 1 FETCH (FLAGS NIL UID 3)"), Fetch { uid: Uid::new(3), ..Fetch::default() });
+        assert_eq!(fetch("* 1 FETCH (UID 3 FLAGS (\\Seen").flags, None, "cut off is not known");
+        assert!(fetch("* 1 FETCH (FLAGS (\"\\\\Seen\" a%b (x)) UID 3)").flags.unwrap().has(Flag::Seen));
+        assert_eq!(fetch("* 1 FETCH (INTERNALDATE NIL MODSEQ 12 UID 3)").date, Some(None));
+        assert_eq!(fetch("* 1 FETCH (UID 99999999999 RFC822.SIZE 99999999999)").uid, None);
+        assert_eq!(fetch("* 1 FETCH (RFC822.SIZE 99999999999)").size, Some(99_999_999_999));
+        assert_eq!(fetch("* 5 UIDFETCH (FLAGS ())").uid, Uid::new(5));
+        assert_eq!(fetch("* 1 FETCH (BODY[] NIL UID 3)").body, Some(("BODY[]".to_owned(), Body::Nil)));
+        assert_eq!(
+            fetch("* 1 FETCH (body[] \"hi\" UID 3)").body,
+            Some(("BODY[]".to_owned(), Body::Inline(b"hi".into())))
+        );
+        let nested = format!("* 1 FETCH (UID 3 BODYSTRUCTURE {} FLAGS ())", "(".repeat(100_000));
+        assert_eq!(fetch(&nested).flags, None);
+    }
+
+    #[test]
+    fn searches_and_vanished_of_every_form() {
+        assert_eq!(data("* SEARCH"), Untagged::Search(UidSet::new()));
+        assert_eq!(data("* SEARCH 3 1 2 (MODSEQ 9)"), Untagged::Search(set("1:3")));
+        assert_eq!(data("* ESEARCH (TAG \"m1\") UID COUNT 4 ALL 1:3,5"), Untagged::Search(set("1:3,5")));
+        assert_eq!(data("* ESEARCH (TAG \"m1\") UID"), Untagged::Search(UidSet::new()));
+        assert_eq!(data("* VANISHED (EARLIER) 1:*"), Untagged::Vanished { earlier: true, uids: set("1:4294967295") });
+        assert_eq!(data("* VANISHED 5:3,x,0"), Untagged::Vanished { earlier: false, uids: set("3:5") });
+        assert_eq!(data("* VANISHED"), Untagged::Vanished { earlier: false, uids: UidSet::new() });
+    }
+
+    #[test]
+    fn listings_of_every_form() {
+        let listed = |text: &str| match data(text) {
+            Untagged::List(listed) => (listed.separator, String::from_utf8_lossy(&listed.name).into_owned()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(listed("* LIST (\\HasChildren) \"/\" \"a\\b\""), (Some(b'/'), "a\\b".to_owned()));
+        assert_eq!(listed("* LIST () \"\\\\\" a*b"), (Some(b'\\'), "a*b".to_owned()));
+        assert_eq!(listed("* LIST () . a b c (\"CHILDINFO\" (\"SUBSCRIBED\"))"), (Some(b'.'), "a b c".to_owned()));
+        assert_eq!(listed("* LIST NIL NIL INBOX"), (None, "INBOX".to_owned()));
+        assert_eq!(data("* LIST () \"/\""), Untagged::Other);
+        let Untagged::MailboxStatus(status) = data(
+            "* STATUS a (MESSAGES 3 SIZE 9 DELETED 1 MAILBOXID (F1) X (y (z)) UIDVALIDITY 9999999999 HIGHESTMODSEQ 0)",
+        ) else {
+            panic!()
+        };
+        let mark = status.watermark.unwrap();
+        assert_eq!((mark.uid_validity.0, mark.messages, mark.uid_next, mark.mod_seq), (9_999_999_999, 3, 0, None));
+        assert_eq!(status.object_id.as_deref(), Some("F1"));
+        let Untagged::Namespace(all) =
+            data("* NAMESPACE ((\"INBOX.\" \".\" \"X\" (\"y\"))(\"b\" NIL)) NIL ((\"#s.\" \".\"))")
+        else {
+            panic!()
+        };
+        assert_eq!((all.personal.len(), all.foreign.len(), all.personal[1].separator), (2, 1, None));
+    }
+
+    #[test]
+    fn status_responses_keep_their_code_and_survive_any_text() {
+        assert_eq!(code("* OK [ALERT]\u{e9}"), Some(Code::Word("ALERT".to_owned())));
+        assert_eq!(code("m1 OK [HIGHESTMODSEQ 0]"), Some(Code::HighestModSeq(None)));
+        assert_eq!(code("m1 NO [TryCreate] no"), Some(Code::Word("TRYCREATE".to_owned())));
+        assert_eq!(code("m1 OK [COPYUID 1 2"), None);
+        let Some(Code::CopyUid(copy)) = code("m1 OK [COPYUID 9999999999 5,3 8:9] done") else { panic!() };
+        let pair = |a, b| (Uid::new(a).unwrap(), Uid::new(b).unwrap());
+        assert_eq!(
+            (copy.validity.0, copy.from, copy.to),
+            (9_999_999_999, vec![pair(5, 5), pair(3, 3)], vec![pair(8, 9)])
+        );
+        let Some(Code::PermanentFlags(permanent)) = code("* OK [PERMANENTFLAGS (\\Seen a] \\*)] x") else { panic!() };
+        assert!(permanent.new_keywords && permanent.flags.has(Flag::Seen) && !permanent.flags.has(Flag::Draft));
+        assert_eq!(parse(&reply(b"")), None);
+        assert_eq!(parse(&reply(b"m1 WHAT")), None);
+        assert_eq!(data("* XYZ 5"), Untagged::Other);
+        assert_eq!(data("* QUOTA \"\" (STORAGE -1)"), Untagged::Other);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+            let _response = parse(&reply(&bytes));
+        }
+
+        #[test]
+        fn any_mixture_of_words_is_read_without_panic(words in proptest::collection::vec(prop_oneof![
+            Just("*"), Just("1"), Just("FETCH"), Just("("), Just(")"), Just("FLAGS"), Just("UID"), Just("BODY[]"), Just("LIST"),
+            Just("STATUS"), Just("NAMESPACE"), Just("OK"), Just("["), Just("]"), Just("COPYUID"), Just("1:*"), Just("\""),
+            Just("NIL"), Just("VANISHED"), Just("ESEARCH"), Just("ALL"), Just("INTERNALDATE"), Just("é"), Just("\\"),
+        ], 0..14)) {
+            let _response = parse(&reply(format!("* {}", words.join(" ")).as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! FETCH, SEARCH and VANISHED.
+
+use super::flags::flags;
+use super::{Body, Fetch, Token, Tokens, Untagged, number, uid_set, words};
+use crate::imap::date;
+use crate::model::{Uid, UidSet};
+
+pub(super) fn fetch(mut fetch: Fetch, tokens: &mut Tokens<'_>) -> Fetch {
+    if tokens.peek_token() == Some(Token::Open) {
+        tokens.next();
+    }
+    while let Some(token) = tokens.next() {
+        let Token::Atom(name) = token else { break };
+        match name {
+            _ if name.eq_ignore_ascii_case(b"UID") => fetch.uid = number(tokens).and_then(Uid::new),
+            _ if name.eq_ignore_ascii_case(b"FLAGS") => fetch.flags = flags(tokens),
+            _ if name.eq_ignore_ascii_case(b"INTERNALDATE") => {
+                fetch.date = Some(tokens.next().and_then(Token::text).and_then(|text| date::parse(&text)));
+            }
+            _ if name.eq_ignore_ascii_case(b"RFC822.SIZE") => fetch.size = number(tokens),
+            _ if name.contains(&b'[') => fetch.body = tokens.next().map(|value| (words(name), body(value))),
+            _ => {
+                tokens.skip_value();
+            }
+        }
+    }
+    fetch
+}
+
+fn body(value: Token<'_>) -> Body {
+    match value {
+        Token::Streamed => Body::Streamed,
+        Token::String(text) => Body::Inline(text.into_owned()),
+        Token::Atom(_) | Token::Open | Token::Close => Body::Nil,
+    }
+}
+
+pub(super) fn vanished(tokens: &mut Tokens<'_>) -> Untagged {
+    let earlier = tokens.peek_token() == Some(Token::Open);
+    if earlier {
+        tokens.skip_value();
+    }
+    let uids = tokens.next().and_then(Token::text).map(|text| uid_set(&text)).unwrap_or_default();
+    Untagged::Vanished { earlier, uids }
+}
+
+pub(super) fn searched(tokens: &mut Tokens<'_>) -> UidSet {
+    tokens.map_while(Token::number::<u32>).filter_map(Uid::new).collect()
+}
+
+pub(super) fn extended_search(tokens: &mut Tokens<'_>) -> UidSet {
+    while let Some(token) = tokens.peek_token() {
+        if token == Token::Open {
+            tokens.skip_value();
+            continue;
+        }
+        tokens.next();
+        if token == Token::Atom(b"ALL") {
+            return tokens.next().and_then(Token::text).map(|text| uid_set(&text)).unwrap_or_default();
+        }
+    }
+    UidSet::new()
+}

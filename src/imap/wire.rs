@@ -1,0 +1,505 @@
+//! Framing above TLS: bytes in, complete responses out; queued bytes out. Knows lines and literals, not their meaning.
+//!
+//! Reading and writing progress together, so that neither side can stop the other by not listening, and every wait
+//! has a deadline. What a server can make us hold is bounded: text and literals by caps, message bodies go to a sink.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::error::Error;
+use crate::store::{BodySink, Traffic};
+
+/// A byte stream to a server.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Transport for T {}
+
+/// How much is read at once, and how much output is queued at most before the caller should wait.
+pub(super) const BUFFER: usize = 256 * 1024;
+/// The longest text of one response; VANISHED and SEARCH of a large mailbox are long.
+const MAX_TEXT: usize = 8 << 20;
+/// The longest literal that is not a message body.
+const MAX_LITERAL: u64 = 1 << 20;
+
+/// One complete response. Literals stand in the text right behind their announcement; streamed ones are left out.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    /// The text without line ends.
+    pub(super) text: Vec<u8>,
+    /// The literals, in order.
+    pub(super) literals: Vec<Literal>,
+}
+
+/// Where a literal stands in a [`Reply`]'s text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Literal {
+    /// Where its announcement's `{` stands.
+    pub(super) at: usize,
+    /// Where its bytes start.
+    pub(super) start: usize,
+    /// How many of its bytes are in the text: all, or none if it was streamed.
+    pub(super) kept: usize,
+    /// It went to the sink, or was dropped for want of one.
+    pub(super) streamed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// Within a line.
+    Line,
+    /// Within a literal.
+    Literal { left: u64, target: Target },
+    /// A response is complete and has been handed out.
+    Complete,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    Text,
+    Sink,
+    Nowhere,
+}
+
+/// A connection's framing.
+pub(super) struct Wire {
+    stream: Box<dyn Transport>,
+    timeout: Duration,
+    input: Vec<u8>,
+    start: usize,
+    end: usize,
+    state: State,
+    reply: Reply,
+    fragment: usize,
+    output: Vec<u8>,
+    written: usize,
+    unflushed: bool,
+    deaf: bool,
+    traffic: Traffic,
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("state", &self.state).field("traffic", &self.traffic).finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    /// Starts framing a stream; `traffic` is what it carried before.
+    pub(super) fn new(stream: Box<dyn Transport>, timeout: Duration, traffic: Traffic) -> Self {
+        Self {
+            stream,
+            timeout,
+            input: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+            state: State::Line,
+            reply: Reply::default(),
+            fragment: 0,
+            output: Vec::new(),
+            written: 0,
+            unflushed: false,
+            deaf: false,
+            traffic,
+        }
+    }
+
+    /// Gives the stream back for a TLS handshake. Fails if the server sent more than what was handed out: bytes
+    /// injected before the handshake must not pass for protected ones (RFC 9051 section 6.2.1).
+    pub(super) fn into_stream(self) -> Result<(Box<dyn Transport>, Traffic), Error> {
+        match self.state {
+            State::Complete if self.start == self.end => Ok((self.stream, self.traffic)),
+            _ => Err(Error::Garbled("more than its answer before the TLS handshake, as an attacker would")),
+        }
+    }
+
+    /// Returns the traffic so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// Counts a wait that can't overlap with another.
+    pub(super) fn count_round_trip(&mut self) {
+        self.traffic.round_trips += 1;
+    }
+
+    /// Queues bytes.
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// Returns how many bytes are queued and not yet written.
+    pub(super) fn queued(&self) -> usize {
+        self.output.len() - self.written
+    }
+
+    /// Takes the response that [`Wire::next`] completed. Give it back to [`Wire::recycle`] to save allocations.
+    pub(super) fn take_reply(&mut self) -> Reply {
+        std::mem::take(&mut self.reply)
+    }
+
+    /// Takes a response's buffers back.
+    pub(super) fn recycle(&mut self, reply: Reply) {
+        self.reply = reply;
+    }
+
+    /// Goes on with the next response as far as bytes have arrived. Returns true when it is complete.
+    pub(super) fn next(&mut self, mut sink: Option<&mut (dyn BodySink + '_)>) -> Result<bool, Error> {
+        loop {
+            match self.state {
+                State::Complete => {
+                    self.reply.text.clear();
+                    self.reply.literals.clear();
+                    self.fragment = 0;
+                    self.state = State::Line;
+                }
+                State::Line => {
+                    if !self.take_line()? {
+                        return Ok(false);
+                    }
+                    match self.announced()? {
+                        Some((at, len)) => self.begin_literal(at, len, sink.as_deref_mut())?,
+                        None => {
+                            self.state = State::Complete;
+                            return Ok(true);
+                        }
+                    }
+                }
+                State::Literal { left, target } => {
+                    if !self.take_literal(left, target, sink.as_deref_mut())? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves text up to a line end. A bare LF ends a line too; some servers send that.
+    fn take_line(&mut self) -> Result<bool, Error> {
+        let arrived = self.input.get(self.start..self.end).unwrap_or_default();
+        let line_end = arrived.iter().position(|&byte| byte == b'\n');
+        let line = arrived.get(..line_end.unwrap_or(arrived.len())).unwrap_or_default();
+        if self.reply.text.len() + line.len() > MAX_TEXT {
+            return Err(Error::Garbled("an endless line"));
+        }
+        self.reply.text.extend_from_slice(line);
+        self.start += line.len() + usize::from(line_end.is_some());
+        if line_end.is_some() && self.reply.text.len() > self.fragment && self.reply.text.last() == Some(&b'\r') {
+            self.reply.text.pop();
+        }
+        Ok(line_end.is_some())
+    }
+
+    /// Returns where the literal that the last line announces has its `{`, and its length.
+    fn announced(&self) -> Result<Option<(usize, u64)>, Error> {
+        let line = self.reply.text.get(self.fragment..).unwrap_or_default();
+        let Some((at, digits)) = announcement(line) else { return Ok(None) };
+        if is_prose(&self.reply.text) {
+            return Ok(None);
+        }
+        let length = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
+        let length = length.ok_or(Error::Garbled("a literal of impossible length"))?;
+        Ok(Some((self.fragment + at, length)))
+    }
+
+    fn begin_literal(&mut self, at: usize, len: u64, sink: Option<&mut (dyn BodySink + '_)>) -> Result<(), Error> {
+        let target = match is_body(self.reply.text.get(..at).unwrap_or_default()) {
+            true if sink.is_some() && !self.reply.literals.iter().any(|earlier| earlier.streamed) => Target::Sink,
+            true => Target::Nowhere,
+            false => Target::Text,
+        };
+        if matches!(target, Target::Text) && (len > MAX_LITERAL || self.reply.text.len() > MAX_TEXT) {
+            return Err(Error::Garbled("a literal too long for what it is"));
+        }
+        if let (Target::Sink, Some(sink)) = (target, sink) {
+            sink.begin()?;
+        }
+        let (kept, streamed) = match target {
+            Target::Text => (usize::try_from(len).unwrap_or(usize::MAX), false),
+            Target::Sink | Target::Nowhere => (0, true),
+        };
+        self.reply.literals.push(Literal { at, start: self.reply.text.len(), kept, streamed });
+        self.state = State::Literal { left: len, target };
+        Ok(())
+    }
+
+    fn take_literal(
+        &mut self,
+        left: u64,
+        target: Target,
+        sink: Option<&mut (dyn BodySink + '_)>,
+    ) -> Result<bool, Error> {
+        let arrived = self.input.get(self.start..self.end).unwrap_or_default();
+        let part = arrived.get(..usize::try_from(left).unwrap_or(usize::MAX).min(arrived.len())).unwrap_or_default();
+        match (target, sink) {
+            (Target::Text, _) => self.reply.text.extend_from_slice(part),
+            (Target::Sink, Some(sink)) if !part.is_empty() => sink.write(part)?,
+            (Target::Sink | Target::Nowhere, _) => {}
+        }
+        self.start += part.len();
+        let left = left - part.len() as u64;
+        self.state = match left {
+            0 => State::Line,
+            _ => State::Literal { left, target },
+        };
+        self.fragment = self.reply.text.len();
+        Ok(left == 0)
+    }
+
+    /// Waits until something was read or written, at most as long as the timeout allows.
+    pub(super) async fn progress(&mut self) -> Result<(), Error> {
+        let timeout = self.timeout;
+        match tokio::time::timeout(timeout, poll_fn(|cx| self.poll_progress(cx))).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::Silent(timeout)),
+        }
+    }
+
+    /// Writes and reads what can be without waiting; ready when something moved.
+    pub(super) fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let wrote = self.write_some(cx);
+        match self.read_some(cx) {
+            Poll::Pending if wrote => Poll::Ready(Ok(())),
+            read => read,
+        }
+    }
+
+    /// A server that closes the connection may have said why: after a failed write reading goes on until it ends.
+    fn write_some(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while !self.deaf && self.queued() > 0 {
+            let rest = self.output.get(self.written..).unwrap_or_default();
+            match Pin::new(&mut *self.stream).poll_write(cx, rest) {
+                Poll::Ready(Ok(0) | Err(_)) => self.deaf = true,
+                Poll::Ready(Ok(sent)) => {
+                    self.written += sent;
+                    self.traffic.bytes_out += sent as u64;
+                    self.unflushed = true;
+                    moved = true;
+                }
+                Poll::Pending => return moved,
+            }
+        }
+        self.output.clear();
+        self.written = 0;
+        if self.unflushed && !self.deaf {
+            match Pin::new(&mut *self.stream).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(_)) => self.deaf = true,
+                Poll::Pending => {}
+            }
+        }
+        moved
+    }
+
+    fn read_some(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.start > 0 {
+            self.input.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        let free = self.input.get_mut(self.end..).unwrap_or_default();
+        if free.is_empty() {
+            return Poll::Pending;
+        }
+        let mut buffer = ReadBuf::new(free);
+        match Pin::new(&mut *self.stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(lost(&error))),
+            Poll::Ready(Ok(())) => match buffer.filled().len() {
+                0 => Poll::Ready(Err(Error::Lost(None))),
+                read => {
+                    self.end += read;
+                    self.traffic.bytes_in += read as u64;
+                    Poll::Ready(Ok(()))
+                }
+            },
+        }
+    }
+
+    /// Writes everything queued without reading; for the log-in, where one side speaks at a time.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write_some(cx);
+        match (self.deaf, self.queued() == 0 && !self.unflushed) {
+            (true, _) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            (false, true) => Poll::Ready(Ok(())),
+            (false, false) => Poll::Pending,
+        }
+    }
+}
+
+fn lost(error: &io::Error) -> Error {
+    match error.kind() {
+        // What TLS reports when the other side closes without saying so.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Error::Lost(None),
+        _ => Error::Lost(Some(format!("{error} (the system's words)"))),
+    }
+}
+
+/// Returns where `{` stands and the digits, if a line ends in a literal's announcement (RFC 9051 section 4.3, RFC 7888).
+fn announcement(line: &[u8]) -> Option<(usize, &[u8])> {
+    let body = line.strip_suffix(b"}")?;
+    let body = body.strip_suffix(b"+").unwrap_or(body);
+    let at = body.iter().rposition(|&byte| byte == b'{')?;
+    let digits = body.get(at + 1..)?;
+    (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then_some((at, digits))
+}
+
+/// Returns true if what stands at the end of the text is meant for people, who may be told about `{5}`: a continuation
+/// request, or a status response outside its response code.
+fn is_prose(text: &[u8]) -> bool {
+    if text.first() == Some(&b'+') {
+        return true;
+    }
+    let mut words = text.splitn(3, |&byte| byte == b' ');
+    let condition = words.nth(1).unwrap_or_default();
+    let is_status = [&b"OK"[..], b"NO", b"BAD", b"BYE", b"PREAUTH"].iter().any(|c| condition.eq_ignore_ascii_case(c));
+    let rest = words.next().unwrap_or_default().trim_ascii_start();
+    is_status && (rest.first() != Some(&b'[') || rest.contains(&b']'))
+}
+
+/// Returns true if the literal announced next is a message's body or a part of it: a FETCH item with a section.
+fn is_body(before: &[u8]) -> bool {
+    let before = before.strip_suffix(b"~").unwrap_or(before).trim_ascii_end();
+    let mut words = before.splitn(4, |&byte| byte == b' ');
+    let fetch = words.nth(2).is_some_and(|word| {
+        word.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"FETCH"))
+            || word.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"UIDFETCH"))
+    });
+    fetch && (before.ends_with(b"]") || before.ends_with(b">"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::script::{Kept, block_on};
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// Feeds pieces and returns the responses' texts and the sink's bytes.
+    fn feed(pieces: &[&[u8]]) -> Result<(Vec<Reply>, Vec<u8>), Error> {
+        let (client, mut server) = duplex(64);
+        let mut wire = Wire::new(Box::new(client), TIMEOUT, Traffic::default());
+        block_on(async move {
+            let send = async move {
+                for piece in pieces {
+                    // The other end may have seen enough.
+                    let _sent = server.write_all(piece).await;
+                    tokio::task::yield_now().await;
+                }
+            };
+            let receive = async move {
+                let (mut replies, mut sink) = (Vec::new(), Kept::default());
+                loop {
+                    while wire.next(Some(&mut sink))? {
+                        replies.push(wire.take_reply());
+                        wire.recycle(Reply::default());
+                        sink.discard().unwrap();
+                    }
+                    match wire.progress().await {
+                        Err(Error::Lost(None)) => return Ok((replies, sink.open.unwrap_or_default())),
+                        other => other?,
+                    }
+                }
+            };
+            tokio::join!(send, receive).1
+        })
+    }
+
+    fn texts(bytes: &[u8]) -> Vec<String> {
+        feed(&[bytes]).unwrap().0.iter().map(|reply| String::from_utf8_lossy(&reply.text).into_owned()).collect()
+    }
+
+    #[test]
+    fn lines_and_literals() {
+        assert_eq!(
+            texts(b"* LIST () {1}\r\n/ {5+}\r\na\r\nb}\r\n* X\n\r\n"),
+            ["* LIST () {1}/ {5+}a\r\nb}", "* X", ""]
+        );
+    }
+
+    #[test]
+    fn prose_announces_no_literal_and_a_code_may() {
+        assert_eq!(texts(b"* OK [ALERT] try {5}\r\na NO no {3}\r\n+ say {4}\r\n").len(), 3);
+        assert_eq!(texts(b"* NO [X {3}\r\nabc] y {9}\r\n* 1 EXISTS\r\n"), ["* NO [X {3}abc] y {9}", "* 1 EXISTS"]);
+    }
+
+    #[test]
+    fn bodies_go_to_the_sink_and_stay_out_of_the_text() {
+        let (replies, open) = feed(&[b"* 1 FETCH (BODY[] {3}\r\nabc UID 7)\r\n* 2 FETCH (BODY[] ~{4}\r\nde"]).unwrap();
+        assert_eq!(replies[0].text, b"* 1 FETCH (BODY[] {3} UID 7)");
+        assert!(replies[0].literals[0].streamed);
+        assert_eq!((replies.len(), open.as_slice()), (1, &b"de"[..]));
+    }
+
+    #[test]
+    fn what_could_fill_memory_ends_the_connection() {
+        assert!(matches!(feed(&[b"* LIST () NIL {400000000}\r\n"]), Err(Error::Garbled(_))));
+        assert!(matches!(feed(&[b"* 1 FETCH (X {99999999999999999999999}\r\n"]), Err(Error::Garbled(_))));
+        let endless = vec![b'1'; MAX_TEXT + 10];
+        assert!(matches!(feed(&[b"* VANISHED ", &endless]), Err(Error::Garbled(_))));
+    }
+
+    #[test]
+    fn both_directions_move_although_neither_side_listens_for_long() {
+        block_on(async {
+            let (client, server) = duplex(16);
+            let (mut from_client, mut to_client) = tokio::io::split(server);
+            let mut wire = Wire::new(Box::new(client), TIMEOUT, Traffic::default());
+            wire.send(&vec![b'x'; 10_000]);
+            let server = async move {
+                to_client.write_all(&[b'y'; 10_000]).await.unwrap();
+                to_client.write_all(b"\r\n").await.unwrap();
+                let mut all = vec![0; 10_000];
+                from_client.read_exact(&mut all).await.unwrap();
+                (from_client, to_client)
+            };
+            let client = async move {
+                while !wire.next(None).unwrap() {
+                    wire.progress().await.unwrap();
+                }
+                while wire.queued() > 0 {
+                    wire.progress().await.unwrap();
+                }
+                assert_eq!((wire.traffic().bytes_in, wire.traffic().bytes_out), (10_002, 10_000));
+            };
+            tokio::join!(server, client);
+        });
+    }
+
+    #[test]
+    fn silence_has_an_end() {
+        block_on(async {
+            let (client, _server) = duplex(16);
+            let mut wire = Wire::new(Box::new(client), Duration::from_millis(5), Traffic::default());
+            assert!(matches!(wire.progress().await, Err(Error::Silent(_))));
+        });
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_make_no_difference(cut in 0usize..70) {
+            let bytes = b"* 1 FETCH (UID 7 BODY[] {6}\r\na\r\nb{1 FLAGS (x))\r\n* LIST () \"/\" {2}\r\n\r\n\r\nm1 OK done\r\n";
+            let (one, other) = bytes.split_at(cut.min(bytes.len()));
+            let text = |replies: Vec<Reply>| replies.into_iter().map(|reply| reply.text).collect::<Vec<_>>();
+            prop_assert_eq!(text(feed(&[one, other]).unwrap().0), text(feed(&[bytes]).unwrap().0));
+        }
+
+        #[test]
+        fn any_bytes_end(bytes in proptest::collection::vec(
+            prop_oneof![Just(b'{'), Just(b'}'), Just(b'\n'), Just(b'1'), Just(b' '), Just(b']'), any::<u8>()], 0..200)) {
+            if let Ok((replies, _)) = feed(&[b"* 1 FETCH (BODY[] ", &bytes]) {
+                for reply in replies {
+                    let _response = crate::imap::response::parse(&reply);
+                }
+            }
+        }
+    }
+}
