@@ -207,7 +207,7 @@ fn random_histories_keep_the_promises() {
     if let Some(seed) = number("MAILTIDE_SEED") {
         panic!("{}", tell(seed));
     }
-    let seeds = number("MAILTIDE_SEEDS").unwrap_or(2000);
+    let seeds = number("MAILTIDE_SEEDS").unwrap_or(6000);
     if number("MAILTIDE_SURVEY").is_some() {
         let survey = (0..seeds).map(|seed| (seed, history(seed, false).0)).filter(|(_, broken)| !broken.is_empty());
         panic!("{:#?}", survey.collect::<Vec<_>>());
