@@ -9,16 +9,21 @@ use crate::reconcile::adopt::{Match, Matcher};
 use crate::reconcile::snapshot::RemoteMessage;
 use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
+/// New files by what they hold.
+type Files = BTreeMap<UniqueName, (Identity, FileStat)>;
+
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Returns the pairs among what the baseline knows of neither side. Files are read, of messages only headers are
     /// fetched; bodies only of those that remain in doubt.
-    pub(super) async fn identify(&mut self, sight: &Sight) -> Result<Vec<Match>, Failure> {
+    pub(super) async fn identify(&mut self, sight: &Sight) -> Result<(Vec<Match>, bool), Failure> {
         let view = sight.view();
         let messages: BTreeMap<Uid, &RemoteMessage> = view.new_messages().collect();
-        let Some(remote) = sight.remote.as_ref().filter(|_| !messages.is_empty()) else { return Ok(Vec::new()) };
-        let files = self.identify_files(sight)?;
+        let Some(remote) = sight.remote.as_ref().filter(|_| !messages.is_empty()) else {
+            return Ok((Vec::new(), false));
+        };
+        let (files, unidentified) = self.identify_files(sight)?;
         if files.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), unidentified));
         }
         let (name, validity) = (&sight.row.name, remote.uid_validity());
         let uids: UidSet = messages.keys().copied().collect();
@@ -39,19 +44,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
             matcher.by_content(whole);
         }
-        Ok(matcher.finish())
+        Ok((matcher.finish(), unidentified))
     }
 
-    fn identify_files(&mut self, sight: &Sight) -> Result<BTreeMap<UniqueName, (Identity, FileStat)>, Failure> {
-        let mut files = BTreeMap::new();
+    /// Returns also whether a file could not be identified: it may be any of the new messages.
+    fn identify_files(&mut self, sight: &Sight) -> Result<(Files, bool), Failure> {
+        let (mut files, mut unidentified) = (Files::new(), false);
         for (unique, entry) in sight.view().new_files() {
             match self.account.local.identify(&sight.row.local, unique, entry) {
                 Ok(Edit::Done(found)) => drop(files.insert(unique.clone(), found)),
-                Ok(Edit::Changed) => {}
-                Err(error) if matches!(error.kind, LocalErrorKind::Item | LocalErrorKind::NoMessage) => {}
+                Ok(Edit::Changed) => unidentified = true,
+                Err(error) if error.kind == LocalErrorKind::Item => unidentified = true,
+                Err(error) if error.kind == LocalErrorKind::NoMessage => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(files)
+        Ok((files, unidentified))
     }
 }

@@ -24,6 +24,7 @@ pub(super) struct Sight {
     pub(super) scan: LocalSnapshot,
     pub(super) remote: Option<RemoteSnapshot>,
     pub(super) matches: Vec<Match>,
+    pub(super) unidentified: bool,
     pub(super) failures: Vec<FailureRow>,
     role: Option<Role>,
     rules: FlagRules,
@@ -59,7 +60,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let remote = seen.remove(&target.folder.name);
             let rows = rows.remove(&target.row.id).unwrap_or_default();
             if let Some(mut sight) = self.sight(scene, target, rows, remote)? {
-                sight.matches = self.identify(&sight).await?;
+                (sight.matches, sight.unidentified) = self.identify(&sight).await?;
                 sights.push(sight);
             }
         }
@@ -161,7 +162,19 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let role = role_of(scene, &folder.name);
         let rules = self.flag_rules(&row, role);
         let (delete, now) = (self.policy.delete, self.now);
-        Ok(Some(Sight { row, rows, scan, remote, matches: Vec::new(), failures, role, rules, delete, now }))
+        Ok(Some(Sight {
+            row,
+            rows,
+            scan,
+            remote,
+            matches: Vec::new(),
+            unidentified: false,
+            failures,
+            role,
+            rules,
+            delete,
+            now,
+        }))
     }
 
     fn scan(&mut self, folder: &Folder, row: &MailboxRow) -> Result<LocalSnapshot, Failure> {
@@ -193,6 +206,7 @@ impl Sight {
             rules: self.rules.clone(),
             delete: self.delete,
             reset: self.remote.as_ref().is_some_and(|snapshot| self.row.uid_validity != Some(snapshot.uid_validity())),
+            blind: self.row.watermark.is_none() && (self.unidentified || !self.scan.quiet),
             waiting: self.waiting(),
             matches: &self.matches,
         }

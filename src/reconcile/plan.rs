@@ -170,6 +170,9 @@ pub struct View<'a> {
     pub delete: Delete,
     /// UIDVALIDITY changed: `rows` belong to the one before.
     pub reset: bool,
+    /// The baseline may lack messages that both sides have, and a file was missed or could not be identified: nothing
+    /// new can be told from what is there already.
+    pub blind: bool,
     /// Files and messages that failed and whose time has not come.
     pub waiting: (BTreeSet<UniqueName>, UidSet),
     /// Which new files are which new messages.
@@ -319,6 +322,10 @@ impl View<'_> {
         }
         let known: UidSet = self.known_uids().chain(plan.adopt.iter().map(|adoption| adoption.uid)).collect();
         let unknown = self.remote.into_iter().flat_map(|snapshot| snapshot.messages.listed().keys().copied());
+        if self.blind {
+            plan.unknown = true;
+            return;
+        }
         plan.download.extend(unknown.filter(|uid| !known.contains(*uid) && !waiting_uids.contains(*uid)));
         if self.rules.read_only {
             return;
