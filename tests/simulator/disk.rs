@@ -94,7 +94,7 @@ impl Shared {
             let folder = world.maildir.folders.get_mut(mailbox);
             let found = folder.and_then(|folder| folder.find(unique, entry).cloned());
             match found {
-                Some(file) if file.bytes.is_empty() => Err(bad(LocalErrorKind::Item, "the file is empty")),
+                Some(file) if file.bytes.is_empty() => Err(bad(LocalErrorKind::NoMessage, "the file is empty")),
                 Some(file) => Ok(Edit::Done(deed(&file.bytes, file.stat(), file.mtime))),
                 None => Ok(Edit::Changed),
             }

@@ -134,7 +134,7 @@ pub(super) fn settle(shared: &Shared) {
         shared.world().say(|| format!("the dry run said {:?} {:?}, {did}", said.local, said.remote));
     }
     idle_run(shared, false);
-    // Without UIDPLUS a removal waits for others' `\\Deleted` to go, which only a look at everything shows.
+    // Without UIDPLUS a removal waits for others' `\Deleted` to go, which only a look at everything shows.
     if shared.world().server.abilities.uid_plus {
         idle_run(shared, true);
     }
@@ -207,7 +207,7 @@ fn random_histories_keep_the_promises() {
     if let Some(seed) = number("MAILTIDE_SEED") {
         panic!("{}", tell(seed));
     }
-    let seeds = number("MAILTIDE_SEEDS").unwrap_or(2000);
+    let seeds = number("MAILTIDE_SEEDS").unwrap_or(6000);
     if number("MAILTIDE_SURVEY").is_some() {
         let survey = (0..seeds).map(|seed| (seed, history(seed, false).0)).filter(|(_, broken)| !broken.is_empty());
         panic!("{:#?}", survey.collect::<Vec<_>>());

@@ -41,8 +41,8 @@ fn lose_inbox(world: &mut World, side: Side) {
     for (name, uid) in world.uids().into_iter().filter(|(name, _)| side == Side::Remote && *name == inbox) {
         world.remote_delete(&name, uid);
     }
-    world.remote_put(&inbox, 20, Kind::Ordinary, Timestamp(1_600_000_000), &FlagSet::new());
-    world.local_put(&folder("Lists"), 21, Kind::Ordinary, Timestamp(1_600_000_000), None);
+    world.remote_put(&inbox, 20, Kind::Ordinary, Timestamp(1_600_086_400), &FlagSet::new());
+    world.local_put(&folder("Lists"), 21, Kind::Ordinary, Timestamp(1_600_086_400), None);
 }
 
 fn view(shared: &Shared, side: Side) -> View {
