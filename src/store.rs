@@ -274,6 +274,9 @@ pub trait RemoteStore {
     /// already is no error.
     fn create(&mut self, mailbox: &MailboxName, role: Option<Role>) -> impl Future<Output = Result<(), RemoteError>>;
 
+    /// Waits a moment, in which commands that a lost connection left behind may take effect.
+    fn linger(&mut self) -> impl Future<Output = Result<(), RemoteError>>;
+
     /// Returns the traffic so far.
     fn traffic(&self) -> Traffic;
 }

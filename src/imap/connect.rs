@@ -21,6 +21,8 @@ pub(super) async fn tcp(settings: &Settings) -> Result<(TcpStream, SocketAddr), 
         Err(_) => return Err(failed(std::io::ErrorKind::TimedOut.into())),
     };
     stream.set_nodelay(true).map_err(failed)?;
+    // When this process dies, what it has not sent yet dies with it: the next run must not compete with it.
+    stream.set_zero_linger().map_err(failed)?;
     let peer = stream.peer_addr().map_err(failed)?;
     Ok((stream, peer))
 }

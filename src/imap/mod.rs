@@ -46,6 +46,9 @@ use crate::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Uid, UidSet,
 use crate::reconcile::snapshot::{RemoteListing, RemoteRequest};
 use crate::store::{Append, Appended, BodySink, Expunged, Observed, RemoteError, RemoteStore, Traffic, Transfer};
 
+/// How long to wait for commands that a lost connection left behind.
+const LINGER: Duration = Duration::from_millis(250);
+
 /// How to reach an account's server.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -219,6 +222,11 @@ impl RemoteStore for ImapStore {
     async fn create(&mut self, mailbox: &MailboxName, role: Option<Role>) -> Result<(), RemoteError> {
         let created = self.create_mailbox(mailbox, role).await;
         created.map_err(|error| error.doing(format!("creating folder {mailbox}")))
+    }
+
+    async fn linger(&mut self) -> Result<(), RemoteError> {
+        tokio::time::sleep(LINGER).await;
+        Ok(())
     }
 
     fn traffic(&self) -> Traffic {

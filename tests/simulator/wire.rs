@@ -296,6 +296,10 @@ impl RemoteStore for Shared {
         self.ask(|| format!("create {mailbox} {role:?}"), deed).await
     }
 
+    async fn linger(&mut self) -> Result<(), RemoteError> {
+        Ok(())
+    }
+
     fn traffic(&self) -> Traffic {
         Traffic::default()
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Apply, Place, Settlement, newcomers, settled};
-use crate::model::{Identity, MessageHash, Uid, UidSet};
+use crate::model::{Identity, MessageHash, MessageRow, Uid, UidSet, UidValidity};
+use crate::reconcile::snapshot::RemoteSnapshot;
 use crate::store::{Failure, Intent, IntentId, Journal, LocalStore, NewMessage, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
@@ -16,27 +17,45 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             return Ok(Settlement::Records(Vec::new()));
         };
         let validity = *uid_validity;
+        let Some(first) = self.look_at(&place.row).await? else {
+            return Ok(settled(intents.into_iter().map(|(id, _)| id)));
+        };
+        let mut matched = self.match_appends(place, &intents, validity, first).await?;
+        if matched.len() < intents.len()
+            && let Some(last) = self.look_when_quiet(&place.row).await?
+        {
+            matched = self.match_appends(place, &intents, validity, last).await?;
+        }
+        let rows = matched.into_values().map(|row| Record::Insert(place.row.id, row));
+        Ok(Settlement::Records(rows.chain(intents.iter().map(|(id, _)| Record::Settled(*id))).collect()))
+    }
+
+    /// Finds the messages that were sent among those that came since, by their content.
+    ///
+    /// A Message-ID is no proof: others may put a message of the same one there at the same time. What the server stored
+    /// with small changes is not paired here but adopted, being new on both sides.
+    async fn match_appends(
+        &mut self,
+        place: &Place,
+        intents: &[(IntentId, Intent)],
+        validity: UidValidity,
+        (rows, snapshot): (Vec<MessageRow>, RemoteSnapshot),
+    ) -> Result<BTreeMap<IntentId, NewMessage>, Failure> {
         let from = intents.iter().map(|(_, intent)| lowest_uid(intent)).min().unwrap_or_default();
-        let ids: Vec<IntentId> = intents.iter().map(|(id, _)| *id).collect();
-        let Some((rows, snapshot)) = self.look_at(&place.row).await? else { return Ok(settled(ids)) };
         let candidates = newcomers(&snapshot, &rows, validity, from);
         if candidates.is_empty() {
-            return Ok(settled(ids));
+            return Ok(BTreeMap::new());
         }
         let name = &place.row.name;
-        // A Message-ID is no proof: others may put a message of the same one there at the same time. What the server
-        // stored with small changes is not paired here but adopted, being new on both sides.
         let headers = self.identify_listed(name, &snapshot, &candidates, false).await?;
         let likely =
             |identity: &Identity| intents.iter().any(|(_, intent)| message_id_of(intent) == identity.message_id);
         let likely: UidSet = headers.iter().filter(|(_, identity)| likely(identity)).map(|(uid, _)| *uid).collect();
         if likely.is_empty() {
-            return Ok(settled(ids));
+            return Ok(BTreeMap::new());
         }
         let mut whole = self.identify_listed(name, &snapshot, &likely, true).await?;
-        let matched = pair(&intents, &mut whole);
-        let rows = matched.into_values().map(|row| Record::Insert(place.row.id, row));
-        Ok(Settlement::Records(rows.chain(ids.into_iter().map(Record::Settled)).collect()))
+        Ok(pair(intents, &mut whole))
     }
 }
 

@@ -46,7 +46,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     ) -> Result<UidSet, Failure> {
         let known = places.values().find(|known| known.row.name == *target);
         let looked = match known {
-            Some(known) => self.look_at(&known.row).await?,
+            Some(known) => self.look_when_quiet(&known.row).await?,
             None => self.look(target, None, UidSet::new()).await?.map(|snapshot| (Vec::new(), snapshot)),
         };
         let Some((rows, snapshot)) = looked else { return Ok(UidSet::new()) };

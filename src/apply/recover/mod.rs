@@ -18,6 +18,11 @@ use crate::store::{
     RemoteStore,
 };
 
+/// How many looks in a row must find nothing new before an interrupted connection's work counts as done,
+const QUIET_LOOKS: u32 = 8;
+/// and how many are taken at most.
+const LONGEST_WAIT: u32 = 240;
+
 /// A mailbox that intents are about.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -104,6 +109,28 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let known = rows.iter().map(|row| row.uid).collect();
         let snapshot = self.look(&row.name, row.watermark, known).await?;
         Ok(snapshot.map(|snapshot| (rows, snapshot)))
+    }
+
+    /// Looks at a mailbox until nothing new has come for a while.
+    ///
+    /// A connection that died leaves commands behind that the server received and goes on carrying out, next to ours:
+    /// what they put there is seen only once they are done.
+    async fn look_when_quiet(
+        &mut self,
+        row: &MailboxRow,
+    ) -> Result<Option<(Vec<MessageRow>, RemoteSnapshot)>, Failure> {
+        let Some(mut last) = self.look_at(row).await? else { return Ok(None) };
+        let mut still = 0;
+        for _ in 0..LONGEST_WAIT {
+            if still == QUIET_LOOKS {
+                break;
+            }
+            self.remote.linger().await?;
+            let Some(now) = self.look_at(row).await? else { return Ok(None) };
+            still = if now.1.watermark == last.1.watermark { still + 1 } else { 0 };
+            last = now;
+        }
+        Ok(Some(last))
     }
 
     async fn look(
