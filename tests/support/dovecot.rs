@@ -294,7 +294,9 @@ service anvil {
 }
 service imap-login {
   chroot =
-  service_count = 0
+  # One process for each connection: the one that relays TLS can panic when a client is killed.
+  service_count = 1
+  process_min_avail = 2
   inet_listener imap {
     port = @PORT@
   }
