@@ -227,13 +227,13 @@ impl Check<'_> {
                 self.fail(format!("{id} {side}: {word} that nobody set"));
             }
             for (word, touch) in story.flags.iter().filter(|(word, _)| shared(word)) {
-                // What was on both sides from the start is united; if that is interrupted, a flag cleared meanwhile
-                // comes back from the other side.
-                let united = !story.is_only_from(Side::Local) && !story.is_only_from(Side::Remote);
+                // Flags are not journaled: one that was brought over when a run was struck, and cleared where it came
+                // from before the next, comes back.
+                let struck = self.world.struck;
                 // A keyword taken off together with another change may look like the work of a program that strips
                 // letters: it is restored.
                 let stripped = !word.starts_with('\\');
-                let expected = touch.expected().filter(|on| *on || !(united || stripped));
+                let expected = touch.expected().filter(|on| *on || !(struck || stripped));
                 if expected.is_some_and(|on| on != present.contains(word)) {
                     self.fail(format!("{id} {side}: {word} should be {:?}", touch.expected()));
                 }
