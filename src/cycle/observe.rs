@@ -24,6 +24,7 @@ pub(super) struct Sight {
     pub(super) scan: LocalSnapshot,
     pub(super) remote: Option<RemoteSnapshot>,
     pub(super) matches: Vec<Match>,
+    pub(super) undecided: BTreeSet<UniqueName>,
     pub(super) failures: Vec<FailureRow>,
     role: Option<Role>,
     rules: FlagRules,
@@ -58,10 +59,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         for target in targets {
             let remote = seen.remove(&target.folder.name);
             let rows = rows.remove(&target.row.id).unwrap_or_default();
-            if let Some(mut sight) = self.sight(scene, target, rows, remote)? {
-                sight.matches = self.identify(&sight).await?;
-                sights.push(sight);
+            let Some(mut sight) = self.sight(scene, target, rows, remote)? else { continue };
+            match self.identify(&sight).await {
+                Ok(found) => (sight.matches, sight.undecided) = found,
+                Err(Failure::Remote(error)) if !is_fatal(&error) => {
+                    self.report.problem(mailbox_problem(&sight.row.name, &error));
+                    continue;
+                }
+                Err(failure) => return Err(failure),
             }
+            sights.push(sight);
         }
         Ok(sights)
     }
@@ -161,7 +168,19 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let role = role_of(scene, &folder.name);
         let rules = self.flag_rules(&row, role);
         let (delete, now) = (self.policy.delete, self.now);
-        Ok(Some(Sight { row, rows, scan, remote, matches: Vec::new(), failures, role, rules, delete, now }))
+        Ok(Some(Sight {
+            row,
+            rows,
+            scan,
+            remote,
+            matches: Vec::new(),
+            undecided: BTreeSet::new(),
+            failures,
+            role,
+            rules,
+            delete,
+            now,
+        }))
     }
 
     fn scan(&mut self, folder: &Folder, row: &MailboxRow) -> Result<LocalSnapshot, Failure> {
@@ -182,6 +201,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
 impl Sight {
     pub(super) fn view(&self) -> View<'_> {
+        let reset = self.remote.as_ref().is_some_and(|snapshot| self.row.uid_validity != Some(snapshot.uid_validity()));
         View {
             mailbox: self.row.id,
             name: &self.row.name,
@@ -192,7 +212,9 @@ impl Sight {
             remote: self.remote.as_ref(),
             rules: self.rules.clone(),
             delete: self.delete,
-            reset: self.remote.as_ref().is_some_and(|snapshot| self.row.uid_validity != Some(snapshot.uid_validity())),
+            reset,
+            matched: self.row.watermark.is_some() && !reset,
+            undecided: &self.undecided,
             waiting: self.waiting(),
             matches: &self.matches,
         }

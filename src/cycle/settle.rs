@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::observe::Sight;
 use super::{LOSS_WINDOW, Run, Scene};
 use crate::apply::Aftermath;
-use crate::model::{KeywordLetters, MailboxId, Side, Timestamp};
+use crate::model::{KeywordLetters, MailboxId, MailboxName, Side, Timestamp};
 use crate::reconcile::guard::{losses_now, set_aside};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::KeepDeleted;
-use crate::reconcile::report::Held;
+use crate::reconcile::report::{Held, Problem};
 use crate::reconcile::snapshot::RemoteMessages;
 use crate::store::{Failure, Header, HoldRow, Journal, LocalStore, Record, RemoteStore};
 
@@ -29,6 +29,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut again: BTreeSet<MailboxId> = changed.map(|(mailbox, _)| *mailbox).collect();
         let mut records = Vec::new();
         for (sight, plan) in sights.iter().zip(plans) {
+            if !sight.scan.quiet {
+                self.report.problem(busy(&sight.row.name));
+            }
             let after = aftermath.get(&sight.row.id).copied().unwrap_or_default();
             records.extend(settled(sight, plan, after, self.now));
             let known = letters.get(&sight.row.id).filter(|known| **known != sight.row.letters);
@@ -149,6 +152,19 @@ fn settled(sight: &Sight, plan: &MailboxPlan, after: Aftermath, now: Timestamp) 
         records.push(Record::ForgetFailures(id));
     }
     records
+}
+
+fn busy(folder: &MailboxName) -> Problem {
+    Problem {
+        code: "folder-busy",
+        folder: Some(folder.clone()),
+        path: None,
+        uid: None,
+        message: "its maildir kept changing while it was read, so what seems to be missing from it was not acted on"
+            .to_owned(),
+        hint: "sync again when the program that changes it is done".to_owned(),
+        retry_at: None,
+    }
 }
 
 fn hold_row(held: &Held) -> HoldRow {

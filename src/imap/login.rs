@@ -112,7 +112,9 @@ async fn authenticate(mut gate: Gate, settings: &Settings) -> Result<LoggedIn, E
     match (ended, answer) {
         (Ok(()), Some(answer)) if answer.is_ok() => {}
         (_, Some(answer)) if !answer.is_ok() => return Err(turned_away(settings, &answer)),
-        (Err(error @ (Error::Login(_) | Error::Protection(_))), _) => return Err(error),
+        (Err(error @ (Error::Login(_) | Error::Protection(_))), Some(_)) => return Err(error),
+        // An exchange cut short proves nothing about either side.
+        (Err(Error::Protection(_)), None) => return Err(failure(&mut gate, None)),
         (ended, _) => return Err(failure(&mut gate, ended.err())),
     }
     let capabilities = capabilities(&mut gate, settings.timeout).await?;

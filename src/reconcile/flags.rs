@@ -77,18 +77,19 @@ pub fn plan_flags(
     let local = local_flags(base, entry, scan, rules);
     let remote = remote.map_or_else(|| base.clone(), |flags| without_purge(base, flags.clone(), rules));
     let merged = FlagSet::merge(base, &local, &remote);
-    plan_towards(&merged, entry, &remote, scan, rules)
+    plan_towards(&merged, base, entry, &remote, scan, rules)
 }
 
 /// Unites the flags of a message found on both sides without a baseline.
 pub fn plan_union(entry: &LocalEntry, remote: &FlagSet, scan: &LocalSnapshot, rules: &FlagRules) -> FlagPlan {
     let local = local_flags(remote, entry, scan, rules);
     let merged = local.union(remote);
-    plan_towards(&merged, entry, remote, scan, rules)
+    plan_towards(&merged, &FlagSet::new(), entry, remote, scan, rules)
 }
 
 fn plan_towards(
     merged: &FlagSet,
+    base: &FlagSet,
     entry: &LocalEntry,
     remote: &FlagSet,
     scan: &LocalSnapshot,
@@ -99,11 +100,16 @@ fn plan_towards(
         true => FlagDelta::default(),
         false => FlagDelta { add: rules.permanent.storable(&wish.add), remove: rules.permanent.storable(&wish.remove) },
     };
-    let agreed = to_remote.apply(remote);
+    let mut agreed = to_remote.apply(remote);
     let mut to_local = entry.flags.delta_to(merged);
     if rules.deleted_is_local {
         to_local.add.set(Flag::Deleted, false);
         to_local.remove.set(Flag::Deleted, false);
+    }
+    if scan.letters.is_none() {
+        agreed.keywords.retain(|keyword| {
+            keyword.is_forwarded() || base.keywords.contains(keyword) || entry.flags.keywords.contains(keyword)
+        });
     }
     to_local.add.keywords.retain(|keyword| has_room(scan, keyword));
     FlagPlan { to_remote, to_local, agreed }

@@ -54,19 +54,23 @@ pub fn pair_remote_moves(
 ) {
     let downloads: BTreeSet<(MailboxId, Uid)> =
         plans.iter().flat_map(|plan| plan.download.iter().map(|uid| (plan.mailbox, *uid))).collect();
-    let mut arrived: BTreeMap<(u64, Timestamp), usize> = BTreeMap::new();
-    for key in arrivals
-        .iter()
-        .filter(|(place, _)| downloads.contains(place))
-        .filter_map(|(_, (size, date))| Some(((*size)?, (*date)?)))
-    {
-        *arrived.entry(key).or_default() += 1;
-    }
-    for removal in plans.iter_mut().flat_map(|plan| &mut plan.remove_local) {
-        let key = traces.get(&removal.row).and_then(|trace| Some((trace.size?, trace.date?)));
-        if let Some(left) = key.and_then(|key| arrived.get_mut(&key)).filter(|left| **left > 0) {
-            *left -= 1;
-            removal.moved = true;
+    let mut arrived: BTreeMap<(u64, Timestamp), Vec<MailboxId>> = BTreeMap::new();
+    for (place, (size, date)) in arrivals.iter().filter(|(place, _)| downloads.contains(place)) {
+        if let (Some(size), Some(date)) = (size, date) {
+            arrived.entry((*size, *date)).or_default().push(place.0);
         }
     }
+    for plan in plans {
+        for removal in &mut plan.remove_local {
+            let key = traces.get(&removal.row).and_then(|trace| Some((trace.size?, trace.date?)));
+            let places = key.and_then(|key| arrived.get_mut(&key));
+            removal.moved = places.is_some_and(|places| take_other(places, plan.mailbox));
+        }
+    }
+}
+
+/// Takes one place out that is not this one.
+fn take_other(places: &mut Vec<MailboxId>, this: MailboxId) -> bool {
+    let other = places.iter().position(|place| *place != this);
+    other.map(|at| places.swap_remove(at)).is_some()
 }

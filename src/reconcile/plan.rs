@@ -170,6 +170,10 @@ pub struct View<'a> {
     pub delete: Delete,
     /// UIDVALIDITY changed: `rows` belong to the one before.
     pub reset: bool,
+    /// Both sides were matched before, so a new message is hardly a file that was there all along.
+    pub matched: bool,
+    /// New files that could not be identified.
+    pub undecided: &'a BTreeSet<UniqueName>,
     /// Files and messages that failed and whose time has not come.
     pub waiting: (BTreeSet<UniqueName>, UidSet),
     /// Which new files are which new messages.
@@ -208,7 +212,7 @@ impl View<'_> {
 
     fn empty_plan(&self) -> MailboxPlan {
         let nothing = MailboxPlan::nothing(self.mailbox, self.name.clone(), self.role, self.rules.clone());
-        let unknown = !self.scan.quiet || self.scan.letters.is_none();
+        let unknown = !self.scan.quiet || self.scan.letters.is_none() || !self.undecided.is_empty();
         MailboxPlan { local: self.local.clone(), unknown, ..nothing }
     }
 
@@ -319,12 +323,16 @@ impl View<'_> {
         }
         let known: UidSet = self.known_uids().chain(plan.adopt.iter().map(|adoption| adoption.uid)).collect();
         let unknown = self.remote.into_iter().flat_map(|snapshot| snapshot.messages.listed().keys().copied());
-        plan.download.extend(unknown.filter(|uid| !known.contains(*uid) && !waiting_uids.contains(*uid)));
+        // With a file not listed or not read, nobody can tell that a message is not that file.
+        if (self.scan.quiet && self.undecided.is_empty()) || self.matched {
+            plan.download.extend(unknown.filter(|uid| !known.contains(*uid) && !waiting_uids.contains(*uid)));
+        }
         if self.rules.read_only {
             return;
         }
         let adopted: BTreeSet<&UniqueName> = plan.adopt.iter().map(|adoption| &adoption.unique).collect();
-        let new = self.new_files().filter(|(unique, _)| !adopted.contains(unique) && !waiting_files.contains(*unique));
+        let waits = |unique: &UniqueName| waiting_files.contains(unique) || self.undecided.contains(unique);
+        let new = self.new_files().filter(|(unique, _)| !adopted.contains(unique) && !waits(unique));
         plan.upload.extend(new.map(|(unique, entry)| Upload { unique: unique.clone(), entry: entry.clone() }));
     }
 

@@ -32,6 +32,8 @@ struct State {
     /// Bytes that may still pass, either way.
     left: usize,
     fault: Fault,
+    /// Counts the calls of [`Proxy::allow`]: connections made before the last one are over.
+    epoch: u64,
     /// Bytes that passed.
     passed: usize,
     /// How often the client sent something after having heard something.
@@ -46,7 +48,15 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let open = Vec::new();
-        let state = State { left: usize::MAX, fault: Fault::Cut, passed: 0, turns: 0, client_spoke_last: false, open };
+        let state = State {
+            left: usize::MAX,
+            fault: Fault::Cut,
+            epoch: 0,
+            passed: 0,
+            turns: 0,
+            client_spoke_last: false,
+            open,
+        };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
@@ -61,6 +71,7 @@ impl Proxy {
     pub(crate) fn allow(&self, bytes: usize, fault: Fault) {
         let mut state = self.shared.state.lock().unwrap();
         (state.left, state.fault, state.passed, state.turns) = (bytes, fault, 0, 0);
+        state.epoch += 1;
         for stream in state.open.drain(..) {
             // One that the peer has closed already is closed enough.
             stream.shutdown(Shutdown::Both).ok();
@@ -93,53 +104,45 @@ impl Proxy {
 
 impl Shared {
     fn accept(self: &Arc<Self>, client: TcpStream, target: u16) {
-        if self.state.lock().unwrap().left == 0 {
-            return;
-        }
         let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { return };
-        for stream in [&client, &server] {
-            stream.set_nodelay(true).unwrap();
-            self.state.lock().unwrap().open.push(stream.try_clone().unwrap());
-        }
+        let epoch = {
+            let mut state = self.state.lock().unwrap();
+            if state.left == 0 && state.fault == Fault::Cut {
+                return;
+            }
+            for stream in [&client, &server] {
+                stream.set_nodelay(true).unwrap();
+                state.open.push(stream.try_clone().unwrap());
+            }
+            state.epoch
+        };
         let (client_read, server_write) = (client.try_clone().unwrap(), server.try_clone().unwrap());
         let shared = Arc::clone(self);
-        thread::spawn(move || shared.upstream(client_read, server_write));
+        thread::spawn(move || shared.forward(client_read, server_write, true, epoch));
         let shared = Arc::clone(self);
-        thread::spawn(move || shared.downstream(server, client));
+        thread::spawn(move || shared.forward(server, client, false, epoch));
     }
 
-    fn upstream(&self, from: TcpStream, to: TcpStream) {
-        let closes = to.try_clone().unwrap();
-        if self.forward(from, to, true) {
-            closes.shutdown(Shutdown::Write).ok();
-        }
-    }
-
-    fn downstream(&self, from: TcpStream, to: TcpStream) {
-        let closes = to.try_clone().unwrap();
-        if self.forward(from, to, false) {
-            closes.shutdown(Shutdown::Both).ok();
-        }
-    }
-
-    /// Forwards until the end, and then returns true; false if the allowance ran out.
-    fn forward(&self, mut from: TcpStream, mut to: TcpStream, client_speaks: bool) -> bool {
+    fn forward(&self, mut from: TcpStream, mut to: TcpStream, client_speaks: bool, epoch: u64) {
         let mut buffer = [0; 16_384];
         while let Ok(size @ 1..) = from.read(&mut buffer) {
-            let allowed = self.take(size, client_speaks);
+            let Some(allowed) = self.take(size, client_speaks, epoch) else { return };
             if to.write_all(&buffer[..allowed]).is_err() {
                 break;
             }
             if allowed < size {
-                self.break_connections();
-                return false;
+                return self.break_connections(epoch);
             }
         }
-        true
+        to.shutdown(if client_speaks { Shutdown::Write } else { Shutdown::Both }).ok();
     }
 
-    fn take(&self, size: usize, client_speaks: bool) -> usize {
+    /// Returns how many of so many bytes may pass; `None` if the connection is over.
+    fn take(&self, size: usize, client_speaks: bool, epoch: u64) -> Option<usize> {
         let mut state = self.state.lock().unwrap();
+        if state.epoch != epoch {
+            return None;
+        }
         state.turns += usize::from(client_speaks && !state.client_spoke_last);
         state.client_spoke_last = client_speaks;
         let allowed = size.min(state.left);
@@ -148,13 +151,13 @@ impl Shared {
             state.left -= allowed;
         }
         self.changed.notify_all();
-        allowed
+        Some(allowed)
     }
 
     /// Breaks what is open, unless it is to stay open and silent.
-    fn break_connections(&self) {
+    fn break_connections(&self, epoch: u64) {
         let mut state = self.state.lock().unwrap();
-        if state.fault == Fault::Cut {
+        if state.fault == Fault::Cut && state.epoch == epoch {
             for stream in state.open.drain(..) {
                 stream.shutdown(Shutdown::Both).ok();
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Apply, Place, Settlement, newcomers, settled};
-use crate::model::{Identity, Uid, UidSet};
+use crate::model::{Identity, MessageHash, Uid, UidSet};
 use crate::store::{Failure, Intent, IntentId, Journal, LocalStore, NewMessage, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
@@ -24,28 +24,28 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             return Ok(settled(ids));
         }
         let name = &place.row.name;
-        let mut headers = self.identify_listed(name, &snapshot, &candidates, false).await?;
-        let mut matched = pair(&intents, &mut headers, by_message_id);
-        let rest: Vec<(IntentId, Intent)> = intents.into_iter().filter(|(id, _)| !matched.contains_key(id)).collect();
-        if !rest.is_empty() && !headers.is_empty() {
-            let left: UidSet = headers.keys().copied().collect();
-            let mut whole = self.identify_listed(name, &snapshot, &left, true).await?;
-            matched.extend(pair(&rest, &mut whole, by_content));
+        // A Message-ID is no proof: others may put a message of the same one there at the same time. What the server
+        // stored with small changes is not paired here but adopted, being new on both sides.
+        let headers = self.identify_listed(name, &snapshot, &candidates, false).await?;
+        let likely =
+            |identity: &Identity| intents.iter().any(|(_, intent)| message_id_of(intent) == identity.message_id);
+        let likely: UidSet = headers.iter().filter(|(_, identity)| likely(identity)).map(|(uid, _)| *uid).collect();
+        if likely.is_empty() {
+            return Ok(settled(ids));
         }
+        let mut whole = self.identify_listed(name, &snapshot, &likely, true).await?;
+        let matched = pair(&intents, &mut whole);
         let rows = matched.into_values().map(|row| Record::Insert(place.row.id, row));
         Ok(Settlement::Records(rows.chain(ids.into_iter().map(Record::Settled)).collect()))
     }
 }
 
 /// Pairs intents and candidates in the order they were sent in, one to one; takes the paired candidates out.
-fn pair(
-    intents: &[(IntentId, Intent)],
-    candidates: &mut BTreeMap<Uid, Identity>,
-    same: impl Fn(&Intent, &Identity) -> bool,
-) -> BTreeMap<IntentId, NewMessage> {
+fn pair(intents: &[(IntentId, Intent)], candidates: &mut BTreeMap<Uid, Identity>) -> BTreeMap<IntentId, NewMessage> {
     let mut matched = BTreeMap::new();
     for (id, intent) in intents {
-        let first = candidates.iter().find(|(uid, identity)| uid.get() >= lowest_uid(intent) && same(intent, identity));
+        let first =
+            candidates.iter().find(|(uid, identity)| uid.get() >= lowest_uid(intent) && by_content(intent, identity));
         if let Some(uid) = first.map(|(uid, _)| *uid) {
             candidates.remove(&uid);
             matched.extend(new_row(intent, uid).map(|row| (*id, row)));
@@ -54,10 +54,11 @@ fn pair(
     matched
 }
 
-/// The size is left out: some servers store what they are given with small changes.
-fn by_message_id(intent: &Intent, candidate: &Identity) -> bool {
-    let Intent::Append { message_id, date, .. } = intent else { return false };
-    message_id.is_some() && *message_id == candidate.message_id && (date.is_none() || *date == candidate.date)
+fn message_id_of(intent: &Intent) -> Option<MessageHash> {
+    match intent {
+        Intent::Append { message_id, .. } => *message_id,
+        Intent::Download { .. } | Intent::Copy { .. } => None,
+    }
 }
 
 fn by_content(intent: &Intent, candidate: &Identity) -> bool {
