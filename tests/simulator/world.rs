@@ -48,6 +48,8 @@ pub(super) struct World {
     pub(super) staging: Option<(MailboxName, Vec<u8>)>,
     /// The maildirs as last listed or scanned.
     pub(super) seen: BTreeMap<MailboxName, Stamp>,
+    /// A run died, or a call failed.
+    pub(super) struck: bool,
     /// What the engine did that it must never do.
     pub(super) complaints: Vec<String>,
     /// What happened, if anybody wants to know.
@@ -78,6 +80,7 @@ impl World {
             dead: None,
             staging: None,
             seen: BTreeMap::new(),
+            struck: false,
             complaints: Vec::new(),
             log: None,
         }
@@ -108,12 +111,14 @@ impl World {
             Schedule::Random(_) | Schedule::Calm => None,
         };
         if let Some(at) = crash {
+            self.struck = true;
             self.dead = Some(at);
             self.say(|| format!("   crash {} {call}, power cut: {}", if after { "after" } else { "before" }, at.power));
             return Verdict::Dead;
         }
         match self.rng.chance(rates.fail) {
             true => {
+                self.struck = true;
                 self.say(|| format!("   failure {} {call}", if after { "after" } else { "before" }));
                 Verdict::Fail
             }
