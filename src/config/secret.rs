@@ -19,6 +19,10 @@ use crate::imap::Credential;
 /// How long a command may take: its user may have to unlock a key first.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long a command's output is waited for once it has ended: what it left running in the background, such as an
+/// agent, may keep the pipe open for ever.
+const AFTERMATH: Duration = Duration::from_millis(500);
+
 /// The longest output of a command that is looked at, in bytes.
 const LONGEST: usize = 64 * 1024;
 
@@ -138,19 +142,40 @@ fn spawn(command: &Command) -> io::Result<Child> {
 
 type Output = Zeroizing<Vec<u8>>;
 
+/// Returns what a command printed, and how it ended.
 async fn listen(mut child: Child) -> io::Result<(Output, Output, ExitStatus)> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    tokio::try_join!(take(stdout), take(stderr), child.wait())
+    let (mut output, mut said) = (room(), room());
+    let mut reading = Box::pin(async { tokio::try_join!(take(stdout, &mut output), take(stderr, &mut said)) });
+    let status = tokio::select! {
+        read = &mut reading => {
+            read?;
+            child.wait().await?
+        }
+        status = child.wait() => {
+            let status = status?;
+            if let Ok(read) = tokio::time::timeout(AFTERMATH, &mut reading).await {
+                read?;
+            }
+            status
+        }
+    };
+    drop(reading);
+    Ok((output, said, status))
 }
 
-/// Reads into memory that is never moved, so that no copy stays behind. What is longer is cut off by closing the pipe.
-async fn take(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Output> {
-    let mut output = Zeroizing::new(Vec::with_capacity(LONGEST));
+/// Returns memory that is never moved while it is filled, so that no copy stays behind.
+fn room() -> Output {
+    Zeroizing::new(Vec::with_capacity(LONGEST))
+}
+
+/// Reads as far as there is room. What is longer is cut off by closing the pipe.
+async fn take(pipe: Option<impl AsyncRead + Unpin>, output: &mut Output) -> io::Result<()> {
     if let Some(pipe) = pipe {
         let mut pipe = pipe.take(LONGEST as u64);
-        while output.len() < LONGEST && pipe.read_buf(&mut *output).await? > 0 {}
+        while output.len() < LONGEST && pipe.read_buf(&mut **output).await? > 0 {}
     }
-    Ok(output)
+    Ok(())
 }
 
 /// Checks that an account has exactly one secret. `account` is the place of the account.
@@ -234,6 +259,18 @@ mod tests {
         assert_eq!(shell("true"), Err("password_command printed an empty first line".into()));
         let missing = ask(Command::Argv(vec!["/nonexistent/pass".into()]), PATIENCE).unwrap_err();
         assert!(missing.starts_with("password_command could not be run: "), "{missing}");
+    }
+
+    #[test]
+    fn what_a_command_leaves_running_is_not_waited_for() {
+        let limit = Duration::from_secs(10);
+        let left = "sleep 15 & echo agent >&2; echo s3cret";
+        assert_eq!(ask(Command::Shell(left.into()), limit), Ok("s3cret".into()));
+        let failed = "sleep 15 & echo locked >&2; exit 1";
+        assert_eq!(
+            ask(Command::Shell(failed.into()), limit),
+            Err("password_command failed (exit status: 1): locked".into())
+        );
     }
 
     #[test]
