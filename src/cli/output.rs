@@ -49,7 +49,7 @@ impl Output {
     pub(super) fn say(&self, line: impl Display) {
         if !self.quiet {
             // A reader that has gone away has seen enough.
-            drop(writeln!(io::stdout().lock(), "{line}"));
+            drop(writeln!(io::stdout().lock(), "{}", printable(&line.to_string())));
         }
     }
 
@@ -64,7 +64,22 @@ impl Output {
 
     fn line(&self, heading: &str, color: AnsiColor, text: &str) {
         let style = if self.stderr_colored { Style::new().fg_color(Some(color.into())).bold() } else { Style::new() };
-        let text = text.replace('\n', "\n  ");
+        let text = printable(text).replace('\n', "\n  ");
         drop(writeln!(io::stderr().lock(), "{style}{heading}:{style:#} {text}"));
+    }
+}
+
+/// Folders' names and servers' words may hold what a terminal obeys.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_printed_commands_the_terminal() {
+        assert_eq!(printable("a\u{1b}]0;x\u{7}\u{9b}2J\r\né"), "a\u{fffd}]0;x\u{fffd}\u{fffd}2J\u{fffd}\né");
     }
 }
