@@ -28,7 +28,8 @@ pub(super) struct LoggedIn {
 /// Connects and logs in.
 pub(super) async fn log_in(settings: &Settings) -> Result<LoggedIn, Error> {
     let (stream, peer) = connect::tcp(settings).await?;
-    if settings.tls == Tls::None && !peer.ip().is_loopback() && !settings.insecure_plaintext {
+    let exposed = settings.tls == Tls::None && !peer.ip().is_loopback();
+    if exposed && !settings.insecure_plaintext {
         return Err(Error::Protection(format!(
             "{} is another machine and the connection would not be protected (tls = \"none\")",
             settings.host
@@ -43,7 +44,7 @@ pub(super) async fn log_in(settings: &Settings) -> Result<LoggedIn, Error> {
     if settings.tls == Tls::StartTls {
         gate = start_tls(gate, settings, greeting).await?;
     }
-    authenticate(gate, settings).await
+    authenticate(gate, settings, exposed).await
 }
 
 /// Waits for the greeting.
@@ -94,7 +95,7 @@ async fn capabilities(gate: &mut Gate, timeout: Duration) -> Result<Capabilities
     Ok(gate.heard().capabilities.clone().unwrap_or_default())
 }
 
-async fn authenticate(mut gate: Gate, settings: &Settings) -> Result<LoggedIn, Error> {
+async fn authenticate(mut gate: Gate, settings: &Settings, exposed: bool) -> Result<LoggedIn, Error> {
     let known_already = gate.heard().greeting.as_ref().is_some_and(|status| status.condition == Condition::PreAuth);
     let before = capabilities(&mut gate, settings.timeout).await?;
     if known_already {
@@ -102,7 +103,8 @@ async fn authenticate(mut gate: Gate, settings: &Settings) -> Result<LoggedIn, E
     }
     gate.heard().capabilities = None;
     gate.heard().answer = None;
-    let mechanism = Mechanism::strongest(&before, &settings.credential).ok_or_else(|| nothing_fits(&before))?;
+    let mechanism = Mechanism::strongest(&before, &settings.credential, exposed);
+    let mechanism = mechanism.ok_or_else(|| nothing_fits(&before, exposed))?;
     tracing::debug!(mechanism = mechanism.name(), "logging in");
     let ended = match mechanism {
         Mechanism::Command => login_command(&mut gate, settings).await,
@@ -176,10 +178,12 @@ fn turned_away(settings: &Settings, answer: &Status) -> Error {
     }
 }
 
-fn nothing_fits(capabilities: &Capabilities) -> Error {
+fn nothing_fits(capabilities: &Capabilities, exposed: bool) -> Error {
     let offered: Vec<&str> = capabilities.words().filter(|word| word.starts_with("AUTH=")).collect();
     let login = if capabilities.has("LOGINDISABLED") { "LOGINDISABLED" } else { "" };
-    Error::Login(format!("the server offers no way to log in with this kind of secret ({} {login})", offered.join(" ")))
+    let way = if exposed { " over a connection that is not protected" } else { "" };
+    let offered = offered.join(" ");
+    Error::Login(format!("the server offers no way to log in with this kind of secret{way} ({offered} {login})"))
 }
 
 #[cfg(test)]

@@ -34,14 +34,16 @@ pub(super) enum Mechanism {
 }
 
 impl Mechanism {
-    /// Returns the strongest mechanism that the server offers for this kind of secret.
-    pub(super) fn strongest(capabilities: &Capabilities, credential: &Credential) -> Option<Self> {
+    /// Returns the strongest mechanism that the server offers for this kind of secret. Where others may listen
+    /// (`exposed`), only one that doesn't tell the secret.
+    pub(super) fn strongest(capabilities: &Capabilities, credential: &Credential, exposed: bool) -> Option<Self> {
         use Mechanism::{Command, Login, OAuthBearer, Plain, ScramSha1, ScramSha256, XOAuth2};
         let candidates: &[Mechanism] = match credential {
             Credential::Password(_) => &[ScramSha256, ScramSha1, Plain, Command, Login],
             Credential::Token(_) => &[OAuthBearer, XOAuth2],
         };
-        candidates.iter().copied().find(|mechanism| match mechanism {
+        let mut candidates = candidates.iter().copied().filter(|mechanism| !exposed || mechanism.is_scram());
+        candidates.find(|mechanism| match mechanism {
             Command => !capabilities.has("LOGINDISABLED"),
             _ => capabilities.has(&format!("AUTH={}", mechanism.name())),
         })
@@ -151,5 +153,23 @@ impl Authenticator for &mut Exchange {
             _ if self.failure.is_some() => Vec::new(),
             _ => self.step(Some(challenge)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_others_listen_the_secret_is_not_told() {
+        let server = |words: &[&str]| Capabilities::new(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let all = server(&["IMAP4REV1", "AUTH=PLAIN", "AUTH=SCRAM-SHA-1", "AUTH=OAUTHBEARER"]);
+        let plain = server(&["IMAP4REV1", "AUTH=PLAIN", "AUTH=LOGIN"]);
+        let password = Credential::Password("secret".to_owned().into());
+        let token = Credential::Token("secret".to_owned().into());
+        assert_eq!(Mechanism::strongest(&all, &password, true), Some(Mechanism::ScramSha1));
+        assert_eq!(Mechanism::strongest(&plain, &password, true), None);
+        assert_eq!(Mechanism::strongest(&all, &token, true), None);
+        assert_eq!(Mechanism::strongest(&plain, &password, false), Some(Mechanism::Plain));
     }
 }
