@@ -173,7 +173,7 @@ impl AsyncWrite for Gate {
             self.wire.send(b"\r\n");
             self.early_end = EarlyEnd::Swallow;
         }
-        self.wire.poll_flush(cx)
+        self.wire.poll_flush(cx).map(Ok)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -341,6 +341,19 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_stopped_listening_is_heard_to_its_end() {
+        block_on(async {
+            let (deaf, _) = tokio::io::duplex(16);
+            let stream = tokio::io::join(&b"* OK x\r\n* BYE restarting\r\n"[..], deaf);
+            let timeout = Duration::from_secs(5);
+            let mut gate = Gate::new(Wire::new(Box::new(stream), timeout, Traffic::default()));
+            assert!(greet(&mut gate, timeout).await.unwrap().is_ok());
+            let error = command(&mut gate, "CAPABILITY", timeout).await.unwrap_err();
+            assert_eq!(error.to_string(), "the connection was lost; the server said: restarting");
+        });
+    }
+
+    #[test]
     fn what_comes_with_the_login_answer_is_not_lost() {
         block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -322,13 +322,13 @@ impl Wire {
         }
     }
 
-    /// Writes everything queued without reading; for the log-in, where one side speaks at a time.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Writes everything queued without reading; for the log-in, where one side speaks at a time. A server that
+    /// doesn't listen any more is read to its end all the same: that is where it says why.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.write_some(cx);
-        match (self.deaf, self.queued() == 0 && !self.unflushed) {
-            (true, _) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            (false, true) => Poll::Ready(Ok(())),
-            (false, false) => Poll::Pending,
+        match self.deaf || (self.queued() == 0 && !self.unflushed) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         }
     }
 }
