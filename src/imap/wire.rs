@@ -128,8 +128,13 @@ impl Wire {
         self.traffic.round_trips += 1;
     }
 
-    /// Queues bytes.
+    /// Queues bytes. What was written makes room first: where the queue is filled faster than the connection takes
+    /// it, it is never empty, and would hold all that ever went through it.
     pub(super) fn send(&mut self, bytes: &[u8]) {
+        if self.written >= BUFFER {
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
         self.output.extend_from_slice(bytes);
     }
 
@@ -471,6 +476,23 @@ mod tests {
                 assert_eq!((wire.traffic().bytes_in, wire.traffic().bytes_out), (10_002, 10_000));
             };
             tokio::join!(server, client);
+        });
+    }
+
+    #[test]
+    fn what_was_written_is_not_kept_although_more_is_queued_all_the_time() {
+        block_on(async {
+            let (client, mut server) = duplex(100 * 1024);
+            let mut wire = Wire::new(Box::new(client), TIMEOUT, Traffic::default());
+            let mut taken = vec![0; 100 * 1024];
+            while wire.traffic().bytes_out < 8 * BUFFER as u64 {
+                while wire.queued() < BUFFER {
+                    wire.send(&[b'x'; 64 * 1024]);
+                }
+                wire.progress().await.unwrap();
+                server.read_exact(&mut taken).await.unwrap();
+                assert!(wire.output.len() <= 3 * BUFFER, "{}", wire.output.len());
+            }
         });
     }
 
