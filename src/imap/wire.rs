@@ -371,7 +371,7 @@ fn is_prose(text: &[u8]) -> bool {
 /// Returns true if the literal announced next is a message's body or a part of it: a FETCH item with a section.
 fn is_body(before: &[u8]) -> bool {
     let before = before.strip_suffix(b"~").unwrap_or(before).trim_ascii_end();
-    let mut words = before.splitn(4, |&byte| byte == b' ');
+    let mut words = before.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
     let fetch = words.nth(2).is_some_and(|word| {
         word.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"FETCH"))
             || word.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"UIDFETCH"))
@@ -442,6 +442,7 @@ mod tests {
         assert_eq!(replies[0].text, b"* 1 FETCH (BODY[] {3} UID 7)");
         assert!(replies[0].literals[0].streamed);
         assert_eq!((replies.len(), open.as_slice()), (1, &b"de"[..]));
+        assert!(feed(&[b"*  1  FETCH  (BODY[] {1}\r\na)\r\n"]).unwrap().0[0].literals[0].streamed, "odd spaces");
     }
 
     #[test]
