@@ -328,8 +328,8 @@ fn untagged(tokens: &mut Tokens<'_>) -> Option<Untagged> {
         "LIST" => Untagged::List(listed(tokens)?),
         "LSUB" => Untagged::Lsub(listed(tokens)?),
         "STATUS" => Untagged::MailboxStatus(mailbox_status(tokens)?),
-        "SEARCH" => Untagged::Search(searched(tokens)),
-        "ESEARCH" => Untagged::Search(extended_search(tokens)),
+        "SEARCH" => Untagged::Search(searched(tokens)?),
+        "ESEARCH" => Untagged::Search(extended_search(tokens)?),
         "VANISHED" => vanished(tokens),
         _ => Untagged::Other,
     })
@@ -410,6 +410,9 @@ mod tests {
         assert_eq!(data("* SEARCH 3 1 2 (MODSEQ 9)"), Untagged::Search(set("1:3")));
         assert_eq!(data("* ESEARCH (TAG \"m1\") UID COUNT 4 ALL 1:3,5"), Untagged::Search(set("1:3,5")));
         assert_eq!(data("* ESEARCH (TAG \"m1\") UID"), Untagged::Search(UidSet::new()));
+        for garbled in ["* SEARCH 1 2 x 5", "* SEARCH 1 99999999999", "* ESEARCH UID ALL 1,x", "* ESEARCH UID ALL"] {
+            assert_eq!(data(garbled), Untagged::Other, "{garbled}");
+        }
         assert_eq!(data("* VANISHED (EARLIER) 1:*"), Untagged::Vanished { earlier: true, uids: set("1:4294967295") });
         assert_eq!(data("* VANISHED 5:3,x,0"), Untagged::Vanished { earlier: false, uids: set("3:5") });
         assert_eq!(data("* VANISHED"), Untagged::Vanished { earlier: false, uids: UidSet::new() });

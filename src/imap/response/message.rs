@@ -1,7 +1,7 @@
 //! FETCH, SEARCH and VANISHED.
 
 use super::flags::flags;
-use super::{Body, Fetch, Token, Tokens, Untagged, number, uid_set, words};
+use super::{Body, Fetch, Token, Tokens, Untagged, number, ranges, uid_set, words};
 use crate::imap::date;
 use crate::model::{Uid, UidSet};
 
@@ -44,11 +44,15 @@ pub(super) fn vanished(tokens: &mut Tokens<'_>) -> Untagged {
     Untagged::Vanished { earlier, uids }
 }
 
-pub(super) fn searched(tokens: &mut Tokens<'_>) -> UidSet {
-    tokens.map_while(Token::number::<u32>).filter_map(Uid::new).collect()
+/// Reads what was found, up to `(MODSEQ n)`. `None` if a part of it can't be read: what is left out would count as not
+/// found.
+pub(super) fn searched(tokens: &mut Tokens<'_>) -> Option<UidSet> {
+    let found: Option<Vec<u32>> = tokens.take_while(|token| *token != Token::Open).map(Token::number).collect();
+    Some(found?.into_iter().filter_map(Uid::new).collect())
 }
 
-pub(super) fn extended_search(tokens: &mut Tokens<'_>) -> UidSet {
+/// Reads what was found, under the same condition.
+pub(super) fn extended_search(tokens: &mut Tokens<'_>) -> Option<UidSet> {
     while let Some(token) = tokens.peek_token() {
         if token == Token::Open {
             tokens.skip_value();
@@ -56,8 +60,9 @@ pub(super) fn extended_search(tokens: &mut Tokens<'_>) -> UidSet {
         }
         tokens.next();
         if token == Token::Atom(b"ALL") {
-            return tokens.next().and_then(Token::text).map(|text| uid_set(&text)).unwrap_or_default();
+            let text = tokens.next()?.text()?;
+            return ranges(&text).all(|range| range.is_some()).then(|| uid_set(&text));
         }
     }
-    UidSet::new()
+    Some(UidSet::new())
 }
