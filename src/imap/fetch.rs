@@ -118,8 +118,8 @@ impl Handler for Bodies<'_> {
         Ok(())
     }
 
-    fn completed(&mut self, _: usize, status: &Status) {
-        if std::mem::take(&mut self.selecting) {
+    fn completed(&mut self, at: usize, status: &Status) {
+        if at == 0 && std::mem::take(&mut self.selecting) {
             self.selection.answer = Some(status.clone());
             self.verified = self.selection.check(self.asked).is_ok();
         }
@@ -211,6 +211,19 @@ mod tests {
     use crate::store::{RemoteError, RemoteErrorKind, RemoteStore};
 
     const SELECTED: &str = "* 9 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n";
+
+    #[test]
+    fn the_answer_to_a_fetch_is_not_taken_for_that_to_the_select() {
+        block_on(async {
+            let first = "* 9 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\nm2 OK done\r\nm1 NO [NONEXISTENT] x\r\n";
+            let script = vec![("SELECT \"A\"", ""), ("UID FETCH 1 (UID FLAGS INTERNALDATE BODY.PEEK[])", first)];
+            let (mut store, server) = scripted(&[], script);
+            let error = store.fetch(&name("A"), UidValidity(7), &uids(&[1]), &mut Kept::default()).await.unwrap_err();
+            server.await.unwrap();
+            assert_eq!(error.kind, RemoteErrorKind::NoSuchMailbox);
+            assert!(!store.has_selected(&name("A"), UidValidity(7)));
+        });
+    }
 
     async fn fetch(script: Vec<Step>, asked: &[u32], sink: &mut Kept) -> Result<(), RemoteError> {
         let (mut store, server) = scripted(&[], script);
