@@ -225,6 +225,17 @@ mod tests {
         });
     }
 
+    #[test]
+    fn a_part_of_a_message_is_never_taken_for_the_whole() {
+        block_on(async {
+            let body = "* 1 FETCH (UID 1 FLAGS () BODY[TEXT] {4}\r\ntext BODY[] {5}\r\nwhole)\r\n$ OK done\r\n";
+            let script = vec![("SELECT \"A\"", SELECTED), ("UID FETCH 1 (UID FLAGS INTERNALDATE BODY.PEEK[])", body)];
+            let mut sink = Kept::default();
+            fetch(script, &[1], &mut sink).await.unwrap();
+            assert_eq!(sink.messages, Vec::<(u32, Vec<u8>, FlagSet)>::new());
+        });
+    }
+
     async fn fetch(script: Vec<Step>, asked: &[u32], sink: &mut Kept) -> Result<(), RemoteError> {
         let (mut store, server) = scripted(&[], script);
         let outcome = store.fetch(&name("A"), UidValidity(7), &uids(asked), sink).await;

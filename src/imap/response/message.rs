@@ -18,7 +18,11 @@ pub(super) fn fetch(mut fetch: Fetch, tokens: &mut Tokens<'_>) -> Fetch {
                 fetch.date = Some(tokens.next().and_then(Token::text).and_then(|text| date::parse(&text)));
             }
             _ if name.eq_ignore_ascii_case(b"RFC822.SIZE") => fetch.size = number(tokens),
-            _ if name.contains(&b'[') => fetch.body = tokens.next().map(|value| (words(name), body(value))),
+            // The first of several sections: it is the one that went to the sink.
+            _ if name.contains(&b'[') => {
+                let value = tokens.next();
+                fetch.body = fetch.body.or_else(|| value.map(|value| (words(name), body(value))));
+            }
             _ => {
                 tokens.skip_value();
             }
