@@ -138,14 +138,16 @@ mod tests {
                 ("APPEND \"A\" {3+}\r\ntwo", "$ NO [OVERQUOTA] x\r\n"),
                 ("APPEND \"A\" {5+}\r\nthree", "$ NO [TRYCREATE] x\r\n"),
                 ("APPEND \"A\" {4+}\r\nfour", "$ OK x\r\n"),
+                ("APPEND \"A\" {4+}\r\nfive", "$ NO [LIMIT] not so fast\r\n"),
             ];
             let nul = message(b"a\0");
             let large = Append { body: Box::new(Bytes(b"", 101)), ..message(b"") };
-            let messages = vec![first, message(b"two"), nul, message(b"three"), large, message(b"four")];
+            let messages =
+                vec![first, message(b"two"), nul, message(b"three"), large, message(b"four"), message(b"five")];
             let appended = append(&["LITERAL+", "APPENDLIMIT=100"], script, messages).await.unwrap();
-            use RemoteErrorKind::{NoSuchMailbox, TooLarge, Unrepresentable};
-            let expected =
-                [Ok(Some(12)), Err(TooLarge), Err(Unrepresentable), Err(NoSuchMailbox), Err(TooLarge), Ok(None)];
+            use RemoteErrorKind::{NoSuchMailbox, Refused, TooLarge, Unrepresentable};
+            let (nul, three, large) = (Err(Unrepresentable), Err(NoSuchMailbox), Err(TooLarge));
+            let expected = [Ok(Some(12)), Err(TooLarge), nul, three, large, Ok(None), Err(Refused)];
             assert_eq!(summary(appended), expected);
             assert_eq!(uid(12).get(), 12);
         });

@@ -105,7 +105,8 @@ pub(super) fn refusal_kind(status: &Status) -> RemoteErrorKind {
     match status.code_name() {
         "NONEXISTENT" | "TRYCREATE" => RemoteErrorKind::NoSuchMailbox,
         _ if quirk::says_nonexistent(status) => RemoteErrorKind::NoSuchMailbox,
-        "TOOBIG" | "OVERQUOTA" | "LIMIT" => RemoteErrorKind::TooLarge,
+        // Not LIMIT: that is as often a limit of rate or number (RFC 5530), and room on the server helps nobody then.
+        "TOOBIG" | "OVERQUOTA" => RemoteErrorKind::TooLarge,
         _ if status.condition == Condition::Bye => RemoteErrorKind::Unreachable,
         _ => RemoteErrorKind::Refused,
     }
