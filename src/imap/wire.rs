@@ -23,7 +23,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Transport for T {}
 /// How much is read at once, and how much output is queued at most before the caller should wait.
 pub(super) const BUFFER: usize = 256 * 1024;
 /// The longest text of one response; VANISHED and SEARCH of a large mailbox are long.
-const MAX_TEXT: usize = 8 << 20;
+const MAX_TEXT: usize = 16 << 20;
 /// The longest literal that is not a message body.
 const MAX_LITERAL: u64 = 1 << 20;
 

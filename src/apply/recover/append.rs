@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Apply, Place, Settlement, newcomers, settled};
-use crate::model::{Identity, MessageHash, MessageRow, Uid, UidSet, UidValidity};
+use super::{Apply, Known, Place, Settlement, newcomers, settled};
+use crate::model::{Identity, MessageHash, Uid, UidSet, UidValidity};
 use crate::reconcile::snapshot::RemoteSnapshot;
 use crate::store::{Failure, Intent, IntentId, Journal, LocalStore, NewMessage, Record, RemoteStore};
 
@@ -17,14 +17,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             return Ok(Settlement::Records(Vec::new()));
         };
         let validity = *uid_validity;
-        let Some(first) = self.look_at(&place.row).await? else {
+        let known = self.known(&place.row)?;
+        let Some(first) = self.look_at(&known).await? else {
             return Ok(settled(intents.into_iter().map(|(id, _)| id)));
         };
-        let mut matched = self.match_appends(place, &intents, validity, first).await?;
+        let mut matched = self.match_appends(&known, &intents, validity, &first).await?;
         if matched.len() < intents.len()
-            && let Some(last) = self.look_when_quiet(&place.row).await?
+            && let Some(last) = self.look_when_quiet(&known).await?
         {
-            matched = self.match_appends(place, &intents, validity, last).await?;
+            matched = self.match_appends(&known, &intents, validity, &last).await?;
         }
         let rows = matched.into_values().map(|row| Record::Insert(place.row.id, row));
         Ok(Settlement::Records(rows.chain(intents.iter().map(|(id, _)| Record::Settled(*id))).collect()))
@@ -36,25 +37,24 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     /// with small changes is not paired here but adopted, being new on both sides.
     async fn match_appends(
         &mut self,
-        place: &Place,
+        known: &Known,
         intents: &[(IntentId, Intent)],
         validity: UidValidity,
-        (rows, snapshot): (Vec<MessageRow>, RemoteSnapshot),
+        snapshot: &RemoteSnapshot,
     ) -> Result<BTreeMap<IntentId, NewMessage>, Failure> {
         let from = intents.iter().map(|(_, intent)| lowest_uid(intent)).min().unwrap_or_default();
-        let candidates = newcomers(&snapshot, &rows, validity, from);
+        let candidates = newcomers(snapshot, &known.rows, validity, from);
         if candidates.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let name = &place.row.name;
-        let headers = self.identify_listed(name, &snapshot, &candidates, false).await?;
+        let headers = self.identify_listed(&known.name, snapshot, &candidates, false).await?;
         let likely =
             |identity: &Identity| intents.iter().any(|(_, intent)| message_id_of(intent) == identity.message_id);
         let likely: UidSet = headers.iter().filter(|(_, identity)| likely(identity)).map(|(uid, _)| *uid).collect();
         if likely.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let mut whole = self.identify_listed(name, &snapshot, &likely, true).await?;
+        let mut whole = self.identify_listed(&known.name, snapshot, &likely, true).await?;
         Ok(pair(intents, &mut whole))
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Apply, Place, Settlement, newcomers, settled};
+use super::{Apply, Known, Place, Settlement, newcomers, settled};
 use crate::model::{Identity, MailboxId, MailboxName, MessageId, MessageRow, Tombstone, Uid, UidSet, UidValidity};
 use crate::reconcile::snapshot::RemoteSnapshot;
 use crate::store::{Expunged, Failure, Intent, IntentId, Journal, LocalStore, Record, RemoteStore};
@@ -19,14 +19,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         for (id, intent) in intents {
             let Intent::Copy { uid_validity, uids, target, before, .. } = intent else { continue };
             records.push(Record::Settled(id));
-            let Some((rows, source)) = self.look_at(&place.row).await? else { continue };
+            let known = self.known(&place.row)?;
+            let Some(source) = self.look_at(&known).await? else { continue };
             if source.uid_validity() != uid_validity {
                 continue;
             }
             let present: UidSet = uids.iter().filter(|uid| source.messages.get(*uid).is_some()).collect();
             let copied = self.copied(place, &source, &present, (&target, before), places).await?;
             if !copied.is_empty() {
-                records.extend(self.finish_move(place, &rows, uid_validity, &copied).await?);
+                records.extend(self.finish_move(place, &known.rows, uid_validity, &copied).await?);
             }
         }
         match records.is_empty() {
@@ -44,13 +45,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         (target, (validity, uid_next)): (&MailboxName, (UidValidity, u32)),
         places: &BTreeMap<MailboxId, Place>,
     ) -> Result<UidSet, Failure> {
-        let known = places.values().find(|known| known.row.name == *target);
-        let looked = match known {
-            Some(known) => self.look_when_quiet(&known.row).await?,
-            None => self.look(target, None, UidSet::new()).await?.map(|snapshot| (Vec::new(), snapshot)),
+        let known = match places.values().find(|known| known.row.name == *target) {
+            Some(place) => self.known(&place.row)?,
+            None => Known { name: target.clone(), watermark: None, rows: Vec::new() },
         };
-        let Some((rows, snapshot)) = looked else { return Ok(UidSet::new()) };
-        let candidates = newcomers(&snapshot, &rows, validity, uid_next);
+        let Some(snapshot) = self.look_when_quiet(&known).await? else { return Ok(UidSet::new()) };
+        let mut candidates = newcomers(&snapshot, &known.rows, validity, uid_next);
+        if snapshot.uid_validity() == validity {
+            // A copy may have come down already, while the source could not be looked at.
+            let present = |uid: &Uid| uid.get() >= uid_next && snapshot.messages.get(*uid).is_some();
+            candidates.union_with(&known.rows.iter().map(|row| row.uid).filter(present).collect());
+        }
         if candidates.is_empty() || present.is_empty() {
             return Ok(UidSet::new());
         }

@@ -10,7 +10,7 @@ mod download;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Apply, is_fatal};
-use crate::model::{Identity, MailboxId, MailboxName, MailboxRow, MessageRow, Uid, UidSet, UidValidity};
+use crate::model::{Identity, MailboxId, MailboxName, MailboxRow, MessageRow, Uid, UidSet, UidValidity, Watermark};
 use crate::reconcile::flags::FlagRules;
 use crate::reconcile::snapshot::{RemoteRequest, RemoteSnapshot};
 use crate::store::{
@@ -30,6 +30,13 @@ pub struct Place {
     pub row: MailboxRow,
     /// What decides about flags in it.
     pub rules: FlagRules,
+}
+
+/// What the baseline knows of a mailbox to be looked at.
+struct Known {
+    name: MailboxName,
+    watermark: Option<Watermark>,
+    rows: Vec<MessageRow>,
 }
 
 /// What became of a mailbox's intents.
@@ -103,52 +110,46 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         Ok(Settlement::Records(records))
     }
 
-    /// Looks at one mailbox from its watermark on; returns its rows and the snapshot, or `None` if it is no more.
-    async fn look_at(&mut self, row: &MailboxRow) -> Result<Option<(Vec<MessageRow>, RemoteSnapshot)>, Failure> {
-        let rows = self.journal.messages(row.id)?;
-        let known = rows.iter().map(|row| row.uid).collect();
-        let snapshot = self.look(&row.name, row.watermark, known).await?;
-        Ok(snapshot.map(|snapshot| (rows, snapshot)))
+    /// Looks at one mailbox from its watermark on; `None` if it is no more.
+    async fn look_at(&mut self, known: &Known) -> Result<Option<RemoteSnapshot>, Failure> {
+        let request = RemoteRequest {
+            mailbox: known.name.clone(),
+            since: known.watermark,
+            known: known.rows.iter().map(|row| row.uid).collect(),
+        };
+        match self.remote.observe(&[request]).await?.pop() {
+            Some(Observed { outcome: Ok(snapshot), .. }) => Ok(Some(snapshot)),
+            Some(Observed { outcome: Err(error), .. }) if error.kind == RemoteErrorKind::NoSuchMailbox => Ok(None),
+            Some(Observed { outcome: Err(error), .. }) => Err(error.into()),
+            None => {
+                let cause = format!("no answer about {}", known.name).into();
+                Err(RemoteError { kind: RemoteErrorKind::Refused, cause }.into())
+            }
+        }
     }
 
     /// Looks at a mailbox until nothing new has come for a while.
     ///
     /// A connection that died leaves commands behind that the server received and goes on carrying out, next to ours:
     /// what they put there is seen only once they are done.
-    async fn look_when_quiet(
-        &mut self,
-        row: &MailboxRow,
-    ) -> Result<Option<(Vec<MessageRow>, RemoteSnapshot)>, Failure> {
-        let Some(mut last) = self.look_at(row).await? else { return Ok(None) };
+    async fn look_when_quiet(&mut self, known: &Known) -> Result<Option<RemoteSnapshot>, Failure> {
+        let Some(mut last) = self.look_at(known).await? else { return Ok(None) };
         let mut still = 0;
         for _ in 0..LONGEST_WAIT {
             if still == QUIET_LOOKS {
                 break;
             }
             self.remote.linger().await?;
-            let Some(now) = self.look_at(row).await? else { return Ok(None) };
-            still = if now.1.watermark == last.1.watermark { still + 1 } else { 0 };
+            let Some(now) = self.look_at(known).await? else { return Ok(None) };
+            still = if now.watermark == last.watermark { still + 1 } else { 0 };
             last = now;
         }
         Ok(Some(last))
     }
 
-    async fn look(
-        &mut self,
-        mailbox: &MailboxName,
-        since: Option<crate::model::Watermark>,
-        known: UidSet,
-    ) -> Result<Option<RemoteSnapshot>, Failure> {
-        let request = RemoteRequest { mailbox: mailbox.clone(), since, known };
-        match self.remote.observe(&[request]).await?.pop() {
-            Some(Observed { outcome: Ok(snapshot), .. }) => Ok(Some(snapshot)),
-            Some(Observed { outcome: Err(error), .. }) if error.kind == RemoteErrorKind::NoSuchMailbox => Ok(None),
-            Some(Observed { outcome: Err(error), .. }) => Err(error.into()),
-            None => {
-                Err(RemoteError { kind: RemoteErrorKind::Refused, cause: format!("no answer about {mailbox}").into() }
-                    .into())
-            }
-        }
+    fn known(&mut self, row: &MailboxRow) -> Result<Known, Failure> {
+        let rows = self.journal.messages(row.id)?;
+        Ok(Known { name: row.name.clone(), watermark: row.watermark, rows })
     }
 
     /// Identifies messages, with the size and date that the listing gives.
