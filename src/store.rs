@@ -32,6 +32,8 @@ pub enum RemoteErrorKind {
     Unreachable,
     /// The server answered NO or BAD, or something that can't be understood: this request alone failed.
     Refused,
+    /// As `Refused`, but only for now: the mailbox is in use, the server is overloaded or asks for less.
+    Busy,
     /// As `Refused`, and the server says that the mailbox does not exist (`[NONEXISTENT]`, `[TRYCREATE]`).
     NoSuchMailbox,
     /// As `Refused`, because the mailbox's UIDVALIDITY is not the one asked about. Nothing was done.

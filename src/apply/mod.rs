@@ -188,6 +188,7 @@ pub fn is_fatal(error: &RemoteError) -> bool {
     match error.kind {
         RemoteErrorKind::Login | RemoteErrorKind::Unreachable | RemoteErrorKind::Local => true,
         RemoteErrorKind::Refused
+        | RemoteErrorKind::Busy
         | RemoteErrorKind::NoSuchMailbox
         | RemoteErrorKind::UidValidityChanged
         | RemoteErrorKind::TooLarge

@@ -195,6 +195,7 @@ impl Trouble {
                 (Exit::Machine, "system", "free or repair what it names, then sync again".to_owned())
             }
             RemoteErrorKind::Refused
+            | RemoteErrorKind::Busy
             | RemoteErrorKind::NoSuchMailbox
             | RemoteErrorKind::UidValidityChanged
             | RemoteErrorKind::TooLarge
