@@ -341,6 +341,9 @@ impl LocalStore for Shared {
         delta: &FlagDelta,
         letters: &KeywordLetters,
     ) -> Result<Edit<()>, LocalError> {
+        if self.world().mishaps.stuck.as_ref() == Some(unique) {
+            return Err(bad(LocalErrorKind::Item, "another file has that name"));
+        }
         let call = || format!("set_flags {mailbox}/{unique} +{} -{}", delta.add, delta.remove);
         self.edit(call, mailbox, |folder| folder.set_flags(unique, entry, delta, letters))
     }

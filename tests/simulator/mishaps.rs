@@ -1,0 +1,84 @@
+//! What goes wrong every time stays where it is, and is told every time.
+
+use mailtide::model::{FlagSet, MailboxName, Role, Timestamp, UniqueName};
+use mailtide::reconcile::policy::{Delete, HoldAnswer, MaxDelete, Options};
+use mailtide::reconcile::report::Report;
+use mailtide::reconcile::snapshot::Abilities;
+
+use super::check::{View, local_view, remote_view};
+use super::history::{calm_run, policy, run};
+use super::mail::{Kind, id_of};
+use super::rng::Rng;
+use super::schedule::{CrashAt, Schedule};
+use super::server::Server;
+use super::users::{FlagEdit, folder};
+use super::world::{Shared, World};
+
+const DATE: Timestamp = Timestamp(1_600_000_000);
+
+/// An account with so many messages in INBOX, numbered from 1, and three empty folders, in step.
+fn in_step(delete: Delete, messages: u32) -> Shared {
+    let abilities = Abilities { mod_seq: true, moves: true, uid_plus: true, deleted_is_final: false };
+    let mut world = World::new(Server::new(abilities), policy(delete), Rng::new(1));
+    world.server.create(&folder("Trash"), Some(Role::Trash));
+    world.server.create(&folder("Archive"), None);
+    for id in 1..=messages {
+        world.remote_put(&MailboxName::inbox(), id, Kind::Ordinary, Timestamp(DATE.0 + i64::from(id)), &FlagSet::new());
+    }
+    let shared = Shared::new(world);
+    sync(&shared);
+    shared
+}
+
+fn sync(shared: &Shared) -> Report {
+    shared.world().now.0 += 60;
+    calm_run(shared, &Options::default())
+}
+
+fn answer(shared: &Shared, holds: HoldAnswer) -> Report {
+    shared.world().now.0 += 60;
+    calm_run(shared, &Options { holds, ..Options::default() })
+}
+
+fn ids(view: &View, name: &str) -> Vec<u32> {
+    view.get(&folder(name)).into_iter().flatten().map(|seen| seen.id).collect()
+}
+
+fn remote_ids(shared: &Shared, name: &str) -> Vec<u32> {
+    ids(&remote_view(&shared.world()), name)
+}
+
+fn local_ids(shared: &Shared, name: &str) -> Vec<u32> {
+    ids(&local_view(&shared.world()), name)
+}
+
+/// Returns the name of INBOX's file of a message.
+fn file(shared: &Shared, id: u32) -> UniqueName {
+    let world = shared.world();
+    let mut files = world.maildir.folders[&MailboxName::inbox()].messages();
+    let found = files.find(|file| id_of(&file.bytes) == id).and_then(|file| file.place.clone());
+    found.unwrap().unique
+}
+
+fn delete_locally(shared: &Shared, id: u32) {
+    let unique = file(shared, id);
+    shared.world().local_delete(&MailboxName::inbox(), &unique);
+}
+
+fn codes(report: &Report) -> Vec<&str> {
+    report.problems.iter().map(|problem| problem.code).collect()
+}
+
+#[test]
+fn flags_that_the_server_refuses_keep_no_mail_away() {
+    let shared = in_step(Delete::Trash, 2);
+    shared.world().mishaps.stores = true;
+    let unique = file(&shared, 1);
+    shared.world().local_flag(&MailboxName::inbox(), &unique, &FlagEdit::new("work", true));
+    shared.world().remote_put(&MailboxName::inbox(), 3, Kind::Ordinary, DATE, &FlagSet::new());
+    shared.world().local_put(&MailboxName::inbox(), 4, Kind::Ordinary, DATE, None);
+    let report = sync(&shared);
+    assert_eq!(codes(&report), ["mailbox-refused"]);
+    assert_eq!(local_ids(&shared, "INBOX"), [1, 2, 3, 4]);
+    assert_eq!(remote_ids(&shared, "INBOX"), [1, 2, 3, 4]);
+}
