@@ -82,3 +82,16 @@ fn flags_that_the_server_refuses_keep_no_mail_away() {
     assert_eq!(local_ids(&shared, "INBOX"), [1, 2, 3, 4]);
     assert_eq!(remote_ids(&shared, "INBOX"), [1, 2, 3, 4]);
 }
+
+#[test]
+fn a_file_that_cannot_be_renamed_keeps_no_other_from_its_flags() {
+    let shared = in_step(Delete::Trash, 3);
+    let stuck = file(&shared, 1);
+    shared.world().mishaps.stuck = Some(stuck);
+    let uids = shared.world().uids();
+    for (name, uid) in uids {
+        shared.world().remote_flag(&name, uid, &FlagEdit::new("\\Seen", true));
+    }
+    let report = sync(&shared);
+    assert_eq!((codes(&report), report.local.flags), (vec!["local-item"], 2));
+}
