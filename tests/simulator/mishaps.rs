@@ -95,3 +95,22 @@ fn a_file_that_cannot_be_renamed_keeps_no_other_from_its_flags() {
     let report = sync(&shared);
     assert_eq!((codes(&report), report.local.flags), (vec!["local-item"], 2));
 }
+
+#[test]
+fn a_moved_message_stays_on_the_server_as_long_as_its_new_place_is_refused() {
+    for delete in [Delete::Trash, Delete::Expunge] {
+        let shared = in_step(delete, 2);
+        shared.world().mishaps.appends = true;
+        let unique = file(&shared, 1);
+        shared.world().local_move(&MailboxName::inbox(), &unique, &folder("Archive"));
+        for _ in 0..3 {
+            sync(&shared);
+            assert_eq!(remote_ids(&shared, "INBOX"), [1, 2], "{delete:?}");
+        }
+        shared.world().mishaps.appends = false;
+        shared.world().now.0 += 2 * 86_400;
+        sync(&shared);
+        let places = ["INBOX", "Archive", "Trash"].map(|name| remote_ids(&shared, name));
+        assert_eq!(places, [vec![2], vec![1], vec![]], "{delete:?}");
+    }
+}
