@@ -114,3 +114,18 @@ fn a_moved_message_stays_on_the_server_as_long_as_its_new_place_is_refused() {
         assert_eq!(places, [vec![2], vec![1], vec![]], "{delete:?}");
     }
 }
+
+#[test]
+fn moves_on_the_server_do_not_count_when_something_is_deleted_later() {
+    let shared = in_step(Delete::Trash, 12);
+    shared.world().policy.max_delete = MaxDelete { percent: 25, at_least: 5, at_most: 100 };
+    let uids = shared.world().uids();
+    for (name, uid) in &uids[..6] {
+        shared.world().remote_move(name, *uid, &folder("Archive"));
+    }
+    assert!(sync(&shared).held.is_empty());
+    let (name, uid) = &uids[6];
+    shared.world().remote_delete(name, *uid);
+    let report = sync(&shared);
+    assert_eq!((report.held.len(), report.local.removed), (0, 1));
+}
