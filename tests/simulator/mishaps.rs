@@ -129,3 +129,15 @@ fn moves_on_the_server_do_not_count_when_something_is_deleted_later() {
     let report = sync(&shared);
     assert_eq!((report.held.len(), report.local.removed), (0, 1));
 }
+
+#[test]
+fn tombstones_do_not_make_a_folder_look_fuller_than_it_is() {
+    let shared = in_step(Delete::Flag, 60);
+    shared.world().policy.max_delete = MaxDelete { percent: 25, at_least: 5, at_most: 100 };
+    (1..=48).for_each(|id| delete_locally(&shared, id));
+    assert_eq!(sync(&shared).held.len(), 1);
+    answer(&shared, HoldAnswer::Accept);
+    (49..=60).for_each(|id| delete_locally(&shared, id));
+    let report = sync(&shared);
+    assert_eq!(report.held.iter().map(|held| held.count).collect::<Vec<_>>(), [12]);
+}
