@@ -141,3 +141,25 @@ fn tombstones_do_not_make_a_folder_look_fuller_than_it_is() {
     let report = sync(&shared);
     assert_eq!(report.held.iter().map(|held| held.count).collect::<Vec<_>>(), [12]);
 }
+
+#[test]
+fn an_older_maildir_removes_nothing_that_was_on_its_way_up() {
+    for step in 0.. {
+        let shared = in_step(Delete::Expunge, 2);
+        let backup = shared.world().maildir.clone();
+        shared.world().local_put(&MailboxName::inbox(), 3, Kind::Ordinary, DATE, None);
+        let strike = Schedule::Crash(CrashAt { step, after: true, power: false });
+        shared.world().now.0 += 60;
+        if run(&shared, strike, &Options::default()).is_some() {
+            break;
+        }
+        let sent = remote_ids(&shared, "INBOX");
+        if backup.marker == shared.world().maildir.marker {
+            continue;
+        }
+        shared.world().maildir = backup;
+        sync(&shared);
+        assert_eq!(remote_ids(&shared, "INBOX"), sent, "step {step}");
+        assert_eq!(local_ids(&shared, "INBOX"), sent, "step {step}");
+    }
+}
