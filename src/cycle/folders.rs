@@ -84,7 +84,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if ready {
             self.know(scene, row, &folder)?;
         }
-        Ok(ready.then_some(folder))
+        // What a dry run did not bring back can't be looked at.
+        let fate = match folder.fate {
+            Fate::GoneLocal => Fate::CreateLocal,
+            Fate::GoneRemote => Fate::CreateRemote,
+            fate => fate,
+        };
+        Ok(ready.then_some(Folder { fate, ..folder }))
     }
 
     /// The row comes after both folders exist, so that a folder not created yet never looks like one deleted.

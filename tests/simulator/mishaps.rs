@@ -163,3 +163,17 @@ fn an_older_maildir_removes_nothing_that_was_on_its_way_up() {
         assert_eq!(local_ids(&shared, "INBOX"), sent, "step {step}");
     }
 }
+
+#[test]
+fn a_dry_run_says_what_undoing_brings_back() {
+    let shared = in_step(Delete::Trash, 3);
+    shared.world().maildir.folders.remove(&MailboxName::inbox());
+    assert_eq!(sync(&shared).held.len(), 1);
+    let book = shared.world().book.clone();
+    let options = Options { dry_run: true, holds: HoldAnswer::Undo, ..Options::default() };
+    let said = calm_run(&shared, &options);
+    shared.world().book = book;
+    let did = answer(&shared, HoldAnswer::Undo);
+    assert_eq!((said.local, said.problems.len()), (did.local, 0));
+    assert_eq!(did.local.added, 3);
+}
