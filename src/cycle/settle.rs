@@ -146,6 +146,7 @@ fn settled(sight: &Sight, plan: &MailboxPlan, after: Aftermath, now: Timestamp) 
         records.push(Record::Scanned(id, stamp));
     }
     if !after.failed
+        && !after.overtaken
         && !sight.failures.is_empty()
         && sight.failures.iter().all(|failure| failure.retry_at.is_some_and(|at| at <= now))
     {

@@ -97,6 +97,20 @@ fn a_file_that_cannot_be_renamed_keeps_no_other_from_its_flags() {
 }
 
 #[test]
+fn what_was_refused_is_told_until_it_is_done() {
+    let shared = in_step(Delete::Trash, 1);
+    shared.world().mishaps.appends = true;
+    shared.world().local_put(&MailboxName::inbox(), 2, Kind::Ordinary, DATE, None);
+    for _ in 0..3 {
+        assert_eq!(codes(&sync(&shared)), ["message-too-large"]);
+    }
+    shared.world().mishaps.appends = false;
+    shared.world().now.0 += 2 * 86_400;
+    assert!(codes(&sync(&shared)).is_empty());
+    assert_eq!(remote_ids(&shared, "INBOX"), [1, 2]);
+}
+
+#[test]
 fn a_moved_message_stays_on_the_server_as_long_as_its_new_place_is_refused() {
     for delete in [Delete::Trash, Delete::Expunge] {
         let shared = in_step(delete, 2);
