@@ -218,7 +218,7 @@ impl Sight {
             rules: self.rules.clone(),
             delete: self.delete,
             reset,
-            matched: self.row.watermark.is_some() && !reset,
+            matched: self.row.watermark.is_some_and(|mark| Some(mark.uid_validity) == self.row.uid_validity) && !reset,
             undecided: &self.undecided,
             waiting: self.waiting(),
             matches: &self.matches,
