@@ -3,6 +3,7 @@
 use mailtide::model::{FlagSet, MailboxName, Role, Timestamp, UniqueName};
 use mailtide::reconcile::policy::{Delete, HoldAnswer, MaxDelete, Options};
 use mailtide::reconcile::report::Report;
+use mailtide::reconcile::scope::Pattern;
 use mailtide::reconcile::snapshot::Abilities;
 
 use super::check::{View, local_view, remote_view};
@@ -190,4 +191,29 @@ fn a_dry_run_says_what_undoing_brings_back() {
     let did = answer(&shared, HoldAnswer::Undo);
     assert_eq!((said.local, said.problems.len()), (did.local, 0));
     assert_eq!(did.local.added, 3);
+}
+
+#[test]
+fn a_folder_under_another_local_name_is_no_vanished_one_and_nothing_deleted_comes_back() {
+    let shared = in_step(Delete::Never, 3);
+    delete_locally(&shared, 1);
+    sync(&shared);
+    shared.world().policy.scope.local_names = vec![(Pattern::parse("INBOX").unwrap(), folder("Inbox renamed"))];
+    let report = sync(&shared);
+    assert!(report.held.is_empty() && report.problems.is_empty(), "{report:?}");
+    assert_eq!(local_ids(&shared, "Inbox renamed"), [2, 3]);
+    assert_eq!(remote_ids(&shared, "INBOX"), [1, 2, 3]);
+    super::history::idle_run(&shared, false);
+    assert!(shared.world().complaints.is_empty());
+}
+
+#[test]
+fn a_vanished_folder_comes_back_without_what_was_deleted_in_it() {
+    let shared = in_step(Delete::Never, 3);
+    delete_locally(&shared, 1);
+    sync(&shared);
+    shared.world().maildir.folders.remove(&MailboxName::inbox());
+    assert_eq!(sync(&shared).held.len(), 1);
+    answer(&shared, HoldAnswer::Undo);
+    assert_eq!(local_ids(&shared, "INBOX"), [2, 3]);
 }
