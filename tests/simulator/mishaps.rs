@@ -217,3 +217,18 @@ fn a_vanished_folder_comes_back_without_what_was_deleted_in_it() {
     answer(&shared, HoldAnswer::Undo);
     assert_eq!(local_ids(&shared, "INBOX"), [2, 3]);
 }
+
+#[test]
+fn a_keyword_file_that_cannot_be_restored_ends_no_run() {
+    let shared = in_step(Delete::Trash, 1);
+    let unique = file(&shared, 1);
+    shared.world().local_flag(&MailboxName::inbox(), &unique, &FlagEdit::new("work", true));
+    sync(&shared);
+    shared.world().mishaps.letters = true;
+    shared.world().local_put(&folder("Archive"), 2, Kind::Ordinary, DATE, None);
+    shared.world().remote_put(&MailboxName::inbox(), 3, Kind::Ordinary, DATE, &FlagSet::new());
+    let report = sync(&shared);
+    assert!(shared.world().complaints.is_empty(), "{:?}", shared.world().complaints);
+    assert!(codes(&report).iter().all(|code| *code == "local-item") && !report.problems.is_empty());
+    assert_eq!((local_ids(&shared, "INBOX"), remote_ids(&shared, "Archive")), (vec![1, 3], vec![2]));
+}

@@ -35,6 +35,8 @@ pub(super) struct Mishaps {
     pub(super) stores: bool,
     /// The server refuses every APPEND.
     pub(super) appends: bool,
+    /// No maildir's keyword file can be read or written.
+    pub(super) letters: bool,
     /// This file can't be renamed.
     pub(super) stuck: Option<UniqueName>,
 }
