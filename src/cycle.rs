@@ -121,7 +121,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut plans: Vec<MailboxPlan> = views.iter().map(observe::Sight::plan).collect();
         self.pair_moves(&views, &mut plans)?;
         self.defer_removals(scene, &mut plans)?;
-        self.guard(scene, &mut plans)?;
+        self.guard(scene, &views, &mut plans)?;
         let trash = self.trash_target(scene, &mut plans).await?;
         if self.options.dry_run {
             plans.iter().for_each(|plan| self.report.plan_mailbox(plan));
@@ -182,9 +182,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
     }
 
-    fn guard(&mut self, scene: &Scene, plans: &mut [MailboxPlan]) -> Result<(), Failure> {
+    fn guard(&mut self, scene: &Scene, views: &[observe::Sight], plans: &mut [MailboxPlan]) -> Result<(), Failure> {
         let rows = self.account.journal.mailboxes()?;
-        let census = rows.iter().map(|row| (row.id, row.with_uid)).collect();
+        let mut census: BTreeMap<MailboxId, u64> = rows.iter().map(|row| (row.id, row.with_uid)).collect();
+        // Tombstones can't be lost any more: counted, they would make a folder look fuller than it is.
+        let held = |sight: &observe::Sight| sight.rows.iter().filter(|row| row.unique.is_some()).count() as u64;
+        census.extend(views.iter().map(|sight| (sight.row.id, held(sight))));
         let lost = self.account.journal.losses(Timestamp(self.now.0 - LOSS_WINDOW))?;
         let limits = self.policy.max_delete;
         let guard = Guard { limits, census: &census, lost: &lost, answer: self.options.holds, now: self.now };

@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Apply;
+use super::{Apply, local_problem};
 use crate::model::{FlagDelta, FlagSet, Keyword, KeywordLetters, Uid, UidSet};
 use crate::reconcile::plan::{FlagChange, MailboxPlan};
 use crate::reconcile::report::Event;
-use crate::store::{Edit, Failure, Journal, LocalStore, Record, RemoteStore};
+use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     pub(super) async fn change_flags(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
@@ -28,12 +28,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 true => Some(change.flags.agreed.clone()),
                 false => stored.get(&change.uid).map(|actual| confirmed(change, actual)),
             };
-            if let Some(agreed) = agreed
-                && self.rename(plan, change, &letters)?
-            {
-                records.push(Record::Flags(change.row, agreed));
-            } else {
-                self.after(plan.mailbox).overtaken = true;
+            match agreed {
+                None => self.after(plan.mailbox).overtaken = true,
+                Some(agreed) if self.rename(plan, change, &letters)? => {
+                    records.push(Record::Flags(change.row, agreed));
+                }
+                Some(_) => {}
             }
         }
         if changes.iter().any(|change| !change.flags.to_local.is_empty()) {
@@ -58,15 +58,25 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         Ok(stored)
     }
 
-    /// Returns true if the file's name shows what it should.
+    /// Returns true if the file's name shows what it should. One that can't be renamed is reported and left alone.
     fn rename(&mut self, plan: &MailboxPlan, change: &FlagChange, letters: &KeywordLetters) -> Result<bool, Failure> {
         if change.flags.to_local.is_empty() {
             return Ok(true);
         }
         self.after(plan.mailbox).local_changed = true;
-        let edit = self.local.set_flags(&plan.local, &change.unique, &change.entry, &change.flags.to_local, letters)?;
-        self.report.local.flags += u64::from(edit == Edit::Done(()));
-        Ok(edit == Edit::Done(()))
+        match self.local.set_flags(&plan.local, &change.unique, &change.entry, &change.flags.to_local, letters) {
+            Ok(Edit::Done(())) => {
+                self.report.local.flags += 1;
+                return Ok(true);
+            }
+            Ok(Edit::Changed) => self.after(plan.mailbox).overtaken = true,
+            Err(error) if error.kind == LocalErrorKind::Item => {
+                self.after(plan.mailbox).failed = true;
+                self.report.problem(local_problem(&plan.name, Some(change.unique.to_string()), &error));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(false)
     }
 
     /// Makes sure that the keywords about to be put on names have letters, and remembers the map.

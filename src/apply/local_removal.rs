@@ -14,17 +14,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         self.after(plan.mailbox).local_changed = true;
         let kept = self.keep(plan)?;
-        let mut records = Vec::new();
+        let (mut records, mut lost) = (Vec::new(), 0);
         for removal in kept {
             match self.local.unlink(&plan.local, &removal.unique, &removal.entry)? {
-                Edit::Done(()) => records.push(Record::Forget(removal.row)),
+                Edit::Done(()) => {
+                    records.push(Record::Forget(removal.row));
+                    lost += u64::from(!removal.moved);
+                }
                 Edit::Changed => self.after(plan.mailbox).overtaken = true,
             }
         }
         self.local.sync(&plan.local)?;
         let gone = records.len() as u64;
-        if gone > 0 && !self.terms.accepted {
-            records.push(Record::Lost(plan.mailbox, Side::Remote, gone, self.terms.now));
+        // A move is no loss, so it must not make the next removal look like a part of one.
+        if lost > 0 && !self.terms.accepted {
+            records.push(Record::Lost(plan.mailbox, Side::Remote, lost, self.terms.now));
         }
         self.commit(&records)?;
         self.report.local.removed += gone;

@@ -124,15 +124,32 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
 
     async fn add(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
         self.reset(plan)?;
-        self.adopt(plan).await?;
-        self.change_flags(plan).await?;
-        self.download(plan).await?;
+        let adopted = self.adopt(plan).await;
+        self.step_done(plan, adopted)?;
+        let changed = self.change_flags(plan).await;
+        self.step_done(plan, changed)?;
+        let downloaded = self.download(plan).await;
+        self.step_done(plan, downloaded)?;
         self.upload(plan).await
     }
 
     async fn remove(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
-        self.remove_locally(plan)?;
+        let removed = self.remove_locally(plan);
+        self.step_done(plan, removed)?;
         self.remove_remotely(plan).await
+    }
+
+    /// What is refused of one kind of change says nothing about the others: a keyword that the server won't store must
+    /// not keep new mail away. In a mailbox that is another now, or is no more, nothing else can be done.
+    fn step_done(&mut self, plan: &MailboxPlan, done: Result<(), Failure>) -> Result<(), Failure> {
+        match done {
+            Err(Failure::Remote(error))
+                if matches!(error.kind, RemoteErrorKind::UidValidityChanged | RemoteErrorKind::NoSuchMailbox) =>
+            {
+                Err(error.into())
+            }
+            done => self.mailbox_done(plan, done),
+        }
     }
 
     /// Rows of another UIDVALIDITY go before any of the new one comes. So do those that neither side has any more.

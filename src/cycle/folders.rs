@@ -2,14 +2,14 @@
 
 use super::{Run, Scene};
 use crate::apply::{Ground, TrashTarget, is_fatal, local_problem, mailbox_problem};
-use crate::model::{MailboxName, MailboxRow, Role, Side, Watermark};
+use crate::model::{KeywordLetters, MailboxId, MailboxName, MailboxRow, Role, Side, Watermark};
 use crate::reconcile::guard::set_aside;
 use crate::reconcile::mailboxes::{Fate, Folder, infer_roles, pair_folders};
 use crate::reconcile::plan::{MailboxPlan, Removal};
 use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::report::{Held, PlanLine, Problem, Reason};
 use crate::reconcile::snapshot::{ListedMailbox, LocalListing, RemoteListing};
-use crate::store::{Failure, Header, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
+use crate::store::{Failure, Header, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Lists both sides, pairs their folders, and creates what is missing.
@@ -69,9 +69,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         rows: &[MailboxRow],
         folder: Folder,
     ) -> Result<Option<Folder>, Failure> {
-        let row = rows.iter().find(|row| row.name == folder.name);
+        let mut row = rows.iter().find(|row| row.name == folder.name);
         let ready = match folder.fate {
             Fate::Paired => true,
+            // Under the name that it had until now it may be there.
+            Fate::GoneLocal if row.is_some_and(|row| row.local != folder.local) => self.create_local(&folder)?,
             Fate::CreateLocal => self.create_local(&folder)?,
             Fate::CreateRemote => self.create_remote(scene, &folder).await?,
             Fate::GoneLocal | Fate::GoneRemote => self.gone(scene, row, &folder).await?,
@@ -82,9 +84,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
         };
         if ready {
+            row = row.filter(|_| folder.fate != Fate::GoneRemote);
             self.know(scene, row, &folder)?;
         }
-        Ok(ready.then_some(folder))
+        // What a dry run did not bring back can't be looked at.
+        let fate = match folder.fate {
+            Fate::GoneLocal => Fate::CreateLocal,
+            Fate::GoneRemote => Fate::CreateRemote,
+            fate => fate,
+        };
+        Ok(ready.then_some(Folder { fate, ..folder }))
     }
 
     /// The row comes after both folders exist, so that a folder not created yet never looks like one deleted.
@@ -92,14 +101,34 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let object_id = scene.listing.mailboxes.get(&folder.name).and_then(|listed| listed.object_id.clone());
         let id = match row {
             Some(row) if row.local != folder.local => {
-                self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
-                self.account.journal.add_mailbox(&folder.name, &folder.local)?
+                self.match_anew(row, folder)?;
+                row.id
             }
             Some(row) if row.role == folder.role && row.object_id == object_id => return Ok(()),
             Some(row) => row.id,
             None => self.account.journal.add_mailbox(&folder.name, &folder.local)?,
         };
         Ok(self.account.journal.commit(&[Record::Listed(id, folder.role, object_id)])?)
+    }
+
+    /// Lets go of what the baseline knows of a maildir that is not there, so that nothing in it counts as removed. What
+    /// must never come back still does not.
+    fn match_anew(&mut self, row: &MailboxRow, folder: &Folder) -> Result<(), Failure> {
+        let (permanent, read_only) = (row.permanent.clone(), row.read_only);
+        let mut records = vec![
+            Record::LocalName(row.id, folder.local.clone()),
+            Record::Scanned(row.id, None),
+            Record::Letters(row.id, KeywordLetters::new()),
+            Record::Looked { mailbox: row.id, watermark: None, permanent, read_only, full_look: None },
+            Record::ForgetFailures(row.id),
+        ];
+        let messages = self.account.journal.messages(row.id)?;
+        let files = messages.iter().filter(|message| message.unique.is_some());
+        records.extend(files.map(|message| Record::Forget(message.id)));
+        let intents = self.account.journal.intents()?;
+        let of_files = intents.iter().filter(|(_, intent)| is_of_a_file(intent, row.id));
+        records.extend(of_files.map(|(id, _)| Record::Settled(*id)));
+        Ok(self.account.journal.commit(&records)?)
     }
 
     fn create_local(&mut self, folder: &Folder) -> Result<bool, Failure> {
@@ -163,16 +192,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             _ => (Side::Remote, Reason::FolderRemoved),
         };
         if self.options.holds == HoldAnswer::Undo {
-            self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
-            let back = match side {
-                Side::Local => self.create_local(folder)?,
-                Side::Remote => self.create_remote(scene, folder).await?,
+            return match side {
+                Side::Local => {
+                    self.match_anew(row, folder)?;
+                    self.create_local(folder)
+                }
+                Side::Remote => {
+                    self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
+                    self.create_remote(scene, folder).await
+                }
             };
-            if back {
-                let id = self.account.journal.add_mailbox(&folder.name, &folder.local)?;
-                self.account.journal.commit(&[Record::Listed(id, folder.role, None)])?;
-            }
-            return Ok(back);
         }
         let since = self.held_since(scene, Some(&folder.name), side, reason);
         self.report.hold(Held { folder: Some(folder.name.clone()), side, reason, count: row.with_uid, since });
@@ -301,6 +330,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
             None => Ok(None),
         }
+    }
+}
+
+fn is_of_a_file(intent: &Intent, of: MailboxId) -> bool {
+    match intent {
+        Intent::Download { mailbox, .. } | Intent::Append { mailbox, .. } => *mailbox == of,
+        Intent::Copy { .. } => false,
     }
 }
 

@@ -15,7 +15,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let gone_here = plans.iter().any(|plan| !plan.remove_remote.is_empty());
         let gone_there = plans.iter().any(|plan| !plan.remove_local.is_empty());
         if gone_here {
-            let uploads = self.contents(plans)?;
+            let uploads = self.contents(sights, plans)?;
             pair_local_moves(plans, &traces(sights), &uploads);
         }
         if gone_there {
@@ -30,13 +30,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(())
     }
 
-    /// Returns the contents of the files about to be uploaded.
-    fn contents(&mut self, plans: &[MailboxPlan]) -> Result<BTreeMap<(MailboxId, UniqueName), Fingerprint>, Failure> {
+    /// Returns the contents of the files that the server is to get, those included that have to wait: the message that
+    /// one of them was must stay on the server until its new place is proven.
+    fn contents(
+        &mut self,
+        sights: &[Sight],
+        plans: &[MailboxPlan],
+    ) -> Result<BTreeMap<(MailboxId, UniqueName), Fingerprint>, Failure> {
         let mut contents = BTreeMap::new();
-        for (plan, upload) in plans.iter().flat_map(|plan| plan.upload.iter().map(move |upload| (plan, upload))) {
-            match self.account.local.identify(&plan.local, &upload.unique, &upload.entry) {
+        let growing = sights.iter().zip(plans).filter(|(_, plan)| !plan.rules.read_only);
+        let views: Vec<_> = growing.map(|(sight, plan)| (sight.view(), plan)).collect();
+        let files = views.iter().flat_map(|(view, plan)| view.new_files().map(move |file| (*plan, file)));
+        for (plan, (unique, entry)) in files.filter(|(plan, (unique, _))| !is_adopted(plan, unique)) {
+            match self.account.local.identify(&plan.local, unique, entry) {
                 Ok(Edit::Done((identity, _))) => {
-                    let place = (plan.mailbox, upload.unique.clone());
+                    let place = (plan.mailbox, unique.clone());
                     contents.extend(identity.content.map(|content| (place, content)));
                 }
                 Ok(Edit::Changed) => {}
@@ -46,6 +54,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         Ok(contents)
     }
+}
+
+fn is_adopted(plan: &MailboxPlan, unique: &UniqueName) -> bool {
+    plan.adopt.iter().any(|found| found.unique == *unique)
 }
 
 fn traces(sights: &[Sight]) -> BTreeMap<MessageId, Trace> {

@@ -165,6 +165,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             row.permanent = snapshot.permanent.clone();
             row.read_only = snapshot.read_only;
         }
+        if scene.first {
+            for failure in still_failed(&failures, &rows, &scan, remote.as_ref(), self.now) {
+                self.report.problem(failed_before(&folder.name, failure));
+            }
+        }
         let role = role_of(scene, &folder.name);
         let rules = self.flag_rules(&row, role);
         let (delete, now) = (self.policy.delete, self.now);
@@ -213,7 +218,7 @@ impl Sight {
             rules: self.rules.clone(),
             delete: self.delete,
             reset,
-            matched: self.row.watermark.is_some() && !reset,
+            matched: self.row.watermark.is_some_and(|mark| Some(mark.uid_validity) == self.row.uid_validity) && !reset,
             undecided: &self.undecided,
             waiting: self.waiting(),
             matches: &self.matches,
@@ -236,11 +241,47 @@ impl Sight {
 
     /// Returns the files and messages that failed and whose time has not come.
     fn waiting(&self) -> (BTreeSet<UniqueName>, UidSet) {
-        let waits = |failure: &&FailureRow| failure.retry_at.is_none_or(|at| at > self.now);
-        let waiting: Vec<&FailureRow> = self.failures.iter().filter(waits).collect();
+        let waiting: Vec<&FailureRow> = self.failures.iter().filter(|failure| waits(failure, self.now)).collect();
         let files = waiting.iter().filter_map(|failure| failure.unique.clone()).collect();
         let uids: UidSet = waiting.iter().filter_map(|failure| failure.uid).collect::<Vec<Uid>>().into_iter().collect();
         (files, uids)
+    }
+}
+
+fn waits(failure: &FailureRow, now: Timestamp) -> bool {
+    failure.retry_at.is_none_or(|at| at > now)
+}
+
+/// Returns what failed before, is not tried now, and is still there on one side only: the folder is not in step.
+fn still_failed<'f>(
+    failures: &'f [FailureRow],
+    rows: &[MessageRow],
+    scan: &LocalSnapshot,
+    remote: Option<&RemoteSnapshot>,
+    now: Timestamp,
+) -> Vec<&'f FailureRow> {
+    let is_file = |unique: &UniqueName| {
+        scan.entries.contains_key(unique) && rows.iter().all(|row| row.unique.as_ref() != Some(unique))
+    };
+    let is_message = |uid: Uid| {
+        let listed = remote.is_some_and(|snapshot| snapshot.messages.listed().contains_key(&uid));
+        listed && rows.iter().all(|row| row.uid != uid)
+    };
+    let is_there =
+        |failure: &&FailureRow| failure.unique.as_ref().is_some_and(is_file) || failure.uid.is_some_and(is_message);
+    failures.iter().filter(|failure| waits(failure, now)).filter(is_there).collect()
+}
+
+fn failed_before(folder: &MailboxName, failure: &FailureRow) -> crate::reconcile::report::Problem {
+    const CODES: [&str; 3] = ["message-too-large", "message-unrepresentable", "message-unavailable"];
+    crate::reconcile::report::Problem {
+        code: CODES.into_iter().find(|code| *code == failure.code).unwrap_or("message-refused"),
+        folder: Some(folder.clone()),
+        path: failure.unique.as_ref().map(ToString::to_string),
+        uid: failure.uid,
+        message: failure.message.clone(),
+        hint: "this was found by an earlier sync; it is tried again a day after that".to_owned(),
+        retry_at: failure.retry_at,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::model::{Marker, Side};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::report::{Held, Reason};
-use crate::store::{Failure, Header, Journal, LocalStore, Record, RemoteStore, Root};
+use crate::store::{Failure, Header, Intent, Journal, LocalStore, Record, RemoteStore, Root};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Returns true if the root can be worked with; else holds the whole account.
@@ -33,8 +33,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         marker.database == header.database && (marker.run == header.run || marker.run + 1 == header.run)
     }
 
+    /// A journaled append is let go of, too: as a row it would make a file that is missing look removed. What it sent is
+    /// found by its content like everything else.
     fn start_over(&mut self, header: &Header) -> Result<(), Failure> {
-        self.account.journal.commit(&[Record::ForgetAll])?;
+        let intents = self.account.journal.intents()?;
+        let appends = intents.iter().filter(|(_, intent)| matches!(intent, Intent::Append { .. }));
+        let mut records: Vec<Record> = appends.map(|(id, _)| Record::Settled(*id)).collect();
+        records.push(Record::ForgetAll);
+        self.account.journal.commit(&records)?;
         match self.options.dry_run {
             true => Ok(()),
             false => self.number(header),

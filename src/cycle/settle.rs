@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::observe::Sight;
 use super::{LOSS_WINDOW, Run, Scene};
-use crate::apply::Aftermath;
+use crate::apply::{Aftermath, local_problem};
 use crate::model::{KeywordLetters, MailboxId, MailboxName, Side, Timestamp};
 use crate::reconcile::guard::{losses_now, set_aside};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::{Held, Problem};
 use crate::reconcile::snapshot::RemoteMessages;
-use crate::store::{Failure, Header, HoldRow, Journal, LocalStore, Record, RemoteStore};
+use crate::store::{Failure, Header, HoldRow, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Records how far both sides are now observed and acted on, and returns the mailboxes to be looked at again.
@@ -37,8 +37,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let known = letters.get(&sight.row.id).filter(|known| **known != sight.row.letters);
             records.extend(known.map(|known| Record::Letters(sight.row.id, known.clone())));
             if sight.scan.letters.is_none() {
-                self.account.local.assign_letters(&sight.row.local, &sight.row.letters, &BTreeSet::new())?;
-                again.insert(sight.row.id);
+                match self.account.local.assign_letters(&sight.row.local, &sight.row.letters, &BTreeSet::new()) {
+                    Ok(_) => drop(again.insert(sight.row.id)),
+                    Err(error) if error.kind == LocalErrorKind::Item => {
+                        self.report.problem(local_problem(&sight.row.name, None, &error));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         if !records.is_empty() {
@@ -146,6 +151,7 @@ fn settled(sight: &Sight, plan: &MailboxPlan, after: Aftermath, now: Timestamp) 
         records.push(Record::Scanned(id, stamp));
     }
     if !after.failed
+        && !after.overtaken
         && !sight.failures.is_empty()
         && sight.failures.iter().all(|failure| failure.retry_at.is_some_and(|at| at <= now))
     {

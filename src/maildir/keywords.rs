@@ -130,7 +130,9 @@ pub(super) fn meanings(
 ) -> Result<(KeywordLetters, Option<KeywordLetters>), LocalError> {
     let file = read(maildir)?;
     let Some(mut file) = file else {
-        return Ok((known.clone(), borne.is_empty().then(KeywordLetters::new)));
+        // Letters that never had a meaning have lost none.
+        let certain = borne.iter().all(|letter| known.keyword(*letter).is_none());
+        return Ok((known.clone(), certain.then(KeywordLetters::new)));
     };
     let complete = borne.iter().all(|letter| !file.is_free(*letter) || known.keyword(*letter).is_none());
     if complete {
@@ -223,6 +225,7 @@ mod tests {
         let with = |borne: &BTreeSet<u8>| meanings(dir.path(), &known, borne).unwrap();
         assert_eq!(with(&borne), (known.clone(), None));
         assert_eq!(with(&BTreeSet::new()).1, Some(KeywordLetters::new()));
+        assert_eq!(with(&BTreeSet::from([b'q'])).1, Some(KeywordLetters::new()), "it never had a meaning");
         for torn in ["", "0 $Ju", "0 $Junk\n1 wo", "\0\0\0\n", "0 $Junk\n"] {
             fs::write(dir.path().join(FILE), torn).unwrap();
             assert_eq!(with(&borne), (known.clone(), None), "{torn:?}");

@@ -130,12 +130,20 @@ fn list(path: &Path, in_new: bool, files: &mut Vec<File>) -> io::Result<()> {
             continue;
         };
         let Some((unique, info)) = name::parse(file) else { continue };
-        // Where the listing doesn't tell the kind, the file may be gone by now: then it is not listed.
-        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+        if is_file(entry.file_type().map(|kind| kind.is_file()))? {
             files.push(File { unique, info: info.into(), in_new, inode: entry.ino() });
         }
     }
     Ok(())
+}
+
+/// Where the listing doesn't tell the kind, the file may be gone by now: then it is not listed. One that can't be looked
+/// at for another reason must not look gone.
+fn is_file(kind: io::Result<bool>) -> io::Result<bool> {
+    match kind {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other,
+    }
 }
 
 /// Returns the messages, and the second files of messages. In an unquiet scan a name listed twice may be one file,
@@ -204,6 +212,13 @@ mod tests {
         let seen = &snapshot.entries[&UniqueName::new("2.b").unwrap()];
         assert_eq!((&*seen.info, &seen.flags, seen.in_new), ("2,S", &FlagSet::of(&[Flag::Seen]), false));
         assert!(snapshot.entries[&UniqueName::new("1.a").unwrap()].in_new);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_looked_at_is_an_error_never_an_absence() {
+        assert!(matches!(is_file(Err(io::ErrorKind::NotFound.into())), Ok(false)));
+        assert!(matches!(is_file(Ok(true)), Ok(true)));
+        assert!(is_file(Err(io::Error::from_raw_os_error(5))).is_err());
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl LocalStore for Shared {
             LocalErrorKind::Item,
             || format!("scan {mailbox}"),
             |world| {
-                let torn = world.is_blurred().then_some(letters);
+                let torn = (world.is_blurred() || world.mishaps.letters).then_some(letters);
                 let mut snapshot = world.folder(mailbox)?.scan(torn);
                 world.seen.extend(snapshot.stamp.map(|stamp| (mailbox.clone(), stamp)));
                 if world.is_blurred() {
@@ -221,6 +221,9 @@ impl LocalStore for Shared {
             LocalErrorKind::Item,
             || format!("assign_letters {mailbox} {keywords:?}"),
             |world| {
+                if world.mishaps.letters {
+                    return Err(bad(LocalErrorKind::Item, "permission denied"));
+                }
                 let folder = world.folder(mailbox)?;
                 for (letter, keyword) in known.iter() {
                     if folder.letters.keyword(letter).is_none() && folder.letters.letter(keyword).is_none() {
@@ -341,6 +344,9 @@ impl LocalStore for Shared {
         delta: &FlagDelta,
         letters: &KeywordLetters,
     ) -> Result<Edit<()>, LocalError> {
+        if self.world().mishaps.stuck.as_ref() == Some(unique) {
+            return Err(bad(LocalErrorKind::Item, "another file has that name"));
+        }
         let call = || format!("set_flags {mailbox}/{unique} +{} -{}", delta.add, delta.remove);
         self.edit(call, mailbox, |folder| folder.set_flags(unique, entry, delta, letters))
     }

@@ -25,6 +25,7 @@ mod holds;
 mod ledger;
 mod mail;
 mod maildir;
+mod mishaps;
 mod rng;
 mod scenarios;
 mod schedule;

@@ -130,7 +130,7 @@ impl World {
         self.say(|| format!("local: {name}/{unique} ({id}) deleted, known {known}"));
     }
 
-    fn remote_move(&mut self, name: &MailboxName, uid: Uid, target: &MailboxName) {
+    pub(super) fn remote_move(&mut self, name: &MailboxName, uid: Uid, target: &MailboxName) {
         let Ok(mailbox) = self.server.open(name) else { return };
         let Some(message) = mailbox.messages.get(&uid).cloned() else { return };
         mailbox.expunge(uid);
@@ -142,7 +142,7 @@ impl World {
     }
 
     /// Moves a file, under its name or a new one.
-    fn local_move(&mut self, name: &MailboxName, unique: &UniqueName, target: &MailboxName) {
+    pub(super) fn local_move(&mut self, name: &MailboxName, unique: &UniqueName, target: &MailboxName) {
         let Some(id) = self.local_id(name, unique) else { return };
         let renamed = *name == *target || self.rng.chance(300);
         self.maildir.move_file(name, unique, target, renamed);

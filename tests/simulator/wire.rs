@@ -105,6 +105,9 @@ impl Shared {
     async fn append_one(&self, mailbox: &MailboxName, message: Append) -> Result<Appended, RemoteError> {
         let bytes = read_all(message.body)?;
         let deed = |world: &mut World| {
+            if world.mishaps.appends {
+                return Err(refuse(RemoteErrorKind::Refused, "NO never"));
+            }
             let (proven, now) = (world.server.abilities.uid_plus, world.now);
             let into = world.server.open(mailbox)?;
             if into.permanent.storable(&message.flags) != message.flags {
@@ -221,6 +224,9 @@ impl RemoteStore for Shared {
         changes: &[(FlagDelta, UidSet)],
     ) -> Result<BTreeMap<Uid, FlagSet>, RemoteError> {
         let deed = |world: &mut World| {
+            if world.mishaps.stores {
+                return Err(refuse(RemoteErrorKind::Refused, "NO never"));
+            }
             let mut now = BTreeMap::new();
             for (delta, uids) in changes {
                 for uid in uids.iter() {

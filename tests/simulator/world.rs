@@ -28,6 +28,19 @@ pub(super) enum Verdict {
     Fail,
 }
 
+/// What goes wrong every time.
+#[derive(Debug, Default)]
+pub(super) struct Mishaps {
+    /// The server refuses every STORE.
+    pub(super) stores: bool,
+    /// The server refuses every APPEND.
+    pub(super) appends: bool,
+    /// No maildir's keyword file can be read or written.
+    pub(super) letters: bool,
+    /// This file can't be renamed.
+    pub(super) stuck: Option<UniqueName>,
+}
+
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) server: Server,
@@ -39,6 +52,7 @@ pub(super) struct World {
     pub(super) rng: Rng,
     pub(super) habits: Habits,
     pub(super) schedule: Schedule,
+    pub(super) mishaps: Mishaps,
     /// How many calls the present run has made.
     pub(super) step: u64,
     /// The connection is lost: every further call of this run fails.
@@ -75,6 +89,7 @@ impl World {
             rng,
             habits: Habits::default(),
             schedule: Schedule::Calm,
+            mishaps: Mishaps::default(),
             step: 0,
             cut: false,
             dead: None,

@@ -1,0 +1,234 @@
+//! What goes wrong every time stays where it is, and is told every time.
+
+use mailtide::model::{FlagSet, MailboxName, Role, Timestamp, UniqueName};
+use mailtide::reconcile::policy::{Delete, HoldAnswer, MaxDelete, Options};
+use mailtide::reconcile::report::Report;
+use mailtide::reconcile::scope::Pattern;
+use mailtide::reconcile::snapshot::Abilities;
+
+use super::check::{View, local_view, remote_view};
+use super::history::{calm_run, policy, run};
+use super::mail::{Kind, id_of};
+use super::rng::Rng;
+use super::schedule::{CrashAt, Schedule};
+use super::server::Server;
+use super::users::{FlagEdit, folder};
+use super::world::{Shared, World};
+
+const DATE: Timestamp = Timestamp(1_600_000_000);
+
+/// An account with so many messages in INBOX, numbered from 1, and three empty folders, in step.
+fn in_step(delete: Delete, messages: u32) -> Shared {
+    let abilities = Abilities { mod_seq: true, moves: true, uid_plus: true, deleted_is_final: false };
+    let mut world = World::new(Server::new(abilities), policy(delete), Rng::new(1));
+    world.server.create(&folder("Trash"), Some(Role::Trash));
+    world.server.create(&folder("Archive"), None);
+    for id in 1..=messages {
+        world.remote_put(&MailboxName::inbox(), id, Kind::Ordinary, Timestamp(DATE.0 + i64::from(id)), &FlagSet::new());
+    }
+    let shared = Shared::new(world);
+    sync(&shared);
+    shared
+}
+
+fn sync(shared: &Shared) -> Report {
+    shared.world().now.0 += 60;
+    calm_run(shared, &Options::default())
+}
+
+fn answer(shared: &Shared, holds: HoldAnswer) -> Report {
+    shared.world().now.0 += 60;
+    calm_run(shared, &Options { holds, ..Options::default() })
+}
+
+fn ids(view: &View, name: &str) -> Vec<u32> {
+    view.get(&folder(name)).into_iter().flatten().map(|seen| seen.id).collect()
+}
+
+fn remote_ids(shared: &Shared, name: &str) -> Vec<u32> {
+    ids(&remote_view(&shared.world()), name)
+}
+
+fn local_ids(shared: &Shared, name: &str) -> Vec<u32> {
+    ids(&local_view(&shared.world()), name)
+}
+
+/// Returns the name of INBOX's file of a message.
+fn file(shared: &Shared, id: u32) -> UniqueName {
+    let world = shared.world();
+    let mut files = world.maildir.folders[&MailboxName::inbox()].messages();
+    let found = files.find(|file| id_of(&file.bytes) == id).and_then(|file| file.place.clone());
+    found.unwrap().unique
+}
+
+fn delete_locally(shared: &Shared, id: u32) {
+    let unique = file(shared, id);
+    shared.world().local_delete(&MailboxName::inbox(), &unique);
+}
+
+fn codes(report: &Report) -> Vec<&str> {
+    report.problems.iter().map(|problem| problem.code).collect()
+}
+
+#[test]
+fn flags_that_the_server_refuses_keep_no_mail_away() {
+    let shared = in_step(Delete::Trash, 2);
+    shared.world().mishaps.stores = true;
+    let unique = file(&shared, 1);
+    shared.world().local_flag(&MailboxName::inbox(), &unique, &FlagEdit::new("work", true));
+    shared.world().remote_put(&MailboxName::inbox(), 3, Kind::Ordinary, DATE, &FlagSet::new());
+    shared.world().local_put(&MailboxName::inbox(), 4, Kind::Ordinary, DATE, None);
+    let report = sync(&shared);
+    assert_eq!(codes(&report), ["mailbox-refused"]);
+    assert_eq!(local_ids(&shared, "INBOX"), [1, 2, 3, 4]);
+    assert_eq!(remote_ids(&shared, "INBOX"), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_file_that_cannot_be_renamed_keeps_no_other_from_its_flags() {
+    let shared = in_step(Delete::Trash, 3);
+    let stuck = file(&shared, 1);
+    shared.world().mishaps.stuck = Some(stuck);
+    let uids = shared.world().uids();
+    for (name, uid) in uids {
+        shared.world().remote_flag(&name, uid, &FlagEdit::new("\\Seen", true));
+    }
+    let report = sync(&shared);
+    assert_eq!((codes(&report), report.local.flags), (vec!["local-item"], 2));
+}
+
+#[test]
+fn what_was_refused_is_told_until_it_is_done() {
+    let shared = in_step(Delete::Trash, 1);
+    shared.world().mishaps.appends = true;
+    shared.world().local_put(&MailboxName::inbox(), 2, Kind::Ordinary, DATE, None);
+    for _ in 0..3 {
+        assert_eq!(codes(&sync(&shared)), ["message-too-large"]);
+    }
+    shared.world().mishaps.appends = false;
+    shared.world().now.0 += 2 * 86_400;
+    assert!(codes(&sync(&shared)).is_empty());
+    assert_eq!(remote_ids(&shared, "INBOX"), [1, 2]);
+}
+
+#[test]
+fn a_moved_message_stays_on_the_server_as_long_as_its_new_place_is_refused() {
+    for delete in [Delete::Trash, Delete::Expunge] {
+        let shared = in_step(delete, 2);
+        shared.world().mishaps.appends = true;
+        let unique = file(&shared, 1);
+        shared.world().local_move(&MailboxName::inbox(), &unique, &folder("Archive"));
+        for _ in 0..3 {
+            sync(&shared);
+            assert_eq!(remote_ids(&shared, "INBOX"), [1, 2], "{delete:?}");
+        }
+        shared.world().mishaps.appends = false;
+        shared.world().now.0 += 2 * 86_400;
+        sync(&shared);
+        let places = ["INBOX", "Archive", "Trash"].map(|name| remote_ids(&shared, name));
+        assert_eq!(places, [vec![2], vec![1], vec![]], "{delete:?}");
+    }
+}
+
+#[test]
+fn moves_on_the_server_do_not_count_when_something_is_deleted_later() {
+    let shared = in_step(Delete::Trash, 12);
+    shared.world().policy.max_delete = MaxDelete { percent: 25, at_least: 5, at_most: 100 };
+    let uids = shared.world().uids();
+    for (name, uid) in &uids[..6] {
+        shared.world().remote_move(name, *uid, &folder("Archive"));
+    }
+    assert!(sync(&shared).held.is_empty());
+    let (name, uid) = &uids[6];
+    shared.world().remote_delete(name, *uid);
+    let report = sync(&shared);
+    assert_eq!((report.held.len(), report.local.removed), (0, 1));
+}
+
+#[test]
+fn tombstones_do_not_make_a_folder_look_fuller_than_it_is() {
+    let shared = in_step(Delete::Flag, 60);
+    shared.world().policy.max_delete = MaxDelete { percent: 25, at_least: 5, at_most: 100 };
+    (1..=48).for_each(|id| delete_locally(&shared, id));
+    assert_eq!(sync(&shared).held.len(), 1);
+    answer(&shared, HoldAnswer::Accept);
+    (49..=60).for_each(|id| delete_locally(&shared, id));
+    let report = sync(&shared);
+    assert_eq!(report.held.iter().map(|held| held.count).collect::<Vec<_>>(), [12]);
+}
+
+#[test]
+fn an_older_maildir_removes_nothing_that_was_on_its_way_up() {
+    for step in 0.. {
+        let shared = in_step(Delete::Expunge, 2);
+        let backup = shared.world().maildir.clone();
+        shared.world().local_put(&MailboxName::inbox(), 3, Kind::Ordinary, DATE, None);
+        let strike = Schedule::Crash(CrashAt { step, after: true, power: false });
+        shared.world().now.0 += 60;
+        if run(&shared, strike, &Options::default()).is_some() {
+            break;
+        }
+        let sent = remote_ids(&shared, "INBOX");
+        if backup.marker == shared.world().maildir.marker {
+            continue;
+        }
+        shared.world().maildir = backup;
+        sync(&shared);
+        assert_eq!(remote_ids(&shared, "INBOX"), sent, "step {step}");
+        assert_eq!(local_ids(&shared, "INBOX"), sent, "step {step}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_undoing_brings_back() {
+    let shared = in_step(Delete::Trash, 3);
+    shared.world().maildir.folders.remove(&MailboxName::inbox());
+    assert_eq!(sync(&shared).held.len(), 1);
+    let book = shared.world().book.clone();
+    let options = Options { dry_run: true, holds: HoldAnswer::Undo, ..Options::default() };
+    let said = calm_run(&shared, &options);
+    shared.world().book = book;
+    let did = answer(&shared, HoldAnswer::Undo);
+    assert_eq!((said.local, said.problems.len()), (did.local, 0));
+    assert_eq!(did.local.added, 3);
+}
+
+#[test]
+fn a_folder_under_another_local_name_is_no_vanished_one_and_nothing_deleted_comes_back() {
+    let shared = in_step(Delete::Never, 3);
+    delete_locally(&shared, 1);
+    sync(&shared);
+    shared.world().policy.scope.local_names = vec![(Pattern::parse("INBOX").unwrap(), folder("Inbox renamed"))];
+    let report = sync(&shared);
+    assert!(report.held.is_empty() && report.problems.is_empty(), "{report:?}");
+    assert_eq!(local_ids(&shared, "Inbox renamed"), [2, 3]);
+    assert_eq!(remote_ids(&shared, "INBOX"), [1, 2, 3]);
+    super::history::idle_run(&shared, false);
+    assert!(shared.world().complaints.is_empty());
+}
+
+#[test]
+fn a_vanished_folder_comes_back_without_what_was_deleted_in_it() {
+    let shared = in_step(Delete::Never, 3);
+    delete_locally(&shared, 1);
+    sync(&shared);
+    shared.world().maildir.folders.remove(&MailboxName::inbox());
+    assert_eq!(sync(&shared).held.len(), 1);
+    answer(&shared, HoldAnswer::Undo);
+    assert_eq!(local_ids(&shared, "INBOX"), [2, 3]);
+}
+
+#[test]
+fn a_keyword_file_that_cannot_be_restored_ends_no_run() {
+    let shared = in_step(Delete::Trash, 1);
+    let unique = file(&shared, 1);
+    shared.world().local_flag(&MailboxName::inbox(), &unique, &FlagEdit::new("work", true));
+    sync(&shared);
+    shared.world().mishaps.letters = true;
+    shared.world().local_put(&folder("Archive"), 2, Kind::Ordinary, DATE, None);
+    shared.world().remote_put(&MailboxName::inbox(), 3, Kind::Ordinary, DATE, &FlagSet::new());
+    let report = sync(&shared);
+    assert!(shared.world().complaints.is_empty(), "{:?}", shared.world().complaints);
+    assert!(codes(&report).iter().all(|code| *code == "local-item") && !report.problems.is_empty());
+    assert_eq!((local_ids(&shared, "INBOX"), remote_ids(&shared, "Archive")), (vec![1, 3], vec![2]));
+}
