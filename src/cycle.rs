@@ -111,6 +111,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
             scene.first = false;
         }
+        self.report_unfinished(&scene)?;
         self.finish(&scene)
     }
 

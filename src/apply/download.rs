@@ -27,7 +27,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         self.after(plan.mailbox).local_changed = true;
         let (outcome, arrived) = self.fetch(plan, ground, &wanted).await;
         outcome?;
-        self.missing(plan, &wanted.difference(&arrived))
+        let missing = wanted.difference(&arrived);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.after(plan.mailbox).overtaken = true;
+        // What was expunged since it was listed is gone, not unavailable.
+        let there = self.remote.identify(&plan.name, ground.uid_validity, &missing, false).await?;
+        self.unavailable(plan, there.into_keys().collect())
     }
 
     async fn fetch(&mut self, plan: &MailboxPlan, ground: Ground, wanted: &UidSet) -> (Result<(), Failure>, UidSet) {
@@ -61,16 +68,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         (outcome, arrived.into_iter().collect())
     }
 
-    /// A message that did not come was expunged meanwhile, which the next look tells, or can't be had.
-    fn missing(&mut self, plan: &MailboxPlan, missing: &UidSet) -> Result<(), Failure> {
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let Some(ground) = self.ground(plan) else { return Ok(()) };
-        self.after(plan.mailbox).overtaken = true;
+    /// Reports messages that the server has and does not give.
+    fn unavailable(&mut self, plan: &MailboxPlan, uids: Vec<Uid>) -> Result<(), Failure> {
         let retry_at = Timestamp(self.terms.now.0 + super::RETRY_AFTER);
         let mut records = Vec::new();
-        for uid in missing.iter() {
+        for uid in uids {
             let message = "the server lists this message but gave no body for it; it is left where it is".to_owned();
             self.report.problem(Problem {
                 code: "message-unavailable",
@@ -91,7 +93,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 retry_at: Some(retry_at),
             }));
         }
-        tracing::debug!(folder = %plan.name, validity = %ground.uid_validity, %missing, "bodies did not arrive");
         self.commit(&records)
     }
 }

@@ -1,11 +1,11 @@
 //! Removals from the Maildir: into the recoverable trash first, durably, then away by exact name.
 
-use super::Apply;
+use super::{Apply, local_problem};
 use crate::model::Side;
 use crate::reconcile::plan::{LocalRemoval, MailboxPlan};
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::Event;
-use crate::store::{Edit, Failure, Journal, LocalStore, Record, RemoteStore};
+use crate::store::{Edit, Failure, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     pub(super) fn remove_locally(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
@@ -16,7 +16,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let kept = self.keep(plan)?;
         let (mut records, mut lost) = (Vec::new(), 0);
         for removal in kept {
-            match self.local.unlink(&plan.local, &removal.unique, &removal.entry)? {
+            let unlinked = self.local.unlink(&plan.local, &removal.unique, &removal.entry);
+            match self.one_by_one(plan, removal, unlinked)? {
                 Edit::Done(()) => {
                     records.push(Record::Forget(removal.row));
                     lost += u64::from(!removal.moved);
@@ -36,6 +37,23 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         Ok(())
     }
 
+    /// A file that can't be touched is reported and stays; the others still go.
+    fn one_by_one<T>(
+        &mut self,
+        plan: &MailboxPlan,
+        removal: &LocalRemoval,
+        done: Result<Edit<T>, LocalError>,
+    ) -> Result<Edit<T>, Failure> {
+        match done {
+            Err(error) if error.kind == LocalErrorKind::Item => {
+                self.after(plan.mailbox).failed = true;
+                self.report.problem(local_problem(&plan.name, Some(removal.unique.to_string()), &error));
+                Ok(Edit::Changed)
+            }
+            done => Ok(done?),
+        }
+    }
+
     /// Links the files into the recoverable trash and records them there; returns those that may go now.
     fn keep<'p>(&mut self, plan: &'p MailboxPlan) -> Result<Vec<&'p LocalRemoval>, Failure> {
         if self.terms.keep == KeepDeleted::None {
@@ -43,7 +61,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         let (mut safe, mut index) = (Vec::new(), Vec::new());
         for removal in &plan.remove_local {
-            match self.local.keep(&plan.local, &removal.unique, &removal.entry, self.terms.now)? {
+            let kept = self.local.keep(&plan.local, &removal.unique, &removal.entry, self.terms.now);
+            match self.one_by_one(plan, removal, kept)? {
                 Edit::Done(trashed) => {
                     safe.push(removal);
                     index.push(Record::Kept(trashed));

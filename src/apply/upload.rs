@@ -109,6 +109,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 Ok(Vec::new())
             }
             Appended::Refused(error) if is_fatal(&error) => Err(error.into()),
+            // Busy now is no reason to wait a day.
+            Appended::Refused(error) if error.kind == RemoteErrorKind::Busy => {
+                self.after(plan.mailbox).failed = true;
+                self.report.problem(super::mailbox_problem(&plan.name, &error));
+                Ok(vec![Record::Settled(intent)])
+            }
             Appended::Refused(error) => {
                 Ok(vec![Record::Failed(self.refused(plan, file, &error)), Record::Settled(intent)])
             }

@@ -30,7 +30,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut records = Vec::new();
         for (sight, plan) in sights.iter().zip(plans) {
             if !sight.scan.quiet {
-                self.report.problem(busy(&sight.row.name));
+                self.report.problem(unfinished(&sight.row.name, "its maildir kept changing while it was read"));
             }
             let after = aftermath.get(&sight.row.id).copied().unwrap_or_default();
             records.extend(settled(sight, plan, after, self.now));
@@ -62,6 +62,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let stirred = self.account.local.is_stirred()?;
         let wait = stirred || (!self.options.only.is_empty() && self.others_grew(scene)?);
         for plan in plans.iter_mut().filter(|plan| wait && removes(plan)) {
+            if !stirred {
+                let why = "a folder that was not named holds new files, which may be the messages removed here";
+                self.report.problem(unfinished(&plan.name, why));
+            }
             set_aside(plan, Side::Local);
             scene.again.extend(stirred.then_some(plan.mailbox));
         }
@@ -85,6 +89,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             unknown |= !scan.quiet || scan.entries.keys().any(|unique| !known.contains(unique));
         }
         Ok(unknown)
+    }
+
+    /// Says what is left to the next run because it changed faster than this one could follow.
+    pub(super) fn report_unfinished(&mut self, scene: &Scene) -> Result<(), Failure> {
+        if self.options.dry_run || scene.again.is_empty() {
+            return Ok(());
+        }
+        for row in self.account.journal.mailboxes()?.into_iter().filter(|row| scene.again.contains(&row.id)) {
+            self.report.problem(unfinished(&row.name, "it kept changing during this sync"));
+        }
+        Ok(())
     }
 
     /// Ends a run.
@@ -160,15 +175,14 @@ fn settled(sight: &Sight, plan: &MailboxPlan, after: Aftermath, now: Timestamp) 
     records
 }
 
-fn busy(folder: &MailboxName) -> Problem {
+fn unfinished(folder: &MailboxName, why: &str) -> Problem {
     Problem {
-        code: "folder-busy",
+        code: "folder-unfinished",
         folder: Some(folder.clone()),
         path: None,
         uid: None,
-        message: "its maildir kept changing while it was read, so what seems to be missing from it was not acted on"
-            .to_owned(),
-        hint: "sync again when the program that changes it is done".to_owned(),
+        message: format!("{why}; what could not be decided is left as it is on both sides"),
+        hint: "sync all folders again".to_owned(),
         retry_at: None,
     }
 }

@@ -104,8 +104,9 @@ pub fn losses_now(plan: &MailboxPlan, side: Side) -> u64 {
     (removed + flagged) as u64
 }
 
+/// What the server keeps counts too: the Maildir lost it, and it would never come back.
 fn is_loss(removal: &RemoteRemoval) -> bool {
-    !matches!(removal.how, Removal::Keep | Removal::Purge | Removal::Moved)
+    !matches!(removal.how, Removal::Purge | Removal::Moved)
 }
 
 fn deletes(change: &FlagChange, side: Side) -> bool {
