@@ -25,7 +25,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         aftermath: &BTreeMap<MailboxId, Aftermath>,
         letters: &BTreeMap<MailboxId, KeywordLetters>,
     ) -> Result<BTreeSet<MailboxId>, Failure> {
-        let changed = aftermath.iter().filter(|(_, after)| after.remote_changed || after.overtaken);
+        // What failed is not tried again in the same run.
+        let changed = aftermath.iter().filter(|(_, after)| !after.failed && (after.remote_changed || after.overtaken));
         let mut again: BTreeSet<MailboxId> = changed.map(|(mailbox, _)| *mailbox).collect();
         let mut records = Vec::new();
         for (sight, plan) in sights.iter().zip(plans) {

@@ -145,9 +145,9 @@ mod tests {
             let messages =
                 vec![first, message(b"two"), nul, message(b"three"), large, message(b"four"), message(b"five")];
             let appended = append(&["LITERAL+", "APPENDLIMIT=100"], script, messages).await.unwrap();
-            use RemoteErrorKind::{NoSuchMailbox, Refused, TooLarge, Unrepresentable};
+            use RemoteErrorKind::{Busy, NoSuchMailbox, TooLarge, Unrepresentable};
             let (nul, three, large) = (Err(Unrepresentable), Err(NoSuchMailbox), Err(TooLarge));
-            let expected = [Ok(Some(12)), Err(TooLarge), nul, three, large, Ok(None), Err(Refused)];
+            let expected = [Ok(Some(12)), Err(TooLarge), nul, three, large, Ok(None), Err(Busy)];
             assert_eq!(summary(appended), expected);
             assert_eq!(uid(12).get(), 12);
         });

@@ -236,7 +236,7 @@ mod tests {
             assert_eq!(listing.rejected.len(), 1);
             let abilities = listing.abilities;
             assert!(abilities.moves && abilities.mod_seq && abilities.deleted_is_final && !abilities.uid_plus);
-            assert_eq!(store.list().await.unwrap_err().kind, RemoteErrorKind::Refused, "never a shorter list");
+            assert_eq!(store.list().await.unwrap_err().kind, RemoteErrorKind::Busy, "never a shorter list");
             server.await.unwrap();
         });
     }

@@ -334,7 +334,7 @@ mod tests {
             let observed = store.observe(&[look("A"), look("B"), look("C/D")]).await.unwrap();
             server.await.unwrap();
             let kinds: Vec<_> = observed.iter().map(|o| o.outcome.as_ref().map_err(|error| error.kind).err()).collect();
-            assert_eq!(kinds, [Some(RemoteErrorKind::Refused), None, Some(RemoteErrorKind::Refused)]);
+            assert_eq!(kinds, [Some(RemoteErrorKind::Busy), None, Some(RemoteErrorKind::Refused)]);
             let error = store.observe(&[look("A")]).await.unwrap_err();
             assert_eq!(error.kind, RemoteErrorKind::Unreachable);
         });

