@@ -392,9 +392,6 @@ pub trait LocalStore {
     /// Removes the message being staged; none being staged is no error.
     fn stage_discard(&mut self) -> Result<(), LocalError>;
 
-    /// Removes a message staged earlier; one that is gone is no error.
-    fn unstage(&mut self, mailbox: &MailboxName, unique: &UniqueName) -> Result<(), LocalError>;
-
     /// Makes all staged messages durable, data and directory entries.
     fn sync_staged(&mut self, mailbox: &MailboxName) -> Result<(), LocalError>;
 

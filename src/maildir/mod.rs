@@ -172,11 +172,6 @@ impl LocalStore for Maildir {
         self.stage.discard()
     }
 
-    fn unstage(&mut self, mailbox: &MailboxName, unique: &UniqueName) -> Result<(), LocalError> {
-        let maildir = self.locate(mailbox)?;
-        self.stage.unstage(&maildir, unique)
-    }
-
     fn sync_staged(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
         let maildir = self.locate(mailbox)?;
         self.stage.sync(&maildir)

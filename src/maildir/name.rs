@@ -142,6 +142,19 @@ impl UniqueNames {
     }
 }
 
+/// Returns true for a name as [`UniqueNames::next_name`] makes them, on whatever machine.
+pub(super) fn is_ours(name: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let middle = |text: &str| {
+        let (micros, rest) = text.strip_prefix('M')?.split_once('P')?;
+        let (process, rest) = rest.split_once('Q')?;
+        let (count, random) = rest.split_once('R')?;
+        Some([micros, process, count, random].into_iter().all(digits))
+    };
+    let mut parts = name.splitn(3, '.');
+    parts.next().is_some_and(digits) && parts.next().and_then(middle) == Some(true) && parts.next().is_some()
+}
+
 /// Escapes a host name as the Maildir specification says; other control characters likewise.
 fn escaped(host: &str) -> String {
     let host: String = host.chars().take(64).collect();

@@ -1,13 +1,15 @@
 //! Messages on their way in: written to `tmp`, made durable together, then renamed.
 
-use std::collections::BTreeMap;
-use std::fs::{File, FileTimes};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, FileTimes};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::{Reach, failed, found};
 use super::lines::ToFile;
+use super::name::is_ours;
 use super::{durable, stamp};
 use crate::model::{IdentityHasher, Timestamp, UniqueName};
 use crate::store::{LocalError, Staged};
@@ -17,6 +19,9 @@ const BUFFER: usize = 64 * 1024;
 
 /// Up to so many files are synced one by one: `syncfs` also waits for what other programs wrote.
 const FEW: usize = 8;
+
+/// How long the Maildir specification lets a delivery take.
+const STALE: Duration = Duration::from_secs(36 * 3600);
 
 /// A message being written.
 #[derive(Debug)]
@@ -88,6 +93,8 @@ pub(super) struct Stage {
     current: Option<(PathBuf, Message)>,
     /// By their `tmp`.
     batches: BTreeMap<PathBuf, Batch>,
+    /// The `tmp` directories that were swept.
+    swept: BTreeSet<PathBuf>,
 }
 
 impl Stage {
@@ -110,6 +117,9 @@ impl Stage {
             io::ErrorKind::NotFound => durable::make_dir(tmp).and_then(|()| File::open(tmp)),
             _ => Err(error),
         })?;
+        if self.swept.insert(tmp.to_owned()) {
+            sweep(tmp)?;
+        }
         self.batches.insert(tmp.to_owned(), Batch { dir, files: Vec::new() });
         Ok(())
     }
@@ -145,16 +155,6 @@ impl Stage {
         self.current.take().map_or(Ok(()), |(_, message)| remove(&message.path))
     }
 
-    /// Removes a message staged earlier; one that is gone is no error.
-    pub(super) fn unstage(&mut self, maildir: &Path, unique: &UniqueName) -> Result<(), LocalError> {
-        let tmp = maildir.join("tmp");
-        let path = tmp.join(unique.as_str());
-        if let Some(batch) = self.batches.get_mut(&tmp) {
-            batch.files.retain(|file| *file != path);
-        }
-        remove(&path)
-    }
-
     /// Makes all staged messages of a maildir durable, data and directory entries.
     ///
     /// Measured on ext4 with 8,000 files of 19 KB: one `syncfs` for every 500 files 0.19 s, `fsync` of each 1.2 s, no
@@ -168,6 +168,28 @@ impl Stage {
         let done = if batch.files.len() > FEW { sync_file_system(&batch) } else { sync_each(&batch) };
         done.map_err(|error| failed("sync the messages in", &tmp, Reach::All, error))
     }
+}
+
+/// Removes what runs that died left in `tmp`, by our names only, and only after the 36 hours that the Maildir
+/// specification gives a delivery. The modification time is the message's date, so the status change time counts. A
+/// file that an intent speaks of is made visible before anything new is staged beside it.
+fn sweep(tmp: &Path) -> io::Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    for entry in fs::read_dir(tmp)? {
+        let entry = entry?;
+        if !entry.file_name().to_str().is_some_and(is_ours) {
+            continue;
+        }
+        match entry.metadata() {
+            Ok(meta) if meta.is_file() && is_stale(meta.ctime(), now) => fs::remove_file(entry.path())?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_stale(changed: i64, now: u64) -> bool {
+    u64::try_from(changed).is_ok_and(|changed| now.saturating_sub(changed) > STALE.as_secs())
 }
 
 impl Drop for Stage {
@@ -208,4 +230,25 @@ fn remove(path: &Path) -> Result<(), LocalError> {
 
 fn none_staged() -> LocalError {
     found(Path::new("tmp"), "no message is being written")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maildir::name::UniqueNames;
+
+    #[test]
+    fn only_our_own_and_only_after_36_hours() {
+        assert!(!is_stale(1_000_000, 1_000_000 + 36 * 3600));
+        assert!(is_stale(1_000_000, 1_000_001 + 36 * 3600));
+        assert!(!is_stale(1_000_000, 0), "a clock that was put back proves nothing");
+        assert!(is_ours(&UniqueNames::new().next_name()));
+        for other in ["1700000000.M1P2.host", "1700000000.M1P2Q3.host", "x.M1P2Q3R4.host", "1.Q3R4", "mutt-host-1-2"] {
+            assert!(!is_ours(other), "{other}");
+        }
+        let tmp = tempfile::tempdir().unwrap();
+        fs::write(tmp.path().join(UniqueNames::new().next_name()), "on its way").unwrap();
+        sweep(tmp.path()).unwrap();
+        assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
+    }
 }

@@ -290,19 +290,6 @@ impl LocalStore for Shared {
         )
     }
 
-    fn unstage(&mut self, mailbox: &MailboxName, unique: &UniqueName) -> Result<(), LocalError> {
-        self.touch(
-            LocalErrorKind::Item,
-            || format!("unstage {mailbox}/{unique}"),
-            |world| {
-                if let Some(folder) = world.maildir.folders.get_mut(mailbox) {
-                    folder.unstage(unique);
-                }
-                Ok(())
-            },
-        )
-    }
-
     fn sync_staged(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
         self.touch(
             LocalErrorKind::Full,

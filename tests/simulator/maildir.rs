@@ -70,11 +70,6 @@ impl Folder {
         }
     }
 
-    pub(super) fn unstage(&mut self, unique: &UniqueName) {
-        let named = |file: &&mut File| file.is_staged() && file.place.as_ref().is_some_and(|at| at.unique == *unique);
-        self.files.iter_mut().filter(named).for_each(|file| file.rename(None));
-    }
-
     /// Makes a staged message visible. Returns false if it is not in `tmp`.
     pub(super) fn publish(&mut self, unique: &UniqueName, flags: &FlagSet, letters: &KeywordLetters) -> bool {
         if self.files.iter().any(|file| file.is_named(unique)) {
