@@ -11,3 +11,6 @@ pub mod policy;
 pub mod report;
 pub mod scope;
 pub mod snapshot;
+
+#[cfg(test)]
+mod properties;

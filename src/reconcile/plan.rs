@@ -221,12 +221,8 @@ impl View<'_> {
         match (self.local_state(unique), self.remote_state(row.uid)) {
             (Local::Absent, Remote::Absent) => plan.forget.push(row.id),
             (Local::Absent, Remote::Same | Remote::Seen(_)) => {
-                plan.remove_remote.push(RemoteRemoval {
-                    row: row.id,
-                    uid: row.uid,
-                    how: self.removal(),
-                    moved_to: None,
-                });
+                let removal = |how| RemoteRemoval { row: row.id, uid: row.uid, how, moved_to: None };
+                plan.remove_remote.extend(self.removal().map(removal));
             }
             (Local::Present(entry), Remote::Absent) => {
                 plan.remove_local.push(LocalRemoval {
@@ -305,14 +301,16 @@ impl View<'_> {
         }
     }
 
-    fn removal(&self) -> Removal {
+    /// Returns how a message whose file is gone leaves the server. In a mailbox that can't be changed it waits: the row
+    /// stays as it is until the mailbox can be.
+    fn removal(&self) -> Option<Removal> {
         match self.delete {
-            Delete::Never => Removal::Keep,
-            _ if self.rules.read_only => Removal::Keep,
-            Delete::Flag => Removal::Flag,
-            Delete::Expunge => Removal::Expunge,
-            Delete::Trash if matches!(self.role, Some(Role::Trash | Role::Junk)) => Removal::Expunge,
-            Delete::Trash => Removal::Trash,
+            Delete::Never => Some(Removal::Keep),
+            _ if self.rules.read_only => None,
+            Delete::Flag => Some(Removal::Flag),
+            Delete::Expunge => Some(Removal::Expunge),
+            Delete::Trash if matches!(self.role, Some(Role::Trash | Role::Junk)) => Some(Removal::Expunge),
+            Delete::Trash => Some(Removal::Trash),
         }
     }
 
