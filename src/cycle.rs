@@ -7,21 +7,22 @@ mod moves;
 mod observe;
 mod root;
 mod settle;
+mod trash;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::{Apply, Terms};
-use crate::model::{MailboxId, MailboxName, MailboxRow, Role, Timestamp};
+use crate::model::{MailboxId, MailboxName, MailboxRow, Role, Side, Timestamp};
 use crate::reconcile::flags::FlagRules;
 use crate::reconcile::guard::Guard;
 use crate::reconcile::mailboxes::Folder;
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::{HoldAnswer, Options, Policy};
 pub use crate::reconcile::report::Event;
-use crate::reconcile::report::Report;
+use crate::reconcile::report::{Held, Reason, Report};
 use crate::reconcile::snapshot::{Abilities, LocalListing, RemoteListing};
 pub use crate::store::Failure;
-use crate::store::{Header, Journal, LocalStore, RemoteStore};
+use crate::store::{Header, HoldRow, Journal, LocalStore, RemoteStore};
 
 /// A run looks at what it changed itself up to this many times; what changes faster waits for the next run.
 const PASSES: usize = 4;
@@ -192,14 +193,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let lost = self.account.journal.losses(Timestamp(self.now.0 - LOSS_WINDOW))?;
         let limits = self.policy.max_delete;
         let guard = Guard { limits, census: &census, lost: &lost, answer: self.options.holds, now: self.now };
-        for mut held in guard.review(plans) {
-            let same = |row: &&crate::store::HoldRow| {
-                row.mailbox == held.folder && row.side == held.side && row.reason == held.reason.as_str()
-            };
-            held.since = scene.header.holds.iter().find(same).map_or(self.now, |row| row.since);
-            self.report.hold(held);
+        for held in guard.review(plans) {
+            let since = self.held_since(scene, held.folder.as_ref(), held.side, held.reason);
+            self.report.hold(Held { since, ..held });
         }
         Ok(())
+    }
+
+    /// Returns since when something has been held.
+    fn held_since(&self, scene: &Scene, folder: Option<&MailboxName>, side: Side, reason: Reason) -> Timestamp {
+        let same =
+            |hold: &&HoldRow| hold.mailbox.as_ref() == folder && hold.side == side && hold.reason == reason.as_str();
+        scene.header.holds.iter().find(same).map_or(self.now, |hold| hold.since)
     }
 
     fn announce(&self, plans: &[MailboxPlan]) {

@@ -1,0 +1,130 @@
+//! The server's Trash: where what is removed locally goes.
+
+use super::folders::just_created;
+use super::{Run, Scene};
+use crate::apply::{Ground, TrashTarget, is_fatal, mailbox_problem};
+use crate::model::{MailboxName, Role, Side, UidSet, Watermark};
+use crate::reconcile::guard::set_aside;
+use crate::reconcile::mailboxes::{Fate, Folder, infer_roles};
+use crate::reconcile::plan::{MailboxPlan, Removal};
+use crate::reconcile::report::{Held, PlanLine, Reason};
+use crate::reconcile::snapshot::RemoteRequest;
+use crate::store::{Failure, Journal, LocalStore, RemoteStore};
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
+    /// Returns where removed messages go. If there is no Trash it is created; if it can't be, what would go there is
+    /// held.
+    pub(super) async fn trash_target(
+        &mut self,
+        scene: &mut Scene,
+        plans: &mut [MailboxPlan],
+    ) -> Result<Option<TrashTarget>, Failure> {
+        let needs = |plan: &MailboxPlan| plan.remove_remote.iter().any(|removal| removal.how == Removal::Trash);
+        if !plans.iter().any(needs) {
+            return Ok(None);
+        }
+        infer_roles(&mut scene.listing);
+        let found = match has_trash(scene) {
+            Some(name) => Some(name),
+            None => self.create_trash(scene).await?,
+        };
+        let target = match found {
+            Some(name) => self.target(scene, name).await?,
+            None => None,
+        };
+        if target.is_none() && !self.options.dry_run {
+            for plan in plans.iter_mut().filter(|plan| needs(plan)) {
+                let since = self.held_since(scene, Some(&plan.name), Side::Local, Reason::NoTrash);
+                let count = plan.remove_remote.len() as u64;
+                self.report.hold(Held {
+                    folder: Some(plan.name.clone()),
+                    side: Side::Local,
+                    reason: Reason::NoTrash,
+                    count,
+                    since,
+                });
+                set_aside(plan, Side::Local);
+            }
+        }
+        Ok(target)
+    }
+
+    async fn create_trash(&mut self, scene: &mut Scene) -> Result<Option<MailboxName>, Failure> {
+        let Some(name) = MailboxName::parse("Trash") else { return Ok(None) };
+        let folder =
+            Folder { local: name.clone(), name: name.clone(), role: Some(Role::Trash), fate: Fate::CreateRemote };
+        if self.options.dry_run {
+            self.report.remote.folders_created += 1;
+            self.note_created(Side::Remote, &folder);
+            return Ok(None);
+        }
+        match self.account.remote.create(&name, Some(Role::Trash)).await {
+            Ok(()) => {
+                self.report.remote.folders_created += 1;
+                scene.listing.mailboxes.insert(name.clone(), just_created(Some(Role::Trash)));
+                let takes_part = self.policy.scope.takes_part(&name, Some(Role::Trash), true);
+                if takes_part && self.is_named(&name) && self.create_local(&folder)? {
+                    self.know(scene, None, &folder)?;
+                    scene.folders.push(folder);
+                }
+                Ok(Some(name))
+            }
+            Err(error) if is_fatal(&error) => Err(error.into()),
+            Err(error) => {
+                self.report.problem(mailbox_problem(&name, &error));
+                Ok(None)
+            }
+        }
+    }
+
+    /// What goes to the server's Trash comes down into the Maildir's with the same run.
+    pub(super) fn plan_arrivals_in_trash(&mut self, scene: &Scene, plans: &[MailboxPlan]) {
+        let name = has_trash(scene).or_else(|| MailboxName::parse("Trash"));
+        let takes_part =
+            |name: &MailboxName| self.policy.scope.takes_part(name, Some(Role::Trash), true) && self.is_named(name);
+        let Some(folder) = name.filter(takes_part) else { return };
+        let removals = plans.iter().flat_map(|plan| &plan.remove_remote);
+        for _ in removals.filter(|removal| removal.how == Removal::Trash) {
+            self.report.local.added += 1;
+            let (side, folder) = (Some(Side::Local), folder.clone());
+            self.report.plan.push(PlanLine { side, op: "download", folder, uid: None, path: None, detail: None });
+        }
+    }
+
+    /// The target's UIDVALIDITY and UIDNEXT, as far as known before anything is put there.
+    async fn target(&mut self, scene: &Scene, name: MailboxName) -> Result<Option<TrashTarget>, Failure> {
+        let rows = self.account.journal.mailboxes()?;
+        let row = rows.iter().find(|row| row.name == name && scene.folders.iter().any(|folder| folder.name == name));
+        let listed = scene.listing.mailboxes.get(&name).and_then(|listed| listed.status);
+        let known = row.and_then(|row| row.watermark).or(listed);
+        let mark = match known {
+            Some(mark) => mark,
+            None if self.options.dry_run => return Ok(None),
+            None => match self.look_at_target(&name).await? {
+                Some(mark) => mark,
+                None => return Ok(None),
+            },
+        };
+        let ground = Ground { uid_validity: mark.uid_validity, uid_next: mark.uid_next };
+        Ok(Some(TrashTarget { mailbox: row.map(|row| row.id), name, ground }))
+    }
+
+    async fn look_at_target(&mut self, name: &MailboxName) -> Result<Option<Watermark>, Failure> {
+        let request = RemoteRequest { mailbox: name.clone(), since: None, known: UidSet::new() };
+        match self.account.remote.observe(&[request]).await?.pop().map(|observed| observed.outcome) {
+            Some(Ok(snapshot)) => Ok(Some(snapshot.watermark)),
+            Some(Err(error)) if is_fatal(&error) => Err(error.into()),
+            Some(Err(error)) => {
+                self.report.problem(mailbox_problem(name, &error));
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+fn has_trash(scene: &Scene) -> Option<MailboxName> {
+    let trash =
+        scene.listing.mailboxes.iter().find(|(_, mailbox)| mailbox.role == Some(Role::Trash) && mailbox.selectable);
+    trash.map(|(name, _)| name.clone())
+}
