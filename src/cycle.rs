@@ -208,6 +208,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     fn announce(&self, plans: &[MailboxPlan]) {
+        for plan in plans.iter().filter(|plan| !plan.is_empty()) {
+            tracing::info!(
+                folder = %plan.name,
+                download = plan.download.len(),
+                upload = plan.upload.len(),
+                flags = plan.flags.len(),
+                remove_local = plan.remove_local.len(),
+                remove_remote = plan.remove_remote.len(),
+                "planned"
+            );
+        }
         let sum = |count: fn(&MailboxPlan) -> usize| plans.iter().map(count).sum::<usize>() as u64;
         (self.progress)(Event::Planned {
             download: sum(|plan| plan.download.len()),

@@ -16,7 +16,7 @@ use crate::config::{Account, Secret};
 use crate::cycle::{self, Outcome};
 use crate::imap::{self, Credential, ImapStore};
 use crate::maildir::Maildir;
-use crate::model::{MailboxName, Timestamp};
+use crate::model::Timestamp;
 use crate::reconcile::policy::{HoldAnswer, Options};
 use crate::reconcile::report::Report;
 use crate::state::{Database, Lock};
@@ -129,11 +129,7 @@ async fn pass(job: &Job<'_>, now: Timestamp, sides: &mut Sides, run: &mut Run) -
     run.report = report;
     match failure {
         Some(failure) => Err(Trouble::failure(account, &failure, rest(job))),
-        None => {
-            let missing = unmatched(job, sides, &run.troubles)?;
-            run.troubles.extend(missing);
-            Ok(())
-        }
+        None => Ok(()),
     }
 }
 
@@ -149,21 +145,6 @@ fn options(job: &Job<'_>) -> Options {
         _ => HoldAnswer::Keep,
     };
     Options { full: args.full, dry_run: args.dry_run, holds, only: job.selected.only.clone() }
-}
-
-/// Returns the folders asked for that turned out not to take part, unless they are in trouble already. Only after a run
-/// that writes does the database know all that do.
-fn unmatched(job: &Job<'_>, sides: &mut Sides, troubles: &[Trouble]) -> Result<Vec<Trouble>, Trouble> {
-    let account = job.selected.account;
-    if job.args.dry_run || job.selected.only.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = sides.journal.mailboxes().map_err(|error| Trouble::state(account, &error, Rest::UnderWay))?;
-    let in_trouble = troubles.iter().filter_map(|trouble| trouble.place.folder.as_ref());
-    let known: Vec<&MailboxName> = rows.iter().map(|row| &row.name).chain(in_trouble).collect();
-    let takes_part = |folder: &MailboxName| known.iter().any(|name| *name == folder || name.is_below(folder));
-    let missing = job.selected.only.iter().filter(|folder| !takes_part(folder));
-    Ok(missing.map(|folder| Trouble::no_such_folder(account, folder)).collect())
 }
 
 /// Takes the account's lock. A dry run changes nothing, so it takes only a lock that exists: where there is none, no

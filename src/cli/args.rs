@@ -80,10 +80,10 @@ pub(super) struct Sync {
     /// Wait while another mailtide holds the account, for ever or for as long as TIME says (30s, 5min)
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true)]
     pub(super) wait: Option<Option<humantime::Duration>>,
-    /// Carry out what is held back: it was meant
+    /// Carry out what is held back on the accounts named: it was meant
     #[arg(long, requires = "targets", conflicts_with = "undo_held")]
     pub(super) accept_held: bool,
-    /// Put what is missing back on the side that lost it
+    /// Put what is held as missing back on the side that lost it, on the accounts named
     #[arg(long, requires = "targets")]
     pub(super) undo_held: bool,
 }

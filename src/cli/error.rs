@@ -120,13 +120,6 @@ impl Trouble {
         Self::new(Exit::Config, "bad-folder", message, "write ACCOUNT/FOLDER as `mailtide folders` prints folders")
     }
 
-    /// The command line names a folder that takes no part.
-    pub(super) fn no_such_folder(account: &Account, folder: &MailboxName) -> Self {
-        let hint = format!("`mailtide folders {}` shows which folders there are and which take part", account.name);
-        let message = "no such folder takes part; nothing was done for it";
-        Self::new(Exit::Partial, "no-such-folder", message, hint).at_folder(Some(folder))
-    }
-
     /// A command brought no secret.
     pub(super) fn secret(error: &SecretError) -> Self {
         let message = format!("{error}; nothing was changed");

@@ -23,6 +23,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let rows = self.account.journal.mailboxes()?;
         let mut folders = pair_folders(&rows, &listing, &maildirs, &self.policy.scope);
         folders.retain(|folder| self.is_named(&folder.name));
+        self.tell_unmatched(&folders);
         self.report.folders = folders.iter().filter(|folder| folder.fate != Fate::GoneBoth).count() as u64;
         let mut scene = Scene { header, listing, maildirs, folders: Vec::new(), again: [].into(), first: true };
         for folder in folders {
@@ -31,6 +32,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
         }
         Ok(scene)
+    }
+
+    /// Tells of folders asked for that don't take part, unless they are in trouble already.
+    fn tell_unmatched(&mut self, folders: &[Folder]) {
+        let troubled = self.report.problems.iter().filter_map(|problem| problem.folder.as_ref());
+        let known: Vec<&MailboxName> = folders.iter().map(|folder| &folder.name).chain(troubled).collect();
+        let takes_part = |named: &MailboxName| known.iter().any(|name| *name == named || name.is_below(named));
+        let missing: Vec<Problem> = self.options.only.iter().filter(|named| !takes_part(named)).map(no_part).collect();
+        missing.into_iter().for_each(|problem| self.report.problem(problem));
     }
 
     fn refuse_clashes(&self, listing: &RemoteListing) -> Result<(), Failure> {
@@ -216,6 +226,18 @@ fn is_of_a_file(intent: &Intent, of: MailboxId) -> bool {
 
 pub(super) fn just_created(role: Option<Role>) -> ListedMailbox {
     ListedMailbox { role, selectable: true, subscribed: true, object_id: None, status: None }
+}
+
+fn no_part(named: &MailboxName) -> Problem {
+    Problem {
+        code: "no-such-folder",
+        folder: Some(named.clone()),
+        path: None,
+        uid: None,
+        message: "no such folder takes part; nothing was done for it".to_owned(),
+        hint: "`mailtide folders` shows which folders there are and which take part".to_owned(),
+        retry_at: None,
+    }
 }
 
 fn rejected(name: &str, why: &str) -> Problem {

@@ -105,7 +105,7 @@ async fn authenticate(mut gate: Gate, settings: &Settings, exposed: bool) -> Res
     gate.heard().answer = None;
     let mechanism = Mechanism::strongest(&before, &settings.credential, exposed);
     let mechanism = mechanism.ok_or_else(|| nothing_fits(&before, exposed))?;
-    tracing::debug!(mechanism = mechanism.name(), "logging in");
+    tracing::info!(mechanism = mechanism.name(), "logging in");
     let ended = match mechanism {
         Mechanism::Command => login_command(&mut gate, settings).await,
         _ => exchange(&mut gate, settings, mechanism, before.has("SASL-IR")).await,

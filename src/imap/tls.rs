@@ -57,10 +57,14 @@ impl Verifier {
         let tls_error = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
         match (tls_error, self.seen.get()) {
             (Some(TlsError::InvalidCertificate(_)), Some(seen)) if matches!(self.trust, Trust::Pinned(_)) => {
-                format!("the server's certificate is not the one pinned (its fingerprint is {})", Hex(seen))
+                format!("the server's certificate is not the one of tls_fingerprint (its fingerprint is {})", Hex(seen))
             }
             (Some(TlsError::InvalidCertificate(cause)), Some(seen)) => {
-                format!("the server's certificate is not trusted: {cause} (its fingerprint is {})", Hex(seen))
+                let advice = "host must be the name it is for; a private authority belongs into ca_file";
+                format!("the server's certificate is not trusted: {cause} (its fingerprint is {}; {advice})", Hex(seen))
+            }
+            (Some(TlsError::InvalidMessage(_)), _) => {
+                format!("the server does not speak TLS here: {error}; perhaps it wants tls = \"starttls\"")
             }
             _ => format!("TLS could not be set up: {error}"),
         }
@@ -198,7 +202,7 @@ mod tests {
         block_on(async {
             assert_eq!(meet("elsewhere", pin).await, Ok(()));
             let other = meet("localhost", |settings, _| settings.tls_fingerprint = Some([1; 32])).await.unwrap_err();
-            assert!(other.contains("not the one pinned (its fingerprint is sha256:"), "{other}");
+            assert!(other.contains("not the one of tls_fingerprint (its fingerprint is sha256:"), "{other}");
         });
     }
 

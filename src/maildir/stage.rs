@@ -193,9 +193,13 @@ fn is_stale(changed: i64, now: u64) -> bool {
 }
 
 impl Drop for Stage {
+    /// Removes what a run that ends early leaves: what was not made durable was not written down anywhere either.
     fn drop(&mut self) {
         if let Err(error) = self.discard() {
             tracing::warn!("{error}");
+        }
+        for path in self.batches.values().flat_map(|batch| &batch.files) {
+            durable::remove(path).unwrap_or_else(|left| tracing::warn!("cannot remove {}: {left}", path.display()));
         }
     }
 }

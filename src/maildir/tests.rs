@@ -134,6 +134,19 @@ fn what_is_discarded_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_was_not_made_durable_does_not_outlive_the_run() {
+    let mut account = account();
+    let kept = account.stage(MESSAGE).unique;
+    account.store.sync_staged(&inbox()).unwrap();
+    (0..3).for_each(|_| drop(account.stage(MESSAGE)));
+    assert_eq!(account.files("tmp").len(), 4);
+    let Account { _dir, store, inbox } = account;
+    drop(store);
+    let left: Vec<_> = fs::read_dir(inbox.join("tmp")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [kept.as_str()], "only what may have been journaled");
+}
+
+#[test]
 fn a_missing_tmp_is_made_but_a_missing_maildir_is_not() {
     let mut account = account();
     fs::remove_dir(account.inbox.join("tmp")).unwrap();

@@ -13,8 +13,7 @@ use crate::store::StateError;
 pub enum DatabaseError {
     /// The file is damaged, or holds what mailtide never writes.
     #[error(
-        "the database {} is damaged ({doing}: {source}); move it away, keep it, and sync again: both sides are then \
-         matched by content and nothing is removed",
+        "the database {} is damaged ({doing}: {cause})",
         path.display()
     )]
     Damaged {
@@ -22,13 +21,12 @@ pub enum DatabaseError {
         path: PathBuf,
         /// What was being done.
         doing: &'static str,
-        /// SQLite's words.
-        source: SqlError,
+        /// SQLite's words. Not the error's source, whose own words repeat these.
+        cause: SqlError,
     },
     /// The file is shorter than the database in it.
     #[error(
-        "the database {} is damaged (it is {length} bytes long and should be {expected}); move it away, keep it, and \
-         sync again: both sides are then matched by content and nothing is removed",
+        "the database {} is damaged (it is {length} bytes long and should be {expected})",
         path.display()
     )]
     Truncated {
@@ -60,14 +58,14 @@ pub enum DatabaseError {
         known: u32,
     },
     /// The database could not be used: disk full, permissions, locked by another program.
-    #[error("the database {} can't be used ({doing}: {source})", path.display())]
+    #[error("the database {} can't be used ({doing}: {cause})", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,
         /// What was being done.
         doing: &'static str,
-        /// SQLite's words.
-        source: SqlError,
+        /// SQLite's words. Not the error's source, whose own words repeat these.
+        cause: SqlError,
     },
     /// A file or directory beside or of the database could not be used.
     #[error("{doing} {}: {source}", path.display())]
@@ -83,10 +81,10 @@ pub enum DatabaseError {
 
 impl DatabaseError {
     /// Tells damage from trouble in what SQLite says.
-    pub(super) fn from_sql(doing: &'static str, path: PathBuf, source: SqlError) -> Self {
-        match is_damage(&source) {
-            true => Self::Damaged { path, doing, source },
-            false => Self::Unusable { path, doing, source },
+    pub(super) fn from_sql(doing: &'static str, path: PathBuf, cause: SqlError) -> Self {
+        match is_damage(&cause) {
+            true => Self::Damaged { path, doing, cause },
+            false => Self::Unusable { path, doing, cause },
         }
     }
 }

@@ -108,6 +108,11 @@ fn folders_left_out_are_left_alone_on_both_sides() {
     assert_eq!(setup.root.folder(&["Lists", "go"]).messages().len(), 2);
     assert_eq!(setup.root.folder(&["Keep", "this"]).messages().len(), 2, "a folder that stops matching stays");
     assert_eq!(setup.imap().messages(&["Keep", "this"]).len(), 2);
+    for folder in ["test/Keep/this", "test/Nowhere"] {
+        let ran = setup.run(&["sync", "--json", folder]).expect(1);
+        assert!(ran.stdout.contains("no such folder takes part"), "one known from before is no exception: {ran:?}");
+        setup.run(&["sync", "--json", "--dry-run", folder]).expect(1);
+    }
 }
 
 #[test]

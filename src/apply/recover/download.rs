@@ -22,7 +22,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             let Some(unique) = &row.unique else { continue };
             let flags = download_flags(&row.flags, &place.rules);
             match self.local.publish(&place.row.local, unique, &flags, &letters)? {
-                Edit::Done(()) => records.extend(found(place, id, row)),
+                Edit::Done(()) => {
+                    self.report.local.added += 1;
+                    records.extend(found(place, id, row));
+                }
                 Edit::Changed => visible.push((id, row)),
             }
         }
