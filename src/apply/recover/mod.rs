@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Apply, is_fatal};
 use crate::model::{Identity, MailboxId, MailboxName, MailboxRow, MessageRow, Uid, UidSet, UidValidity, Watermark};
 use crate::reconcile::flags::FlagRules;
+use crate::reconcile::report::Problem;
 use crate::reconcile::snapshot::{RemoteRequest, RemoteSnapshot};
 use crate::store::{
     Failure, Intent, IntentId, Journal, LocalErrorKind, LocalStore, Observed, Record, RemoteError, RemoteErrorKind,
@@ -66,7 +67,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             };
             match self.settle(place, places, intents).await {
                 Ok(Settlement::Records(records)) => self.commit(&records)?,
-                Ok(Settlement::Unknown) => drop(unsettled.insert(mailbox)),
+                Ok(Settlement::Unknown) => {
+                    self.report.problem(unsettled_problem(&place.row.name));
+                    unsettled.insert(mailbox);
+                }
                 Err(Failure::Remote(error)) if !is_fatal(&error) => {
                     self.report.problem(super::mailbox_problem(&place.row.name, &error));
                     unsettled.insert(mailbox);
@@ -168,6 +172,20 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             }
         }
         Ok(found)
+    }
+}
+
+fn unsettled_problem(folder: &MailboxName) -> Problem {
+    Problem {
+        code: "folder-unfinished",
+        folder: Some(folder.clone()),
+        path: None,
+        uid: None,
+        message: "what an interrupted sync left could not be found out, because the maildirs kept changing; \
+                  the folder is left as it is on both sides"
+            .to_owned(),
+        hint: "sync again when the program that changes them is done".to_owned(),
+        retry_at: None,
     }
 }
 
