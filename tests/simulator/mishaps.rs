@@ -10,7 +10,7 @@ use super::check::{View, local_view, remote_view};
 use super::history::{calm_run, policy, run};
 use super::mail::{Kind, id_of};
 use super::rng::Rng;
-use super::schedule::{CrashAt, Schedule};
+use super::schedule::{CrashAt, Rates, Schedule};
 use super::server::Server;
 use super::users::{FlagEdit, folder};
 use super::world::{Shared, World};
@@ -231,4 +231,24 @@ fn a_keyword_file_that_cannot_be_restored_ends_no_run() {
     assert!(shared.world().complaints.is_empty(), "{:?}", shared.world().complaints);
     assert!(codes(&report).iter().all(|code| *code == "local-item") && !report.problems.is_empty());
     assert_eq!((local_ids(&shared, "INBOX"), remote_ids(&shared, "Archive")), (vec![1, 3], vec![2]));
+}
+
+#[test]
+fn what_an_interrupted_run_left_and_nobody_can_tell_is_told() {
+    let told = (0..60).filter(|step| {
+        let shared = in_step(Delete::Trash, 1);
+        shared.world().remote_put(&MailboxName::inbox(), 2, Kind::Ordinary, DATE, &FlagSet::new());
+        let crash = Schedule::Crash(CrashAt { step: *step, after: true, power: false });
+        drop(run(&shared, crash, &Options::default()));
+        if !local_ids(&shared, "INBOX").contains(&2) {
+            return false;
+        }
+        delete_locally(&shared, 2);
+        let restless = Schedule::Random(Rates { blur: 1000, ..Rates::default() });
+        let report = run(&shared, restless, &Options::default()).unwrap().report;
+        assert!(codes(&report).contains(&"folder-unfinished"), "step {step}: {report:?}");
+        assert_eq!(report.remote.removed, 0, "step {step}");
+        report.problems.iter().any(|problem| problem.message.contains("interrupted sync"))
+    });
+    assert!(told.count() > 0, "no crash left an intent in doubt");
 }
