@@ -1,0 +1,226 @@
+//! The interface of the database: the baseline and the journal.
+
+use std::collections::BTreeMap;
+
+use super::error::StateError;
+use super::local::Trashed;
+use crate::model::{
+    FileStat, Fingerprint, FlagSet, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageHash, MessageId,
+    MessageRow, PermanentFlags, Role, Side, Stamp, Timestamp, Tombstone, Uid, UidSet, UidValidity, UniqueName,
+    Watermark,
+};
+
+/// An intent: a step begun but not yet known to be finished. Written before the deed, removed with its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// A message staged in `tmp`, about to be made visible.
+    Download {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The UIDVALIDITY it was fetched under.
+        uid_validity: UidValidity,
+        /// What the row will be: the flags are those fetched.
+        row: NewMessage,
+    },
+    /// A message about to be sent.
+    Append {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The mailbox's UIDVALIDITY before.
+        uid_validity: UidValidity,
+        /// The mailbox's UIDNEXT before: what was appended has no lower UID.
+        uid_next: u32,
+        /// The file, and what is sent of it. `uid` has no meaning yet.
+        unique: UniqueName,
+        /// Flags sent.
+        flags: FlagSet,
+        /// The date sent.
+        date: Option<Timestamp>,
+        /// Size with CRLF line ends.
+        size: u64,
+        /// Message-ID.
+        message_id: Option<MessageHash>,
+        /// Content.
+        content: Fingerprint,
+        /// The file as it was read.
+        stat: FileStat,
+    },
+    /// Messages about to be copied, then removed: a move where the server has no MOVE.
+    Copy {
+        /// The mailbox they leave.
+        mailbox: MailboxId,
+        /// Its UIDVALIDITY.
+        uid_validity: UidValidity,
+        /// The messages.
+        uids: UidSet,
+        /// Where they go.
+        target: MailboxName,
+        /// The target's UIDVALIDITY and UIDNEXT before.
+        before: (UidValidity, u32),
+    },
+}
+
+/// An intent's row in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IntentId(pub i64);
+
+/// A message row to be written: [`MessageRow`] without its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    /// Its UID.
+    pub uid: Uid,
+    /// Its file; `None` for a tombstone.
+    pub unique: Option<UniqueName>,
+    /// Flags agreed on.
+    pub flags: FlagSet,
+    /// Why there is no file.
+    pub tombstone: Option<Tombstone>,
+    /// INTERNALDATE.
+    pub date: Option<Timestamp>,
+    /// The server's size.
+    pub size: Option<u64>,
+    /// Content.
+    pub content: Option<Fingerprint>,
+    /// Message-ID.
+    pub message_id: Option<MessageHash>,
+    /// The file.
+    pub stat: Option<FileStat>,
+}
+
+/// A part of a plan set aside because it looks like an accident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldRow {
+    /// The folder; `None` for the whole account.
+    pub mailbox: Option<MailboxName>,
+    /// The side on which mail is missing.
+    pub side: Side,
+    /// The reason, as in `--json`.
+    pub reason: String,
+    /// How many messages are concerned.
+    pub count: u64,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// An item that failed and is not to be tried before a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailureRow {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// The file, or
+    pub unique: Option<UniqueName>,
+    /// the message, that failed.
+    pub uid: Option<Uid>,
+    /// The code, as in `--json`.
+    pub code: String,
+    /// What the user is told.
+    pub message: String,
+    /// When to try again; `None` for never.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// A change of the database. Records committed together take effect together or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// What a look at the server said about a mailbox.
+    Looked {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// Its watermark; `None` asks for a full look next time.
+        watermark: Option<Watermark>,
+        /// What can be stored.
+        permanent: PermanentFlags,
+        /// No change is allowed.
+        read_only: bool,
+        /// The time, if it was a full look.
+        full_look: Option<Timestamp>,
+    },
+    /// The UIDVALIDITY that the mailbox's rows belong to from now on.
+    UidValidity(MailboxId, UidValidity),
+    /// What LIST said about a mailbox.
+    Listed(MailboxId, Option<Role>, Option<String>),
+    /// The local name of a mailbox.
+    LocalName(MailboxId, MailboxName),
+    /// The maildir's stamp; `None` asks for a scan next time.
+    Scanned(MailboxId, Option<Stamp>),
+    /// The maildir's keyword letters.
+    Letters(MailboxId, KeywordLetters),
+    /// A mailbox is known no more, nor its messages.
+    ForgetMailbox(MailboxId),
+    /// A new message row. A row of the same UID is replaced.
+    Insert(MailboxId, NewMessage),
+    /// Flags that both sides agree on.
+    Flags(MessageId, FlagSet),
+    /// The file of a message is gone and must not come back.
+    Bury(MessageId, Tombstone),
+    /// A message is known no more.
+    Forget(MessageId),
+    /// An intent is fulfilled, or came to nothing.
+    Settled(IntentId),
+    /// A file left the Maildir for the recoverable trash.
+    Kept(Trashed),
+    /// A file in the recoverable trash is no longer kept.
+    Dropped(String),
+    /// So many messages of a mailbox were removed on account of this side losing them.
+    Lost(MailboxId, Side, u64, Timestamp),
+    /// Losses before this time count no more.
+    ForgetLosses(Timestamp),
+    /// These holds, instead of any earlier.
+    Holds(Vec<HoldRow>),
+    /// An item failed; replaces what was recorded of it.
+    Failed(FailureRow),
+    /// The failures of a mailbox count no more.
+    ForgetFailures(MailboxId),
+    /// The run number that the marker bears.
+    Run(u64),
+    /// Everything known of messages is forgotten, tombstones and journal excepted: both sides will be united.
+    ForgetAll,
+    /// A run ended without trouble at this time.
+    Succeeded(Timestamp),
+}
+
+/// What the database holds besides mailboxes and messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The database's random id, in hexadecimal.
+    pub database: String,
+    /// The number of the last run committed; 0 before the first.
+    pub run: u64,
+    /// The last run without trouble.
+    pub last_success: Option<Timestamp>,
+    /// What was held when the last run ended.
+    pub holds: Vec<HoldRow>,
+}
+
+/// The database of an account: the baseline and the journal. A successful call that writes is durable.
+pub trait Journal {
+    /// Reads what concerns the whole account.
+    fn header(&mut self) -> Result<Header, StateError>;
+
+    /// Reads all mailboxes, in order of name.
+    fn mailboxes(&mut self) -> Result<Vec<MailboxRow>, StateError>;
+
+    /// Adds a mailbox that nothing is known of but its names.
+    fn add_mailbox(&mut self, name: &MailboxName, local: &MailboxName) -> Result<MailboxId, StateError>;
+
+    /// Reads a mailbox's messages, in order of UID.
+    fn messages(&mut self, mailbox: MailboxId) -> Result<Vec<MessageRow>, StateError>;
+
+    /// Reads a mailbox's failures.
+    fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError>;
+
+    /// Reads how many messages of each mailbox were removed on account of each side since a time.
+    fn losses(&mut self, since: Timestamp) -> Result<BTreeMap<(MailboxId, Side), u64>, StateError>;
+
+    /// Reads the recoverable trash's index: what was removed before a time.
+    fn kept(&mut self, before: Timestamp) -> Result<Vec<Trashed>, StateError>;
+
+    /// Reads the intents, oldest first.
+    fn intents(&mut self) -> Result<Vec<(IntentId, Intent)>, StateError>;
+
+    /// Writes intents, in one transaction.
+    fn begin(&mut self, intents: &[Intent]) -> Result<Vec<IntentId>, StateError>;
+
+    /// Writes records, in one transaction.
+    fn commit(&mut self, records: &[Record]) -> Result<(), StateError>;
+}

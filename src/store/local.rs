@@ -1,0 +1,170 @@
+//! The interface of the Maildir side.
+
+use std::collections::BTreeSet;
+
+use super::error::LocalError;
+use super::remote::BodySource;
+use crate::model::{
+    FileStat, Fingerprint, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, MessageHash,
+    Timestamp, UniqueName,
+};
+use crate::reconcile::snapshot::{LocalEntry, LocalListing, LocalSnapshot};
+
+/// What the root of a Maildir looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Root {
+    /// There is no such directory.
+    Missing,
+    /// A directory without a marker.
+    Unmarked {
+        /// Nothing at all is in it.
+        empty: bool,
+    },
+    /// A directory with a marker.
+    Marked(Marker),
+}
+
+/// A message written to `tmp`, complete, not yet visible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staged {
+    /// The name it has in `tmp`, and will have as a message.
+    pub unique: UniqueName,
+    /// The file.
+    pub stat: FileStat,
+    /// Its content.
+    pub content: Fingerprint,
+    /// Its Message-ID.
+    pub message_id: Option<MessageHash>,
+    /// Its size with CRLF line ends.
+    pub wire_size: u64,
+}
+
+/// How a change of one message file ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit<T> {
+    /// Done.
+    Done(T),
+    /// The file is no longer as it was observed: nothing was done, look again.
+    Changed,
+}
+
+/// Where a file that left the Maildir can be found again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trashed {
+    /// The folder it lay in.
+    pub mailbox: MailboxName,
+    /// The name it had, with its flags.
+    pub file: String,
+    /// The name it has in the recoverable trash.
+    pub kept_as: String,
+    /// When it was removed.
+    pub at: Timestamp,
+}
+
+/// The Maildir side of an account. All calls block, on the disk only.
+pub trait LocalStore {
+    /// Looks at the root and its marker.
+    fn root(&mut self) -> Result<Root, LocalError>;
+
+    /// Creates the root if it is missing, and writes its marker durably.
+    fn mark(&mut self, marker: &Marker) -> Result<(), LocalError>;
+
+    /// Lists all maildirs.
+    fn list(&mut self) -> Result<LocalListing, LocalError>;
+
+    /// Scans a maildir until a scan was quiet, at most five times. `letters` are the meanings last known.
+    fn observe(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError>;
+
+    /// Returns true if any maildir changed since it was last listed or scanned, or appeared or vanished since. As long
+    /// as none has, a file missing from one of them is in no other.
+    fn is_stirred(&mut self) -> Result<bool, LocalError>;
+
+    /// Reads a file and identifies its content.
+    fn identify(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+    ) -> Result<Edit<(Identity, FileStat)>, LocalError>;
+
+    /// Opens a file for uploading.
+    fn read(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+    ) -> Result<Edit<Box<dyn BodySource>>, LocalError>;
+
+    /// Creates a maildir with its parents, durably. One that exists already is no error.
+    fn create(&mut self, mailbox: &MailboxName) -> Result<(), LocalError>;
+
+    /// Makes sure that these keywords have letters, durably, before any name bears one, and returns the map. Keywords
+    /// beyond the capacity are left out.
+    fn assign_letters(
+        &mut self,
+        mailbox: &MailboxName,
+        known: &KeywordLetters,
+        keywords: &BTreeSet<Keyword>,
+    ) -> Result<KeywordLetters, LocalError>;
+
+    /// Starts writing a message into the maildir's `tmp`.
+    fn stage(&mut self, mailbox: &MailboxName) -> Result<(), LocalError>;
+
+    /// Writes a part of the staged message, given with CRLF line ends.
+    fn stage_write(&mut self, wire: &[u8]) -> Result<(), LocalError>;
+
+    /// Ends the staged message and sets its date.
+    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<Staged, LocalError>;
+
+    /// Removes the message being staged; none being staged is no error.
+    fn stage_discard(&mut self) -> Result<(), LocalError>;
+
+    /// Makes all staged messages durable, data and directory entries.
+    fn sync_staged(&mut self, mailbox: &MailboxName) -> Result<(), LocalError>;
+
+    /// Makes a staged message visible with these flags, in `new` if it has none, never over an existing name. One
+    /// that is no longer in `tmp` is `Changed`.
+    fn publish(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        flags: &FlagSet,
+        letters: &KeywordLetters,
+    ) -> Result<Edit<()>, LocalError>;
+
+    /// Makes the names of a maildir's `cur` and `new` durable.
+    fn sync(&mut self, mailbox: &MailboxName) -> Result<(), LocalError>;
+
+    /// Changes the flags on a file's name, if it still has the name observed. Letters without a meaning stay.
+    fn set_flags(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        delta: &FlagDelta,
+        letters: &KeywordLetters,
+    ) -> Result<Edit<()>, LocalError>;
+
+    /// Links or copies a file into the recoverable trash; the message stays where it is.
+    fn keep(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        at: Timestamp,
+    ) -> Result<Edit<Trashed>, LocalError>;
+
+    /// Makes what was kept durable.
+    fn sync_kept(&mut self) -> Result<(), LocalError>;
+
+    /// Removes a file, if it still has the name observed.
+    fn unlink(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+    ) -> Result<Edit<()>, LocalError>;
+
+    /// Removes a file from the recoverable trash; one that is gone is no error.
+    fn drop_kept(&mut self, kept_as: &str) -> Result<(), LocalError>;
+}

@@ -1,0 +1,184 @@
+//! The interface of the server side.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::error::{LocalError, RemoteError};
+use crate::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Timestamp, Uid, UidSet, UidValidity};
+use crate::reconcile::snapshot::{RemoteListing, RemoteRequest, RemoteSnapshot};
+
+/// What a message's arrival brings besides its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedMessage {
+    /// Its UID.
+    pub uid: Uid,
+    /// Its flags as sent with the body.
+    pub flags: FlagSet,
+    /// INTERNALDATE.
+    pub date: Option<Timestamp>,
+}
+
+/// Takes messages as they arrive: `begin`, any number of `write`, then `finish` or `discard`. FETCH may bring the UID
+/// after the body, so only `finish` tells which message it was.
+pub trait BodySink {
+    /// A body starts.
+    fn begin(&mut self) -> Result<(), LocalError>;
+    /// A part of it, as it is on the wire.
+    fn write(&mut self, wire: &[u8]) -> Result<(), LocalError>;
+    /// It is complete.
+    fn finish(&mut self, message: FetchedMessage) -> Result<(), LocalError>;
+    /// It will not be completed, or was not asked for.
+    fn discard(&mut self) -> Result<(), LocalError>;
+}
+
+/// Gives a message's bytes with CRLF line ends, piece by piece.
+pub trait BodySource: fmt::Debug {
+    /// Returns how many bytes [`BodySource::read`] gives in all.
+    fn size(&self) -> u64;
+    /// Returns true if a NUL is among the bytes, which only BINARY can carry.
+    fn has_nul(&self) -> bool;
+    /// Fills the buffer and returns how much of it; 0 at the end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LocalError>;
+}
+
+/// A message to be appended.
+#[derive(Debug)]
+pub struct Append {
+    /// Its flags; only what the mailbox can store.
+    pub flags: FlagSet,
+    /// Its INTERNALDATE.
+    pub date: Option<Timestamp>,
+    /// Its bytes.
+    pub body: Box<dyn BodySource>,
+}
+
+/// How an append ended.
+#[derive(Debug)]
+pub enum Appended {
+    /// The server has it, under this UID.
+    As(UidValidity, Uid),
+    /// The server has it and did not say under which UID (no UIDPLUS).
+    Somewhere,
+    /// The server refused this message alone.
+    Refused(RemoteError),
+}
+
+/// What a look at one mailbox brought.
+#[derive(Debug)]
+pub struct Observed {
+    /// The mailbox asked about.
+    pub mailbox: MailboxName,
+    /// What was seen, or why nothing could be seen.
+    pub outcome: Result<RemoteSnapshot, RemoteError>,
+}
+
+/// How a copy or move ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transfer {
+    /// COPYUID: UIDVALIDITY of the target, and each source's new UID. A source not named was not there.
+    Proven(UidValidity, Vec<(Uid, Uid)>),
+    /// The server said OK without COPYUID (no UIDPLUS).
+    Unproven,
+}
+
+/// How an expunge ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expunged {
+    /// The messages are gone.
+    Done,
+    /// They are flagged `\Deleted` but can't be expunged without others that are not ours (no UIDPLUS).
+    Flagged,
+}
+
+/// Bytes and round trips of an account's connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes received, above TLS.
+    pub bytes_in: u64,
+    /// Bytes sent, above TLS.
+    pub bytes_out: u64,
+    /// Waits for the server that could not overlap with another.
+    pub round_trips: u64,
+}
+
+/// The server side of an account.
+///
+/// Every method that names a mailbox and a UIDVALIDITY checks it before changing anything.
+pub trait RemoteStore {
+    /// Lists all mailboxes with their STATUS.
+    fn list(&mut self) -> impl Future<Output = Result<RemoteListing, RemoteError>>;
+
+    /// Observes mailboxes, in as few round trips as can be. Each answer stands alone: one mailbox that can't be looked
+    /// at fails alone. A delta is given only if it is proven complete, else a full snapshot.
+    fn observe(&mut self, requests: &[RemoteRequest]) -> impl Future<Output = Result<Vec<Observed>, RemoteError>>;
+
+    /// Identifies messages by their headers, or (`whole`) by their whole content. UIDs that are gone are left out.
+    fn identify(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        whole: bool,
+    ) -> impl Future<Output = Result<BTreeMap<Uid, Identity>, RemoteError>>;
+
+    /// Fetches messages into the sink without setting `\Seen`. Messages that are gone, or that the server has no body
+    /// for, are left out.
+    fn fetch(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        sink: &mut dyn BodySink,
+    ) -> impl Future<Output = Result<(), RemoteError>>;
+
+    /// Appends messages in order; as many answers as messages.
+    fn append(
+        &mut self,
+        mailbox: &MailboxName,
+        messages: Vec<Append>,
+    ) -> impl Future<Output = Result<Vec<Appended>, RemoteError>>;
+
+    /// Changes flags and returns what the server says the flags now are. A UID left out is gone.
+    fn store_flags(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        changes: &[(FlagDelta, UidSet)],
+    ) -> impl Future<Output = Result<BTreeMap<Uid, FlagSet>, RemoteError>>;
+
+    /// Copies messages to another mailbox.
+    fn copy(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        target: &MailboxName,
+    ) -> impl Future<Output = Result<Transfer, RemoteError>>;
+
+    /// Moves messages to another mailbox; only where [`crate::reconcile::snapshot::Abilities::moves`].
+    fn move_to(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        target: &MailboxName,
+    ) -> impl Future<Output = Result<Transfer, RemoteError>>;
+
+    /// Flags messages `\Deleted` and expunges them, and nothing else.
+    fn expunge(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+    ) -> impl Future<Output = Result<Expunged, RemoteError>>;
+
+    /// Creates a mailbox with its parents, with a role where the server can, and subscribes to it. One that exists
+    /// already is no error.
+    fn create(&mut self, mailbox: &MailboxName, role: Option<Role>) -> impl Future<Output = Result<(), RemoteError>>;
+
+    /// Waits a moment, in which commands that a lost connection left behind may take effect.
+    fn linger(&mut self) -> impl Future<Output = Result<(), RemoteError>>;
+
+    /// Returns the traffic so far.
+    fn traffic(&self) -> Traffic;
+}
