@@ -13,6 +13,7 @@ use super::server::{self, Server};
 use super::values::{choice, duration, expand};
 use super::{folders, raw, roots};
 use crate::maildir::{self, Layout};
+use crate::model::Circumstances;
 use crate::reconcile::policy::{Delete, KeepDeleted, MaxDelete, Policy};
 
 /// A checked configuration.
@@ -99,12 +100,15 @@ fn check_account(name: &Spanned<String>, raw: raw::Account, around: &Around<'_>)
     check_name(name)?;
     later(&raw)?;
     let at = name.span();
+    let server = server::check(&raw, &at, around.places)?;
+    let maildir = maildir(name.get_ref(), &raw.maildir.unwrap_or_default(), around)?;
+    let circumstances = circumstances(&server, &maildir);
     Ok(Account {
         name: name.get_ref().clone(),
         enabled: raw.enabled.unwrap_or(true),
-        server: server::check(&raw, &at, around.places)?,
-        maildir: maildir(name.get_ref(), &raw.maildir.unwrap_or_default(), around)?,
-        policy: policy(raw.folders.unwrap_or_default(), raw.sync.unwrap_or_default())?,
+        server,
+        maildir,
+        policy: policy(circumstances, raw.folders.unwrap_or_default(), raw.sync.unwrap_or_default())?,
         secret: secret::check(raw.password, raw.password_command, raw.oauth2, &at)?,
         database: around.state_dir.join(format!("{}.sqlite3", name.get_ref())),
         lock: around.state_dir.join(format!("{}.lock", name.get_ref())),
@@ -164,7 +168,19 @@ fn maildir(name: &str, raw: &raw::Maildir, around: &Around<'_>) -> Result<maildi
     })
 }
 
-fn policy(folders: raw::Folders, sync: raw::Sync) -> Result<Policy, Flaw> {
+/// Another port or way of logging in leads to the same mail.
+fn circumstances(server: &Server, maildir: &maildir::Settings) -> Circumstances {
+    let layout = match maildir.layout {
+        Layout::Fs => "fs",
+        Layout::MaildirPlusPlus => "maildir++",
+    };
+    Circumstances {
+        server: format!("{} at {}", server.user, server.host),
+        place: format!("{layout} {}", maildir.root.display()),
+    }
+}
+
+fn policy(circumstances: Circumstances, folders: raw::Folders, sync: raw::Sync) -> Result<Policy, Flaw> {
     let modes = [("both", Some(())), ("pull", None), ("push", None), ("backup", None)];
     choice(sync.mode.as_ref(), "sync.mode", &modes, ())?;
     let deletes = [
@@ -174,6 +190,7 @@ fn policy(folders: raw::Folders, sync: raw::Sync) -> Result<Policy, Flaw> {
         ("never", Some(Delete::Never)),
     ];
     Ok(Policy {
+        circumstances,
         scope: folders::check(folders)?,
         delete: choice(sync.delete.as_ref(), "sync.delete", &deletes, Delete::Trash)?,
         max_delete: max_delete(&sync.max_delete.unwrap_or_default())?,

@@ -83,6 +83,15 @@ impl KeywordLetters {
     }
 }
 
+/// Whose mail a baseline speaks of. Compared for equality only: a baseline of another server says nothing about this one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// User and host.
+    pub server: String,
+    /// Layout and path of the Maildir.
+    pub place: String,
+}
+
 /// The content of `<root>/.mailtide`: which database this Maildir belongs to, and the last run that touched it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marker {

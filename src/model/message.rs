@@ -82,6 +82,8 @@ pub enum Tombstone {
     /// Removed locally, and the server can't expunge it alone (no UIDPLUS): tried again while others' `\Deleted`
     /// messages are in the way.
     Waiting,
+    /// Saved again locally: leaves the server once the new version, [`MessageRow::replaced_by`], is proven to be there.
+    Replaced,
 }
 
 impl Tombstone {
@@ -91,12 +93,15 @@ impl Tombstone {
             Tombstone::Flagged => "flagged",
             Tombstone::Kept => "kept",
             Tombstone::Waiting => "waiting",
+            Tombstone::Replaced => "replaced",
         }
     }
 
     /// Returns the tombstone of a word from the database.
     pub fn parse(word: &str) -> Option<Self> {
-        [Tombstone::Flagged, Tombstone::Kept, Tombstone::Waiting].into_iter().find(|kind| kind.as_str() == word)
+        [Tombstone::Flagged, Tombstone::Kept, Tombstone::Waiting, Tombstone::Replaced]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
     }
 }
 
@@ -129,4 +134,6 @@ pub struct MessageRow {
     pub message_id: Option<MessageHash>,
     /// The file as last seen.
     pub stat: Option<FileStat>,
+    /// The file of the new version; only for [`Tombstone::Replaced`].
+    pub replaced_by: Option<UniqueName>,
 }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::scope::Scope;
-use crate::model::MailboxName;
+use crate::model::{Circumstances, MailboxName};
 
 /// An account's settings that decide what a run does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
+    /// Which server and which Maildir this is about.
+    pub circumstances: Circumstances,
     /// Which folders take part, and under which local names.
     pub scope: Scope,
     /// What a local removal does on the server.

@@ -89,6 +89,7 @@ fn row(n: u32, uid: Uid, unique: UniqueName, flags: FlagSet) -> MessageRow {
         content: None,
         message_id: None,
         stat: None,
+        replaced_by: None,
     }
 }
 

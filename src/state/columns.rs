@@ -7,7 +7,7 @@ use rusqlite::types::{FromSql, Type};
 use rusqlite::{Error, Result, Row, Statement};
 
 use crate::model::{
-    DirStamp, FileStat, Fingerprint, FlagSet, Keyword, KeywordLetters, MailboxName, MessageHash, ModSeq,
+    Circumstances, DirStamp, FileStat, Fingerprint, FlagSet, Keyword, KeywordLetters, MailboxName, MessageHash, ModSeq,
     PermanentFlags, Side, Stamp, Timestamp, Tombstone, Uid, UidSet, UidValidity, UniqueName, Watermark,
 };
 use crate::store::NewMessage;
@@ -163,6 +163,13 @@ impl<'row> Columns<'row> {
         let mtime = self.take::<Option<i64>>()?;
         self.all_or_none("file stat", [inode.is_some(), size.is_some(), mtime.is_some()])?;
         Ok(inode.zip(size).zip(mtime).map(|((inode, size), mtime_ns)| FileStat { inode, size, mtime_ns }))
+    }
+
+    /// Takes user and host, then layout and path.
+    pub(super) fn circumstances(&mut self) -> Result<Option<Circumstances>> {
+        let (server, place): (Option<String>, Option<String>) = (self.take()?, self.take()?);
+        self.all_or_none("circumstances", [server.is_some(), place.is_some()])?;
+        Ok(server.zip(place).map(|(server, place)| Circumstances { server, place }))
     }
 
     /// Takes the columns that a message row and a journaled download share.

@@ -47,6 +47,12 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
         Record::Insert(mailbox, message) => insert(db, *mailbox, message),
         Record::Flags(id, flags) => set_flags(db, *id, flags),
         Record::Bury(id, tombstone) => bury(db, *id, *tombstone),
+        Record::Replaced(id, by) => replaced(db, *id, by),
+        Record::Stat(id, stat) => run(
+            db,
+            "UPDATE message SET inode = ?2, file_size = ?3, mtime_ns = ?4 WHERE id = ?1 AND tombstone IS NULL",
+            (id.0, stat.inode.cast_signed(), stat.size.cast_signed(), stat.mtime_ns),
+        ),
         Record::Forget(id) => run(db, "DELETE FROM message WHERE id = ?1", [id.0]),
         Record::Settled(id) => run(db, "DELETE FROM intent WHERE id = ?1", [id.0]),
         Record::Kept(trashed) => keep(db, trashed),
@@ -62,6 +68,8 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
         Record::ForgetFailures(id) => run(db, "DELETE FROM failure WHERE mailbox = ?1", [id.0]),
         Record::Run(number) => run(db, "UPDATE account SET run = ?1", [number.cast_signed()]),
         Record::ForgetAll => forget_all(db),
+        Record::Circumstances(now) => run(db, "UPDATE account SET server = ?1, place = ?2", (&now.server, &now.place)),
+        Record::United => run(db, "UPDATE account SET united = 1", []),
         Record::Succeeded(at) => run(db, "UPDATE account SET last_success = ?1", [at.0]),
     }
 }
@@ -139,13 +147,19 @@ fn set_flags(db: &Connection, id: MessageId, flags: &FlagSet) -> Result<()> {
 
 /// The row stays, so that its UID is known and never fetched; its content stays, so that it is known elsewhere.
 fn bury(db: &Connection, id: MessageId, tombstone: Tombstone) -> Result<()> {
-    let sql = "UPDATE message SET unique_name = NULL, tombstone = ?2, inode = NULL, file_size = NULL, \
-               mtime_ns = NULL WHERE id = ?1";
+    let sql = "UPDATE message SET unique_name = NULL, tombstone = ?2, replaced_by = NULL, inode = NULL, \
+               file_size = NULL, mtime_ns = NULL WHERE id = ?1";
     run(db, sql, (id.0, tombstone.as_str()))
 }
 
+fn replaced(db: &Connection, id: MessageId, by: &UniqueName) -> Result<()> {
+    let sql = "UPDATE message SET unique_name = NULL, tombstone = 'replaced', replaced_by = ?2, inode = NULL, \
+               file_size = NULL, mtime_ns = NULL WHERE id = ?1";
+    run(db, sql, (id.0, by.as_str()))
+}
+
 fn keep(db: &Connection, trashed: &Trashed) -> Result<()> {
-    let sql = "INSERT INTO kept (kept_as, mailbox, file, at) VALUES (?1, ?2, ?3, ?4) \
+    let sql = "INSERT INTO kept (kept_as, mailbox, file, at, run) SELECT ?1, ?2, ?3, ?4, run FROM account WHERE true \
                ON CONFLICT (kept_as) DO UPDATE SET mailbox = ?2, file = ?3, at = ?4";
     run(db, sql, (&trashed.kept_as, trashed.mailbox.as_str(), &trashed.file, trashed.at.0))
 }
@@ -191,6 +205,7 @@ fn fail(db: &Connection, failure: &FailureRow) -> Result<()> {
 fn forget_all(db: &Connection) -> Result<()> {
     run(db, "DELETE FROM message WHERE tombstone IS NULL", [])?;
     run(db, "DELETE FROM failure", [])?;
+    run(db, "UPDATE account SET united = 0", [])?;
     run(
         db,
         "UPDATE mailbox SET uid_validity = iif(message_rows > 0, uid_validity, NULL), \

@@ -20,10 +20,17 @@ pub(super) fn rows<T, C: FromIterator<T>>(
 
 pub(super) fn header(connection: &Connection) -> Result<Header> {
     let holds = holds(connection)?;
-    let mut statement = connection.prepare_cached("SELECT database, run, last_success FROM account")?;
-    statement.query_row([], |row| {
+    let sql = "SELECT database, run, last_success, united, server, place FROM account";
+    connection.prepare_cached(sql)?.query_row([], |row| {
         let mut columns = Columns::of(row);
-        Ok(Header { database: columns.take()?, run: columns.unsigned()?, last_success: columns.time_or_null()?, holds })
+        Ok(Header {
+            database: columns.take()?,
+            run: columns.unsigned()?,
+            last_success: columns.time_or_null()?,
+            united: columns.take()?,
+            circumstances: columns.circumstances()?,
+            holds,
+        })
     })
 }
 
@@ -66,7 +73,7 @@ pub(super) fn mailboxes(connection: &Connection) -> Result<Vec<MailboxRow>> {
 
 pub(super) fn messages(connection: &Connection, mailbox: MailboxId) -> Result<Vec<MessageRow>> {
     let sql = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, inode, \
-               file_size, mtime_ns, id FROM message WHERE mailbox = ?1 ORDER BY uid";
+               file_size, mtime_ns, id, replaced_by FROM message WHERE mailbox = ?1 ORDER BY uid";
     rows(connection, sql, [mailbox.0], |columns| {
         let message = columns.message()?;
         Ok(MessageRow {
@@ -81,6 +88,7 @@ pub(super) fn messages(connection: &Connection, mailbox: MailboxId) -> Result<Ve
             content: message.content,
             message_id: message.message_id,
             stat: message.stat,
+            replaced_by: columns.unique_or_null()?,
         })
     })
 }

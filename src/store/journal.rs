@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::error::StateError;
 use super::local::Trashed;
 use crate::model::{
-    FileStat, Fingerprint, FlagSet, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageHash, MessageId,
-    MessageRow, PermanentFlags, Role, Side, Stamp, Timestamp, Tombstone, Uid, UidSet, UidValidity, UniqueName,
-    Watermark,
+    Circumstances, FileStat, Fingerprint, FlagSet, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageHash,
+    MessageId, MessageRow, PermanentFlags, Role, Side, Stamp, Timestamp, Tombstone, Uid, UidSet, UidValidity,
+    UniqueName, Watermark,
 };
 
 /// An intent: a step begun but not yet known to be finished. Written before the deed, removed with its record.
@@ -153,6 +153,10 @@ pub enum Record {
     Flags(MessageId, FlagSet),
     /// The file of a message is gone and must not come back.
     Bury(MessageId, Tombstone),
+    /// A message was saved again as this file: it is a tombstone from now on.
+    Replaced(MessageId, UniqueName),
+    /// The file of a message as last seen.
+    Stat(MessageId, FileStat),
     /// A message is known no more.
     Forget(MessageId),
     /// An intent is fulfilled, or came to nothing.
@@ -175,6 +179,10 @@ pub enum Record {
     Run(u64),
     /// Everything known of messages is forgotten, tombstones and journal excepted: both sides will be united.
     ForgetAll,
+    /// Whose mail the baseline speaks of.
+    Circumstances(Circumstances),
+    /// Both sides are united as a whole.
+    United,
     /// A run ended without trouble at this time.
     Succeeded(Timestamp),
 }
@@ -188,6 +196,10 @@ pub struct Header {
     pub run: u64,
     /// The last run without trouble.
     pub last_success: Option<Timestamp>,
+    /// Whose mail the baseline speaks of, if it was ever noted.
+    pub circumstances: Option<Circumstances>,
+    /// Both sides were united as a whole since the baseline was begun or forgotten.
+    pub united: bool,
     /// What was held when the last run ended.
     pub holds: Vec<HoldRow>,
 }

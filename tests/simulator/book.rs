@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use mailtide::model::{
-    KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, PermanentFlags, Side, Timestamp, Uid,
-    UniqueName,
+    Circumstances, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, PermanentFlags, Side,
+    Timestamp, Tombstone, Uid, UniqueName,
 };
 use mailtide::store::{
     FailureRow, Header, HoldRow, Intent, IntentId, Journal, NewMessage, Record, StateError, Trashed,
@@ -16,6 +16,8 @@ use super::world::{Shared, Verdict, World};
 pub(super) struct Book {
     run: u64,
     last_success: Option<Timestamp>,
+    circumstances: Option<Circumstances>,
+    united: bool,
     holds: Vec<HoldRow>,
     pub(super) mailboxes: BTreeMap<MailboxId, MailboxRow>,
     pub(super) messages: BTreeMap<(MailboxId, Uid), MessageRow>,
@@ -74,6 +76,7 @@ impl Book {
             content: new.content,
             message_id: new.message_id,
             stat: new.stat,
+            replaced_by: None,
         };
         self.messages.insert((mailbox, row.uid), row);
     }
@@ -85,6 +88,7 @@ impl Book {
     }
 
     fn forget_all(&mut self) {
+        self.united = false;
         self.messages.retain(|_, row| row.tombstone.is_some());
         for row in self.mailboxes.values_mut() {
             row.watermark = None;
@@ -148,7 +152,14 @@ impl Book {
             Record::Bury(id, tombstone) => self.change(id, |row| {
                 row.unique = None;
                 row.tombstone = Some(tombstone);
+                row.replaced_by = None;
             }),
+            Record::Replaced(id, by) => self.change(id, |row| {
+                row.unique = None;
+                row.tombstone = Some(Tombstone::Replaced);
+                row.replaced_by = Some(by);
+            }),
+            Record::Stat(id, stat) => self.change(id, |row| row.stat = Some(stat)),
             Record::Forget(id) => self.messages.retain(|_, row| row.id != id),
             Record::Settled(id) => drop(self.intents.remove(&id)),
             Record::Kept(trashed) => self.kept.push(trashed),
@@ -160,6 +171,8 @@ impl Book {
             Record::ForgetFailures(id) => self.failures.retain(|row| row.mailbox != id),
             Record::Run(run) => self.run = run,
             Record::ForgetAll => self.forget_all(),
+            Record::Circumstances(now) => self.circumstances = Some(now),
+            Record::United => self.united = true,
             Record::Succeeded(at) => self.last_success = Some(at),
         }
     }
@@ -191,6 +204,8 @@ impl Journal for Shared {
                 database: "0123abcd".to_owned(),
                 run: world.book.run,
                 last_success: world.book.last_success,
+                circumstances: world.book.circumstances.clone(),
+                united: world.book.united,
                 holds: world.book.holds.clone(),
             },
         )

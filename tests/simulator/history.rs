@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mailtide::cycle::Outcome;
-use mailtide::model::{Flag, FlagSet, Keyword, PermanentFlags};
+use mailtide::model::{Circumstances, Flag, FlagSet, Keyword, PermanentFlags};
 use mailtide::reconcile::policy::{Delete, HoldAnswer, KeepDeleted, MaxDelete, Options, Policy};
 use mailtide::reconcile::report::{Counts, Report};
 use mailtide::reconcile::scope::{Pattern, Scope};
@@ -21,6 +21,7 @@ const DAY: i64 = 86_400;
 /// A policy that holds nothing back.
 pub(super) fn policy(delete: Delete) -> Policy {
     Policy {
+        circumstances: Circumstances { server: "me@host".to_owned(), place: "fs /root".to_owned() },
         scope: Scope {
             include: vec![Pattern::Glob("*".to_owned())],
             exclude: Vec::new(),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::model::without_place;
 use super::samples::name;
 use crate::model::*;
 use crate::state::migrate::MIGRATIONS;
@@ -91,7 +92,7 @@ fn a_newer_schema_is_refused_untouched() {
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = contents(&dir);
     for error in [Database::open(&path).unwrap_err(), Database::for_dry_run(&path).unwrap_err()] {
-        assert!(matches!(cause(&error), DatabaseError::Newer { found: 99, known: 1, .. }), "{error:?}");
+        assert!(matches!(cause(&error), DatabaseError::Newer { found: 99, .. }), "{error:?}");
         assert!(!error.corrupt);
         assert!(error.to_string().contains("newer mailtide") && error.to_string().contains("me@example"), "{error}");
     }
@@ -201,15 +202,16 @@ fn an_older_schema_is_migrated_and_kept_beside() {
     let (dir, path) = place();
     fill(&mut Database::open(&path).unwrap(), 3);
     let before = fs::read(&path).unwrap();
-    let later = [MIGRATIONS[0], "ALTER TABLE account ADD COLUMN extra TEXT; UPDATE account SET extra = 'yes'"];
-    let broken = [MIGRATIONS[0], later[1], "UPDATE account SET run = 8; SELECT nonsense"];
+    let extra = "ALTER TABLE account ADD COLUMN extra TEXT; UPDATE account SET extra = 'yes'";
+    let later = [MIGRATIONS, &[extra]].concat();
+    let broken = [MIGRATIONS, &[extra, "UPDATE account SET run = 8; SELECT nonsense"]].concat();
     let error = open::file(&path, &broken).unwrap_err();
     assert!(error.to_string().contains("nonsense"), "{error}");
     assert_eq!(Database::open(&path).unwrap().header().unwrap().run, 0, "all migrations or none");
 
     let copy = open::copy_in_memory(&path, &later).unwrap();
     assert_eq!(copy.query_row("SELECT extra FROM account", [], |row| row.get::<_, String>(0)).unwrap(), "yes");
-    let kept = dir.path().join("me@example.org.sqlite3.before-2");
+    let kept = dir.path().join("me@example.org.sqlite3.before-3");
     assert!(!kept.exists());
 
     let migrated = open::file(&path, &later).unwrap();
@@ -219,7 +221,38 @@ fn an_older_schema_is_migrated_and_kept_beside() {
     assert_eq!(read(Database::open(&kept)).unwrap(), 3);
     assert_eq!(fs::read(&kept).unwrap().len(), before.len());
     let error = Database::open(&path).unwrap_err();
-    assert!(matches!(cause(&error), DatabaseError::Newer { found: 2, .. }), "{error:?}");
+    assert!(matches!(cause(&error), DatabaseError::Newer { found: 3, .. }), "{error:?}");
+}
+
+#[test]
+fn nothing_is_lost_on_the_way_from_the_first_schema() {
+    let (_dir, path) = place();
+    let first = open::file(&path, &MIGRATIONS[..1]).unwrap();
+    first
+        .execute_batch(
+            "UPDATE account SET last_success = 5, run = 7;
+             INSERT INTO mailbox (id, name, local, permanent_flags, permanent_keywords, new_keywords, read_only, \
+                                  letters, message_rows) VALUES (3, 'INBOX', 'INBOX', 31, '', 1, 0, '', 0);
+             INSERT INTO message (id, mailbox, uid, unique_name, flags, keywords) VALUES (9, 3, 1, 'a', 1, 'work');
+             INSERT INTO message (id, mailbox, uid, flags, keywords, tombstone) VALUES (8, 3, 2, 0, '', 'kept');
+             INSERT INTO message (id, mailbox, uid, unique_name, flags, keywords) VALUES (12, 3, 3, 'b', 0, '');
+             DELETE FROM message WHERE id = 12;
+             INSERT INTO kept VALUES ('k', 'INBOX', 'c:2,S', 4);",
+        )
+        .unwrap();
+    drop(first);
+    let mut database = Database::open(&path).unwrap();
+    let header = database.header().unwrap();
+    assert_eq!((header.run, header.last_success, header.united), (7, Some(Timestamp(5)), true));
+    let rows = database.messages(MailboxId(3)).unwrap();
+    let told: Vec<_> = rows.iter().map(|row| (row.id.0, row.uid.get(), row.tombstone)).collect();
+    assert_eq!(told, [(9, 1, None), (8, 2, Some(Tombstone::Kept))]);
+    assert_eq!(database.mailboxes().unwrap()[0].with_uid, 2);
+    assert_eq!(database.kept(Timestamp(9)).unwrap()[0].file, "c:2,S");
+    let new = NewMessage { unique: UniqueName::new("d"), ..without_place(rows[0].clone()) };
+    database.commit(&[Record::Insert(MailboxId(3), NewMessage { uid: Uid::new(4).unwrap(), ..new })]).unwrap();
+    assert_eq!(database.messages(MailboxId(3)).unwrap()[2].id, MessageId(13), "an id is never used again");
+    assert_eq!(database.mailboxes().unwrap()[0].with_uid, 3);
 }
 
 #[test]

@@ -17,6 +17,8 @@ struct Model {
     header: Header,
     mailboxes: BTreeMap<MailboxId, MailboxRow>,
     messages: BTreeMap<(MailboxId, Uid), (Option<MessageId>, NewMessage)>,
+    /// The new versions of what is a tombstone for having one.
+    successors: BTreeMap<(MailboxId, Uid), UniqueName>,
     intents: BTreeMap<IntentId, Intent>,
     kept: BTreeMap<String, Trashed>,
     losses: Vec<(MailboxId, Side, u64, Timestamp)>,
@@ -71,6 +73,20 @@ impl Model {
                 message.stat = None;
                 message.tombstone = Some(tombstone);
             }),
+            Record::Replaced(id, by) => {
+                let known = self.messages.iter().find(|(_, (known, _))| *known == Some(id)).map(|(key, _)| *key);
+                self.successors.extend(known.map(|key| (key, by)));
+                self.message(id, |message| {
+                    message.unique = None;
+                    message.stat = None;
+                    message.tombstone = Some(Tombstone::Replaced);
+                })
+            }
+            Record::Stat(id, stat) => self.message(id, |message| {
+                if message.tombstone.is_none() {
+                    message.stat = Some(stat);
+                }
+            }),
             Record::Failed(failure) => {
                 self.known(failure.mailbox)?;
                 let item = |row: &FailureRow| (row.mailbox, row.unique.clone(), row.uid);
@@ -109,6 +125,8 @@ impl Model {
             }
             Record::ForgetFailures(id) => self.failures.retain(|failure| failure.mailbox != id),
             Record::Run(number) => self.header.run = number,
+            Record::Circumstances(now) => self.header.circumstances = Some(now),
+            Record::United => self.header.united = true,
             Record::Succeeded(at) => self.header.last_success = Some(at),
             Record::ForgetAll => self.forget_all(),
             other => panic!("{other:?}"),
@@ -134,6 +152,7 @@ impl Model {
 
     fn forget_all(&mut self) {
         self.failures.clear();
+        self.header.united = false;
         self.messages.retain(|_, (_, message)| message.tombstone.is_some());
         for row in self.mailboxes.values_mut() {
             (row.watermark, row.stamp, row.full_look) = (None, None, None);
@@ -156,8 +175,11 @@ impl Model {
             let found = database.messages(id).unwrap();
             for (row, (_, (known, message))) in found.iter().zip(self.messages.range_mut(all_of(id))) {
                 prop_assert_eq!(known.get_or_insert(row.id), &row.id);
-                prop_assert_eq!(&without_place(row.clone()), message);
+                prop_assert_eq!(&without_place(row.clone()), &*message);
                 prop_assert_eq!(row.mailbox, id);
+                let replaced = message.tombstone == Some(Tombstone::Replaced);
+                let successor = self.successors.get(&(id, row.uid)).filter(|_| replaced);
+                prop_assert_eq!(row.replaced_by.as_ref(), successor);
             }
             prop_assert_eq!(found.len(), self.messages.range(all_of(id)).count());
             let failures: Vec<_> = self.failures.iter().filter(|failure| failure.mailbox == id).cloned().collect();
@@ -191,7 +213,11 @@ impl Model {
             | Record::Lost(id, ..)
             | Record::Failed(FailureRow { mailbox: id, .. })
             | Record::ForgetFailures(id) => self.aim_mailbox(id),
-            Record::Flags(id, _) | Record::Bury(id, _) | Record::Forget(id) => {
+            Record::Flags(id, _)
+            | Record::Bury(id, _)
+            | Record::Replaced(id, _)
+            | Record::Stat(id, _)
+            | Record::Forget(id) => {
                 *id = ids.get(id.0 as usize).copied().unwrap_or(MessageId(0));
             }
             Record::Settled(id) => *id = self.intents.keys().nth(id.0 as usize).copied().unwrap_or(IntentId(0)),
@@ -305,6 +331,7 @@ proptest! {
             header: database.header().unwrap(),
             mailboxes: BTreeMap::new(),
             messages: BTreeMap::new(),
+            successors: BTreeMap::new(),
             intents: BTreeMap::new(),
             kept: BTreeMap::new(),
             losses: Vec::new(),

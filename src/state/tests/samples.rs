@@ -169,6 +169,8 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         6 => (mailbox(), new_message()).prop_map(|(id, message)| Record::Insert(id, message)),
         2 => (message(), flags()).prop_map(|(id, flags)| Record::Flags(id, flags)),
         2 => (message(), tombstone()).prop_map(|(id, tombstone)| Record::Bury(id, tombstone)),
+        1 => (message(), unique()).prop_map(|(id, by)| Record::Replaced(id, by)),
+        1 => (message(), stat()).prop_map(|(id, stat)| Record::Stat(id, stat)),
         1 => message().prop_map(Record::Forget),
         1 => (0i64..4).prop_map(|id| Record::Settled(IntentId(id))),
     ];
@@ -182,6 +184,8 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         mailbox().prop_map(Record::ForgetFailures),
         any::<u64>().prop_map(Record::Run),
         Just(Record::ForgetAll),
+        ("[ab]", "[ab]").prop_map(|(server, place)| Record::Circumstances(Circumstances { server, place })),
+        Just(Record::United),
         times().prop_map(Record::Succeeded),
     ];
     prop_oneof![2 => mailboxes, 4 => messages, 2 => account]
