@@ -68,7 +68,7 @@ impl ImapStore {
     }
 
     /// Runs one command on a mailbox name.
-    async fn one(&mut self, verb: &str, raw: &[u8], rest: &str) -> Result<Status, Error> {
+    pub(super) async fn one(&mut self, verb: &str, raw: &[u8], rest: &str) -> Result<Status, Error> {
         let command = Command::new(verb).string(raw, &self.capabilities).text(rest);
         let answers = self.connection.run(vec![command], &mut |_, _| {}).await?;
         answers.into_iter().next().ok_or(Error::Garbled("no answer"))

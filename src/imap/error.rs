@@ -76,7 +76,7 @@ fn said(bye: Option<&str>) -> String {
 
 impl Error {
     /// Returns what the error means to the engine.
-    fn kind(&self) -> RemoteErrorKind {
+    pub(super) fn kind(&self) -> RemoteErrorKind {
         match self {
             Error::Connect { .. }
             | Error::Protection(_)

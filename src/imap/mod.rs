@@ -16,6 +16,7 @@ mod command;
 mod connect;
 mod create;
 mod date;
+mod delete;
 mod error;
 mod fetch;
 mod gate;
@@ -222,6 +223,11 @@ impl RemoteStore for ImapStore {
     async fn create(&mut self, mailbox: &MailboxName, role: Option<Role>) -> Result<(), RemoteError> {
         let created = self.create_mailbox(mailbox, role).await;
         created.map_err(|error| error.doing(format!("creating folder {mailbox}")))
+    }
+
+    async fn delete(&mut self, mailbox: &MailboxName) -> Result<bool, RemoteError> {
+        let deleted = self.delete_mailbox(mailbox).await;
+        deleted.map_err(|error| error.doing(format!("deleting folder {mailbox}")))
     }
 
     async fn linger(&mut self) -> Result<(), RemoteError> {

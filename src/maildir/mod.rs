@@ -13,6 +13,7 @@ mod lines;
 mod list;
 mod lock;
 mod name;
+mod removal;
 mod root;
 mod scan;
 mod stage;
@@ -138,6 +139,10 @@ impl LocalStore for Maildir {
 
     fn create(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
         list::create(&self.settings, mailbox)
+    }
+
+    fn remove(&mut self, mailbox: &MailboxName) -> Result<bool, LocalError> {
+        removal::remove(&self.settings, mailbox)
     }
 
     fn assign_letters(

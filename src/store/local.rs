@@ -98,6 +98,10 @@ pub trait LocalStore {
     /// Creates a maildir with its parents, durably. One that exists already is no error.
     fn create(&mut self, mailbox: &MailboxName) -> Result<(), LocalError>;
 
+    /// Removes a maildir that holds no message, durably; one that is gone is no error. Returns false if something is left
+    /// in it, be it a message that is just being delivered: then it stays a maildir.
+    fn remove(&mut self, mailbox: &MailboxName) -> Result<bool, LocalError>;
+
     /// Makes sure that these keywords have letters, durably, before any name bears one, and returns the map. Keywords
     /// beyond the capacity are left out.
     fn assign_letters(

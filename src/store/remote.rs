@@ -176,6 +176,10 @@ pub trait RemoteStore {
     /// already is no error.
     fn create(&mut self, mailbox: &MailboxName, role: Option<Role>) -> impl Future<Output = Result<(), RemoteError>>;
 
+    /// Deletes a mailbox that holds no message, and unsubscribes from it; one that is gone is no error. Returns false if it
+    /// holds some: then nothing was done.
+    fn delete(&mut self, mailbox: &MailboxName) -> impl Future<Output = Result<bool, RemoteError>>;
+
     /// Waits a moment, in which commands that a lost connection left behind may take effect.
     fn linger(&mut self) -> impl Future<Output = Result<(), RemoteError>>;
 

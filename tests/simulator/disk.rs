@@ -211,6 +211,14 @@ impl LocalStore for Shared {
         )
     }
 
+    fn remove(&mut self, mailbox: &MailboxName) -> Result<bool, LocalError> {
+        self.touch(
+            LocalErrorKind::Item,
+            || format!("remove maildir {mailbox}"),
+            |world| Ok(world.maildir.remove_empty(mailbox)),
+        )
+    }
+
     fn assign_letters(
         &mut self,
         mailbox: &MailboxName,

@@ -160,6 +160,15 @@ impl Maildir {
         self.folders.entry(name.clone()).or_insert_with(folder);
     }
 
+    /// Returns false if a file is in it.
+    pub(super) fn remove_empty(&mut self, name: &MailboxName) -> bool {
+        let empty = self.folders.get(name).is_none_or(|folder| folder.files.is_empty());
+        if empty {
+            self.folders.remove(name);
+        }
+        empty
+    }
+
     fn file(&mut self, dir: Dir, bytes: Bytes, mtime: Timestamp, info: Box<str>) -> File {
         let inode = self.number();
         let unique = UniqueName::new(&format!("{inode}.sim")).unwrap();

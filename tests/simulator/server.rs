@@ -155,6 +155,24 @@ impl Server {
         }
     }
 
+    /// Deletes a mailbox with all that is in it; with folders below it the name stays.
+    pub(super) fn delete(&mut self, name: &MailboxName) {
+        let parent = self.mailboxes.keys().any(|other| other.is_below(name));
+        match self.mailboxes.remove(name) {
+            Some(mailbox) if parent => self.add(name, mailbox.role, false),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Returns false if there is mail in it.
+    pub(super) fn delete_empty(&mut self, name: &MailboxName) -> bool {
+        let empty = self.mailboxes.get(name).is_none_or(|mailbox| mailbox.messages.is_empty());
+        if empty {
+            self.delete(name);
+        }
+        empty
+    }
+
     fn add(&mut self, name: &MailboxName, role: Option<Role>, selectable: bool) {
         self.validities += 1;
         let mailbox = Mailbox {

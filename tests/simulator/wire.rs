@@ -302,6 +302,11 @@ impl RemoteStore for Shared {
         self.ask(|| format!("create {mailbox} {role:?}"), deed).await
     }
 
+    async fn delete(&mut self, mailbox: &MailboxName) -> Result<bool, RemoteError> {
+        let deed = |world: &mut World| Ok(world.server.delete_empty(mailbox));
+        self.ask(|| format!("delete {mailbox}"), deed).await
+    }
+
     async fn linger(&mut self) -> Result<(), RemoteError> {
         Ok(())
     }
