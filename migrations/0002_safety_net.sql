@@ -1,8 +1,9 @@
 -- What never losing the thread needs to remember. Never edited once released: changes are new files.
 
--- Whose mail the baseline speaks of: user and host, layout and path. NULL until a run has noted it.
-ALTER TABLE account ADD COLUMN server TEXT;
-ALTER TABLE account ADD COLUMN place TEXT;
+-- Whose mail the baseline speaks of. NULL until a run has noted it.
+ALTER TABLE account ADD COLUMN server TEXT;  -- user and host
+ALTER TABLE account ADD COLUMN layout TEXT;
+ALTER TABLE account ADD COLUMN root TEXT;    -- a path
 -- Whether both sides were ever united as a whole.
 ALTER TABLE account ADD COLUMN united INTEGER NOT NULL DEFAULT 0 CHECK (united IN (0, 1));
 UPDATE account SET united = last_success IS NOT NULL;

@@ -1,7 +1,9 @@
 //! One run over an account: observe both sides, diff, reconcile, guard, apply, commit; then again for what was
 //! changed, until nothing is left to do.
 
+mod first;
 mod folders;
+mod gone;
 mod identify;
 mod moves;
 mod observe;
@@ -15,7 +17,7 @@ use crate::apply::{Apply, Terms};
 use crate::model::{MailboxId, MailboxName, MailboxRow, Role, Side, Timestamp};
 use crate::reconcile::flags::FlagRules;
 use crate::reconcile::guard::Guard;
-use crate::reconcile::mailboxes::Folder;
+use crate::reconcile::mailboxes::{Fate, Folder};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::{HoldAnswer, Options, Policy};
 pub use crate::reconcile::report::Event;
@@ -98,12 +100,20 @@ struct Scene {
     first: bool,
 }
 
+impl Scene {
+    /// Returns true for a mailbox that has gone from the server and is to be followed.
+    fn is_gone(&self, name: &MailboxName) -> bool {
+        self.folders.iter().any(|folder| folder.name == *name && folder.fate == Fate::GoneRemote)
+    }
+}
+
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     async fn whole(&mut self) -> Result<(), Failure> {
         let header = self.account.journal.header()?;
         if !self.admit_root(&header)? {
             return self.keep_holds(&header);
         }
+        let header = self.account.journal.header()?;
         let mut scene = self.list(header).await?;
         for _ in 0..PASSES {
             self.pass(&mut scene).await?;
@@ -121,8 +131,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let views = self.observe(scene, &unsettled).await?;
         scene.again.clear();
         let mut plans: Vec<MailboxPlan> = views.iter().map(observe::Sight::plan).collect();
+        keep_out_of_gone(scene, &mut plans);
         self.pair_moves(&views, &mut plans)?;
         self.defer_removals(scene, &mut plans)?;
+        self.hold_first_uploads(scene, &views, &mut plans);
         self.guard(scene, &views, &mut plans)?;
         let trash = self.trash_target(scene, &mut plans).await?;
         if self.options.dry_run {
@@ -145,7 +157,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         apply.run(&plans).await?;
         let Apply { aftermath, letters, .. } = apply;
         scene.again.extend(self.settle(&views, &plans, &aftermath, &letters)?);
-        Ok(())
+        self.conclude_gone(scene).await
     }
 
     async fn recover(&mut self, scene: &Scene) -> Result<BTreeSet<MailboxId>, Failure> {
@@ -234,6 +246,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             permanent: row.permanent.clone(),
             read_only: row.read_only,
         }
+    }
+}
+
+/// In a mailbox that is no more nothing can be put. What is new in its maildir brings it back, once the rest is gone.
+fn keep_out_of_gone(scene: &Scene, plans: &mut [MailboxPlan]) {
+    for plan in plans.iter_mut().filter(|plan| scene.is_gone(&plan.name)) {
+        plan.upload.clear();
     }
 }
 

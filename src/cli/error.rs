@@ -291,6 +291,9 @@ fn held_words(account: &Account, held: &Held) -> String {
                 held.count
             )
         }
+        Reason::FirstUpload => {
+            format!("this first sync would upload {count} that the server does not have; they stay in the Maildir only")
+        }
         Reason::NoTrash => {
             format!("{count} gone from {lost}, since {since}, and there is no Trash on the server; it keeps them")
         }
@@ -303,8 +306,12 @@ fn held_hint(account: &Account, held: &Held) -> String {
     match held.reason {
         Reason::RootMissing => format!("mount or restore it and sync again; or, to fill it from the server: {undo}"),
         Reason::MassDelete => format!("if it was meant: mailtide sync --accept-held {name}; to put them back: {undo}"),
-        Reason::MaildirVanished => format!("if it was meant, delete it on the server too; to put it back: {undo}"),
-        Reason::FolderRemoved => format!("if it was meant, remove its directory too; to put it back: {undo}"),
+        Reason::MaildirVanished | Reason::FolderRemoved => {
+            format!("if it was meant: mailtide sync --accept-held {name}; to put it back: {undo}")
+        }
+        Reason::FirstUpload => format!(
+            "if this is the right Maildir for the account: mailtide sync --accept-held {name}; else move the mail elsewhere"
+        ),
         Reason::NoTrash => format!("create a Trash folder, or set sync.delete; to put them back: {undo}"),
     }
 }

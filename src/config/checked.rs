@@ -176,7 +176,8 @@ fn circumstances(server: &Server, maildir: &maildir::Settings) -> Circumstances 
     };
     Circumstances {
         server: format!("{} at {}", server.user, server.host),
-        place: format!("{layout} {}", maildir.root.display()),
+        layout: layout.to_owned(),
+        root: maildir.root.display().to_string(),
     }
 }
 

@@ -4,8 +4,7 @@ use super::{Run, Scene};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
 use crate::model::{KeywordLetters, MailboxId, MailboxName, MailboxRow, Role, Side};
 use crate::reconcile::mailboxes::{Fate, Folder, infer_roles, pair_folders};
-use crate::reconcile::policy::HoldAnswer;
-use crate::reconcile::report::{Held, PlanLine, Problem, Reason};
+use crate::reconcile::report::{PlanLine, Problem};
 use crate::reconcile::snapshot::{ListedMailbox, LocalListing, RemoteListing};
 use crate::store::{Failure, Header, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
 
@@ -21,17 +20,36 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.report.problem(rejected(name, why));
         }
         let rows = self.account.journal.mailboxes()?;
+        self.leave_out(&rows, &listing)?;
+        let rows = self.account.journal.mailboxes()?;
         let mut folders = pair_folders(&rows, &listing, &maildirs, &self.policy.scope);
         folders.retain(|folder| self.is_named(&folder.name));
         self.tell_unmatched(&folders);
         self.report.folders = folders.iter().filter(|folder| folder.fate != Fate::GoneBoth).count() as u64;
         let mut scene = Scene { header, listing, maildirs, folders: Vec::new(), again: [].into(), first: true };
-        for folder in folders {
+        let (gone, there): (Vec<Folder>, Vec<Folder>) = folders.into_iter().partition(|folder| is_gone(folder, &rows));
+        for folder in there {
             if let Some(folder) = self.prepare(&mut scene, &rows, folder).await? {
                 scene.folders.push(folder);
             }
         }
+        let gone = self.follow_gone(&mut scene, &rows, gone).await?;
+        scene.folders.extend(gone);
         Ok(scene)
+    }
+
+    /// Lets go of what is known of the messages in folders that take part no more: should they again, both sides are united
+    /// in them. What was removed meanwhile on one side is no removal for the other.
+    fn leave_out(&mut self, rows: &[MailboxRow], listing: &RemoteListing) -> Result<(), Failure> {
+        for row in rows.iter().filter(|row| row.watermark.is_some()) {
+            let listed = listing.mailboxes.get(&row.name);
+            let (role, subscribed) = listed.map_or((row.role, true), |listed| (listed.role, listed.subscribed));
+            if !self.policy.scope.takes_part(&row.name, role, subscribed) {
+                let same = Folder { name: row.name.clone(), local: row.local.clone(), role, fate: Fate::Paired };
+                self.match_anew(row, &same)?;
+            }
+        }
+        Ok(())
     }
 
     /// Tells of folders asked for that don't take part, unless they are in trouble already.
@@ -81,10 +99,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let ready = match folder.fate {
             Fate::Paired => true,
             // Under the name that it had until now it may be there.
-            Fate::GoneLocal if row.is_some_and(|row| row.local != folder.local) => self.create_local(&folder)?,
-            Fate::CreateLocal => self.create_local(&folder)?,
-            Fate::CreateRemote => self.create_remote(scene, &folder).await?,
-            Fate::GoneLocal | Fate::GoneRemote => self.gone(scene, row, &folder).await?,
+            Fate::GoneLocal | Fate::CreateLocal => {
+                if let Some(row) = row {
+                    self.match_anew(row, &folder)?;
+                }
+                self.create_local(&folder)?
+            }
+            Fate::CreateRemote | Fate::GoneRemote => {
+                if self.holds_first_folder(scene, &folder)? {
+                    return Ok(None);
+                }
+                if let Some(row) = row.take() {
+                    self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
+                }
+                self.create_remote(scene, &folder).await?
+            }
             Fate::GoneBoth => {
                 let forget = row.map(|row| Record::ForgetMailbox(row.id));
                 self.account.journal.commit(&forget.into_iter().collect::<Vec<_>>())?;
@@ -92,15 +121,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
         };
         if ready {
-            row = row.filter(|_| folder.fate != Fate::GoneRemote);
             self.know(scene, row, &folder)?;
         }
-        // What a dry run did not bring back can't be looked at.
-        let fate = match folder.fate {
-            Fate::GoneLocal => Fate::CreateLocal,
-            Fate::GoneRemote => Fate::CreateRemote,
-            fate => fate,
-        };
+        let fate = if folder.fate == Fate::GoneLocal { Fate::CreateLocal } else { folder.fate };
         Ok(ready.then_some(Folder { fate, ..folder }))
     }
 
@@ -121,7 +144,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// Lets go of what the baseline knows of a maildir that is not there, so that nothing in it counts as removed. What
     /// must never come back still does not.
-    fn match_anew(&mut self, row: &MailboxRow, folder: &Folder) -> Result<(), Failure> {
+    pub(super) fn match_anew(&mut self, row: &MailboxRow, folder: &Folder) -> Result<(), Failure> {
         let (permanent, read_only) = (row.permanent.clone(), row.read_only);
         let mut records = vec![
             Record::LocalName(row.id, folder.local.clone()),
@@ -158,7 +181,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
     }
 
-    async fn create_remote(&mut self, scene: &mut Scene, folder: &Folder) -> Result<bool, Failure> {
+    pub(super) async fn create_remote(&mut self, scene: &mut Scene, folder: &Folder) -> Result<bool, Failure> {
         let done = match self.options.dry_run {
             true => Ok(()),
             false => self.account.remote.create(&folder.name, None).await,
@@ -191,29 +214,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             });
         }
     }
+}
 
-    /// A folder that has gone from one side is held, until it is gone from the other too or the user asks for it back.
-    async fn gone(&mut self, scene: &mut Scene, row: Option<&MailboxRow>, folder: &Folder) -> Result<bool, Failure> {
-        let Some(row) = row else { return Ok(false) };
-        let (side, reason) = match folder.fate {
-            Fate::GoneLocal => (Side::Local, Reason::MaildirVanished),
-            _ => (Side::Remote, Reason::FolderRemoved),
-        };
-        if self.options.holds == HoldAnswer::Undo {
-            return match side {
-                Side::Local => {
-                    self.match_anew(row, folder)?;
-                    self.create_local(folder)
-                }
-                Side::Remote => {
-                    self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
-                    self.create_remote(scene, folder).await
-                }
-            };
-        }
-        let since = self.held_since(scene, Some(&folder.name), side, reason);
-        self.report.hold(Held { folder: Some(folder.name.clone()), side, reason, count: row.with_uid, since });
-        Ok(false)
+/// Under a new local name a folder may be there: then it is no gone one.
+fn is_gone(folder: &Folder, rows: &[MailboxRow]) -> bool {
+    let renamed = || rows.iter().any(|row| row.name == folder.name && row.local != folder.local);
+    match folder.fate {
+        Fate::GoneLocal => !renamed(),
+        Fate::GoneRemote => true,
+        Fate::Paired | Fate::CreateLocal | Fate::CreateRemote | Fate::GoneBoth => false,
     }
 }
 

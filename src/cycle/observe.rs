@@ -91,6 +91,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     fn how_to_look(&self, scene: &Scene, row: &MailboxRow, failed: bool) -> Look {
         match row.watermark {
+            _ if scene.is_gone(&row.name) => Look::Full,
             Some(watermark) if !scene.first => Look::Since(watermark),
             None if !scene.first => Look::Full,
             _ => {
@@ -115,8 +116,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut seen = BTreeMap::new();
         let mut requests = Vec::new();
         for target in targets.iter().filter(|target| target.look != Look::Skip) {
-            if self.options.dry_run && target.folder.fate == Fate::CreateRemote {
-                seen.insert(target.folder.name.clone(), not_there_yet());
+            let nothing = match target.folder.fate {
+                Fate::CreateRemote if self.options.dry_run => Some(not_there_yet()),
+                Fate::GoneRemote => Some(no_more(&target.row)),
+                _ => None,
+            };
+            if let Some(nothing) = nothing {
+                seen.insert(target.folder.name.clone(), nothing);
                 continue;
             }
             let rows = rows.get(&target.row.id).map(Vec::as_slice).unwrap_or_default();
@@ -189,7 +195,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     fn scan(&mut self, folder: &Folder, row: &MailboxRow) -> Result<LocalSnapshot, Failure> {
-        if self.options.dry_run && folder.fate == Fate::CreateLocal {
+        if self.options.dry_run && matches!(folder.fate, Fate::CreateLocal | Fate::GoneLocal) {
             let letters = Some(KeywordLetters::new());
             return Ok(LocalSnapshot {
                 entries: [].into(),
@@ -293,6 +299,12 @@ fn not_there_yet() -> RemoteSnapshot {
         read_only: false,
         messages: RemoteMessages::Full(BTreeMap::new()),
     }
+}
+
+/// A mailbox that has gone from the server: every message in it has.
+fn no_more(row: &MailboxRow) -> RemoteSnapshot {
+    let uid_validity = row.uid_validity.unwrap_or(UidValidity(0));
+    RemoteSnapshot { watermark: Watermark { uid_validity, ..not_there_yet().watermark }, ..not_there_yet() }
 }
 
 fn duplicate_name(folder: &MailboxName, file: &str) -> crate::reconcile::report::Problem {

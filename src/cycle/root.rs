@@ -12,34 +12,39 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     ///
     /// The database's run number is one ahead of the marker's, or the same after a crash between the two. Anything
     /// else means that one of them was restored or belongs to another: then what the database knows of messages
-    /// counts as lost, both sides are united, and nothing is removed.
+    /// counts as lost, both sides are united, and nothing is removed. So does it if the configuration names another
+    /// server, layout or path than before.
     pub(super) fn admit_root(&mut self, header: &Header) -> Result<bool, Failure> {
-        let fresh = header.run == 0;
-        match self.account.local.root()? {
-            Root::Marked(marker) if self.is_ours(header, &marker) => Ok(true),
-            Root::Marked(_) | Root::Missing | Root::Unmarked { .. } if fresh => self.start_over(header).map(|()| true),
-            Root::Marked(_) => self.start_over(header).map(|()| true),
-            Root::Missing | Root::Unmarked { .. } if self.options.holds == HoldAnswer::Undo => {
-                self.start_over(header).map(|()| true)
-            }
-            Root::Missing | Root::Unmarked { .. } => {
-                self.hold_all(header)?;
-                Ok(false)
-            }
+        let root = self.account.local.root()?;
+        let (before, now) = (header.circumstances.as_ref(), &self.policy.circumstances);
+        let moved = before.is_some_and(|before| before.root != now.root);
+        let may_be_new = header.run == 0 || moved || self.options.holds == HoldAnswer::Undo;
+        if matches!(root, Root::Missing | Root::Unmarked { .. }) && !may_be_new {
+            self.hold_all(header)?;
+            return Ok(false);
         }
-    }
-
-    fn is_ours(&self, header: &Header, marker: &Marker) -> bool {
-        marker.database == header.database && (marker.run == header.run || marker.run + 1 == header.run)
+        let is_ours = matches!(&root, Root::Marked(marker) if is_ours(header, marker));
+        let same_layout = before.is_none_or(|before| before.layout == now.layout);
+        if before.is_some_and(|before| before.server != now.server) {
+            self.start_over(header, Extent::Server)?;
+        } else if !(is_ours && same_layout) {
+            self.start_over(header, Extent::Maildir)?;
+        } else if before != Some(now) {
+            self.account.journal.commit(&[Record::Circumstances(now.clone())])?;
+        }
+        Ok(true)
     }
 
     /// A journaled append is let go of, too: as a row it would make a file that is missing look removed. What it sent is
-    /// found by its content like everything else.
-    fn start_over(&mut self, header: &Header) -> Result<(), Failure> {
+    /// found by its content like everything else. Of another server's UIDs nothing is kept.
+    fn start_over(&mut self, header: &Header, extent: Extent) -> Result<(), Failure> {
         let intents = self.account.journal.intents()?;
-        let appends = intents.iter().filter(|(_, intent)| matches!(intent, Intent::Append { .. }));
-        let mut records: Vec<Record> = appends.map(|(id, _)| Record::Settled(*id)).collect();
+        let void = |intent: &Intent| extent == Extent::Server || matches!(intent, Intent::Append { .. });
+        let void = intents.iter().filter(|(_, intent)| void(intent));
+        let mut records: Vec<Record> = void.map(|(id, _)| Record::Settled(*id)).collect();
         records.push(Record::ForgetAll);
+        records.extend((extent == Extent::Server).then_some(Record::OtherServer));
+        records.push(Record::Circumstances(self.policy.circumstances.clone()));
         self.account.journal.commit(&records)?;
         match self.options.dry_run {
             true => Ok(()),
@@ -71,4 +76,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.account.local.mark(&Marker { database: header.database.clone(), run: header.run })?;
         Ok(self.account.journal.commit(&[Record::Run(header.run + 1)])?)
     }
+}
+
+/// What a baseline has become worthless about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// The Maildir is another, or in another state, than it speaks of.
+    Maildir,
+    /// The server is another.
+    Server,
+}
+
+fn is_ours(header: &Header, marker: &Marker) -> bool {
+    marker.database == header.database && (marker.run == header.run || marker.run + 1 == header.run)
 }

@@ -142,7 +142,11 @@ impl LocalStore for Maildir {
     }
 
     fn remove(&mut self, mailbox: &MailboxName) -> Result<bool, LocalError> {
-        removal::remove(&self.settings, mailbox)
+        let removed = removal::remove(&self.settings, mailbox)?;
+        if removed {
+            self.seen.remove(mailbox);
+        }
+        Ok(removed)
     }
 
     fn assign_letters(

@@ -88,8 +88,10 @@ impl KeywordLetters {
 pub struct Circumstances {
     /// User and host.
     pub server: String,
-    /// Layout and path of the Maildir.
-    pub place: String,
+    /// The Maildir's layout.
+    pub layout: String,
+    /// The Maildir's path.
+    pub root: String,
 }
 
 /// The content of `<root>/.mailtide`: which database this Maildir belongs to, and the last run that touched it.

@@ -126,6 +126,12 @@ pub fn set_aside(plan: &mut MailboxPlan, side: Side) {
     plan.flags.retain(|change| !deletes(change, side));
 }
 
+/// Takes the uploads out of a plan and pins the mailbox, so that they are seen again.
+pub fn hold_uploads(plan: &mut MailboxPlan) {
+    plan.held = true;
+    plan.upload.clear();
+}
+
 /// Turns the losses of one side into their restoration from the other.
 fn undo(plan: &mut MailboxPlan, side: Side) {
     match side {

@@ -77,7 +77,9 @@ pub fn pair_folders(
         .map(|(name, _)| (name.clone(), scope.local_name(name, role_of)))
         .collect();
     let local = server_names(listing, maildirs, scope);
-    let known: BTreeMap<&MailboxName, &MailboxRow> = rows.iter().map(|row| (&row.name, row)).collect();
+    // What was never looked at on both sides can't have gone from one.
+    let known: BTreeMap<&MailboxName, &MailboxRow> =
+        rows.iter().filter(|row| row.watermark.is_some()).map(|row| (&row.name, row)).collect();
     let in_scope = |name: &&MailboxName| scope.takes_part(name, role_of(name), is_subscribed(listing, name));
     let names: BTreeSet<&MailboxName> =
         remote.keys().chain(local.keys()).chain(known.keys().copied().filter(in_scope)).collect();
@@ -101,6 +103,40 @@ fn fate(remote: bool, local: bool, known: bool) -> Fate {
         (false, true, true) => Fate::GoneRemote,
         (false, false, _) => Fate::GoneBoth,
     }
+}
+
+/// A folder that has gone from one side, and how many of the messages in it both sides had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vanished {
+    /// The folder: [`Fate::GoneLocal`] or [`Fate::GoneRemote`].
+    pub folder: Folder,
+    /// How many of its messages the baseline has files of.
+    pub messages: u64,
+}
+
+/// Tells for each folder whether its going looks like an accident.
+///
+/// Maildirs hardly ever go on purpose while there is mail in them, and where one went by accident, empty ones beside it
+/// did too. On the server folders are deleted as a matter of course: more than `limit` messages are too many for a folder
+/// with those below it.
+pub fn accidents(vanished: &[&Vanished], limit: u64) -> Vec<bool> {
+    let here = |one: &Vanished| one.folder.fate == Fate::GoneLocal;
+    let mail_here = vanished.iter().any(|one| here(one) && one.messages > 0);
+    let is_within = |one: &Vanished, top: &MailboxName| one.folder.name == *top || one.folder.name.is_below(top);
+    let there = || vanished.iter().filter(|one| !here(one));
+    let top_of = |one: &Vanished| {
+        let above = there().map(|other| &other.folder.name).filter(|name| is_within(one, name));
+        above.min_by_key(|name| name.as_str().len()).cloned()
+    };
+    let together =
+        |top: &MailboxName| there().filter(|other| is_within(other, top)).map(|other| other.messages).sum::<u64>();
+    vanished
+        .iter()
+        .map(|one| match here(one) {
+            true => mail_here,
+            false => top_of(one).is_some_and(|top| together(&top) > limit),
+        })
+        .collect()
 }
 
 /// Returns the maildirs that take part by their server names. A maildir whose server name would get another local name

@@ -128,6 +128,8 @@ pub enum Reason {
     MaildirVanished,
     /// A folder is gone from the server.
     FolderRemoved,
+    /// The first sync would upload many messages, or a folder that only exists in the Maildir.
+    FirstUpload,
     /// There is no Trash to move removed messages to, and none can be created.
     NoTrash,
 }
@@ -140,6 +142,7 @@ impl Reason {
             Reason::MassDelete => "mass-delete",
             Reason::MaildirVanished => "maildir-vanished",
             Reason::FolderRemoved => "folder-removed",
+            Reason::FirstUpload => "first-upload",
             Reason::NoTrash => "no-trash",
         }
     }

@@ -165,11 +165,13 @@ impl<'row> Columns<'row> {
         Ok(inode.zip(size).zip(mtime).map(|((inode, size), mtime_ns)| FileStat { inode, size, mtime_ns }))
     }
 
-    /// Takes user and host, then layout and path.
+    /// Takes server, layout and root.
     pub(super) fn circumstances(&mut self) -> Result<Option<Circumstances>> {
-        let (server, place): (Option<String>, Option<String>) = (self.take()?, self.take()?);
-        self.all_or_none("circumstances", [server.is_some(), place.is_some()])?;
-        Ok(server.zip(place).map(|(server, place)| Circumstances { server, place }))
+        let (server, layout): (Option<String>, Option<String>) = (self.take()?, self.take()?);
+        let root: Option<String> = self.take()?;
+        self.all_or_none("circumstances", [server.is_some(), layout.is_some(), root.is_some()])?;
+        let all = server.zip(layout).zip(root);
+        Ok(all.map(|((server, layout), root)| Circumstances { server, layout, root }))
     }
 
     /// Takes the columns that a message row and a journaled download share.

@@ -68,7 +68,10 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
         Record::ForgetFailures(id) => run(db, "DELETE FROM failure WHERE mailbox = ?1", [id.0]),
         Record::Run(number) => run(db, "UPDATE account SET run = ?1", [number.cast_signed()]),
         Record::ForgetAll => forget_all(db),
-        Record::Circumstances(now) => run(db, "UPDATE account SET server = ?1, place = ?2", (&now.server, &now.place)),
+        Record::Circumstances(now) => {
+            run(db, "UPDATE account SET server = ?1, layout = ?2, root = ?3", (&now.server, &now.layout, &now.root))
+        }
+        Record::OtherServer => run(db, "UPDATE mailbox SET uid_validity = NULL", []),
         Record::United => run(db, "UPDATE account SET united = 1", []),
         Record::Succeeded(at) => run(db, "UPDATE account SET last_success = ?1", [at.0]),
     }

@@ -20,7 +20,7 @@ pub(super) fn rows<T, C: FromIterator<T>>(
 
 pub(super) fn header(connection: &Connection) -> Result<Header> {
     let holds = holds(connection)?;
-    let sql = "SELECT database, run, last_success, united, server, place FROM account";
+    let sql = "SELECT database, run, last_success, united, server, layout, root FROM account";
     connection.prepare_cached(sql)?.query_row([], |row| {
         let mut columns = Columns::of(row);
         Ok(Header {

@@ -181,6 +181,8 @@ pub enum Record {
     ForgetAll,
     /// Whose mail the baseline speaks of.
     Circumstances(Circumstances),
+    /// UIDs known until now say nothing about the server of now.
+    OtherServer,
     /// Both sides are united as a whole.
     United,
     /// A run ended without trouble at this time.

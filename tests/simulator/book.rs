@@ -172,6 +172,7 @@ impl Book {
             Record::Run(run) => self.run = run,
             Record::ForgetAll => self.forget_all(),
             Record::Circumstances(now) => self.circumstances = Some(now),
+            Record::OtherServer => self.mailboxes.values_mut().for_each(|row| row.uid_validity = None),
             Record::United => self.united = true,
             Record::Succeeded(at) => self.last_success = Some(at),
         }

@@ -215,7 +215,13 @@ impl LocalStore for Shared {
         self.touch(
             LocalErrorKind::Item,
             || format!("remove maildir {mailbox}"),
-            |world| Ok(world.maildir.remove_empty(mailbox)),
+            |world| {
+                let removed = world.maildir.remove_empty(mailbox);
+                if removed {
+                    world.seen.remove(mailbox);
+                }
+                Ok(removed)
+            },
         )
     }
 

@@ -21,7 +21,11 @@ const DAY: i64 = 86_400;
 /// A policy that holds nothing back.
 pub(super) fn policy(delete: Delete) -> Policy {
     Policy {
-        circumstances: Circumstances { server: "me@host".to_owned(), place: "fs /root".to_owned() },
+        circumstances: Circumstances {
+            server: "me at host".to_owned(),
+            layout: "fs".to_owned(),
+            root: "/root".to_owned(),
+        },
         scope: Scope {
             include: vec![Pattern::Glob("*".to_owned())],
             exclude: Vec::new(),

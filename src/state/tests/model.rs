@@ -126,6 +126,7 @@ impl Model {
             Record::ForgetFailures(id) => self.failures.retain(|failure| failure.mailbox != id),
             Record::Run(number) => self.header.run = number,
             Record::Circumstances(now) => self.header.circumstances = Some(now),
+            Record::OtherServer => self.mailboxes.values_mut().for_each(|row| row.uid_validity = None),
             Record::United => self.header.united = true,
             Record::Succeeded(at) => self.header.last_success = Some(at),
             Record::ForgetAll => self.forget_all(),

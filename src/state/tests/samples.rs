@@ -184,7 +184,12 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         mailbox().prop_map(Record::ForgetFailures),
         any::<u64>().prop_map(Record::Run),
         Just(Record::ForgetAll),
-        ("[ab]", "[ab]").prop_map(|(server, place)| Record::Circumstances(Circumstances { server, place })),
+        ("[ab]", "[ab]", "[ab]").prop_map(|(server, layout, root)| Record::Circumstances(Circumstances {
+            server,
+            layout,
+            root
+        })),
+        Just(Record::OtherServer),
         Just(Record::United),
         times().prop_map(Record::Succeeded),
     ];

@@ -1,0 +1,71 @@
+//! The first upload: a Maildir full of mail that the server does not have may be the wrong one.
+
+use super::observe::Sight;
+use super::{Run, Scene};
+use crate::apply::local_problem;
+use crate::model::{KeywordLetters, MailboxName, Side};
+use crate::reconcile::guard::hold_uploads;
+use crate::reconcile::mailboxes::Folder;
+use crate::reconcile::plan::MailboxPlan;
+use crate::reconcile::policy::HoldAnswer;
+use crate::reconcile::report::{Held, Reason};
+use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
+
+/// More messages than these are held until the user says that they are meant to be uploaded.
+const FEW: usize = 50;
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
+    /// Both sides were never united, and the user has not said yet that this Maildir is the right one.
+    fn is_first(&self, scene: &Scene) -> bool {
+        !scene.header.united && self.options.holds != HoldAnswer::Accept
+    }
+
+    /// Returns true if a folder that only exists here is not to be created on the server yet.
+    pub(super) fn holds_first_folder(&mut self, scene: &Scene, folder: &Folder) -> Result<bool, Failure> {
+        if !self.is_first(scene) {
+            return Ok(false);
+        }
+        match self.account.local.observe(&folder.local, &KeywordLetters::new()) {
+            Ok(scan) => self.hold_first(scene, folder.name.clone(), scan.entries.len() as u64),
+            Err(error) if error.kind == LocalErrorKind::Item => {
+                self.report.problem(local_problem(&folder.name, None, &error));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(true)
+    }
+
+    /// Holds the uploads to mailboxes that were never matched, if they are many together.
+    pub(super) fn hold_first_uploads(&mut self, scene: &Scene, sights: &[Sight], plans: &mut [MailboxPlan]) {
+        if !self.is_first(scene) {
+            return;
+        }
+        let is_new = |sight: &Sight| !sight.view().matched;
+        let all: usize =
+            sights.iter().zip(&*plans).filter(|(sight, _)| is_new(sight)).map(|(_, plan)| plan.upload.len()).sum();
+        if all <= FEW {
+            return;
+        }
+        for (sight, plan) in sights.iter().zip(plans).filter(|(sight, plan)| is_new(sight) && !plan.upload.is_empty()) {
+            self.hold_first(scene, sight.row.name.clone(), plan.upload.len() as u64);
+            hold_uploads(plan);
+        }
+    }
+
+    fn hold_first(&mut self, scene: &Scene, folder: MailboxName, count: u64) {
+        let (side, reason) = (Side::Remote, Reason::FirstUpload);
+        let since = self.held_since(scene, Some(&folder), side, reason);
+        self.report.hold(Held { folder: Some(folder), side, reason, count, since });
+    }
+
+    /// Returns true if both sides are united as a whole now: every folder was matched, and no first upload is held.
+    pub(super) fn is_united(&mut self, scene: &Scene) -> Result<bool, Failure> {
+        if scene.header.united || !self.options.only.is_empty() {
+            return Ok(false);
+        }
+        let rows = self.account.journal.mailboxes()?;
+        let matched = |folder: &Folder| rows.iter().any(|row| row.name == folder.name && row.watermark.is_some());
+        let held = self.report.held.iter().any(|held| held.reason == Reason::FirstUpload);
+        Ok(!held && scene.folders.iter().all(matched))
+    }
+}

@@ -1,0 +1,242 @@
+//! Folders that have gone from one side: followed on the other, or held while that looks like an accident.
+//!
+//! A folder leaves the other side last, once a look finds it empty there: its messages go before, one by one like other
+//! removed messages, and what nobody knew of brings the folder back.
+
+use super::{Run, Scene};
+use crate::apply::{is_fatal, local_problem, mailbox_problem};
+use crate::model::{MailboxId, MailboxName, MailboxRow, Side};
+use crate::reconcile::mailboxes::{Fate, Folder, Vanished, accidents};
+use crate::reconcile::policy::HoldAnswer;
+use crate::reconcile::report::{Held, PlanLine, Problem, Reason};
+use crate::reconcile::snapshot::RemoteRequest;
+use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, Record, RemoteErrorKind, RemoteStore};
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
+    /// Decides about the folders that have gone from one side. Returns those that take part in this run.
+    pub(super) async fn follow_gone(
+        &mut self,
+        scene: &mut Scene,
+        rows: &[MailboxRow],
+        folders: Vec<Folder>,
+    ) -> Result<Vec<Folder>, Failure> {
+        let mut gone = Vec::new();
+        for folder in folders {
+            let Some(row) = rows.iter().find(|row| row.name == folder.name) else { continue };
+            if folder.fate == Fate::GoneRemote && !self.is_gone(scene, row).await? {
+                continue;
+            }
+            let messages = self.files_known(row.id)?;
+            gone.push((Vanished { folder, messages }, row));
+        }
+        let vanished: Vec<&Vanished> = gone.iter().map(|(vanished, _)| vanished).collect();
+        let suspicious = accidents(&vanished, self.policy.max_delete.at_least);
+        let mut taking_part = Vec::new();
+        for ((vanished, row), suspicious) in gone.into_iter().zip(suspicious) {
+            let part = match (self.options.holds, suspicious) {
+                (HoldAnswer::Undo, _) => self.bring_back(scene, row, vanished.folder).await?,
+                (HoldAnswer::Keep, true) => self.hold_gone(scene, &vanished),
+                (HoldAnswer::Accept, _) | (HoldAnswer::Keep, false) => self.follow(row, vanished)?,
+            };
+            taking_part.extend(part);
+        }
+        Ok(taking_part)
+    }
+
+    /// LIST may leave a mailbox out: it is gone only if it can't be opened because it does not exist.
+    async fn is_gone(&mut self, scene: &Scene, row: &MailboxRow) -> Result<bool, Failure> {
+        if scene.listing.mailboxes.get(&row.name).is_some_and(|listed| !listed.selectable) {
+            return Ok(true);
+        }
+        let known = self.account.journal.messages(row.id)?.iter().map(|message| message.uid).collect();
+        let request = RemoteRequest { mailbox: row.name.clone(), since: row.watermark, known };
+        match self.account.remote.observe(&[request]).await?.pop().map(|observed| observed.outcome) {
+            Some(Err(error)) if error.kind == RemoteErrorKind::NoSuchMailbox => return Ok(true),
+            Some(Err(error)) if is_fatal(&error) => return Err(error.into()),
+            Some(Err(error)) => self.report.problem(mailbox_problem(&row.name, &error)),
+            Some(Ok(_)) | None => self.report.problem(unlisted(&row.name)),
+        }
+        Ok(false)
+    }
+
+    fn files_known(&mut self, mailbox: MailboxId) -> Result<u64, Failure> {
+        let rows = self.account.journal.messages(mailbox)?;
+        Ok(rows.iter().filter(|row| row.unique.is_some()).count() as u64)
+    }
+
+    fn hold_gone(&mut self, scene: &Scene, vanished: &Vanished) -> Option<Folder> {
+        let (side, reason) = match vanished.folder.fate {
+            Fate::GoneLocal => (Side::Local, Reason::MaildirVanished),
+            _ => (Side::Remote, Reason::FolderRemoved),
+        };
+        let name = &vanished.folder.name;
+        let since = self.held_since(scene, Some(name), side, reason);
+        self.report.hold(Held { folder: Some(name.clone()), side, reason, count: vanished.messages, since });
+        None
+    }
+
+    /// Both sides are united in the folder that is put back, so that nothing in it counts as removed.
+    async fn bring_back(
+        &mut self,
+        scene: &mut Scene,
+        row: &MailboxRow,
+        folder: Folder,
+    ) -> Result<Option<Folder>, Failure> {
+        let (ready, fate) = match folder.fate {
+            Fate::GoneLocal => {
+                self.match_anew(row, &folder)?;
+                (self.create_local(&folder)?, Fate::CreateLocal)
+            }
+            _ => (self.create_anew(scene, row, &folder).await?, Fate::CreateRemote),
+        };
+        Ok(ready.then_some(Folder { fate, ..folder }))
+    }
+
+    /// Lets go of what is known of a mailbox that is no more, and creates another of its name.
+    async fn create_anew(&mut self, scene: &mut Scene, row: &MailboxRow, folder: &Folder) -> Result<bool, Failure> {
+        self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
+        let created = self.create_remote(scene, folder).await?;
+        if created {
+            self.know(scene, None, folder)?;
+        }
+        Ok(created)
+    }
+
+    /// A maildir that is gone is created again, empty: its messages are then removed ones, and new mail finds a place.
+    /// What has a role is there for its role, and the inbox always: such are not removed for being empty.
+    fn follow(&mut self, row: &MailboxRow, vanished: Vanished) -> Result<Option<Folder>, Failure> {
+        let Vanished { folder, messages } = vanished;
+        let stays = folder.name.is_inbox() || folder.role.is_some();
+        if folder.fate == Fate::GoneLocal && stays && messages == 0 {
+            self.match_anew(row, &folder)?;
+            return Ok(self.create_local(&folder)?.then_some(Folder { fate: Fate::CreateLocal, ..folder }));
+        }
+        if self.options.dry_run {
+            self.note_removed(&folder);
+        } else if folder.fate == Fate::GoneLocal
+            && let Err(error) = self.account.local.create(&folder.local)
+        {
+            return match error.kind {
+                LocalErrorKind::Item => {
+                    self.report.problem(local_problem(&folder.name, None, &error));
+                    Ok(None)
+                }
+                _ => Err(error.into()),
+            };
+        }
+        Ok(Some(folder))
+    }
+
+    fn note_removed(&mut self, folder: &Folder) {
+        let (side, counts) = match folder.fate {
+            Fate::GoneLocal => (Side::Remote, &mut self.report.remote),
+            _ => (Side::Local, &mut self.report.local),
+        };
+        counts.folders_removed += 1;
+        let (side, folder) = (Some(side), folder.name.clone());
+        self.report.plan.push(PlanLine { side, op: "remove-folder", folder, uid: None, path: None, detail: None });
+    }
+
+    /// Removes the folders that are empty now from the side that kept them. One in which something turned up is created
+    /// again where it had gone. Those below others go first.
+    pub(super) async fn conclude_gone(&mut self, scene: &mut Scene) -> Result<(), Failure> {
+        let is_gone = |folder: &&Folder| matches!(folder.fate, Fate::GoneLocal | Fate::GoneRemote);
+        let mut gone: Vec<Folder> = scene.folders.iter().filter(is_gone).cloned().collect();
+        if gone.is_empty() || self.options.dry_run {
+            return Ok(());
+        }
+        gone.sort_by(|one, other| other.name.cmp(&one.name));
+        let rows = self.account.journal.mailboxes()?;
+        for folder in gone {
+            let Some(row) = rows.iter().find(|row| row.name == folder.name) else { continue };
+            // What is held, could not be removed or came anew.
+            if !self.account.journal.messages(row.id)?.is_empty() {
+                continue;
+            }
+            let fate = match folder.fate {
+                Fate::GoneLocal => self.remove_there(scene, row, &folder).await?,
+                _ => self.remove_here(scene, row, &folder).await?,
+            };
+            scene.folders.retain(|other| other.name != folder.name);
+            scene.folders.extend(fate.map(|fate| Folder { fate, ..folder }));
+        }
+        Ok(())
+    }
+
+    /// Returns what becomes of a folder that is to leave the server; `None` if it left.
+    async fn remove_there(
+        &mut self,
+        scene: &mut Scene,
+        row: &MailboxRow,
+        folder: &Folder,
+    ) -> Result<Option<Fate>, Failure> {
+        if folder.name.is_inbox() {
+            return Ok(Some(Fate::Paired));
+        }
+        match self.account.remote.delete(&folder.name).await {
+            Ok(true) => {}
+            Ok(false) => {
+                scene.again.insert(row.id);
+                return Ok(Some(Fate::Paired));
+            }
+            Err(error) if is_fatal(&error) => return Err(error.into()),
+            Err(error) => {
+                self.report.problem(mailbox_problem(&folder.name, &error));
+                return Ok(None);
+            }
+        }
+        self.report.remote.folders_removed += 1;
+        scene.listing.mailboxes.remove(&folder.name);
+        // Without its row, a maildir that could not be removed is one that only exists here: created there again.
+        self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
+        match self.account.local.remove(&folder.local) {
+            Ok(_) => Ok(None),
+            Err(error) if error.kind == LocalErrorKind::Item => {
+                self.report.problem(local_problem(&folder.name, None, &error));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns what becomes of a folder that is to leave the Maildir; `None` if it left.
+    async fn remove_here(
+        &mut self,
+        scene: &mut Scene,
+        row: &MailboxRow,
+        folder: &Folder,
+    ) -> Result<Option<Fate>, Failure> {
+        match self.account.local.remove(&folder.local) {
+            Ok(true) => {
+                self.report.local.folders_removed += 1;
+                self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
+                Ok(None)
+            }
+            Ok(false) => {
+                let created = self.create_anew(scene, row, folder).await?;
+                let anew = self.account.journal.mailboxes()?.into_iter().find(|row| row.name == folder.name);
+                scene.again.extend(anew.map(|row| row.id));
+                Ok(created.then_some(Fate::Paired))
+            }
+            Err(error) if error.kind == LocalErrorKind::Item => {
+                self.report.problem(local_problem(&folder.name, None, &error));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn unlisted(folder: &MailboxName) -> Problem {
+    Problem {
+        code: "folder-unlisted",
+        folder: Some(folder.clone()),
+        path: None,
+        uid: None,
+        message:
+            "the server leaves this folder out of its list, yet it can be opened; it is left as it is on both sides"
+                .to_owned(),
+        hint: "sync again; if it stays so, tell the server's administrators".to_owned(),
+        retry_at: None,
+    }
+}
