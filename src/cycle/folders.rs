@@ -19,14 +19,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         for (name, why) in listing.rejected.iter().chain(&maildirs.rejected) {
             self.report.problem(rejected(name, why));
         }
+        let mut scene = Scene { header, listing, maildirs, folders: Vec::new(), again: [].into(), first: true };
+        self.leave_out(&scene)?;
+        // What an interrupted run did makes folders and messages known.
+        self.recover(&scene).await?;
         let rows = self.account.journal.mailboxes()?;
-        self.leave_out(&rows, &listing)?;
-        let rows = self.account.journal.mailboxes()?;
-        let mut folders = pair_folders(&rows, &listing, &maildirs, &self.policy.scope);
+        let mut folders = pair_folders(&rows, &scene.listing, &scene.maildirs, &self.policy.scope);
         folders.retain(|folder| self.is_named(&folder.name));
         self.tell_unmatched(&folders);
         self.report.folders = folders.iter().filter(|folder| folder.fate != Fate::GoneBoth).count() as u64;
-        let mut scene = Scene { header, listing, maildirs, folders: Vec::new(), again: [].into(), first: true };
         let (gone, there): (Vec<Folder>, Vec<Folder>) = folders.into_iter().partition(|folder| is_gone(folder, &rows));
         for folder in there {
             if let Some(folder) = self.prepare(&mut scene, &rows, folder).await? {
@@ -40,9 +41,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// Lets go of what is known of the messages in folders that take part no more: should they again, both sides are united
     /// in them. What was removed meanwhile on one side is no removal for the other.
-    fn leave_out(&mut self, rows: &[MailboxRow], listing: &RemoteListing) -> Result<(), Failure> {
+    fn leave_out(&mut self, scene: &Scene) -> Result<(), Failure> {
+        let rows = self.account.journal.mailboxes()?;
         for row in rows.iter().filter(|row| row.watermark.is_some()) {
-            let listed = listing.mailboxes.get(&row.name);
+            let listed = scene.listing.mailboxes.get(&row.name);
             let (role, subscribed) = listed.map_or((row.role, true), |listed| (listed.role, listed.subscribed));
             if !self.policy.scope.takes_part(&row.name, role, subscribed) {
                 let same = Folder { name: row.name.clone(), local: row.local.clone(), role, fate: Fate::Paired };

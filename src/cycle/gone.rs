@@ -59,9 +59,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(false)
     }
 
+    /// What an interrupted run left in the journal counts as a message.
     fn files_known(&mut self, mailbox: MailboxId) -> Result<u64, Failure> {
-        let rows = self.account.journal.messages(mailbox)?;
-        Ok(rows.iter().filter(|row| row.unique.is_some()).count() as u64)
+        let files = self.account.journal.messages(mailbox)?.iter().filter(|row| row.unique.is_some()).count();
+        let begun = self.account.journal.intents()?.iter().filter(|(_, intent)| intent.mailbox() == mailbox).count();
+        Ok((files + begun) as u64)
     }
 
     fn hold_gone(&mut self, scene: &Scene, vanished: &Vanished) -> Option<Folder> {

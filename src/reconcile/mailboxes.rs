@@ -79,7 +79,7 @@ pub fn pair_folders(
     let local = server_names(listing, maildirs, scope);
     // What was never looked at on both sides can't have gone from one.
     let known: BTreeMap<&MailboxName, &MailboxRow> =
-        rows.iter().filter(|row| row.watermark.is_some()).map(|row| (&row.name, row)).collect();
+        rows.iter().filter(|row| row.watermark.is_some() || row.with_uid > 0).map(|row| (&row.name, row)).collect();
     let in_scope = |name: &&MailboxName| scope.takes_part(name, role_of(name), is_subscribed(listing, name));
     let names: BTreeSet<&MailboxName> =
         remote.keys().chain(local.keys()).chain(known.keys().copied().filter(in_scope)).collect();

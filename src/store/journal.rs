@@ -60,6 +60,17 @@ pub enum Intent {
     },
 }
 
+impl Intent {
+    /// Returns the mailbox that it is about; of a copy, the one that is copied from.
+    pub fn mailbox(&self) -> MailboxId {
+        match self {
+            Intent::Download { mailbox, .. } | Intent::Append { mailbox, .. } | Intent::Copy { mailbox, .. } => {
+                *mailbox
+            }
+        }
+    }
+}
+
 /// An intent's row in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IntentId(pub i64);

@@ -17,7 +17,7 @@ pub(super) struct Book {
     run: u64,
     last_success: Option<Timestamp>,
     circumstances: Option<Circumstances>,
-    united: bool,
+    pub(super) united: bool,
     holds: Vec<HoldRow>,
     pub(super) mailboxes: BTreeMap<MailboxId, MailboxRow>,
     pub(super) messages: BTreeMap<(MailboxId, Uid), MessageRow>,

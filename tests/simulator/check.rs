@@ -131,6 +131,11 @@ impl Check<'_> {
         (removed || story.moves > 0) && (self.keeps() || !self.world.server.abilities.uid_plus)
     }
 
+    /// Returns true if removed messages may have come back because both sides were united.
+    fn may_return(&self) -> bool {
+        self.world.ledger.renumbered || self.world.ledger.recreated
+    }
+
     fn keeps(&self) -> bool {
         matches!(self.world.policy.delete, Delete::Flag | Delete::Never)
     }
@@ -140,7 +145,7 @@ impl Check<'_> {
         let (local, remote) = (everywhere(&self.local), everywhere(&self.remote));
         let here = (count(&self.local, &story.home, id), count(&self.remote, &story.home, id));
         let tombs = if self.may_stay(story) { story.deletions.len() } else { 0 };
-        let undone = if self.world.ledger.renumbered { story.deletions.len() } else { 0 };
+        let undone = if self.may_return() { story.deletions.len() } else { 0 };
         let most = story.most() + 2 * story.moves + undone;
         if local > most || remote > most + tombs {
             self.fail(format!("{id} doubled: local {local}, remote {remote}, put there {} times", story.most()));
@@ -160,7 +165,7 @@ impl Check<'_> {
         if story.is_unique() {
             self.dates(id, story);
             let doubtful = story.deletions.iter().any(|deletion| deletion.doubtful);
-            if !self.world.ledger.renumbered && !doubtful {
+            if !self.may_return() && !doubtful {
                 self.one(id, story, here);
                 if !story.is_deleted() {
                     self.flags(id, story);

@@ -58,9 +58,9 @@ fn a_world(seed: u64) -> World {
     }
     let mut policy = policy(delete);
     policy.keep_deleted = rng.pick(&[KeepDeleted::Forever, KeepDeleted::For(day() * 3), KeepDeleted::None]).unwrap();
-    let (moves, renumber) = (rng.chance(300), rng.chance(100));
+    let (moves, renumber, removes_folders) = (rng.chance(300), rng.chance(100), rng.chance(300));
     let mut world = World::new(server, policy, rng);
-    world.habits = Habits { moves, renumber };
+    world.habits = Habits { moves, renumber, removes_folders };
     world
 }
 
@@ -85,8 +85,17 @@ pub(super) fn is_idle(report: &Report) -> bool {
     report.local == nothing && report.remote == nothing && report.adopted == 0 && report.held.is_empty()
 }
 
+/// Where a policy holds nothing back, the user means what the first sync uploads.
 pub(super) fn run(shared: &Shared, schedule: Schedule, options: &Options) -> Option<Outcome> {
-    shared.world().ledger.synced = true;
+    let mut options = options.clone();
+    {
+        let mut world = shared.world();
+        world.ledger.synced = true;
+        if options.holds == HoldAnswer::Keep && world.policy.max_delete.at_least == u64::MAX && !world.book.united {
+            options.holds = HoldAnswer::Accept;
+        }
+    }
+    let options = &options;
     shared.world().say(|| format!("run: {options:?}, {:?}", schedule.rates()));
     shared.run(schedule, options)
 }
@@ -126,7 +135,7 @@ pub(super) fn settle(shared: &Shared) {
     let said = dry_run(shared, HoldAnswer::Keep);
     let mut first = None;
     for _ in 0..3 {
-        let report = calm_run(shared, &Options::default());
+        let report = calm_run(shared, &Options { holds: HoldAnswer::Accept, ..Options::default() });
         let idle = is_idle(&report);
         first.get_or_insert(report);
         if idle {

@@ -67,7 +67,7 @@ fn answered(seed: u64, lost: Side, answer: HoldAnswer) -> Shared {
     let shared = in_step(seed);
     let keeps = if lost == Side::Local { Side::Remote } else { Side::Local };
     lose_inbox(&mut shared.world(), lost);
-    let rates = Rates { crash: 30, blur: 20, ..Rates::default() };
+    let rates = Rates { crash: 30, ..Rates::default() };
     for _ in 0..seed % 3 {
         drop(run(&shared, Schedule::Random(rates), &Options::default()));
         shared.world().now.0 += 60;

@@ -1,6 +1,6 @@
 //! What users did to each message, and so what ought to have become of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mailtide::model::{FlagSet, MailboxName, Side, Timestamp};
 
@@ -86,6 +86,10 @@ pub(super) struct Ledger {
     pub(super) stories: BTreeMap<u32, Story>,
     /// The first sync has begun.
     pub(super) synced: bool,
+    /// Folders that somebody deleted on the server.
+    pub(super) deleted_folders: BTreeSet<MailboxName>,
+    /// One of them was created again by others: nothing in it says what was removed from the one before.
+    pub(super) recreated: bool,
     /// A mailbox got another UIDVALIDITY: both sides are united then, so removals and cleared flags may be undone.
     pub(super) renumbered: bool,
 }
@@ -99,6 +103,11 @@ pub(super) fn words(flags: &FlagSet) -> Vec<String> {
 impl Ledger {
     pub(super) fn fresh_id(&self) -> u32 {
         self.stories.last_key_value().map_or(1, |(id, _)| id + 1)
+    }
+
+    /// Notes that somebody wants a folder on the server.
+    pub(super) fn folder(&mut self, name: &MailboxName) {
+        self.recreated |= self.deleted_folders.contains(name);
     }
 
     pub(super) fn put(&mut self, side: Side, id: u32, home: &MailboxName, date: Timestamp, flags: &FlagSet) {

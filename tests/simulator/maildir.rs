@@ -162,7 +162,8 @@ impl Maildir {
 
     /// Returns false if a file is in it.
     pub(super) fn remove_empty(&mut self, name: &MailboxName) -> bool {
-        let empty = self.folders.get(name).is_none_or(|folder| folder.files.is_empty());
+        let named = |folder: &Folder| folder.files.iter().any(|file| file.place.is_some());
+        let empty = self.folders.get(name).is_none_or(|folder| !named(folder));
         if empty {
             self.folders.remove(name);
         }

@@ -21,6 +21,8 @@ pub(super) fn folder(name: &str) -> MailboxName {
 pub(super) struct Habits {
     /// Move messages between folders, and give files other names.
     pub(super) moves: bool,
+    /// Remove folders with all that is in them.
+    pub(super) removes_folders: bool,
     /// Restore mailboxes from a backup, which gives them another UIDVALIDITY.
     pub(super) renumber: bool,
 }
@@ -54,6 +56,7 @@ impl World {
     pub(super) fn remote_put(&mut self, name: &MailboxName, id: u32, kind: Kind, date: Timestamp, flags: &FlagSet) {
         if self.server.open(name).is_err() {
             self.server.create(name, None);
+            self.ledger.folder(name);
         }
         let Ok(mailbox) = self.server.open(name) else { return };
         let flags = mailbox.permanent.storable(flags);
@@ -150,6 +153,27 @@ impl World {
         self.say(|| format!("local: {name}/{unique} ({id}) moved to {target}, renamed {renamed}"));
     }
 
+    pub(super) fn remote_remove_folder(&mut self, name: &MailboxName) {
+        for (folder, uid) in self.uids().into_iter().filter(|(folder, _)| folder == name && !name.is_inbox()) {
+            self.remote_delete(&folder, uid);
+        }
+        if !name.is_inbox() {
+            self.server.delete(name);
+            self.ledger.deleted_folders.insert(name.clone());
+            self.say(|| format!("remote: folder {name} removed"));
+        }
+    }
+
+    pub(super) fn local_remove_folder(&mut self, name: &MailboxName) {
+        for (folder, unique) in self.files().into_iter().filter(|(folder, _)| folder == name && !name.is_inbox()) {
+            self.local_delete(&folder, &unique);
+        }
+        if !name.is_inbox() {
+            self.maildir.folders.remove(name);
+            self.say(|| format!("local: folder {name} removed"));
+        }
+    }
+
     fn moved(&mut self, id: u32, target: &MailboxName) {
         if let Some(story) = self.ledger.stories.get_mut(&id) {
             story.moves += 1;
@@ -220,6 +244,14 @@ pub(super) fn edit(world: &mut World) {
     let (remote, moves) = (world.rng.chance(500), world.habits.moves && world.rng.chance(150));
     match (remote, moves) {
         (true, _) if world.habits.renumber && world.rng.chance(100) => renumber(world),
+        (true, _) if world.habits.removes_folders && world.rng.chance(60) => {
+            let name = a_folder(world);
+            world.remote_remove_folder(&name);
+        }
+        (false, _) if world.habits.removes_folders && world.rng.chance(60) => {
+            let name = a_folder(world);
+            world.local_remove_folder(&name);
+        }
         (true, true) => some_remote_move(world),
         (false, true) => some_local_move(world),
         (true, false) => remote_edit(world),
@@ -262,6 +294,7 @@ fn remote_edit(world: &mut World) {
         (14, _) => {
             let name = a_folder(world);
             world.server.create(&name, None);
+            world.ledger.folder(&name);
             world.say(|| format!("remote: folder {name}"));
         }
         _ => {

@@ -153,6 +153,10 @@ impl RemoteStore for Shared {
     async fn list(&mut self) -> Result<RemoteListing, RemoteError> {
         let listing = |world: &mut World| {
             let mut listing = world.server.list();
+            if world.is_blurred() {
+                let names: Vec<_> = listing.mailboxes.keys().cloned().collect();
+                listing.mailboxes.remove(&world.rng.pick(&names).unwrap());
+            }
             for mailbox in listing.mailboxes.values_mut() {
                 mailbox.status = mailbox.status.filter(|_| !world.is_blurred());
             }

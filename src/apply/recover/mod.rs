@@ -58,7 +58,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let mut unsettled = BTreeSet::new();
         let mut groups: BTreeMap<MailboxId, Vec<(IntentId, Intent)>> = BTreeMap::new();
         for (id, intent) in self.journal.intents()? {
-            groups.entry(mailbox_of(&intent)).or_default().push((id, intent));
+            groups.entry(intent.mailbox()).or_default().push((id, intent));
         }
         for (mailbox, intents) in groups {
             let Some(place) = places.get(&mailbox) else {
@@ -186,12 +186,6 @@ fn unsettled_problem(folder: &MailboxName) -> Problem {
             .to_owned(),
         hint: "sync again when the program that changes them is done".to_owned(),
         retry_at: None,
-    }
-}
-
-fn mailbox_of(intent: &Intent) -> MailboxId {
-    match intent {
-        Intent::Download { mailbox, .. } | Intent::Append { mailbox, .. } | Intent::Copy { mailbox, .. } => *mailbox,
     }
 }
 
