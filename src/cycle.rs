@@ -1,6 +1,7 @@
 //! One run over an account: observe both sides, diff, reconcile, guard, apply, commit; then again for what was
 //! changed, until nothing is left to do.
 
+mod absence;
 mod first;
 mod folders;
 mod gone;
@@ -133,7 +134,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut plans: Vec<MailboxPlan> = views.iter().map(observe::Sight::plan).collect();
         keep_out_of_gone(scene, &mut plans);
         self.pair_moves(&views, &mut plans)?;
-        self.defer_removals(scene, &mut plans)?;
+        self.defer_removals(scene, &views, &mut plans).await?;
         self.hold_first_uploads(scene, &views, &mut plans);
         self.guard(scene, &views, &mut plans)?;
         let trash = self.trash_target(scene, &mut plans).await?;

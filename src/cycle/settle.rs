@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::observe::Sight;
 use super::{LOSS_WINDOW, Run, Scene};
 use crate::apply::{Aftermath, local_problem};
-use crate::model::{KeywordLetters, MailboxId, MailboxName, Side, Timestamp};
-use crate::reconcile::guard::{losses_now, set_aside};
+use crate::model::{KeywordLetters, MailboxId, MailboxName, Timestamp};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::{Held, Problem};
@@ -51,45 +50,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.account.journal.commit(&records)?;
         }
         Ok(again)
-    }
-
-    /// A message gone from one folder may have gone to another after that was scanned, or to one that this run is not
-    /// about. In the first case its removal waits for the next pass, in the second for the next run.
-    pub(super) fn defer_removals(&mut self, scene: &mut Scene, plans: &mut [MailboxPlan]) -> Result<(), Failure> {
-        let removes = |plan: &MailboxPlan| losses_now(plan, Side::Local) > 0;
-        if !plans.iter().any(removes) {
-            return Ok(());
-        }
-        let stirred = self.account.local.is_stirred()?;
-        let wait = stirred || (!self.options.only.is_empty() && self.others_grew(scene)?);
-        for plan in plans.iter_mut().filter(|plan| wait && removes(plan)) {
-            if !stirred {
-                let why = "a folder that was not named holds new files, which may be the messages removed here";
-                self.report.problem(unfinished(&plan.name, why));
-            }
-            set_aside(plan, Side::Local);
-            scene.again.extend(stirred.then_some(plan.mailbox));
-        }
-        Ok(())
-    }
-
-    /// Returns true if a folder that this run is not about holds a file that the baseline doesn't know.
-    fn others_grew(&mut self, scene: &Scene) -> Result<bool, Failure> {
-        let rows = self.account.journal.mailboxes()?;
-        let mut unknown = false;
-        for maildir in &scene.maildirs.maildirs {
-            let row = rows.iter().find(|row| row.local == maildir.name);
-            if row.is_some_and(|row| self.is_named(&row.name)) {
-                continue;
-            }
-            let known: BTreeSet<_> = match row {
-                Some(row) => self.account.journal.messages(row.id)?.into_iter().filter_map(|row| row.unique).collect(),
-                None => BTreeSet::new(),
-            };
-            let scan = self.account.local.observe(&maildir.name, &KeywordLetters::new())?;
-            unknown |= !scan.quiet || scan.entries.keys().any(|unique| !known.contains(unique));
-        }
-        Ok(unknown)
     }
 
     /// Says what is left to the next run because it changed faster than this one could follow.
@@ -177,7 +137,7 @@ fn settled(sight: &Sight, plan: &MailboxPlan, after: Aftermath, now: Timestamp) 
     records
 }
 
-fn unfinished(folder: &MailboxName, why: &str) -> Problem {
+pub(super) fn unfinished(folder: &MailboxName, why: &str) -> Problem {
     Problem {
         code: "folder-unfinished",
         folder: Some(folder.clone()),

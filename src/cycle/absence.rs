@@ -1,0 +1,130 @@
+//! What is missing from one folder may be in another that was looked at too early: its removal waits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::observe::Sight;
+use super::settle::unfinished;
+use super::{Run, Scene};
+use crate::apply::is_fatal;
+use crate::model::{KeywordLetters, MailboxName, MailboxRow, Side, Watermark};
+use crate::reconcile::guard::{losses_now, set_aside};
+use crate::reconcile::plan::MailboxPlan;
+use crate::reconcile::snapshot::{ListedMailbox, RemoteListing};
+use crate::store::{Failure, Journal, LocalStore, RemoteStore};
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
+    /// Takes out of the plans the removals that may turn out to be moves.
+    pub(super) async fn defer_removals(
+        &mut self,
+        scene: &mut Scene,
+        sights: &[Sight],
+        plans: &mut [MailboxPlan],
+    ) -> Result<(), Failure> {
+        self.await_files(scene, plans)?;
+        self.await_arrivals(scene, sights, plans).await
+    }
+
+    /// A message gone from one folder may have gone to another after that was scanned, or to one that this run is not
+    /// about. In the first case its removal waits for the next pass, in the second for the next run.
+    fn await_files(&mut self, scene: &mut Scene, plans: &mut [MailboxPlan]) -> Result<(), Failure> {
+        let removes = |plan: &MailboxPlan| losses_now(plan, Side::Local) > 0;
+        if !plans.iter().any(removes) {
+            return Ok(());
+        }
+        let stirred = self.account.local.is_stirred()?;
+        let wait = stirred || (!self.options.only.is_empty() && self.others_grew(scene)?);
+        for plan in plans.iter_mut().filter(|plan| wait && removes(plan)) {
+            if !stirred {
+                let why = "a folder that was not named holds new files, which may be the messages removed here";
+                self.report.problem(unfinished(&plan.name, why));
+            }
+            set_aside(plan, Side::Local);
+            scene.again.extend(stirred.then_some(plan.mailbox));
+        }
+        Ok(())
+    }
+
+    /// Returns true if a folder that this run is not about holds a file that the baseline doesn't know.
+    fn others_grew(&mut self, scene: &Scene) -> Result<bool, Failure> {
+        let rows = self.account.journal.mailboxes()?;
+        let mut unknown = false;
+        for maildir in &scene.maildirs.maildirs {
+            let row = rows.iter().find(|row| row.local == maildir.name);
+            if row.is_some_and(|row| self.is_named(&row.name)) {
+                continue;
+            }
+            let known: BTreeSet<_> = match row {
+                Some(row) => self.account.journal.messages(row.id)?.into_iter().filter_map(|row| row.unique).collect(),
+                None => BTreeSet::new(),
+            };
+            let scan = self.account.local.observe(&maildir.name, &KeywordLetters::new())?;
+            unknown |= !scan.quiet || scan.entries.keys().any(|unique| !known.contains(unique));
+        }
+        Ok(unknown)
+    }
+
+    /// A message gone from one mailbox may have arrived in another after that was looked at. As long as any has grown
+    /// since, what is gone without an explanation stays in the Maildir: until the next pass, or, if the one that grew is
+    /// none of this run's, until the next run.
+    async fn await_arrivals(
+        &mut self,
+        scene: &mut Scene,
+        sights: &[Sight],
+        plans: &mut [MailboxPlan],
+    ) -> Result<(), Failure> {
+        let removes = |plan: &MailboxPlan| plan.remove_local.iter().any(|removal| !removal.moved);
+        if self.options.dry_run || !plans.iter().any(removes) {
+            return Ok(());
+        }
+        let listing = match self.account.remote.list().await {
+            Ok(listing) => Some(listing),
+            Err(error) if is_fatal(&error) => return Err(error.into()),
+            Err(_) => None,
+        };
+        let rows = self.account.journal.mailboxes()?;
+        let grown: Option<BTreeSet<MailboxName>> =
+            listing.map(|listing| self.grown(&listing, &seen_until(scene, sights, &rows)));
+        if grown.as_ref().is_some_and(BTreeSet::is_empty) {
+            return Ok(());
+        }
+        let is_ours = |name: &MailboxName| scene.folders.iter().any(|folder| folder.name == *name);
+        let ours = grown.iter().flatten().all(is_ours) && grown.is_some();
+        let mut again: BTreeSet<_> = BTreeSet::new();
+        for plan in plans.iter_mut().filter(|plan| removes(plan)) {
+            if !ours {
+                let why = "other folders of the server hold new messages, which may be the ones removed here";
+                self.report.problem(unfinished(&plan.name, why));
+            }
+            set_aside(plan, Side::Remote);
+            again.extend(ours.then_some(plan.mailbox));
+        }
+        let looked_at_again = |row: &&MailboxRow| ours && grown.iter().flatten().any(|name| *name == row.name);
+        again.extend(rows.iter().filter(looked_at_again).map(|row| row.id));
+        scene.again.append(&mut again);
+        Ok(())
+    }
+
+    /// Returns the mailboxes that take part and have more in them than was seen.
+    fn grown(&self, listing: &RemoteListing, seen: &BTreeMap<MailboxName, Watermark>) -> BTreeSet<MailboxName> {
+        let has_grown = |(name, listed): &(&MailboxName, &ListedMailbox)| match (listed.status, seen.get(*name)) {
+            (Some(now), Some(seen)) => now.uid_validity != seen.uid_validity || now.uid_next > seen.uid_next,
+            (Some(now), None) => now.messages > 0,
+            (None, _) => false,
+        };
+        let takes_part = |(name, listed): &(&MailboxName, &ListedMailbox)| {
+            listed.selectable && self.policy.scope.takes_part(name, listed.role, listed.subscribed)
+        };
+        let mailboxes = listing.mailboxes.iter().filter(takes_part).filter(has_grown);
+        mailboxes.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// Returns up to where each mailbox was seen: in this pass, or when the run began, or before.
+fn seen_until(scene: &Scene, sights: &[Sight], rows: &[MailboxRow]) -> BTreeMap<MailboxName, Watermark> {
+    let recorded = rows.iter().filter_map(|row| Some((row.name.clone(), row.watermark?)));
+    let listed = scene.listing.mailboxes.iter().filter_map(|(name, listed)| Some((name.clone(), listed.status?)));
+    let mut seen: BTreeMap<MailboxName, Watermark> = listed.collect();
+    seen.extend(recorded);
+    seen.extend(sights.iter().filter_map(|sight| Some((sight.row.name.clone(), sight.remote.as_ref()?.watermark))));
+    seen
+}
