@@ -187,6 +187,11 @@ impl Imap {
     pub(crate) fn create(&mut self, folder: &[&str]) {
         self.run(&format!("CREATE {}", self.quoted(folder)));
     }
+
+    /// Deletes a folder with all that is in it.
+    pub(crate) fn delete(&mut self, folder: &[&str]) {
+        self.run(&format!("DELETE {}", self.quoted(folder)));
+    }
 }
 
 fn message(reply: &[Item]) -> Option<Message> {

@@ -131,7 +131,7 @@ impl Setup {
             "[accounts.{name}]\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"{tls}\"\nuser = \"{user}\"\n\
              password = \"{password}\"\n{ca_file}\n{keys}\n[accounts.{name}.maildir]\npath = {path:?}\n\
              layout = \"{layout}\"\n[accounts.{name}.sync]\n{sync}\n",
-            path = self.path().join("Mail"),
+            path = self.root.path,
         )
     }
 

@@ -1,11 +1,13 @@
 //! What mailtide promises, tried with the binary on real servers.
 
 mod bad_luck;
+mod circumstances;
 mod crash;
 mod deletions;
 mod first;
 mod flags;
 mod folders;
+mod gone;
 mod holds;
 mod hostile;
 mod new_mail;
