@@ -178,6 +178,13 @@ impl Imap {
         self.leave();
     }
 
+    /// Moves messages to another folder, as clients do where there is no MOVE.
+    pub(crate) fn transfer(&mut self, folder: &[&str], uids: &str, target: &[&str]) {
+        self.run(&format!("SELECT {}", self.quoted(folder)));
+        self.run(&format!("UID COPY {uids} {}", self.quoted(target)));
+        self.expunge(folder, uids);
+    }
+
     /// Leaves the folder without expunging anything.
     fn leave(&mut self) {
         self.run("UNSELECT");

@@ -11,4 +11,5 @@ mod gone;
 mod holds;
 mod hostile;
 mod new_mail;
+mod partial;
 mod support_works;
