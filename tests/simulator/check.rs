@@ -133,7 +133,8 @@ impl Check<'_> {
 
     /// Returns true if removed messages may have come back because both sides were united.
     fn may_return(&self) -> bool {
-        self.world.ledger.renumbered || self.world.ledger.recreated
+        let ledger = &self.world.ledger;
+        ledger.renumbered || ledger.recreated || ledger.relocated
     }
 
     fn keeps(&self) -> bool {

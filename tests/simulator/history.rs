@@ -59,8 +59,9 @@ fn a_world(seed: u64) -> World {
     let mut policy = policy(delete);
     policy.keep_deleted = rng.pick(&[KeepDeleted::Forever, KeepDeleted::For(day() * 3), KeepDeleted::None]).unwrap();
     let (moves, renumber, removes_folders) = (rng.chance(300), rng.chance(100), rng.chance(300));
+    let relocates = rng.chance(100);
     let mut world = World::new(server, policy, rng);
-    world.habits = Habits { moves, renumber, removes_folders };
+    world.habits = Habits { moves, renumber, removes_folders, relocates };
     world
 }
 
@@ -178,6 +179,9 @@ fn live(shared: &Shared) {
         let edits = shared.world().rng.below(6);
         for _ in 0..edits {
             users::edit(&mut shared.world());
+        }
+        if shared.world().habits.relocates && shared.world().rng.chance(300) {
+            users::relocate(&mut shared.world());
         }
         let days = shared.world().rng.below(4);
         shared.world().now.0 += i64::try_from(days).unwrap() * DAY;

@@ -90,6 +90,8 @@ pub(super) struct Ledger {
     pub(super) deleted_folders: BTreeSet<MailboxName>,
     /// One of them was created again by others: nothing in it says what was removed from the one before.
     pub(super) recreated: bool,
+    /// The account moved to another server, or its Maildir to another layout.
+    pub(super) relocated: bool,
     /// A mailbox got another UIDVALIDITY: both sides are united then, so removals and cleared flags may be undone.
     pub(super) renumbered: bool,
 }

@@ -73,6 +73,15 @@ impl Mailbox {
     }
 
     /// Removes a message; one that is gone is no error, as in IMAP.
+    /// Becomes the mailbox of another server: same mail, other UIDs, no past.
+    pub(super) fn begin_anew(&mut self) {
+        (self.uid_next, self.mod_seq) = (1, 1);
+        self.expunged.clear();
+        for message in std::mem::take(&mut self.messages).into_values().rev() {
+            self.put(message.bytes, message.flags, message.date);
+        }
+    }
+
     pub(super) fn expunge(&mut self, uid: Uid) {
         if self.messages.remove(&uid).is_some() {
             let mod_seq = self.bump();

@@ -23,6 +23,8 @@ pub(super) struct Habits {
     pub(super) moves: bool,
     /// Remove folders with all that is in them.
     pub(super) removes_folders: bool,
+    /// Move to another server, or to another layout of the Maildir.
+    pub(super) relocates: bool,
     /// Restore mailboxes from a backup, which gives them another UIDVALIDITY.
     pub(super) renumber: bool,
 }
@@ -257,6 +259,18 @@ pub(super) fn edit(world: &mut World) {
         (true, false) => remote_edit(world),
         (false, false) => local_edit(world),
     }
+}
+
+/// Between two runs only: during one it would be the server's doing. The other server has the same mail under other UIDs, and by chance the same UIDVALIDITY.
+pub(super) fn relocate(world: &mut World) {
+    world.ledger.relocated = true;
+    if world.rng.chance(300) {
+        world.policy.circumstances.layout.push('+');
+        return world.say(|| "another layout".to_owned());
+    }
+    world.policy.circumstances.server.push('+');
+    world.server.mailboxes.values_mut().for_each(super::server::Mailbox::begin_anew);
+    world.say(|| "another server".to_owned());
 }
 
 fn renumber(world: &mut World) {
