@@ -1,6 +1,7 @@
 //! One run over an account: observe both sides, diff, reconcile, guard, apply, commit; then again for what was
 //! changed, until nothing is left to do.
 
+mod compare;
 mod folders;
 mod identify;
 mod moves;
@@ -23,6 +24,7 @@ use crate::reconcile::report::{Held, Reason, Report};
 use crate::reconcile::snapshot::{Abilities, LocalListing, RemoteListing};
 pub use crate::store::Failure;
 use crate::store::{Header, HoldRow, Journal, LocalStore, RemoteStore};
+pub use compare::{Compared, compare};
 
 /// A run looks at what it changed itself up to this many times; what changes faster waits for the next run.
 const PASSES: usize = 4;
@@ -60,16 +62,7 @@ pub async fn run<R: RemoteStore, L: LocalStore, J: Journal>(
     now: Timestamp,
     progress: &dyn Fn(Event),
 ) -> Outcome {
-    let mut run = Run {
-        account,
-        policy,
-        options,
-        now,
-        progress,
-        report: Report::default(),
-        abilities: Abilities::default(),
-        numbered: false,
-    };
+    let mut run = Run::new(account, policy, options, now, progress);
     let failure = run.whole().await.err();
     Outcome { report: run.report, failure }
 }
@@ -96,6 +89,19 @@ struct Scene {
     /// Mailboxes that are to be looked at because an earlier pass of this run changed them.
     again: BTreeSet<MailboxId>,
     first: bool,
+}
+
+impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
+    fn new(
+        account: &'a mut Account<R, L, J>,
+        policy: &'a Policy,
+        options: &'a Options,
+        now: Timestamp,
+        progress: &'a dyn Fn(Event),
+    ) -> Self {
+        let (report, abilities) = (Report::default(), Abilities::default());
+        Run { account, policy, options, now, progress, report, abilities, numbered: false }
+    }
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {

@@ -29,7 +29,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
     }
 
-    fn is_ours(&self, header: &Header, marker: &Marker) -> bool {
+    pub(super) fn is_ours(&self, header: &Header, marker: &Marker) -> bool {
         marker.database == header.database && (marker.run == header.run || marker.run + 1 == header.run)
     }
 
