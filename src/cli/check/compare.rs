@@ -21,7 +21,8 @@ const SHOWN: usize = 20;
 /// Takes the account's lock. What changes nothing takes only a lock that exists: where there is none, no other run can
 /// be under way.
 pub(super) fn lock(account: &Account, repair: bool) -> Result<Option<Lock>, Trouble> {
-    if !account.lock.exists() && !(repair && account.database.exists()) {
+    let writes = repair && account.database.exists();
+    if !account.lock.exists() && !writes {
         return Ok(None);
     }
     let lock = Lock::acquire(&account.database).map_err(|error| Trouble::state(account, &error, Rest::Untouched))?;
@@ -127,7 +128,7 @@ fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
