@@ -247,25 +247,36 @@ impl Evidence<'_> {
         found: &mut Comparison,
     ) {
         let Some(pair) = self.pair(row) else { return };
-        let differs =
-            |kind, next, message: String| self.differs(kind, next, message).of_file(pair.unique).of_message(row.uid);
         let before = found.differences.len();
+        let unequal = |verdict| self.unequal(verdict, row).of_file(pair.unique).of_message(row.uid);
         match self.verdict(&pair, contents, singles) {
             Err(difference) => found.differences.push(difference.of_file(pair.unique).of_message(row.uid)),
             Ok(Verdict::Equal) => self.compare_date(&pair, found),
-            Ok(verdict) => found.differences.push(self.unequal(verdict, row).of_file(pair.unique).of_message(row.uid)),
+            // The flags of messages that have nothing to do with each other say nothing.
+            Ok(Verdict::WrongPair) => return found.differences.push(unequal(Verdict::WrongPair)),
+            Ok(verdict) => found.differences.push(unequal(verdict)),
         }
-        let gap = Gap::new(row, pair.entry, pair.message, self.scan, &self.rules);
-        if gap.recorded {
-            let message = "both sides have the same flags, the database has others; the next sync takes them over";
-            found.differences.push(differs(Kind::FlagsRecorded, Next::Sync, message.to_owned()));
-        } else if !(gap.here.is_empty() && gap.there.is_empty()) {
-            found.differences.push(differs(Kind::Flags, Next::Sync, format!("flags {}; {PENDING}", gap.words())));
-        }
+        let confined = self.compare_flags(&pair, found);
         if found.differences.len() == before {
             found.equal += 1;
-            found.confined += u64::from(gap.confined);
+            found.confined += u64::from(confined);
         }
+    }
+
+    /// Returns true if something is on one side because the other can't have it.
+    fn compare_flags(&self, pair: &Pair<'_>, found: &mut Comparison) -> bool {
+        let gap = Gap::new(pair.row, pair.entry, pair.message, self.scan, &self.rules);
+        let (kind, message) = if gap.recorded {
+            let message = "both sides have the same flags, the database has others; the next sync takes them over";
+            (Kind::FlagsRecorded, message.to_owned())
+        } else if gap.here.is_empty() && gap.there.is_empty() {
+            return gap.confined;
+        } else {
+            (Kind::Flags, format!("flags {}; {PENDING}", gap.words()))
+        };
+        let difference = self.differs(kind, Next::Sync, message);
+        found.differences.push(difference.of_file(pair.unique).of_message(pair.row.uid));
+        gap.confined
     }
 
     fn verdict(

@@ -1,6 +1,7 @@
 //! What mailtide promises, tried with the binary on real servers.
 
 mod bad_luck;
+mod compare;
 mod crash;
 mod deletions;
 mod first;
