@@ -64,7 +64,7 @@ fn mixed_up(seed: u64) -> (Shared, bool) {
     world.server.create(&folder("Trash"), Some(Role::Trash));
     let kinds = [Mail::Ordinary, Mail::Ordinary, Mail::Anonymous, Mail::Anonymous, Mail::Shared, Mail::Shared];
     for (id, kind) in (1..).zip(kinds) {
-        let date = Timestamp(1_600_000_000 + i64::from(id % 2) * 60 * i64::from(seed % 3 == 0));
+        let date = Timestamp(1_600_000_000 + i64::from(id % 2) * 60 * i64::from(seed.is_multiple_of(3)));
         world.remote_put(&folder("INBOX"), id, kind, date, &FlagSet::new());
     }
     let shared = Shared::new(world);

@@ -196,15 +196,23 @@ fn rows_that_are_wrong_are_to_be_repaired_and_no_others() {
     assert_eq!(wrong(swapped), (vec![Kind::WrongPair; 2], vec![1, 2]));
     let recorded = |case: &mut Case| case.rows[2].content = identity(9).content;
     assert_eq!(wrong(recorded), (vec![Kind::WrongRecord], vec![3]));
-    let anonymous = |case: &mut Case| {
+    let alike = |case: &mut Case, message_id| {
         for (n, found) in (1..).zip(case.messages.values_mut()) {
-            *found = Identity { message_id: None, header: identity(0).header, ..*found };
+            *found = Identity { message_id, header: identity(0).header, ..*found };
             case.files.insert(name(n), Reading::Content(*found));
-            case.rows[n as usize - 1].message_id = None;
+            let row = &mut case.rows[n as usize - 1];
+            (row.message_id, row.date, row.stat) = (message_id, Some(date(9)), None);
         }
+        case.messages.values_mut().for_each(|found| found.date = Some(date(9)));
         (case.rows[0].uid, case.rows[2].uid) = (uid(3), uid(1));
     };
-    assert_eq!(wrong(anonymous), (vec![Kind::WrongPair; 2], vec![1, 3]), "one header block for all");
+    for message_id in [None, Some(MessageHash(5))] {
+        let mut case = in_step();
+        alike(&mut case, message_id);
+        let (found, _) = case.compare();
+        let rows: Vec<i64> = found.repairs().0.iter().map(|row| row.0).collect();
+        assert_eq!((rows, found.differences.len()), (vec![1, 3], 2), "one header block for all");
+    }
 }
 
 #[test]
