@@ -5,7 +5,7 @@ use crate::model::{
     FileStat, Fingerprint, FlagSet, Keyword, KeywordLetters, MailboxId, MessageHash, PermanentFlags, Timestamp,
     UidValidity, Watermark,
 };
-use crate::reconcile::snapshot::RemoteMessages;
+use crate::reconcile::snapshot::{LocalEntry, RemoteMessages};
 
 /// Everything that an [`Evidence`] refers to.
 #[derive(Clone)]
