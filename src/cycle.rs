@@ -2,6 +2,7 @@
 //! changed, until nothing is left to do.
 
 mod absence;
+mod compare;
 mod first;
 mod folders;
 mod gone;
@@ -26,6 +27,7 @@ use crate::reconcile::report::{Held, Reason, Report};
 use crate::reconcile::snapshot::{Abilities, LocalListing, RemoteListing};
 pub use crate::store::Failure;
 use crate::store::{Header, HoldRow, Journal, LocalStore, RemoteStore};
+pub use compare::{Compared, compare};
 
 /// A run looks at what it changed itself up to this many times; what changes faster waits for the next run.
 const PASSES: usize = 4;
@@ -63,16 +65,7 @@ pub async fn run<R: RemoteStore, L: LocalStore, J: Journal>(
     now: Timestamp,
     progress: &dyn Fn(Event),
 ) -> Outcome {
-    let mut run = Run {
-        account,
-        policy,
-        options,
-        now,
-        progress,
-        report: Report::default(),
-        abilities: Abilities::default(),
-        numbered: false,
-    };
+    let mut run = Run::new(account, policy, options, now, progress);
     let failure = run.whole().await.err();
     Outcome { report: run.report, failure }
 }
@@ -105,6 +98,19 @@ impl Scene {
     /// Returns true for a mailbox that has gone from the server and is to be followed.
     fn is_gone(&self, name: &MailboxName) -> bool {
         self.folders.iter().any(|folder| folder.name == *name && folder.fate == Fate::GoneRemote)
+    }
+}
+
+impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
+    fn new(
+        account: &'a mut Account<R, L, J>,
+        policy: &'a Policy,
+        options: &'a Options,
+        now: Timestamp,
+        progress: &'a dyn Fn(Event),
+    ) -> Self {
+        let (report, abilities) = (Report::default(), Abilities::default());
+        Run { account, policy, options, now, progress, report, abilities, numbered: false }
     }
 }
 

@@ -368,6 +368,17 @@ fn check_offline_touches_neither_server_nor_disk() {
 }
 
 #[test]
+fn a_comparison_needs_the_server_and_leaves_the_disk_alone() {
+    let home = Home::new(REFUSED);
+    for option in ["--compare", "--repair"] {
+        assert_eq!(home.run(&["check", option, "--offline"]).code, Some(2));
+        let account = home.run(&["check", option, "--json"]).json()["accounts"][0].clone();
+        assert_eq!((&account["exit_code"], account.get("compared")), (&4.into(), None), "nothing is said to be equal");
+        assert!(!home.path(".local").exists() && !home.path("Mail").exists());
+    }
+}
+
+#[test]
 fn colour_is_used_only_on_request_when_piped() {
     let home = Home::new(REFUSED);
     assert!(!home.run(&["sync"]).stderr.contains('\x1b'));

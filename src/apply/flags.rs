@@ -36,7 +36,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 Some(_) => {}
             }
         }
-        if changes.iter().any(|change| !change.flags.to_local.is_empty()) {
+        // Names count as agreed on, also those that a run renamed which died before it made them durable: lost later,
+        // they would look like flags taken off.
+        if !records.is_empty() {
             self.local.sync(&plan.local)?;
         }
         self.commit(&records)?;

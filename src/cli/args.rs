@@ -108,4 +108,14 @@ pub(super) struct Check {
     /// Leave the server alone
     #[arg(long)]
     pub(super) offline: bool,
+    /// Compare both sides and the database, message by message, and change nothing
+    ///
+    /// Compared of every message: on the server its header block, size, date, flags and keywords; in the Maildir its whole
+    /// content with what was recorded when it was transferred, its time, flags and keywords. A body is fetched only where
+    /// the header leaves a doubt. Ends with 1 if anything differs or could not be compared.
+    #[arg(long, conflicts_with = "offline")]
+    pub(super) compare: bool,
+    /// Compare, and let go of what the database has wrong, so that the next sync matches it anew; touches no mail
+    #[arg(long, conflicts_with = "offline")]
+    pub(super) repair: bool,
 }

@@ -1,6 +1,10 @@
-//! `mailtide check`: configuration, Maildir, database, connection, log-in and capabilities. Changes nothing.
+//! `mailtide check`: configuration, Maildir, database, connection, log-in and capabilities; if asked to, whether both
+//! sides are equal. Changes nothing, but with `--repair` the database.
+
+mod compare;
 
 use chrono::Utc;
+use compare::{ComparedJson, DifferenceJson};
 use rustix::fs::{Access, access};
 use serde::Serialize;
 
@@ -14,7 +18,9 @@ use super::render::{count, moment, table};
 use super::stop::Stop;
 use super::{configuration, run_all, select};
 use crate::config::Account;
+use crate::cycle::Compared;
 use crate::maildir::Maildir;
+use crate::model::Timestamp;
 use crate::state::Database;
 use crate::store::{Journal, LocalStore, Root, StateError};
 
@@ -32,6 +38,7 @@ struct Checked {
     name: String,
     findings: Vec<Finding>,
     capabilities: Vec<String>,
+    compared: Option<Compared>,
     troubles: Vec<Trouble>,
 }
 
@@ -42,13 +49,17 @@ struct CheckedJson {
     exit_code: u8,
     checks: Vec<Finding>,
     capabilities: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared: Option<ComparedJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differences: Option<Vec<DifferenceJson>>,
     errors: Vec<ErrorJson>,
 }
 
 /// Runs the command.
 pub(super) fn main(args: &args::Check, globals: &Globals, output: &Output) -> Exit {
     let started = Utc::now();
-    let (checked, errors) = match run(args, globals) {
+    let (checked, errors) = match run(args, globals, Timestamp(started.timestamp())) {
         Ok(checked) => (checked, Vec::new()),
         Err(trouble) => (Vec::new(), vec![trouble]),
     };
@@ -66,25 +77,38 @@ pub(super) fn main(args: &args::Check, globals: &Globals, output: &Output) -> Ex
     exit
 }
 
-fn run(args: &args::Check, globals: &Globals) -> Result<Vec<Checked>, Trouble> {
+fn run(args: &args::Check, globals: &Globals, now: Timestamp) -> Result<Vec<Checked>, Trouble> {
     let config = configuration(globals)?;
     let accounts = select::accounts(&config, &args.accounts)?;
     let file = config.file.display().to_string();
-    run_all(|stop| accounts.into_iter().map(|account| check(account, &file, args.offline, stop.clone())).collect())
+    run_all(|stop| accounts.into_iter().map(|account| check(account, &file, args, stop.clone(), now)).collect())
 }
 
-async fn check(account: &Account, file: &str, offline: bool, stop: Stop) -> Checked {
-    let mut checked =
-        Checked { name: account.name.clone(), findings: Vec::new(), capabilities: Vec::new(), troubles: Vec::new() };
+async fn check(account: &Account, file: &str, args: &args::Check, stop: Stop, now: Timestamp) -> Checked {
+    let mut checked = Checked::new(&account.name);
+    let lock = match args.compare || args.repair {
+        true => compare::lock(account, args.repair),
+        false => Ok(None),
+    };
+    let _lock = match lock {
+        Ok(lock) => lock,
+        Err(trouble) => {
+            checked.note("lock", Err(trouble));
+            return checked;
+        }
+    };
     checked.note("configuration", Ok(file.to_owned()));
     checked.note("Maildir", maildir(account));
     checked.note("database", database(account));
-    if !offline {
+    if !args.offline {
         let connected = stop.guard(connection(account)).await;
         let connected = connected.unwrap_or_else(|exit| Err(Trouble::stopped(exit, Rest::Untouched)));
         let (detail, capabilities) = connected.map_or_else(|trouble| (Err(trouble), Vec::new()), |(d, c)| (Ok(d), c));
         checked.note("connection", detail);
         checked.capabilities = capabilities;
+    }
+    if (args.compare || args.repair) && checked.troubles.is_empty() {
+        checked.note_compared(compare::compare(account, args.repair, now, &stop).await);
     }
     checked
 }
@@ -124,6 +148,21 @@ async fn connection(account: &Account) -> Result<(String, Vec<String>), Trouble>
 }
 
 impl Checked {
+    fn new(name: &str) -> Self {
+        let (findings, capabilities, troubles) = (Vec::new(), Vec::new(), Vec::new());
+        Self { name: name.to_owned(), findings, capabilities, compared: None, troubles }
+    }
+
+    fn note_compared(&mut self, compared: Result<Compared, Trouble>) {
+        match compared {
+            Ok(compared) => {
+                self.troubles.extend(compare::trouble(&self.name, &compared));
+                self.compared = Some(compared);
+            }
+            Err(trouble) => self.note("comparison", Err(trouble)),
+        }
+    }
+
     fn note(&mut self, what: &'static str, result: Result<String, Trouble>) {
         let ok = result.is_ok();
         let detail = result.unwrap_or_else(|trouble| {
@@ -146,6 +185,8 @@ impl Checked {
             exit_code: exit.code(),
             checks: self.findings,
             capabilities: self.capabilities,
+            compared: self.compared.as_ref().map(ComparedJson::of),
+            differences: self.compared.as_ref().map(|found| found.all().map(DifferenceJson::of).collect()),
             errors: self.troubles.iter().map(ErrorJson::of).collect(),
         }
     }
@@ -158,6 +199,9 @@ impl Checked {
         output.say(format_args!("{}:", self.name));
         for line in table(&rows) {
             output.say(format_args!("  {line}"));
+        }
+        if let Some(compared) = &self.compared {
+            compare::print(output, compared);
         }
         for trouble in &self.troubles {
             output.complain(Some(&self.name), trouble);

@@ -260,6 +260,11 @@ impl Trouble {
         Self { place: Box::new(place), ..Self::new(Exit::Partial, problem.code, &problem.message, &problem.hint) }
     }
 
+    /// Both sides and the database are not equal.
+    pub(super) fn differences(message: String, hint: String) -> Self {
+        Self::new(Exit::Partial, "differences", message, hint)
+    }
+
     /// Something that was set aside.
     pub(super) fn held(account: &Account, held: &Held) -> Self {
         let (message, hint) = (held_words(account, held), held_hint(account, held));

@@ -63,7 +63,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         missing.into_iter().for_each(|problem| self.report.problem(problem));
     }
 
-    fn refuse_clashes(&self, listing: &RemoteListing) -> Result<(), Failure> {
+    pub(super) fn refuse_clashes(&self, listing: &RemoteListing) -> Result<(), Failure> {
         let role_of = |name: &MailboxName| listing.mailboxes.get(name).and_then(|mailbox| mailbox.role);
         let scope = &self.policy.scope;
         let takes_part = |mailbox: &ListedMailbox, name| {

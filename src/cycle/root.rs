@@ -87,6 +87,7 @@ enum Extent {
     Server,
 }
 
-fn is_ours(header: &Header, marker: &Marker) -> bool {
+/// Returns true if the marker is of the state that the database speaks of.
+pub(super) fn is_ours(header: &Header, marker: &Marker) -> bool {
     marker.database == header.database && (marker.run == header.run || marker.run + 1 == header.run)
 }

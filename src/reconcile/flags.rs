@@ -116,7 +116,7 @@ fn plan_towards(
 }
 
 /// Returns true if the keyword can be put on a file's name: it has a letter, or there is one left.
-fn has_room(scan: &LocalSnapshot, keyword: &Keyword) -> bool {
+pub(super) fn has_room(scan: &LocalSnapshot, keyword: &Keyword) -> bool {
     let Some(letters) = &scan.letters else { return keyword.is_forwarded() };
     expressible(letters, keyword) || letters.iter().count() < KeywordLetters::CAPACITY
 }

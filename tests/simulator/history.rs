@@ -9,12 +9,12 @@ use mailtide::reconcile::report::{Counts, Report};
 use mailtide::reconcile::scope::{Pattern, Scope};
 use mailtide::reconcile::snapshot::Abilities;
 
-use super::check;
 use super::rng::Rng;
 use super::schedule::{Rates, Schedule};
 use super::server::Server;
 use super::users::{self, Habits};
 use super::world::{Shared, World};
+use super::{check, compare};
 
 const DAY: i64 = 86_400;
 
@@ -153,6 +153,7 @@ pub(super) fn settle(shared: &Shared) {
     if shared.world().server.abilities.uid_plus {
         idle_run(shared, true);
     }
+    compare::in_step(shared);
 }
 
 /// A run when nothing happened since the last.
@@ -175,6 +176,9 @@ fn live(shared: &Shared) {
         drop(run(shared, Schedule::Random(rates), &options));
         if shared.world().rng.chance(100) {
             drop(dry_run(shared, HoldAnswer::Keep));
+        }
+        if shared.world().rng.chance(100) {
+            compare::harmless_repair(shared);
         }
         let edits = shared.world().rng.below(6);
         for _ in 0..edits {

@@ -18,6 +18,7 @@
 
 mod book;
 mod check;
+mod compare;
 mod disk;
 mod file;
 mod history;

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use mailtide::cycle::{self, Account, Outcome};
+use mailtide::cycle::{self, Account, Compared, Outcome};
 use mailtide::model::{MailboxName, Stamp, Timestamp, UniqueName};
 use mailtide::reconcile::policy::{KeepDeleted, Options, Policy};
 
@@ -227,6 +227,16 @@ impl Shared {
         world.end_run();
         world.schedule = Schedule::Calm;
         outcome
+    }
+
+    /// Compares both sides and the database, without trouble.
+    pub(super) fn compare(&self, repair: bool) -> Compared {
+        let policy = self.world().policy.clone();
+        let now = self.world().now;
+        let mut account = Account { remote: self.clone(), local: self.clone(), journal: self.clone() };
+        let compared = self.drive(cycle::compare(&mut account, &policy, repair, now));
+        self.world().step = 0;
+        compared.expect("nothing strikes").expect("nothing fails")
     }
 
     /// Polls the run until it is over or dead. Nothing ever waits here, so a future that stays pending is one that died.

@@ -2,6 +2,7 @@
 
 mod bad_luck;
 mod circumstances;
+mod compare;
 mod crash;
 mod deletions;
 mod first;
