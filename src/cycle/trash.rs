@@ -64,7 +64,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 scene.listing.mailboxes.insert(name.clone(), just_created(Some(Role::Trash)));
                 let takes_part = self.policy.scope.takes_part(&name, Some(Role::Trash), true);
                 if takes_part && self.is_named(&name) && self.create_local(&folder)? {
-                    self.know(scene, None, &folder)?;
+                    // One that has gone from the server before is there again.
+                    let rows = self.account.journal.mailboxes()?;
+                    self.know(scene, rows.iter().find(|row| row.name == name), &folder)?;
+                    scene.folders.retain(|other| other.name != name);
                     scene.folders.push(folder);
                 }
                 Ok(Some(name))

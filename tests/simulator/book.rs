@@ -35,6 +35,7 @@ impl Book {
     }
 
     fn add_mailbox(&mut self, name: &MailboxName, local: &MailboxName) -> MailboxId {
+        assert!(self.mailboxes.values().all(|row| row.name != *name), "a second row of {name}");
         let id = MailboxId(self.number());
         let row = MailboxRow {
             id,
