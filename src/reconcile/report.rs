@@ -130,6 +130,8 @@ pub enum Reason {
     FolderRemoved,
     /// There is no Trash to move removed messages to, and none can be created.
     NoTrash,
+    /// A mailbox's UIDs name other messages now, and few of those known are found again.
+    UidValidity,
 }
 
 impl Reason {
@@ -141,6 +143,7 @@ impl Reason {
             Reason::MaildirVanished => "maildir-vanished",
             Reason::FolderRemoved => "folder-removed",
             Reason::NoTrash => "no-trash",
+            Reason::UidValidity => "uidvalidity",
         }
     }
 }
