@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mailtide::model::{
     Circumstances, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, PermanentFlags, Side,
-    Timestamp, Tombstone, Uid, UniqueName,
+    Timestamp, Tombstone, Uid, UidValidity, UniqueName,
 };
 use mailtide::store::{
     FailureRow, Header, HoldRow, Intent, IntentId, Journal, NewMessage, Record, Renumbered, StateError, Trashed,
@@ -133,6 +133,11 @@ impl Book {
     /// Returns true if the file is recorded.
     pub(super) fn knows_file(&self, name: &MailboxName, unique: &UniqueName) -> bool {
         self.row_of(|row| row.local == *name, |row| row.unique.as_ref() == Some(unique))
+    }
+
+    /// Returns true if the mailbox is recorded under this UIDVALIDITY.
+    pub(super) fn knows_numbers(&self, name: &MailboxName, validity: Option<UidValidity>) -> bool {
+        self.mailboxes.values().any(|row| row.name == *name && row.uid_validity == validity)
     }
 
     fn write(&mut self, record: Record) {

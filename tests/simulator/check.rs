@@ -140,8 +140,7 @@ impl Check<'_> {
         let (local, remote) = (everywhere(&self.local), everywhere(&self.remote));
         let here = (count(&self.local, &story.home, id), count(&self.remote, &story.home, id));
         let tombs = if self.may_stay(story) { story.deletions.len() } else { 0 };
-        let undone = if self.world.ledger.renumbered { story.deletions.len() } else { 0 };
-        let most = story.most() + 2 * story.moves + undone;
+        let most = story.most() + 2 * story.moves;
         if local > most || remote > most + tombs {
             self.fail(format!("{id} doubled: local {local}, remote {remote}, put there {} times", story.most()));
         }
@@ -160,7 +159,7 @@ impl Check<'_> {
         if story.is_unique() {
             self.dates(id, story);
             let doubtful = story.deletions.iter().any(|deletion| deletion.doubtful);
-            if !self.world.ledger.renumbered && !doubtful {
+            if !story.revived && !doubtful {
                 self.one(id, story, here);
                 if !story.is_deleted() {
                     self.flags(id, story);

@@ -54,7 +54,7 @@ fn a_world(seed: u64) -> World {
     }
     let mut policy = policy(delete);
     policy.keep_deleted = rng.pick(&[KeepDeleted::Forever, KeepDeleted::For(day() * 3), KeepDeleted::None]).unwrap();
-    let (moves, renumber) = (rng.chance(300), rng.chance(100));
+    let (moves, renumber) = (rng.chance(300), rng.chance(300));
     let mut world = World::new(server, policy, rng);
     world.habits = Habits { moves, renumber };
     world

@@ -52,6 +52,9 @@ pub(super) struct Story {
     /// How often it was moved to another folder or got another name: where it ends is then open, but it must not be
     /// lost.
     pub(super) moves: usize,
+    /// Its mailbox got another UIDVALIDITY before the database knew that others had expunged it, or that it had been
+    /// sent at all: nothing tells it from a message not found again, or from a new one, so it may come back.
+    pub(super) revived: bool,
 }
 
 impl Story {
@@ -86,8 +89,6 @@ pub(super) struct Ledger {
     pub(super) stories: BTreeMap<u32, Story>,
     /// The first sync has begun.
     pub(super) synced: bool,
-    /// A mailbox got another UIDVALIDITY: both sides are united then, so removals and cleared flags may be undone.
-    pub(super) renumbered: bool,
 }
 
 /// Returns the words of a set: flags as IMAP writes them, keywords in small letters.
@@ -111,6 +112,7 @@ impl Ledger {
             deletions: Vec::new(),
             flags: BTreeMap::new(),
             moves: 0,
+            revived: false,
         });
         let puts = if side == Side::Local { &mut story.local } else { &mut story.remote };
         *(if synced { &mut puts.later } else { &mut puts.initial }) += 1;
@@ -125,6 +127,13 @@ impl Ledger {
             Side::Remote => touch.remote = true,
         }
         touch.last = on;
+    }
+
+    /// A mailbox has another UIDVALIDITY than the database knows.
+    pub(super) fn renumber(&mut self, name: &MailboxName) {
+        for story in self.stories.values_mut().filter(|story| story.home == *name) {
+            story.revived |= story.deletions.iter().any(|one| one.side == Side::Remote || !one.known);
+        }
     }
 
     pub(super) fn delete(&mut self, side: Side, id: u32, folder: &MailboxName, known: bool) {

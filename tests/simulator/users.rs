@@ -119,6 +119,9 @@ impl World {
         mailbox.expunge(uid);
         let known = self.book.knows_uid(name, uid);
         self.ledger.delete(Side::Remote, id, name, known);
+        if !self.book.knows_numbers(name, self.server.uid_validity(name)) {
+            self.ledger.renumber(name);
+        }
         self.say(|| format!("remote: {name} {uid} ({id}) expunged, known {known}"));
     }
 
@@ -127,6 +130,9 @@ impl World {
         self.maildir.user(name, unique, |_| None);
         let known = self.book.knows_file(name, unique);
         self.ledger.delete(Side::Local, id, name, known);
+        if !self.book.knows_numbers(name, self.server.uid_validity(name)) {
+            self.ledger.renumber(name);
+        }
         self.say(|| format!("local: {name}/{unique} ({id}) deleted, known {known}"));
     }
 
@@ -230,7 +236,7 @@ pub(super) fn edit(world: &mut World) {
 fn renumber(world: &mut World) {
     let name = a_folder(world);
     world.server.renumber(&name);
-    world.ledger.renumbered = true;
+    world.ledger.renumber(&name);
     world.say(|| format!("remote: {name} renumbered"));
 }
 

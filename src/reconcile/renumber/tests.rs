@@ -99,8 +99,6 @@ proptest! {
         let left: Vec<Identity> = old.iter().zip(&gone).filter(|(_, gone)| !**gone).map(|(one, _)| *one).collect();
         let count = left.len();
         let found = find(&rows, &numbered(100, left)).0;
-        // Two of one header, size and date may be taken for each other if one of them is gone, so that the other's
-        // message is told from it by nothing but its body.
         prop_assert_eq!(found.len(), count);
     }
 }
