@@ -12,7 +12,7 @@ use crate::model::{Identity, MessageRow, Side, Uid, UidSet};
 use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::renumber::{Numbers, Remembered, Renumbering, is_suspicious, numbers};
 use crate::reconcile::report::{Held, Reason};
-use crate::reconcile::snapshot::{RemoteMessage, RemoteMessages, RemoteSnapshot};
+use crate::reconcile::snapshot::{RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::store::{
     Edit, Failure, Journal, LocalErrorKind, LocalStore, Record, RemoteError, RemoteErrorKind, RemoteStore, Renumbered,
 };
@@ -24,8 +24,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// What is found is committed at once, in one transaction, with the watermark taken away. Before it the old rows are
     /// found again by the next run, after it everything is looked at.
     pub(super) async fn renumber(&mut self, scene: &Scene, sight: &mut Sight) -> Result<bool, Failure> {
-        let Some(remote) = sight.remote.as_ref().filter(|_| !sight.rows.is_empty()) else { return Ok(true) };
-        let changed = numbers(&sight.row, &remote.watermark);
+        let highest = sight.rows.iter().map(|row| row.uid).max();
+        let changed =
+            |sight: &Sight| sight.remote.as_ref().map(|remote| numbers(&sight.row, highest, &remote.watermark));
+        if highest.is_none() || matches!(changed(sight), None | Some(Numbers::Kept)) {
+            return Ok(true);
+        }
+        self.look_at_all(sight).await?;
+        let Some(remote) = &sight.remote else { return Ok(true) };
+        let changed = numbers(&sight.row, highest, &remote.watermark);
         if changed == Numbers::Kept {
             return Ok(true);
         }
@@ -49,6 +56,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         sight.row.watermark = None;
         sight.failures.retain(|failure| failure.uid.is_none());
         Ok(true)
+    }
+
+    /// Makes sure that all messages were looked at, and not only what differs from a watermark that says nothing.
+    async fn look_at_all(&mut self, sight: &mut Sight) -> Result<(), Failure> {
+        if matches!(&sight.remote, Some(RemoteSnapshot { messages: RemoteMessages::Full(_), .. })) {
+            return Ok(());
+        }
+        let request = RemoteRequest { mailbox: sight.row.name.clone(), since: None, known: UidSet::new() };
+        if let Some(observed) = self.account.remote.observe(&[request]).await?.pop() {
+            sight.remote = Some(observed.outcome?);
+        }
+        Ok(())
     }
 
     /// Returns the new UIDs of the rows that are found, by the old ones. Files are read, of messages only headers are

@@ -22,18 +22,19 @@ pub enum Numbers {
     Changed,
 }
 
-/// Compares what the baseline knows of a mailbox with what the server says now. What the server does not say (UIDNEXT 0,
-/// no HIGHESTMODSEQ) is no sign of anything.
-pub fn numbers(row: &MailboxRow, now: &Watermark) -> Numbers {
+/// Compares what the baseline knows of a mailbox, its watermark and the highest UID of its rows, with what the server
+/// says now. What the server does not say (UIDNEXT 0, no HIGHESTMODSEQ) is no sign of anything.
+pub fn numbers(row: &MailboxRow, highest: Option<Uid>, now: &Watermark) -> Numbers {
     if row.uid_validity != Some(now.uid_validity) {
         return Numbers::Changed;
     }
-    let Some(mark) = row.watermark.filter(|mark| mark.uid_validity == now.uid_validity) else { return Numbers::Kept };
-    let known = mark.uid_next > 0 && now.uid_next > 0;
-    let forgot = mark.mod_seq.zip(now.mod_seq).is_some_and(|(before, now)| now < before);
-    match known {
-        true if now.uid_next < mark.uid_next => Numbers::Changed,
-        true if forgot && now.uid_next > mark.uid_next => Numbers::Doubtful,
+    let mark = row.watermark.filter(|mark| mark.uid_validity == now.uid_validity);
+    let next = mark.map_or(0, |mark| mark.uid_next);
+    let forgot = mark.and_then(|mark| mark.mod_seq).zip(now.mod_seq).is_some_and(|(before, now)| now < before);
+    match now.uid_next {
+        0 => Numbers::Kept,
+        now if now < next || highest.is_some_and(|uid| now <= uid.get()) => Numbers::Changed,
+        now if forgot && next > 0 && now > next => Numbers::Doubtful,
         _ => Numbers::Kept,
     }
 }

@@ -140,9 +140,17 @@ impl Check<'_> {
         let (local, remote) = (everywhere(&self.local), everywhere(&self.remote));
         let here = (count(&self.local, &story.home, id), count(&self.remote, &story.home, id));
         let tombs = if self.may_stay(story) { story.deletions.len() } else { 0 };
-        let most = story.most() + 2 * story.moves;
+        let undone = if story.restored.is_some() { story.deletions.len() } else { 0 };
+        let most = story.most() + 2 * story.moves + undone;
         if local > most || remote > most + tombs {
             self.fail(format!("{id} doubled: local {local}, remote {remote}, put there {} times", story.most()));
+        }
+        if let Some(must_be) = story.restored {
+            // One moved there since is gone with the mailbox as it was.
+            if must_be && !story.is_deleted() && story.moves == 0 && (local == 0 || remote == 0) {
+                self.fail(format!("{id} lost when its mailbox was restored: local {local}, remote {remote}"));
+            }
+            return;
         }
         if story.moves > 0 {
             if !story.is_deleted() && (local == 0 || remote == 0) {

@@ -56,8 +56,14 @@ fn a_world(seed: u64) -> World {
     policy.keep_deleted = rng.pick(&[KeepDeleted::Forever, KeepDeleted::For(day() * 3), KeepDeleted::None]).unwrap();
     let (moves, renumber) = (rng.chance(300), rng.chance(300));
     let mut world = World::new(server, policy, rng);
-    world.habits = Habits { moves, renumber };
+    let restore = rng_of(seed).chance(100);
+    world.habits = Habits { moves, renumber, restore };
     world
+}
+
+/// A second source of chance, so that a habit that few have changes nobody else's history.
+fn rng_of(seed: u64) -> Rng {
+    Rng::new(!seed)
 }
 
 fn day() -> std::time::Duration {
@@ -165,6 +171,10 @@ fn live(shared: &Shared) {
         let edits = shared.world().rng.below(6);
         for _ in 0..edits {
             users::edit(&mut shared.world());
+        }
+        if shared.world().habits.restore && users::back_up_or_restore(&mut shared.world()) {
+            // What is done by UID while the server goes back may hit another message: no client can help that.
+            drop(run(shared, Schedule::Calm, &Options::default()));
         }
         let days = shared.world().rng.below(4);
         shared.world().now.0 += i64::try_from(days).unwrap() * DAY;

@@ -55,6 +55,9 @@ pub(super) struct Story {
     /// Its mailbox got another UIDVALIDITY before the database knew that others had expunged it, or that it had been
     /// sent at all: nothing tells it from a message not found again, or from a new one, so it may come back.
     pub(super) revived: bool,
+    /// Its mailbox on the server was put back as it was some time ago: removals and flags since may be undone. `true` if
+    /// it was in the backup or in the Maildir then, so that it must not be lost.
+    pub(super) restored: Option<bool>,
 }
 
 impl Story {
@@ -113,6 +116,7 @@ impl Ledger {
             flags: BTreeMap::new(),
             moves: 0,
             revived: false,
+            restored: None,
         });
         let puts = if side == Side::Local { &mut story.local } else { &mut story.remote };
         *(if synced { &mut puts.later } else { &mut puts.initial }) += 1;

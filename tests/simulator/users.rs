@@ -21,8 +21,10 @@ pub(super) fn folder(name: &str) -> MailboxName {
 pub(super) struct Habits {
     /// Move messages between folders, and give files other names.
     pub(super) moves: bool,
-    /// Restore mailboxes from a backup, which gives them another UIDVALIDITY.
+    /// Make mailboxes anew, which gives them another UIDVALIDITY.
     pub(super) renumber: bool,
+    /// Put a mailbox back as it was some time ago, its numbers included.
+    pub(super) restore: bool,
 }
 
 /// What a user does with one flag.
@@ -238,6 +240,36 @@ fn renumber(world: &mut World) {
     world.server.renumber(&name);
     world.ledger.renumber(&name);
     world.say(|| format!("remote: {name} renumbered"));
+}
+
+/// Makes a backup of a mailbox, or puts it back if there is one. Returns true if it did the latter.
+pub(super) fn back_up_or_restore(world: &mut World) -> bool {
+    let Some((name, backup)) = world.backup.take() else {
+        let name = a_folder(world);
+        world.backup = world.server.open(&name).ok().cloned().map(|mailbox| (name, mailbox));
+        return false;
+    };
+    let lost = world.server.mailboxes.get(&name).into_iter();
+    let ids =
+        |mailbox: &super::server::Mailbox| mailbox.messages.values().map(|message| id_of(&message.bytes)).collect();
+    let kept: BTreeSet<u32> = ids(&backup);
+    let mut touched: BTreeSet<u32> =
+        lost.flat_map(|mailbox| -> Vec<u32> { ids(mailbox).into_iter().collect() }).collect();
+    touched.extend(&kept);
+    for (folder, unique) in world.files() {
+        let id = world.local_id(&folder, &unique);
+        touched.extend(id.filter(|_| folder == name));
+    }
+    for id in touched {
+        let there =
+            kept.contains(&id) || world.files().iter().any(|(at, unique)| world.local_id(at, unique) == Some(id));
+        if let Some(story) = world.ledger.stories.get_mut(&id) {
+            story.restored = Some(there);
+        }
+    }
+    world.server.restore(&name, backup);
+    world.say(|| format!("remote: {name} restored from a backup"));
+    true
 }
 
 fn some_remote_move(world: &mut World) {

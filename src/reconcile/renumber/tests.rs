@@ -199,7 +199,7 @@ fn row(uid_validity: Option<u64>, watermark: Option<Watermark>) -> MailboxRow {
 #[test]
 fn numbers_are_those_of_before_unless_something_says_otherwise() {
     let known = mark(7, 10, 50);
-    let now = |mark: Watermark| numbers(&row(Some(7), Some(known)), &mark);
+    let now = |mark: Watermark| numbers(&row(Some(7), Some(known)), Some(uid(9)), &mark);
     for kept in [mark(7, 10, 50), mark(7, 12, 60), mark(7, 0, 50), mark(7, 10, 40), mark(7, 12, 0)] {
         assert_eq!(now(kept), Numbers::Kept, "{kept:?}");
     }
@@ -207,7 +207,8 @@ fn numbers_are_those_of_before_unless_something_says_otherwise() {
         assert_eq!(now(changed), Numbers::Changed, "{changed:?}");
     }
     assert_eq!(now(mark(7, 11, 49)), Numbers::Doubtful);
-    assert_eq!(numbers(&row(None, None), &known), Numbers::Changed, "rows of no UIDVALIDITY");
-    assert_eq!(numbers(&row(Some(7), None), &known), Numbers::Kept);
-    assert_eq!(numbers(&row(Some(7), Some(mark(7, 0, 0))), &known), Numbers::Kept);
+    assert_eq!(numbers(&row(None, None), None, &known), Numbers::Changed, "rows of no UIDVALIDITY");
+    assert_eq!(numbers(&row(Some(7), None), Some(uid(9)), &known), Numbers::Kept);
+    assert_eq!(numbers(&row(Some(7), None), Some(uid(10)), &known), Numbers::Changed, "a UID not given yet");
+    assert_eq!(numbers(&row(Some(7), Some(mark(7, 0, 0))), None, &known), Numbers::Kept);
 }
