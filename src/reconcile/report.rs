@@ -9,7 +9,8 @@ use crate::model::{MailboxName, Side, Timestamp, Uid, UniqueName};
 pub struct Report {
     /// How many folders are kept in step.
     pub folders: u64,
-    /// Messages found on both sides and recognised as the same.
+    /// Messages found on both sides and recognised as the same without a baseline. What the baseline knows and finds
+    /// again under another UID doesn't count: nothing changed.
     pub adopted: u64,
     /// What was done to the Maildir.
     pub local: Counts,
