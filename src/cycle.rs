@@ -9,6 +9,7 @@ mod gone;
 mod identify;
 mod moves;
 mod observe;
+mod renumber;
 mod root;
 mod settle;
 mod trash;

@@ -12,7 +12,7 @@ mod local;
 mod remote;
 
 pub use error::{Cause, Failure, LocalError, LocalErrorKind, RemoteError, RemoteErrorKind, StateError};
-pub use journal::{FailureRow, Header, HoldRow, Intent, IntentId, Journal, NewMessage, Record};
+pub use journal::{FailureRow, Header, HoldRow, Intent, IntentId, Journal, NewMessage, Record, Renumbered};
 pub use local::{Edit, LocalStore, Root, Staged, Trashed};
 pub use remote::{
     Append, Appended, BodySink, BodySource, Expunged, FetchedMessage, Observed, RemoteStore, Traffic, Transfer,

@@ -152,7 +152,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
     }
 
-    /// Rows of another UIDVALIDITY go before any of the new one comes. So do those that neither side has any more.
+    /// Rows that neither side has any more go before any new one comes, and the UIDVALIDITY of the new is recorded.
     fn reset(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
         let mut records: Vec<Record> = plan.forget.iter().map(|row| Record::Forget(*row)).collect();
         records.extend(plan.reset.map(|validity| Record::UidValidity(plan.mailbox, validity)));

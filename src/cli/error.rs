@@ -302,6 +302,10 @@ fn held_words(account: &Account, held: &Held) -> String {
         Reason::NoTrash => {
             format!("{count} gone from {lost}, since {since}, and there is no Trash on the server; it keeps them")
         }
+        Reason::UidValidity => format!(
+            "the server numbers this folder's messages anew since {since}, and {count} known before can't be found \
+             there; the folder is left as it is on both sides"
+        ),
     }
 }
 
@@ -318,6 +322,9 @@ fn held_hint(account: &Account, held: &Held) -> String {
             "if this is the right Maildir for the account: mailtide sync --accept-held {name}; else move the mail elsewhere"
         ),
         Reason::NoTrash => format!("create a Trash folder, or set sync.delete; to put them back: {undo}"),
+        Reason::UidValidity => {
+            format!("see what the server did to it; to unite both sides, uploading what is only here: {undo}")
+        }
     }
 }
 

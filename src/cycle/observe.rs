@@ -60,8 +60,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let remote = seen.remove(&target.folder.name);
             let rows = rows.remove(&target.row.id).unwrap_or_default();
             let Some(mut sight) = self.sight(scene, target, rows, remote)? else { continue };
-            match self.identify(&sight).await {
-                Ok(found) => (sight.matches, sight.undecided) = found,
+            match self.look_closer(scene, &mut sight).await {
+                Ok(true) => {}
+                Ok(false) => continue,
                 Err(Failure::Remote(error)) if !is_fatal(&error) => {
                     self.report.problem(mailbox_problem(&sight.row.name, &error));
                     continue;
@@ -71,6 +72,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             sights.push(sight);
         }
         Ok(sights)
+    }
+
+    /// Returns false if nothing may be decided about the mailbox.
+    async fn look_closer(&mut self, scene: &Scene, sight: &mut Sight) -> Result<bool, Failure> {
+        if !self.renumber(scene, sight).await? {
+            return Ok(false);
+        }
+        (sight.matches, sight.undecided) = self.identify(sight).await?;
+        Ok(true)
     }
 
     fn targets<'s>(&mut self, scene: &'s Scene, unsettled: &BTreeSet<MailboxId>) -> Result<Vec<Target<'s>>, Failure> {
@@ -172,7 +182,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             row.read_only = snapshot.read_only;
         }
         if scene.first {
-            for failure in still_failed(&failures, &rows, &scan, remote.as_ref(), self.now) {
+            let same = |snapshot: &&RemoteSnapshot| row.uid_validity == Some(snapshot.uid_validity());
+            for failure in still_failed(&failures, &rows, &scan, remote.as_ref().filter(same), self.now) {
                 self.report.problem(failed_before(&folder.name, failure));
             }
         }

@@ -53,8 +53,11 @@ impl Selection {
     pub(super) fn verified(&self) -> Result<(UidValidity, u32), Error> {
         match (&self.answer, self.validity, self.exists) {
             (Some(answer), Some(validity), Some(exists)) if answer.is_ok() => Ok((validity, exists)),
+            (Some(answer), None, _) if answer.is_ok() => Err(Error::Unusable(
+                "the server gave no UIDVALIDITY, without which no message can be told from another".to_owned(),
+            )),
             (Some(answer), ..) if answer.is_ok() => {
-                Err(Error::Unusable("the server said neither UIDVALIDITY nor how many messages there are".to_owned()))
+                Err(Error::Unusable("the server did not say how many messages there are".to_owned()))
             }
             (Some(answer), ..) => Err(Error::Refused(answer.clone())),
             (None, ..) => Err(Error::Unusable("the server did not select it".to_owned())),

@@ -9,6 +9,7 @@ pub mod mailboxes;
 pub mod pair;
 pub mod plan;
 pub mod policy;
+pub mod renumber;
 pub mod report;
 pub mod scope;
 pub mod snapshot;

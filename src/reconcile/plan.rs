@@ -25,7 +25,7 @@ pub struct MailboxPlan {
     pub role: Option<Role>,
     /// What decides about flags in it.
     pub rules: FlagRules,
-    /// UIDVALIDITY changed: the rows there were mean nothing any more, and both sides are matched by content.
+    /// The UIDVALIDITY is news to the baseline, which has no rows there.
     pub reset: Option<UidValidity>,
     /// Messages on both sides that are one.
     pub adopt: Vec<Adoption>,
@@ -168,7 +168,7 @@ pub struct View<'a> {
     pub rules: FlagRules,
     /// What a local removal does on the server.
     pub delete: Delete,
-    /// UIDVALIDITY changed: `rows` belong to the one before.
+    /// The UIDVALIDITY is news to the baseline. There are no rows then: they are found again before.
     pub reset: bool,
     /// Both sides were matched before, so a new message is hardly a file that was there all along.
     pub matched: bool,
@@ -200,11 +200,9 @@ impl View<'_> {
         let mut plan = self.empty_plan();
         if self.reset {
             plan.reset = self.remote.map(RemoteSnapshot::uid_validity);
-            plan.forget = self.rows.iter().map(|row| row.id).collect();
-        } else {
-            for row in self.rows {
-                self.plan_row(row, &mut plan);
-            }
+        }
+        for row in self.rows {
+            self.plan_row(row, &mut plan);
         }
         self.plan_new(&mut plan);
         plan
@@ -349,13 +347,12 @@ impl View<'_> {
     }
 
     fn known_uids(&self) -> impl Iterator<Item = Uid> + '_ {
-        self.rows.iter().filter(|_| !self.reset).map(|row| row.uid)
+        self.rows.iter().map(|row| row.uid)
     }
 
     /// Returns the files that the baseline does not know.
     pub fn new_files(&self) -> impl Iterator<Item = (&UniqueName, &LocalEntry)> {
-        let known: BTreeSet<&UniqueName> =
-            self.rows.iter().filter(|_| !self.reset).filter_map(|row| row.unique.as_ref()).collect();
+        let known: BTreeSet<&UniqueName> = self.rows.iter().filter_map(|row| row.unique.as_ref()).collect();
         self.scan.entries.iter().filter(move |(unique, _)| !known.contains(unique))
     }
 

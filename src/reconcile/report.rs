@@ -9,7 +9,8 @@ use crate::model::{MailboxName, Side, Timestamp, Uid, UniqueName};
 pub struct Report {
     /// How many folders are kept in step.
     pub folders: u64,
-    /// Messages found on both sides and recognised as the same.
+    /// Messages found on both sides and recognised as the same without a baseline. What the baseline knows and finds
+    /// again under another UID doesn't count: nothing changed.
     pub adopted: u64,
     /// What was done to the Maildir.
     pub local: Counts,
@@ -132,6 +133,8 @@ pub enum Reason {
     FirstUpload,
     /// There is no Trash to move removed messages to, and none can be created.
     NoTrash,
+    /// A mailbox's UIDs name other messages now, and few of those known are found again.
+    UidValidity,
 }
 
 impl Reason {
@@ -144,6 +147,7 @@ impl Reason {
             Reason::FolderRemoved => "folder-removed",
             Reason::FirstUpload => "first-upload",
             Reason::NoTrash => "no-trash",
+            Reason::UidValidity => "uidvalidity",
         }
     }
 }

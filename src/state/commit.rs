@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Params, Result, params};
 
 use super::columns::{bind_message, keywords_text, letters_text};
-use super::load;
+use super::{load, renumber};
 use crate::model::{
     DirStamp, FlagSet, MailboxId, MailboxName, MessageId, PermanentFlags, Role, Stamp, Timestamp, Tombstone, Uid,
     UniqueName, Watermark,
@@ -33,6 +33,7 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
         Record::UidValidity(id, validity) => {
             run(db, "UPDATE mailbox SET uid_validity = ?2 WHERE id = ?1", (id.0, validity.0.cast_signed()))
         }
+        Record::Renumbered(id, rows) => renumber::write(db, *id, rows),
         Record::Listed(id, role, object_id) => run(
             db,
             "UPDATE mailbox SET role = ?2, object_id = ?3 WHERE id = ?1",
@@ -77,7 +78,7 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
     }
 }
 
-fn run(db: &Connection, sql: &str, params: impl Params) -> Result<()> {
+pub(super) fn run(db: &Connection, sql: &str, params: impl Params) -> Result<()> {
     db.prepare_cached(sql)?.execute(params).map(drop)
 }
 

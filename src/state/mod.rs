@@ -13,6 +13,7 @@ mod load;
 mod lock;
 mod migrate;
 mod open;
+mod renumber;
 #[cfg(test)]
 mod tests;
 

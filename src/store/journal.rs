@@ -98,6 +98,19 @@ pub struct NewMessage {
     pub stat: Option<FileStat>,
 }
 
+/// A message row found again under another UID, and what the server says of it there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renumbered {
+    /// The row.
+    pub row: MessageId,
+    /// Its UID from now on.
+    pub uid: Uid,
+    /// INTERNALDATE.
+    pub date: Option<Timestamp>,
+    /// The server's size.
+    pub size: Option<u64>,
+}
+
 /// A part of a plan set aside because it looks like an accident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldRow {
@@ -148,6 +161,8 @@ pub enum Record {
     },
     /// The UIDVALIDITY that the mailbox's rows belong to from now on.
     UidValidity(MailboxId, UidValidity),
+    /// The UIDs that the mailbox's rows have from now on. Rows not among them are known no more.
+    Renumbered(MailboxId, Vec<Renumbered>),
     /// What LIST said about a mailbox.
     Listed(MailboxId, Option<Role>, Option<String>),
     /// The local name of a mailbox.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use mailtide::model::{
     Circumstances, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, PermanentFlags, Side,
-    Timestamp, Tombstone, Uid, UniqueName,
+    Timestamp, Tombstone, Uid, UidValidity, UniqueName,
 };
 use mailtide::store::{
-    FailureRow, Header, HoldRow, Intent, IntentId, Journal, NewMessage, Record, StateError, Trashed,
+    FailureRow, Header, HoldRow, Intent, IntentId, Journal, NewMessage, Record, Renumbered, StateError, Trashed,
 };
 
 use super::world::{Shared, Verdict, World};
@@ -88,6 +88,18 @@ impl Book {
         }
     }
 
+    fn renumber(&mut self, mailbox: MailboxId, rows: &[Renumbered]) {
+        let (mine, mut all): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.messages).into_iter().partition(|(place, _)| place.0 == mailbox);
+        for row in mine.into_values() {
+            if let Some(new) = rows.iter().find(|new| new.row == row.id) {
+                let (date, size) = (new.date.or(row.date), new.size.or(row.size));
+                all.insert((mailbox, new.uid), MessageRow { uid: new.uid, date, size, ..row });
+            }
+        }
+        self.messages = all;
+    }
+
     fn forget_all(&mut self) {
         self.united = false;
         self.messages.retain(|_, row| row.tombstone.is_some());
@@ -124,6 +136,11 @@ impl Book {
         self.row_of(|row| row.local == *name, |row| row.unique.as_ref() == Some(unique))
     }
 
+    /// Returns true if the mailbox is recorded under this UIDVALIDITY.
+    pub(super) fn knows_numbers(&self, name: &MailboxName, validity: Option<UidValidity>) -> bool {
+        self.mailboxes.values().any(|row| row.name == *name && row.uid_validity == validity)
+    }
+
     fn write(&mut self, record: Record) {
         match record {
             Record::Looked { mailbox, watermark, permanent, read_only, full_look } => {
@@ -135,6 +152,7 @@ impl Book {
                 });
             }
             Record::UidValidity(id, validity) => self.with_mailbox(id, |row| row.uid_validity = Some(validity)),
+            Record::Renumbered(id, rows) => self.renumber(id, &rows),
             Record::Listed(id, role, object_id) => {
                 self.with_mailbox(id, |row| {
                     row.role = role;

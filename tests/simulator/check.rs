@@ -134,7 +134,7 @@ impl Check<'_> {
     /// Returns true if removed messages may have come back because both sides were united.
     fn may_return(&self) -> bool {
         let ledger = &self.world.ledger;
-        ledger.renumbered || ledger.recreated || ledger.relocated
+        ledger.recreated || ledger.relocated
     }
 
     fn keeps(&self) -> bool {
@@ -146,10 +146,17 @@ impl Check<'_> {
         let (local, remote) = (everywhere(&self.local), everywhere(&self.remote));
         let here = (count(&self.local, &story.home, id), count(&self.remote, &story.home, id));
         let tombs = if self.may_stay(story) { story.deletions.len() } else { 0 };
-        let undone = if self.may_return() { story.deletions.len() } else { 0 };
+        let undone = if self.may_return() || story.restored.is_some() { story.deletions.len() } else { 0 };
         let most = story.most() + 2 * story.moves + undone;
         if local > most || remote > most + tombs {
             self.fail(format!("{id} doubled: local {local}, remote {remote}, put there {} times", story.most()));
+        }
+        if let Some(must_be) = story.restored {
+            // One moved there since is gone with the mailbox as it was.
+            if must_be && !story.is_deleted() && story.moves == 0 && (local == 0 || remote == 0) {
+                self.fail(format!("{id} lost when its mailbox was restored: local {local}, remote {remote}"));
+            }
+            return;
         }
         if story.moves > 0 {
             if !story.is_deleted() && (local == 0 || remote == 0) {
@@ -166,7 +173,7 @@ impl Check<'_> {
         if story.is_unique() {
             self.dates(id, story);
             let doubtful = story.deletions.iter().any(|deletion| deletion.doubtful);
-            if !self.may_return() && !doubtful {
+            if !self.may_return() && !story.revived && !doubtful {
                 self.one(id, story, here);
                 if !story.is_deleted() {
                     self.flags(id, story);

@@ -58,11 +58,17 @@ fn a_world(seed: u64) -> World {
     }
     let mut policy = policy(delete);
     policy.keep_deleted = rng.pick(&[KeepDeleted::Forever, KeepDeleted::For(day() * 3), KeepDeleted::None]).unwrap();
-    let (moves, renumber, removes_folders) = (rng.chance(300), rng.chance(100), rng.chance(300));
+    let (moves, renumber, removes_folders) = (rng.chance(300), rng.chance(300), rng.chance(300));
     let relocates = rng.chance(100);
     let mut world = World::new(server, policy, rng);
-    world.habits = Habits { moves, renumber, removes_folders, relocates };
+    let restore = rng_of(seed).chance(100);
+    world.habits = Habits { moves, renumber, restore, removes_folders, relocates };
     world
+}
+
+/// A second source of chance, so that a habit that few have changes nobody else's history.
+fn rng_of(seed: u64) -> Rng {
+    Rng::new(!seed)
 }
 
 fn day() -> std::time::Duration {
@@ -186,6 +192,10 @@ fn live(shared: &Shared) {
         }
         if shared.world().habits.relocates && shared.world().rng.chance(300) {
             users::relocate(&mut shared.world());
+        }
+        if shared.world().habits.restore && users::back_up_or_restore(&mut shared.world()) {
+            // What is done by UID while the server goes back may hit another message: no client can help that.
+            drop(run(shared, Schedule::Calm, &Options::default()));
         }
         let days = shared.world().rng.below(4);
         shared.world().now.0 += i64::try_from(days).unwrap() * DAY;

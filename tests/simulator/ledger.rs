@@ -52,6 +52,12 @@ pub(super) struct Story {
     /// How often it was moved to another folder or got another name: where it ends is then open, but it must not be
     /// lost.
     pub(super) moves: usize,
+    /// Its mailbox got another UIDVALIDITY before the database knew that others had expunged it, or that it had been
+    /// sent at all: nothing tells it from a message not found again, or from a new one, so it may come back.
+    pub(super) revived: bool,
+    /// Its mailbox on the server was put back as it was some time ago: removals and flags since may be undone. `true` if
+    /// it was in the backup or in the Maildir then, so that it must not be lost.
+    pub(super) restored: Option<bool>,
 }
 
 impl Story {
@@ -92,8 +98,6 @@ pub(super) struct Ledger {
     pub(super) recreated: bool,
     /// The account moved to another server, or its Maildir to another layout.
     pub(super) relocated: bool,
-    /// A mailbox got another UIDVALIDITY: both sides are united then, so removals and cleared flags may be undone.
-    pub(super) renumbered: bool,
 }
 
 /// Returns the words of a set: flags as IMAP writes them, keywords in small letters.
@@ -122,6 +126,8 @@ impl Ledger {
             deletions: Vec::new(),
             flags: BTreeMap::new(),
             moves: 0,
+            revived: false,
+            restored: None,
         });
         let puts = if side == Side::Local { &mut story.local } else { &mut story.remote };
         *(if synced { &mut puts.later } else { &mut puts.initial }) += 1;
@@ -136,6 +142,13 @@ impl Ledger {
             Side::Remote => touch.remote = true,
         }
         touch.last = on;
+    }
+
+    /// A mailbox has another UIDVALIDITY than the database knows.
+    pub(super) fn renumber(&mut self, name: &MailboxName) {
+        for story in self.stories.values_mut().filter(|story| story.home == *name) {
+            story.revived |= story.deletions.iter().any(|one| one.side == Side::Remote || !one.known);
+        }
     }
 
     pub(super) fn delete(&mut self, side: Side, id: u32, folder: &MailboxName, known: bool) {

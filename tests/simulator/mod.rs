@@ -27,6 +27,7 @@ mod ledger;
 mod mail;
 mod maildir;
 mod mishaps;
+mod renumbered;
 mod rng;
 mod scenarios;
 mod schedule;

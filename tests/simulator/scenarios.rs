@@ -14,8 +14,9 @@ use super::server::Server;
 use super::users::{FlagEdit, folder};
 use super::world::{Shared, World};
 
-const FULL: Abilities = Abilities { mod_seq: true, moves: true, uid_plus: true, deleted_is_final: false };
-const PLAIN: Abilities = Abilities { mod_seq: false, moves: false, uid_plus: false, deleted_is_final: false };
+pub(super) const FULL: Abilities = Abilities { mod_seq: true, moves: true, uid_plus: true, deleted_is_final: false };
+pub(super) const PLAIN: Abilities =
+    Abilities { mod_seq: false, moves: false, uid_plus: false, deleted_is_final: false };
 
 /// What users do between syncs.
 type Act = fn(&mut World);
@@ -74,7 +75,7 @@ impl Scenario {
 }
 
 /// Runs until nothing is left to do, and once more.
-fn quiet(shared: &Shared) {
+pub(super) fn quiet(shared: &Shared) {
     shared.world().now.0 += 10 * 86_400;
     for _ in 0..3 {
         if is_idle(&calm_run(shared, &Options::default())) {
@@ -84,7 +85,7 @@ fn quiet(shared: &Shared) {
     idle_run(shared, false);
 }
 
-fn assert_kept(shared: &Shared, context: &str) {
+pub(super) fn assert_kept(shared: &Shared, context: &str) {
     let broken = check::broken(&shared.world());
     assert!(broken.is_empty(), "{context}: {broken:#?}");
 }
@@ -97,11 +98,11 @@ fn flags(words: &[&str]) -> FlagSet {
     words.iter().fold(FlagSet::new(), |set, word| set.union(&FlagEdit::new(word, true).flags))
 }
 
-fn remote(world: &mut World, name: &str, id: u32, words: &[&str]) {
+pub(super) fn remote(world: &mut World, name: &str, id: u32, words: &[&str]) {
     world.remote_put(&folder(name), id, Kind::Ordinary, Timestamp(1_600_000_000), &flags(words));
 }
 
-fn local(world: &mut World, name: &str, id: u32, words: &[&str]) {
+pub(super) fn local(world: &mut World, name: &str, id: u32, words: &[&str]) {
     let flags = flags(words);
     let shown = Some(&flags).filter(|flags| !flags.is_empty());
     world.local_put(&folder(name), id, Kind::Ordinary, Timestamp(1_600_000_000), shown);
@@ -115,7 +116,7 @@ fn uid(world: &World, id: u32) -> (MailboxName, Uid) {
 }
 
 /// Returns where a message is in the Maildir.
-fn file(world: &World, id: u32) -> (MailboxName, UniqueName) {
+pub(super) fn file(world: &World, id: u32) -> (MailboxName, UniqueName) {
     let bytes = super::mail::compose(id, Kind::Ordinary);
     let holds = |(name, unique): &(MailboxName, UniqueName)| {
         let mut files = world.maildir.folders[name].messages();
@@ -124,22 +125,22 @@ fn file(world: &World, id: u32) -> (MailboxName, UniqueName) {
     world.files().into_iter().find(holds).unwrap()
 }
 
-fn remote_flag(world: &mut World, id: u32, word: &str, on: bool) {
+pub(super) fn remote_flag(world: &mut World, id: u32, word: &str, on: bool) {
     let (name, uid) = uid(world, id);
     world.remote_flag(&name, uid, &FlagEdit::new(word, on));
 }
 
-fn local_flag(world: &mut World, id: u32, word: &str, on: bool) {
+pub(super) fn local_flag(world: &mut World, id: u32, word: &str, on: bool) {
     let (name, unique) = file(world, id);
     world.local_flag(&name, &unique, &FlagEdit::new(word, on));
 }
 
-fn remote_delete(world: &mut World, id: u32) {
+pub(super) fn remote_delete(world: &mut World, id: u32) {
     let (name, uid) = uid(world, id);
     world.remote_delete(&name, uid);
 }
 
-fn local_delete(world: &mut World, id: u32) {
+pub(super) fn local_delete(world: &mut World, id: u32) {
     let (name, unique) = file(world, id);
     world.local_delete(&name, &unique);
 }

@@ -118,12 +118,11 @@ impl Mailbox {
 
     /// Answers as SELECT (QRESYNC) does where the server can and the client's watermark is of this mailbox.
     fn look(&self, request: &RemoteRequest, mod_seq: bool) -> RemoteMessages {
-        match request.since.filter(|since| mod_seq && since.uid_validity == self.uid_validity) {
-            Some(since) => match since.mod_seq.filter(|from| from.get() <= self.mod_seq) {
-                Some(from) => self.delta(request, &since, from),
-                None => self.all(request),
-            },
-            None => self.all(&RemoteRequest { known: UidSet::new(), ..request.clone() }),
+        let is_past =
+            |since: &Watermark| since.uid_validity == self.uid_validity && since.uid_next <= self.uid_next && mod_seq;
+        match request.since.filter(is_past).and_then(|since| Some((since, since.mod_seq?))) {
+            Some((since, from)) if from.get() <= self.mod_seq => self.delta(request, &since, from),
+            _ => self.all(&RemoteRequest { known: UidSet::new(), ..request.clone() }),
         }
     }
 }
@@ -207,6 +206,23 @@ impl Server {
         for message in std::mem::take(&mut mailbox.messages).into_values() {
             mailbox.put(message.bytes, message.flags, message.date);
         }
+    }
+
+    /// Puts a mailbox back as it was, its numbers included.
+    pub(super) fn restore(&mut self, name: &MailboxName, backup: Mailbox) {
+        self.mailboxes.insert(name.clone(), backup);
+    }
+
+    /// Lies about a mailbox's UIDVALIDITY.
+    pub(super) fn claim(&mut self, name: &MailboxName, uid_validity: u64) {
+        if let Some(mailbox) = self.mailboxes.get_mut(name) {
+            mailbox.uid_validity = UidValidity(uid_validity);
+        }
+    }
+
+    /// Returns a mailbox's UIDVALIDITY.
+    pub(super) fn uid_validity(&self, name: &MailboxName) -> Option<UidValidity> {
+        self.mailboxes.get(name).map(|mailbox| mailbox.uid_validity)
     }
 
     /// Returns a mailbox that can be selected.

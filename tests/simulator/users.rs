@@ -25,8 +25,10 @@ pub(super) struct Habits {
     pub(super) removes_folders: bool,
     /// Move to another server, or to another layout of the Maildir.
     pub(super) relocates: bool,
-    /// Restore mailboxes from a backup, which gives them another UIDVALIDITY.
+    /// Make mailboxes anew, which gives them another UIDVALIDITY.
     pub(super) renumber: bool,
+    /// Put a mailbox back as it was some time ago, its numbers included.
+    pub(super) restore: bool,
 }
 
 /// What a user does with one flag.
@@ -124,6 +126,9 @@ impl World {
         mailbox.expunge(uid);
         let known = self.book.knows_uid(name, uid);
         self.ledger.delete(Side::Remote, id, name, known);
+        if !self.book.knows_numbers(name, self.server.uid_validity(name)) {
+            self.ledger.renumber(name);
+        }
         self.say(|| format!("remote: {name} {uid} ({id}) expunged, known {known}"));
     }
 
@@ -132,6 +137,9 @@ impl World {
         self.maildir.user(name, unique, |_| None);
         let known = self.book.knows_file(name, unique);
         self.ledger.delete(Side::Local, id, name, known);
+        if !self.book.knows_numbers(name, self.server.uid_validity(name)) {
+            self.ledger.renumber(name);
+        }
         self.say(|| format!("local: {name}/{unique} ({id}) deleted, known {known}"));
     }
 
@@ -276,8 +284,38 @@ pub(super) fn relocate(world: &mut World) {
 fn renumber(world: &mut World) {
     let name = a_folder(world);
     world.server.renumber(&name);
-    world.ledger.renumbered = true;
+    world.ledger.renumber(&name);
     world.say(|| format!("remote: {name} renumbered"));
+}
+
+/// Makes a backup of a mailbox, or puts it back if there is one. Returns true if it did the latter.
+pub(super) fn back_up_or_restore(world: &mut World) -> bool {
+    let Some((name, backup)) = world.backup.take() else {
+        let name = a_folder(world);
+        world.backup = world.server.open(&name).ok().cloned().map(|mailbox| (name, mailbox));
+        return false;
+    };
+    let lost = world.server.mailboxes.get(&name).into_iter();
+    let ids =
+        |mailbox: &super::server::Mailbox| mailbox.messages.values().map(|message| id_of(&message.bytes)).collect();
+    let kept: BTreeSet<u32> = ids(&backup);
+    let mut touched: BTreeSet<u32> =
+        lost.flat_map(|mailbox| -> Vec<u32> { ids(mailbox).into_iter().collect() }).collect();
+    touched.extend(&kept);
+    for (folder, unique) in world.files() {
+        let id = world.local_id(&folder, &unique);
+        touched.extend(id.filter(|_| folder == name));
+    }
+    for id in touched {
+        let there =
+            kept.contains(&id) || world.files().iter().any(|(at, unique)| world.local_id(at, unique) == Some(id));
+        if let Some(story) = world.ledger.stories.get_mut(&id) {
+            story.restored = Some(there);
+        }
+    }
+    world.server.restore(&name, backup);
+    world.say(|| format!("remote: {name} restored from a backup"));
+    true
 }
 
 fn some_remote_move(world: &mut World) {

@@ -16,7 +16,7 @@ use super::ledger::Ledger;
 use super::maildir::Maildir;
 use super::rng::Rng;
 use super::schedule::{CrashAt, Schedule};
-use super::server::Server;
+use super::server::{Mailbox, Server};
 use super::users::{self, Habits};
 
 /// What the gate says.
@@ -53,6 +53,8 @@ pub(super) struct World {
     pub(super) habits: Habits,
     pub(super) schedule: Schedule,
     pub(super) mishaps: Mishaps,
+    /// A mailbox as it was some time ago.
+    pub(super) backup: Option<(MailboxName, Mailbox)>,
     /// How many calls the present run has made.
     pub(super) step: u64,
     /// The connection is lost: every further call of this run fails.
@@ -90,6 +92,7 @@ impl World {
             habits: Habits::default(),
             schedule: Schedule::Calm,
             mishaps: Mishaps::default(),
+            backup: None,
             step: 0,
             cut: false,
             dead: None,

@@ -129,6 +129,29 @@ impl Server {
         format!("user{}", COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
     }
 
+    /// The directory that holds a user's mail.
+    pub(crate) fn home(&self, user: &str) -> PathBuf {
+        self.directory.join("mail").join(user)
+    }
+
+    /// Makes the server number a user's messages anew, with another UIDVALIDITY for each folder. Only while nobody is
+    /// connected, and only where the storage is Maildir.
+    pub(crate) fn forget_numbers(&self, user: &str) {
+        let mut directories = vec![self.home(user).join("Maildir")];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+                let name = entry.file_name().into_string().unwrap();
+                match entry.file_type().unwrap().is_dir() {
+                    true => directories.push(entry.path()),
+                    false if name == "dovecot-uidlist" || name.contains(".index") => {
+                        fs::remove_file(entry.path()).unwrap();
+                    }
+                    false => {}
+                }
+            }
+        }
+    }
+
     /// Returns the lines of the server's log that name a user.
     pub(crate) fn log_of(&self, user: &str) -> String {
         let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();

@@ -152,6 +152,12 @@ impl Imap {
         found
     }
 
+    /// Returns a folder's UIDVALIDITY.
+    pub(crate) fn uid_validity(&mut self, folder: &[&str]) -> u32 {
+        let replies = self.run(&format!("STATUS {} (UIDVALIDITY)", self.quoted(folder)));
+        replies.iter().find_map(|reply| reply.last()?.list().get(1)?.text().parse().ok()).unwrap()
+    }
+
     /// Appends a message.
     pub(crate) fn append(&mut self, folder: &[&str], body: &[u8], flags: &str, date: Option<i64>) {
         let date = date.map(|seconds| format!(" \"{}\"", internal_date(seconds))).unwrap_or_default();

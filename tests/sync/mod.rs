@@ -14,3 +14,4 @@ mod hostile;
 mod new_mail;
 mod partial;
 mod support_works;
+mod uidvalidity;

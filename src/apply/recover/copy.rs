@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 
 use super::{Apply, Known, Place, Settlement, newcomers, settled};
-use crate::model::{Identity, MailboxId, MailboxName, MessageId, MessageRow, Tombstone, Uid, UidSet, UidValidity};
-use crate::reconcile::snapshot::RemoteSnapshot;
+use crate::model::{
+    Fingerprint, Identity, MailboxId, MailboxName, MessageId, MessageRow, Tombstone, Uid, UidSet, UidValidity,
+};
 use crate::store::{Expunged, Failure, Intent, IntentId, Journal, LocalStore, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
+    /// Under another UIDVALIDITY nobody can say which messages were copied but by their content: the rows wait to be
+    /// expunged until they are found again.
     pub(super) async fn recover_copies(
         &mut self,
         place: &Place,
@@ -21,11 +24,23 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             records.push(Record::Settled(id));
             let known = self.known(&place.row)?;
             let Some(source) = self.look_at(&known).await? else { continue };
+            let mut copies = self.copies((&target, before), places).await?;
+            if copies.is_empty() {
+                continue;
+            }
             if source.uid_validity() != uid_validity {
+                let moved = known.rows.iter().filter(|row| uids.contains(row.uid));
+                let copied = moved.filter(|row| take_equal(&mut copies, row.content));
+                records.extend(copied.map(|row| Record::Bury(row.id, Tombstone::Waiting)));
                 continue;
             }
             let present: UidSet = uids.iter().filter(|uid| source.messages.get(*uid).is_some()).collect();
-            let copied = self.copied(place, &source, &present, (&target, before), places).await?;
+            let sources = match present.is_empty() {
+                true => BTreeMap::new(),
+                false => self.remote.identify(&place.row.name, uid_validity, &present, true).await?,
+            };
+            let copied = sources.into_iter().filter(|(_, source)| take_equal(&mut copies, source.content));
+            let copied: UidSet = copied.map(|(uid, _)| uid).collect();
             if !copied.is_empty() {
                 records.extend(self.finish_move(place, &known.rows, uid_validity, &copied).await?);
             }
@@ -36,32 +51,27 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
     }
 
-    /// Returns those of the source's messages that have a newcomer of the same content in the target, one to one.
-    async fn copied(
+    /// Returns what came to the target since, and so may be the copies.
+    async fn copies(
         &mut self,
-        place: &Place,
-        source: &RemoteSnapshot,
-        present: &UidSet,
         (target, (validity, uid_next)): (&MailboxName, (UidValidity, u32)),
         places: &BTreeMap<MailboxId, Place>,
-    ) -> Result<UidSet, Failure> {
+    ) -> Result<BTreeMap<Uid, Identity>, Failure> {
         let known = match places.values().find(|known| known.row.name == *target) {
             Some(place) => self.known(&place.row)?,
             None => Known { name: target.clone(), watermark: None, rows: Vec::new() },
         };
-        let Some(snapshot) = self.look_when_quiet(&known).await? else { return Ok(UidSet::new()) };
+        let Some(snapshot) = self.look_when_quiet(&known).await? else { return Ok(BTreeMap::new()) };
         let mut candidates = newcomers(&snapshot, &known.rows, validity, uid_next);
         if snapshot.uid_validity() == validity {
             // A copy may have come down already, while the source could not be looked at.
             let present = |uid: &Uid| uid.get() >= uid_next && snapshot.messages.get(*uid).is_some();
             candidates.union_with(&known.rows.iter().map(|row| row.uid).filter(present).collect());
         }
-        if candidates.is_empty() || present.is_empty() {
-            return Ok(UidSet::new());
+        match candidates.is_empty() {
+            true => Ok(BTreeMap::new()),
+            false => Ok(self.remote.identify(target, validity, &candidates, true).await?),
         }
-        let mut copies = self.remote.identify(target, validity, &candidates, true).await?;
-        let sources = self.remote.identify(&place.row.name, source.uid_validity(), present, true).await?;
-        Ok(sources.into_iter().filter(|(_, identity)| take_equal(&mut copies, identity)).map(|(uid, _)| uid).collect())
     }
 
     async fn finish_move(
@@ -79,8 +89,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     }
 }
 
-fn take_equal(copies: &mut BTreeMap<Uid, Identity>, source: &Identity) -> bool {
-    let equal = copies.iter().find(|(_, copy)| copy.content == source.content && copy.content.is_some());
+fn take_equal(copies: &mut BTreeMap<Uid, Identity>, content: Option<Fingerprint>) -> bool {
+    let equal = copies.iter().find(|(_, copy)| copy.content == content && content.is_some());
     let uid = equal.map(|(uid, _)| *uid);
     uid.is_some_and(|uid| copies.remove(&uid).is_some())
 }

@@ -250,14 +250,9 @@ impl<'a> Look<'a> {
 
     fn snapshot(self, mod_seq: bool) -> RemoteSnapshot {
         let (messages, vanished) = (self.count(), self.gone());
-        let highest = match self.way {
-            Way::Full => None,
-            _ => self.request.known.ranges().last().map(|&(_, last)| last),
-        };
-        let highest = self.seen.keys().next_back().map(|uid| uid.get()).max(highest).unwrap_or(0);
         let watermark = Watermark {
             uid_validity: self.selection.validity.unwrap_or(crate::model::UidValidity(0)),
-            uid_next: self.selection.uid_next.unwrap_or(highest.saturating_add(1)),
+            uid_next: self.selection.uid_next.unwrap_or(0),
             messages: u32::try_from(messages).unwrap_or(u32::MAX),
             mod_seq: if mod_seq { self.selection.mod_seq } else { None },
         };

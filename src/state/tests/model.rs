@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::samples::{intent, name, record, times};
 use crate::model::*;
 use crate::state::Database;
-use crate::store::{FailureRow, Header, Intent, IntentId, Journal, NewMessage, Record, Trashed};
+use crate::store::{FailureRow, Header, Intent, IntentId, Journal, NewMessage, Record, Renumbered, Trashed};
 
 /// What the database is to hold. Rows inserted and not yet read back have no known id.
 #[derive(Debug, Clone)]
@@ -55,6 +55,10 @@ impl Model {
                 row.full_look = full_look.or(row.full_look);
             }),
             Record::UidValidity(id, validity) => self.mailbox(id, |row| row.uid_validity = Some(validity)),
+            Record::Renumbered(id, rows) => {
+                self.renumber(id, &rows);
+                Ok(())
+            }
             Record::Listed(id, role, object_id) => self.mailbox(id, |row| {
                 row.role = role;
                 row.object_id = object_id;
@@ -143,6 +147,20 @@ impl Model {
         Ok(())
     }
 
+    fn renumber(&mut self, id: MailboxId, rows: &[Renumbered]) {
+        let mine: Vec<_> = self.messages.keys().filter(|key| key.0 == id).copied().collect();
+        let taken: Vec<_> =
+            mine.iter().map(|key| (*key, self.messages.remove(key), self.successors.remove(key))).collect();
+        for (_, message, successor) in taken {
+            let Some((known, message)) = message else { continue };
+            let Some(new) = rows.iter().find(|new| Some(new.row) == known) else { continue };
+            let key = (id, new.uid);
+            let (date, size) = (new.date.or(message.date), new.size.or(message.size));
+            self.messages.insert(key, (known, NewMessage { uid: new.uid, date, size, ..message }));
+            self.successors.extend(successor.map(|by| (key, by)));
+        }
+    }
+
     fn forget_mailbox(&mut self, id: MailboxId) {
         self.mailboxes.remove(&id);
         self.messages.retain(|key, _| key.0 != id);
@@ -214,6 +232,10 @@ impl Model {
             | Record::Lost(id, ..)
             | Record::Failed(FailureRow { mailbox: id, .. })
             | Record::ForgetFailures(id) => self.aim_mailbox(id),
+            Record::Renumbered(id, rows) => {
+                self.aim_mailbox(id);
+                self.aim_rows(*id, rows);
+            }
             Record::Flags(id, _)
             | Record::Bury(id, _)
             | Record::Replaced(id, _)
@@ -225,6 +247,15 @@ impl Model {
             _ => {}
         }
         record
+    }
+
+    /// Every row that has an id, each under a UID of its own.
+    fn aim_rows(&self, mailbox: MailboxId, rows: &mut Vec<Renumbered>) {
+        let ids = self.messages.iter().filter(|(key, _)| key.0 == mailbox).filter_map(|(_, (id, _))| *id);
+        let mut taken = std::collections::BTreeSet::new();
+        rows.retain(|row| taken.insert(row.uid));
+        let aimed = ids.zip(rows.drain(..)).map(|(row, new)| Renumbered { row, ..new });
+        *rows = aimed.collect();
     }
 
     fn aim_mailbox(&self, id: &mut MailboxId) {

@@ -5,7 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::model::*;
-use crate::store::{FailureRow, HoldRow, Intent, IntentId, NewMessage, Record, Trashed};
+use crate::store::{FailureRow, HoldRow, Intent, IntentId, NewMessage, Record, Renumbered, Trashed};
 
 pub(super) fn name(number: usize) -> MailboxName {
     MailboxName::parse(["INBOX", "Entwürfe/Büro", "a%2Fb/100% \"x\"", "Z"][number % 4]).unwrap()
@@ -139,6 +139,15 @@ fn mailbox() -> impl Strategy<Value = MailboxId> {
     prop_oneof![9 => 0i64..2, 1 => 2i64..4].prop_map(MailboxId)
 }
 
+fn renumbered() -> impl Strategy<Value = Renumbered> {
+    (uids(), option::of(times()), option::of(any::<u64>())).prop_map(|(uid, date, size)| Renumbered {
+        row: MessageId(0),
+        uid,
+        date,
+        size,
+    })
+}
+
 fn message() -> impl Strategy<Value = MessageId> {
     (0i64..6).prop_map(MessageId)
 }
@@ -155,6 +164,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
             }
         ),
         4 => (mailbox(), uid_validity()).prop_map(|(id, validity)| Record::UidValidity(id, validity)),
+        4 => (mailbox(), vec(renumbered(), 0..6)).prop_map(|(id, rows)| Record::Renumbered(id, rows)),
         3 => (mailbox(), option::of(0usize..8), option::of(".{0,9}")).prop_map(|(id, role, object)| Record::Listed(
             id,
             role.map(|at| Role::ALL[at]),

@@ -1,0 +1,147 @@
+//! A mailbox whose UIDs name other messages than they did: another UIDVALIDITY, or a server restored from a backup. Its
+//! rows are found again, so that what is pending on either side stays a change and is not undone.
+//!
+//! A row that is not found proves nothing: its file stays, and is new from then on. If few are found this is hardly the
+//! mailbox that the baseline speaks of, and the user is asked first.
+
+use std::collections::BTreeMap;
+
+use super::observe::Sight;
+use super::{Run, Scene};
+use crate::model::{Identity, MessageRow, Side, Uid, UidSet};
+use crate::reconcile::policy::HoldAnswer;
+use crate::reconcile::renumber::{Numbers, Remembered, Renumbering, is_suspicious, numbers};
+use crate::reconcile::report::{Held, Reason};
+use crate::reconcile::snapshot::{RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot};
+use crate::store::{
+    Edit, Failure, Journal, LocalErrorKind, LocalStore, Record, RemoteError, RemoteErrorKind, RemoteStore, Renumbered,
+};
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
+    /// Makes sure that the rows of a mailbox bear the UIDs that the server uses now. Returns false if that has to wait
+    /// for the user's word: then nothing may be decided about the mailbox.
+    ///
+    /// What is found is committed at once, in one transaction, with the watermark taken away. Before it the old rows are
+    /// found again by the next run, after it everything is looked at.
+    pub(super) async fn renumber(&mut self, scene: &Scene, sight: &mut Sight) -> Result<bool, Failure> {
+        let highest = sight.rows.iter().map(|row| row.uid).max();
+        let changed =
+            |sight: &Sight| sight.remote.as_ref().map(|remote| numbers(&sight.row, highest, &remote.watermark));
+        if highest.is_none() || matches!(changed(sight), None | Some(Numbers::Kept)) {
+            return Ok(true);
+        }
+        self.look_at_all(sight).await?;
+        let Some(remote) = &sight.remote else { return Ok(true) };
+        let changed = numbers(&sight.row, highest, &remote.watermark);
+        if changed == Numbers::Kept {
+            return Ok(true);
+        }
+        let RemoteMessages::Full(messages) = &remote.messages else { return Err(not_all_listed().into()) };
+        let found = self.find_again(sight, messages).await?;
+        let is_itself = |uid: &Uid| !messages.contains_key(uid) || found.get(uid) == Some(uid);
+        if changed == Numbers::Doubtful && sight.rows.iter().all(|row| is_itself(&row.uid)) {
+            return Ok(true);
+        }
+        let (rows, known) = (sight.rows.len(), found.len());
+        if self.options.holds == HoldAnswer::Keep && is_suspicious(rows, known) {
+            let (folder, side, reason) = (Some(sight.row.name.clone()), Side::Remote, Reason::UidValidity);
+            let since = self.held_since(scene, folder.as_ref(), side, reason);
+            self.report.hold(Held { folder, side, reason, count: (rows - known) as u64, since });
+            return Ok(false);
+        }
+        self.account.journal.commit(&records(sight, messages, &found))?;
+        tracing::info!(folder = %sight.row.name, rows, found = known, "the server numbered its messages anew");
+        sight.rows = self.account.journal.messages(sight.row.id)?;
+        sight.row.uid_validity = sight.remote.as_ref().map(RemoteSnapshot::uid_validity);
+        sight.row.watermark = None;
+        sight.failures.retain(|failure| failure.uid.is_none());
+        Ok(true)
+    }
+
+    /// Makes sure that all messages were looked at, and not only what differs from a watermark that says nothing.
+    async fn look_at_all(&mut self, sight: &mut Sight) -> Result<(), Failure> {
+        if matches!(&sight.remote, Some(RemoteSnapshot { messages: RemoteMessages::Full(_), .. })) {
+            return Ok(());
+        }
+        let request = RemoteRequest { mailbox: sight.row.name.clone(), since: None, known: UidSet::new() };
+        if let Some(observed) = self.account.remote.observe(&[request]).await?.pop() {
+            sight.remote = Some(observed.outcome?);
+        }
+        Ok(())
+    }
+
+    /// Returns the new UIDs of the rows that are found, by the old ones. Files are read, of messages only headers are
+    /// fetched; bodies only of those that remain in doubt.
+    async fn find_again(
+        &mut self,
+        sight: &Sight,
+        messages: &BTreeMap<Uid, RemoteMessage>,
+    ) -> Result<BTreeMap<Uid, Uid>, Failure> {
+        let files = self.files_of_rows(sight)?;
+        let remembered = sight.rows.iter().map(|row| (row.uid, Remembered::new(row, files.get(&row.uid).copied())));
+        let headers = self.identities(sight, messages, &messages.keys().copied().collect(), false).await?;
+        let mut renumbering = Renumbering::new(remembered.collect(), headers);
+        renumbering.by_header();
+        let doubtful = renumbering.ambiguous();
+        renumbering.by_content(self.identities(sight, messages, &doubtful, true).await?);
+        Ok(renumbering.finish())
+    }
+
+    async fn identities(
+        &mut self,
+        sight: &Sight,
+        messages: &BTreeMap<Uid, RemoteMessage>,
+        uids: &UidSet,
+        whole: bool,
+    ) -> Result<BTreeMap<Uid, Identity>, Failure> {
+        let Some(remote) = sight.remote.as_ref().filter(|_| !uids.is_empty()) else { return Ok(BTreeMap::new()) };
+        let mut found = self.account.remote.identify(&sight.row.name, remote.uid_validity(), uids, whole).await?;
+        for (uid, identity) in &mut found {
+            let message = messages.get(uid);
+            identity.date = message.and_then(|message| message.date);
+            identity.size = message.and_then(|message| message.size).filter(|_| !whole).unwrap_or(identity.size);
+        }
+        Ok(found)
+    }
+
+    /// A file that can't be read proves nothing about its row, nor does it harm: the message's body decides then.
+    fn files_of_rows(&mut self, sight: &Sight) -> Result<BTreeMap<Uid, Identity>, Failure> {
+        let mut files = BTreeMap::new();
+        for row in &sight.rows {
+            let file = row.unique.as_ref().and_then(|unique| sight.scan.entries.get_key_value(unique));
+            let Some((unique, entry)) = file else { continue };
+            match self.account.local.identify(&sight.row.local, unique, entry) {
+                Ok(Edit::Done((identity, _))) => drop(files.insert(row.uid, identity)),
+                Ok(Edit::Changed) => {}
+                Err(error) if matches!(error.kind, LocalErrorKind::Item | LocalErrorKind::NoMessage) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Failures of files stay: their time has not come because of this. Those of messages are of other messages now.
+fn records(sight: &Sight, messages: &BTreeMap<Uid, RemoteMessage>, found: &BTreeMap<Uid, Uid>) -> Vec<Record> {
+    let Some(remote) = &sight.remote else { return Vec::new() };
+    let id = sight.row.id;
+    let new = |row: &MessageRow| {
+        let uid = found.get(&row.uid)?;
+        let message = messages.get(uid)?;
+        Some(Renumbered { row: row.id, uid: *uid, date: message.date, size: message.size })
+    };
+    let (permanent, read_only) = (remote.permanent.clone(), remote.read_only);
+    let mut records = vec![
+        Record::UidValidity(id, remote.uid_validity()),
+        Record::Renumbered(id, sight.rows.iter().filter_map(new).collect()),
+        Record::Looked { mailbox: id, watermark: None, permanent, read_only, full_look: None },
+        Record::ForgetFailures(id),
+    ];
+    records.extend(sight.failures.iter().filter(|failure| failure.uid.is_none()).cloned().map(Record::Failed));
+    records
+}
+
+fn not_all_listed() -> RemoteError {
+    let cause = "the server numbers its messages anew and did not list them all".into();
+    RemoteError { kind: RemoteErrorKind::Refused, cause }
+}

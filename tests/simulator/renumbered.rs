@@ -1,0 +1,296 @@
+//! Mailboxes whose UIDs name other messages than they did: another UIDVALIDITY, a lie about it, an older backup.
+
+use mailtide::model::{FlagSet, MailboxName, Role, Side};
+use mailtide::reconcile::policy::{Delete, HoldAnswer, Options};
+use mailtide::reconcile::report::{Reason, Report};
+use mailtide::reconcile::snapshot::Abilities;
+
+use super::check::{View, local_view, remote_view};
+use super::history::{calm_run, idle_run, policy, run};
+use super::mail::Kind;
+use super::rng::Rng;
+use super::scenarios::{
+    FULL, PLAIN, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete, remote_flag,
+};
+use super::schedule::{CrashAt, Schedule};
+use super::server::Server;
+use super::users::folder;
+use super::world::{Shared, World};
+
+fn inbox() -> MailboxName {
+    MailboxName::inbox()
+}
+
+/// An account in step, its INBOX with messages 1 to `count`.
+fn in_step(delete: Delete, abilities: Abilities, count: u32) -> Shared {
+    let mut world = World::new(Server::new(abilities), policy(delete), Rng::new(1));
+    world.server.create(&folder("Trash"), Some(Role::Trash));
+    world.server.create(&folder("Archive"), None);
+    (1..=count).for_each(|id| remote(&mut world, "INBOX", id, &["\\Seen"]));
+    let shared = Shared::new(world);
+    quiet(&shared);
+    shared
+}
+
+/// Five messages and a tombstone, if the server keeps such; then a flag on each side, a removal, a move and a new message
+/// that no sync has seen.
+fn pending(delete: Delete, abilities: Abilities) -> Shared {
+    let shared = in_step(delete, abilities, 5);
+    local_delete(&mut shared.world(), 5);
+    quiet(&shared);
+    let mut world = shared.world();
+    local_flag(&mut world, 1, "\\Flagged", true);
+    remote_flag(&mut world, 1, "\\Answered", true);
+    local_delete(&mut world, 2);
+    let (name, unique) = file(&world, 3);
+    world.local_move(&name, &unique, &folder("Archive"));
+    local(&mut world, "INBOX", 6, &["\\Draft"]);
+    world.now.0 += 60;
+    drop(world);
+    shared
+}
+
+fn ids(view: &View, name: &str) -> Vec<u32> {
+    view.get(&folder(name)).into_iter().flatten().map(|seen| seen.id).collect()
+}
+
+fn local_ids(shared: &Shared, name: &str) -> Vec<u32> {
+    ids(&local_view(&shared.world()), name)
+}
+
+fn remote_ids(shared: &Shared, name: &str) -> Vec<u32> {
+    ids(&remote_view(&shared.world()), name)
+}
+
+/// What was pending has happened, once.
+fn assert_done(shared: &Shared, delete: Delete, context: &str) {
+    assert_kept(shared, context);
+    assert_eq!(local_ids(shared, "INBOX"), [1, 4, 6], "{context}");
+    assert_eq!(local_ids(shared, "Archive"), [3], "{context}");
+    assert_eq!(remote_ids(shared, "Archive"), [3], "{context}");
+    match delete {
+        Delete::Trash => {
+            let mut trash = remote_ids(shared, "Trash");
+            trash.sort_unstable();
+            // A move struck between its two halves may leave its source in Trash.
+            let moved = trash.iter().position(|id| *id == 3);
+            moved.map(|at| trash.remove(at));
+            assert_eq!((remote_ids(shared, "INBOX"), trash), (vec![1, 4, 6], vec![2, 5]), "{context}");
+        }
+        _ => assert!([2, 5].iter().all(|id| remote_ids(shared, "INBOX").contains(id)), "{context}"),
+    }
+}
+
+fn renumber(shared: &Shared) {
+    let mut world = shared.world();
+    world.server.renumber(&inbox());
+    world.ledger.renumber(&inbox());
+}
+
+const STRIKES: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];
+
+fn both(check: impl Fn(Delete, Abilities)) {
+    for delete in [Delete::Trash, Delete::Never] {
+        [FULL, PLAIN].into_iter().for_each(|abilities| check(delete, abilities));
+    }
+}
+
+#[test]
+fn what_is_pending_survives_another_uidvalidity_wherever_the_sync_is_struck() {
+    both(|delete, abilities| {
+        for (after, power) in STRIKES {
+            for step in 0.. {
+                let shared = pending(delete, abilities);
+                renumber(&shared);
+                let died = run(&shared, Schedule::Crash(CrashAt { step, after, power }), &Options::default()).is_none();
+                quiet(&shared);
+                assert_done(&shared, delete, &format!("{delete:?}, {abilities:?}, struck {step} {after} {power}"));
+                if !died {
+                    break;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn another_uidvalidity_after_a_sync_was_struck_loses_and_doubles_nothing() {
+    both(|delete, abilities| {
+        for (after, power) in STRIKES {
+            for step in 0.. {
+                let shared = pending(delete, abilities);
+                let died = run(&shared, Schedule::Crash(CrashAt { step, after, power }), &Options::default()).is_none();
+                renumber(&shared);
+                quiet(&shared);
+                assert_done(&shared, delete, &format!("{delete:?}, {abilities:?}, struck {step} {after} {power}"));
+                if !died {
+                    break;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn messages_found_again_are_not_adopted_and_nothing_travels() {
+    let shared = in_step(Delete::Trash, FULL, 60);
+    renumber(&shared);
+    idle_run(&shared, false);
+    assert!(shared.world().complaints.is_empty(), "{:?}", shared.world().complaints);
+}
+
+#[test]
+fn any_uidvalidity_will_do() {
+    let shared = in_step(Delete::Trash, FULL, 3);
+    remote(&mut shared.world(), "Archive", 4, &[]);
+    quiet(&shared);
+    for value in [0, u64::MAX, 1 << 32, 7, 6, 0, 5] {
+        shared.world().server.claim(&inbox(), value);
+        shared.world().server.claim(&folder("Archive"), value);
+        idle_run(&shared, false);
+        assert_eq!((local_ids(&shared, "INBOX"), local_ids(&shared, "Archive")), (vec![1, 2, 3], vec![4]));
+    }
+    assert!(shared.world().complaints.is_empty(), "{:?}", shared.world().complaints);
+}
+
+#[test]
+fn a_tombstone_of_no_uidvalidity_hides_no_other_message() {
+    let shared = in_step(Delete::Never, FULL, 3);
+    local_delete(&mut shared.world(), 1);
+    quiet(&shared);
+    {
+        let mut world = shared.world();
+        world.server.create(&folder("Spare"), None);
+        remote(&mut world, "Spare", 9, &[]);
+        let spare = world.server.mailboxes.remove(&folder("Spare")).unwrap();
+        let validity = world.server.uid_validity(&inbox()).unwrap();
+        let moved = world.server.mailboxes.insert(inbox(), spare).unwrap();
+        world.server.claim(&inbox(), validity.0);
+        // The tombstone's message and two more lie behind the stranger that has its UID now.
+        for message in moved.messages.into_values() {
+            let mailbox = world.server.open(&inbox()).unwrap();
+            mailbox.put(message.bytes, message.flags, message.date);
+        }
+        for row in world.book.mailboxes.values_mut().filter(|row| row.name == inbox()) {
+            (row.uid_validity, row.watermark) = (None, None);
+        }
+    }
+    calm_run(&shared, &Options::default());
+    assert_eq!(local_ids(&shared, "INBOX"), [2, 3, 9]);
+    assert_eq!(remote_ids(&shared, "INBOX"), [1, 2, 3, 9]);
+}
+
+/// A backup with messages 1 to 5, put back after 6 to 8 came, 2 was removed here, 3 there, and 1 was flagged here.
+fn restored(abilities: Abilities) -> Shared {
+    let shared = in_step(Delete::Trash, abilities, 5);
+    let backup = shared.world().server.mailboxes[&inbox()].clone();
+    let mut world = shared.world();
+    (6..9).for_each(|id| remote(&mut world, "INBOX", id, &["\\Answered"]));
+    remote_delete(&mut world, 3);
+    drop(world);
+    quiet(&shared);
+    let mut world = shared.world();
+    local_flag(&mut world, 1, "\\Flagged", true);
+    local_flag(&mut world, 7, "\\Flagged", true);
+    local_delete(&mut world, 2);
+    world.server.restore(&inbox(), backup);
+    // Its UIDs are given again.
+    remote(&mut world, "INBOX", 9, &[]);
+    remote(&mut world, "INBOX", 10, &[]);
+    world.now.0 += 60;
+    drop(world);
+    shared
+}
+
+#[test]
+fn a_server_restored_from_a_backup_is_united_with_what_is_here() {
+    for abilities in [FULL, PLAIN] {
+        for (after, power) in STRIKES {
+            for step in 0.. {
+                let shared = restored(abilities);
+                let died = run(&shared, Schedule::Crash(CrashAt { step, after, power }), &Options::default()).is_none();
+                quiet(&shared);
+                let context = format!("{abilities:?}, struck {step} {after} {power}");
+                let expected = [1, 3, 4, 5, 6, 7, 8, 9, 10];
+                assert_eq!(local_ids(&shared, "INBOX"), expected, "{context}");
+                assert_eq!(remote_ids(&shared, "INBOX"), expected, "{context}");
+                assert_eq!(remote_ids(&shared, "Trash"), [2], "{context}");
+                let flagged = |id| {
+                    remote_view(&shared.world())[&inbox()]
+                        .iter()
+                        .any(|seen| seen.id == id && seen.flags == both_flags(id))
+                };
+                assert!(flagged(1) && flagged(7), "{context}: {:?}", remote_view(&shared.world()));
+                assert!(shared.world().complaints.is_empty(), "{context}: {:?}", shared.world().complaints);
+                if !died {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn both_flags(id: u32) -> FlagSet {
+    let first = if id == 1 { "\\Seen" } else { "\\Answered" };
+    super::users::FlagEdit::new(first, true).flags.union(&super::users::FlagEdit::new("\\Flagged", true).flags)
+}
+
+#[test]
+fn a_backup_that_grew_past_what_was_known_is_told_by_its_messages() {
+    let shared = in_step(Delete::Trash, FULL, 5);
+    let backup = shared.world().server.mailboxes[&inbox()].clone();
+    (6..9).for_each(|id| remote(&mut shared.world(), "INBOX", id, &["\\Answered"]));
+    for id in 6..9 {
+        (0..9).for_each(|turn| remote_flag(&mut shared.world(), id, "\\Flagged", turn % 2 == 0));
+    }
+    quiet(&shared);
+    shared.world().server.restore(&inbox(), backup);
+    (9..14).for_each(|id| remote(&mut shared.world(), "INBOX", id, &[]));
+    quiet(&shared);
+    assert_eq!(local_ids(&shared, "INBOX"), (1..14).collect::<Vec<_>>());
+    assert_eq!(remote_ids(&shared, "INBOX"), (1..14).collect::<Vec<_>>());
+}
+
+/// Sixty messages, of which the server has twenty left under another UIDVALIDITY, and a new one.
+fn mostly_gone() -> Shared {
+    let shared = in_step(Delete::Trash, FULL, 60);
+    (1..=40).for_each(|id| remote_delete(&mut shared.world(), id));
+    renumber(&shared);
+    let mut world = shared.world();
+    remote(&mut world, "INBOX", 70, &[]);
+    world.local_put(&inbox(), 71, Kind::Ordinary, mailtide::model::Timestamp(1_600_000_000), None);
+    local(&mut world, "Archive", 72, &[]);
+    drop(world);
+    shared
+}
+
+fn assert_held(report: &Report) {
+    let held: Vec<_> = report.held.iter().map(|one| (one.folder.clone(), one.side, one.reason, one.count)).collect();
+    assert_eq!(held, [(Some(inbox()), Side::Remote, Reason::UidValidity, 40)]);
+}
+
+#[test]
+fn a_mailbox_that_is_hardly_the_same_is_held_and_united_on_either_word() {
+    for answer in [HoldAnswer::Accept, HoldAnswer::Undo] {
+        let shared = mostly_gone();
+        let there = remote_ids(&shared, "INBOX");
+        let here = local_ids(&shared, "INBOX");
+        let since = calm_run(&shared, &Options::default()).held.first().map(|held| held.since);
+        for _ in 0..2 {
+            shared.world().now.0 += 3600;
+            let book = shared.world().book.clone();
+            let report = calm_run(&shared, &Options::default());
+            assert_held(&report);
+            assert_eq!(report.held.first().map(|held| held.since), since);
+            assert_eq!(shared.world().book.messages, book.messages);
+            assert_eq!((local_ids(&shared, "INBOX"), remote_ids(&shared, "INBOX")), (here.clone(), there.clone()));
+        }
+        assert_eq!(remote_ids(&shared, "Archive"), [72], "the rest goes on");
+        calm_run(&shared, &Options { holds: answer, ..Options::default() });
+        quiet(&shared);
+        let expected: Vec<u32> = (1..=60).chain([70, 71]).collect();
+        assert_eq!(local_ids(&shared, "INBOX"), expected);
+        assert_eq!(remote_ids(&shared, "INBOX"), expected);
+        assert!(shared.world().complaints.is_empty(), "{:?}", shared.world().complaints);
+    }
+}
