@@ -312,10 +312,12 @@ fn not_there_yet() -> RemoteSnapshot {
     }
 }
 
-/// A mailbox that has gone from the server: every message in it has.
+/// A mailbox that has gone from the server: every message in it has. UIDNEXT is past all that is known of it, so that it
+/// is not taken for one restored from a backup.
 fn no_more(row: &MailboxRow) -> RemoteSnapshot {
     let uid_validity = row.uid_validity.unwrap_or(UidValidity(0));
-    RemoteSnapshot { watermark: Watermark { uid_validity, ..not_there_yet().watermark }, ..not_there_yet() }
+    let watermark = Watermark { uid_validity, uid_next: u32::MAX, messages: 0, mod_seq: None };
+    RemoteSnapshot { watermark, ..not_there_yet() }
 }
 
 fn duplicate_name(folder: &MailboxName, file: &str) -> crate::reconcile::report::Problem {
