@@ -5,6 +5,7 @@ mod folders;
 mod identify;
 mod moves;
 mod observe;
+pub mod restore;
 mod root;
 mod settle;
 mod trash;

@@ -44,6 +44,21 @@ fn read_through(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<()> 
     }
 }
 
+/// Returns true if the first file, from its beginning, and the other, from where it stands, hold the same.
+pub(super) fn is_equal(one: &mut File, other: &mut File) -> io::Result<bool> {
+    one.rewind()?;
+    let (mut one, mut other) = (BufReader::with_capacity(BUFFER, one), BufReader::with_capacity(BUFFER, other));
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let len = left.len().min(right.len());
+        if len == 0 || left.get(..len) != right.get(..len) {
+            return Ok(left.len() == right.len() && len == 0);
+        }
+        one.consume(len);
+        other.consume(len);
+    }
+}
+
 /// Identifies a file's content. One that was written to meanwhile is `Changed`.
 pub(super) fn identify(path: &Path, entry: &LocalEntry) -> Result<Edit<(Identity, FileStat)>, LocalError> {
     let Some((mut file, meta)) = open(path, entry)? else { return Ok(Edit::Changed) };

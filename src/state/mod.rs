@@ -25,7 +25,7 @@ pub use error::DatabaseError;
 pub use lock::Lock;
 
 use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, Side, Timestamp};
-use crate::store::{FailureRow, Header, Intent, IntentId, Journal, Record, StateError, Trashed};
+use crate::store::{FailureRow, Header, Intent, IntentId, Journal, KeptRow, Record, StateError};
 
 /// An account's database, open.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Journal for Database {
         self.read("reading the losses", |connection| load::losses(connection, since))
     }
 
-    fn kept(&mut self, before: Timestamp) -> Result<Vec<Trashed>, StateError> {
+    fn kept(&mut self, before: Timestamp) -> Result<Vec<KeptRow>, StateError> {
         self.read("reading the index of the recoverable trash", |connection| load::kept(connection, before))
     }
 
