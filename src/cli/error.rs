@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Display;
 
 use super::exit::Exit;
+use super::shelf::{Filter, Id};
 use crate::config::secret::SecretError;
 use crate::config::{Account, ConfigError};
 use crate::cycle::Failure;
@@ -143,6 +144,48 @@ impl Trouble {
         let counted = if rest == Rest::UnderWay { "; only downloads and uploads are counted here" } else { "" };
         let message = format!("stopped by a signal before it was done; {}{counted}", rest.words());
         Self::new(exit, "interrupted", message, "the next sync goes on from here")
+    }
+
+    /// A signal stopped a restore.
+    pub(super) fn restore_stopped(exit: Exit) -> Self {
+        let message = "stopped by a signal before it was done; what is listed as restored is back, the rest is kept";
+        Self::new(exit, "interrupted", message, "restore again for the rest")
+    }
+
+    /// What is to be restored can't be found out.
+    pub(super) fn restore_not_begun(exit: Exit) -> Self {
+        let message = "not every account could be looked at; nothing was brought back";
+        Self::new(exit, "not-begun", message, "name the account meant with --account")
+    }
+
+    /// The command line names a removed message that there is not.
+    pub(super) fn unknown_id(id: &Id, filter: &Filter) -> Self {
+        let narrowed = filter.folder.is_some() || filter.since.is_some();
+        let among = if narrowed { " among what --folder and --since select" } else { "" };
+        let message = format!("there is nothing to bring back as {id}{among}; nothing was changed");
+        let hint = "mailtide restore lists what there is; what is older than sync.keep_deleted is gone";
+        Self::new(Exit::Config, "unknown-id", message, hint)
+    }
+
+    /// The command line names a removed message that several accounts have.
+    pub(super) fn ambiguous_id(id: &Id, accounts: &[&str]) -> Self {
+        let message =
+            format!("several accounts have something called {id}: {}; nothing was changed", accounts.join(", "));
+        Self::new(Exit::Config, "ambiguous-id", message, "say which is meant with --account")
+    }
+
+    /// The command line names a removed message of which nobody knows where it lay.
+    pub(super) fn no_folder(id: &Id) -> Self {
+        let message = format!("the folder that {id} lay in is unknown; nothing was changed");
+        Self::new(Exit::Config, "no-folder", message, "say with --folder where to put it")
+    }
+
+    /// There is no Maildir to bring messages back into.
+    pub(super) fn no_root(account: &Account) -> Self {
+        let root = account.maildir.root.display();
+        let message = format!("{root} is missing, not mounted or no Maildir of mailtide; nothing was brought back");
+        let hint = "mount or restore it, or let mailtide sync make it; then restore again";
+        Self::new(Exit::Held, Reason::RootMissing.as_str(), message, hint)
     }
 
     /// This machine did not do what it should.

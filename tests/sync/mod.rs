@@ -9,4 +9,5 @@ mod folders;
 mod holds;
 mod hostile;
 mod new_mail;
+mod restore;
 mod support_works;
