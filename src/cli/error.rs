@@ -10,6 +10,7 @@ use crate::config::{Account, ConfigError};
 use crate::cycle::Failure;
 use crate::model::{MailboxName, Side, Timestamp, Uid};
 use crate::reconcile::report::{Held, Problem, Reason};
+use crate::state::is_damage;
 use crate::store::{LocalError, LocalErrorKind, RemoteError, RemoteErrorKind, StateError};
 
 /// Something that went wrong, as the user is told.
@@ -257,20 +258,46 @@ impl Trouble {
     /// The database.
     pub(super) fn state(account: &Account, error: &StateError, rest: Rest) -> Self {
         let file = account.database.display().to_string();
-        let (code, hint) = match error.corrupt {
-            true => (
+        let (code, hint) = match (is_damage(error), error.corrupt) {
+            (true, _) => (
                 "database-corrupt",
-                format!(
-                    "move {file}, {file}-wal and {file}-shm away and sync again: both sides are then compared and united, nothing is removed"
-                ),
+                "mailtide sync sets it aside, makes a new one and unites both sides, removing nothing; if that \
+                 happens again, check the disk"
+                    .to_owned(),
             ),
-            false => (
+            (false, true) => ("database-corrupt", format!("move {file} away, or choose another state_dir")),
+            (false, false) => (
                 "database-unusable",
                 format!("make sure that {file} can be written and its disk has room, then sync again"),
             ),
         };
         let message = format!("{}; {}", whole(error), rest.words());
         Self::new(Exit::Machine, code, message, hint).at_path(file)
+    }
+
+    /// The database was damaged and is no longer in use. What the user did since the last run may be undone, so this is
+    /// no run without trouble.
+    pub(super) fn rebuilt(error: &StateError, aside: &std::path::Path) -> Self {
+        let aside = aside.display();
+        let message = format!(
+            "{}; it was set aside as {aside}, and this run went on with a new one: it unites both sides, and removes \
+             nothing",
+            whole(error)
+        );
+        let hint =
+            "what was deleted on one side only since the last sync may be back; if this happens again, check the disk";
+        Self::new(Exit::Partial, "database-rebuilt", message, hint).at_path(aside)
+    }
+
+    /// The database is damaged, and a dry run shows what would be done about it.
+    pub(super) fn would_rebuild(account: &Account, error: &StateError) -> Self {
+        let message = format!(
+            "{}; a sync would set it aside, go on with a new one and unite both sides, removing nothing: that is what \
+             is shown",
+            whole(error)
+        );
+        let hint = "sync without --dry-run";
+        Self::new(Exit::Partial, "database-corrupt", message, hint).at_path(account.database.display())
     }
 
     /// The Maildir's root can't be written.

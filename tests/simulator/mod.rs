@@ -26,6 +26,7 @@ mod ledger;
 mod mail;
 mod maildir;
 mod mishaps;
+mod restore;
 mod rng;
 mod scenarios;
 mod schedule;

@@ -5,6 +5,7 @@ use mailtide::model::{FlagSet, MailboxName, Role, Timestamp, Uid, UniqueName};
 use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::snapshot::Abilities;
 
+use super::book::Book;
 use super::check::{self, View, local_view, remote_view};
 use super::history::{calm_run, idle_run, is_idle, policy, run};
 use super::mail::Kind;
@@ -14,8 +15,9 @@ use super::server::Server;
 use super::users::{FlagEdit, folder};
 use super::world::{Shared, World};
 
-const FULL: Abilities = Abilities { mod_seq: true, moves: true, uid_plus: true, deleted_is_final: false };
-const PLAIN: Abilities = Abilities { mod_seq: false, moves: false, uid_plus: false, deleted_is_final: false };
+pub(super) const FULL: Abilities = Abilities { mod_seq: true, moves: true, uid_plus: true, deleted_is_final: false };
+pub(super) const PLAIN: Abilities =
+    Abilities { mod_seq: false, moves: false, uid_plus: false, deleted_is_final: false };
 
 /// What users do between syncs.
 type Act = fn(&mut World);
@@ -74,7 +76,7 @@ impl Scenario {
 }
 
 /// Runs until nothing is left to do, and once more.
-fn quiet(shared: &Shared) {
+pub(super) fn quiet(shared: &Shared) {
     shared.world().now.0 += 10 * 86_400;
     for _ in 0..3 {
         if is_idle(&calm_run(shared, &Options::default())) {
@@ -97,7 +99,7 @@ fn flags(words: &[&str]) -> FlagSet {
     words.iter().fold(FlagSet::new(), |set, word| set.union(&FlagEdit::new(word, true).flags))
 }
 
-fn remote(world: &mut World, name: &str, id: u32, words: &[&str]) {
+pub(super) fn remote(world: &mut World, name: &str, id: u32, words: &[&str]) {
     world.remote_put(&folder(name), id, Kind::Ordinary, Timestamp(1_600_000_000), &flags(words));
 }
 
@@ -134,7 +136,7 @@ fn local_flag(world: &mut World, id: u32, word: &str, on: bool) {
     world.local_flag(&name, &unique, &FlagEdit::new(word, on));
 }
 
-fn remote_delete(world: &mut World, id: u32) {
+pub(super) fn remote_delete(world: &mut World, id: u32) {
     let (name, uid) = uid(world, id);
     world.remote_delete(&name, uid);
 }
@@ -144,7 +146,7 @@ fn local_delete(world: &mut World, id: u32) {
     world.local_delete(&name, &unique);
 }
 
-fn some_mail(world: &mut World) {
+pub(super) fn some_mail(world: &mut World) {
     remote(world, "INBOX", 1, &["\\Seen"]);
     remote(world, "INBOX", 2, &[]);
     remote(world, "Lists/rust", 3, &["\\Flagged", "work", "$Forwarded"]);
@@ -315,5 +317,15 @@ fn folders_created() {
         world.maildir.create(&folder("Büro/alt"));
         local(world, "Somewhere/else", 5, &[]);
         remote(world, "Somewhere/new", 6, &[]);
+    });
+}
+
+#[test]
+fn the_database_lost() {
+    change(|world| {
+        world.book = Book::default();
+        remote_flag(world, 2, "\\Seen", true);
+        remote(world, "INBOX", 5, &[]);
+        local(world, "Lists/rust", 6, &["\\Seen"]);
     });
 }

@@ -2,6 +2,7 @@
 
 mod bad_luck;
 mod crash;
+mod damage;
 mod deletions;
 mod first;
 mod flags;
