@@ -181,6 +181,15 @@ impl Trouble {
         Self::new(Exit::Config, "no-folder", message, "say with --folder where to put it")
     }
 
+    /// Messages that were not brought back with others, because they are not gone.
+    pub(super) fn elsewhere(ids: &[&Id]) -> Self {
+        let what = super::render::count(ids.len() as u64, "message was", "messages were");
+        let message = format!("{what} not brought back: the Maildir has the same in another folder");
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let hint = format!("to have them in both: mailtide restore {}", ids.join(" "));
+        Self::new(Exit::Partial, "elsewhere", message, hint)
+    }
+
     /// There is no Maildir to bring messages back into.
     pub(super) fn no_root(account: &Account) -> Self {
         let root = account.maildir.root.display();

@@ -10,14 +10,14 @@ use super::headers::Headers;
 use super::json::{self, ErrorJson};
 use super::output::Output;
 use super::render::{count, moment, table};
-use super::shelf::{Filter, Item, Shelf};
+use super::shelf::{Filter, Id, Item, Places, Shelf};
 use super::stop::Stop;
 use super::{configuration, run_all, select};
 use crate::config::{Account, Config};
 use crate::cycle::restore::bring_back;
 use crate::maildir::Maildir;
 use crate::state::Database;
-use crate::store::{LocalStore, Root, Trashed};
+use crate::store::{Journal, LocalStore, Root, StateError, Trashed};
 
 /// So much of a message is read for its header.
 const BEGINNING: u64 = 64 * 1024;
@@ -90,6 +90,14 @@ pub(super) fn main(args: &args::Restore, globals: &Globals, output: &Output) -> 
     exit
 }
 
+/// A message to be brought back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wanted<'a> {
+    item: &'a Item,
+    /// By its own ID, not as one of many.
+    named: bool,
+}
+
 type Answers = (Vec<Answer>, Vec<Trouble>);
 
 fn run(args: &args::Restore, globals: &Globals, now: DateTime<Utc>) -> Result<Answers, Trouble> {
@@ -131,8 +139,12 @@ async fn checkpoint(stop: &Stop) -> Result<(), Trouble> {
 }
 
 /// Returns what the IDs mean in each account: each of them something, and a single message or run in one account only.
-fn resolve<'a>(args: &args::Restore, found: &'a [Looked<'_>], filter: &Filter) -> Result<Vec<Vec<&'a Item>>, Trouble> {
-    let mut wanted: Vec<Vec<&Item>> = found.iter().map(|_| Vec::new()).collect();
+fn resolve<'a>(
+    args: &args::Restore,
+    found: &'a [Looked<'_>],
+    filter: &Filter,
+) -> Result<Vec<Vec<Wanted<'a>>>, Trouble> {
+    let mut wanted: Vec<Vec<Wanted<'_>>> = found.iter().map(|_| Vec::new()).collect();
     for id in &args.ids {
         let meant: Vec<Vec<&Item>> = found.iter().map(|looked| looked.shelf.find(id, filter)).collect();
         let holders: Vec<&str> = found
@@ -144,7 +156,7 @@ fn resolve<'a>(args: &args::Restore, found: &'a [Looked<'_>], filter: &Filter) -
         match holders.len() {
             0 => return Err(Trouble::unknown_id(id, filter)),
             1 => {}
-            _ if *id == super::shelf::Id::All => {}
+            _ if *id == Id::All => {}
             _ => return Err(Trouble::ambiguous_id(id, &holders)),
         }
         for (wanted, items) in wanted.iter_mut().zip(meant) {
@@ -152,8 +164,10 @@ fn resolve<'a>(args: &args::Restore, found: &'a [Looked<'_>], filter: &Filter) -
                 if item.folder.is_none() && args.folder.is_none() {
                     return Err(Trouble::no_folder(id));
                 }
-                if !wanted.contains(&item) {
-                    wanted.push(item);
+                let named = matches!(id, Id::Number(_) | Id::File(_));
+                match wanted.iter_mut().find(|earlier| earlier.item == item) {
+                    Some(earlier) => earlier.named |= named,
+                    None => wanted.push(Wanted { item, named }),
                 }
             }
         }
@@ -168,7 +182,7 @@ impl Looked<'_> {
         Answer { items, ..Answer::new(self.account) }
     }
 
-    async fn bring_back(&self, args: &args::Restore, items: Vec<&Item>, stop: &Stop) -> Answer {
+    async fn bring_back(&self, args: &args::Restore, items: Vec<Wanted<'_>>, stop: &Stop) -> Answer {
         let mut answer = Answer::new(self.account);
         if !items.is_empty()
             && let Err(trouble) = self.work(args, &items, stop, &mut answer).await
@@ -182,7 +196,7 @@ impl Looked<'_> {
     async fn work(
         &self,
         args: &args::Restore,
-        items: &[&Item],
+        items: &[Wanted<'_>],
         stop: &Stop,
         answer: &mut Answer,
     ) -> Result<(), Trouble> {
@@ -198,8 +212,17 @@ impl Looked<'_> {
             false => Database::in_memory(),
         };
         let mut database = opened.map_err(|error| Trouble::state(account, &error, Rest::Untouched))?;
+        let places = match items.iter().all(|wanted| wanted.named) {
+            true => Places::new(),
+            false => places(&mut database).map_err(|error| Trouble::state(account, &error, Rest::Untouched))?,
+        };
+        let mut moved = Vec::new();
         for batch in items.chunks(BATCH) {
             checkpoint(stop).await?;
+            let is_moved = |wanted: &&Wanted<'_>| !wanted.named && wanted.item.is_elsewhere(&maildir, &places);
+            let (away, batch): (Vec<&Wanted<'_>>, Vec<&Wanted<'_>>) = batch.iter().partition(is_moved);
+            moved.extend(away.iter().map(|wanted| &wanted.item.id));
+            let batch: Vec<&Item> = batch.iter().map(|wanted| wanted.item).collect();
             let wanted: Vec<Trashed> =
                 batch.iter().filter_map(|item| self.shelf.wanted(account, item, args.folder.as_ref())).collect();
             let told: Vec<Told> = batch.iter().map(|item| Told::of(item, account, &maildir)).collect();
@@ -215,8 +238,22 @@ impl Looked<'_> {
                 return Err(Trouble::failure(account, &failure, Rest::UnderWay));
             }
         }
+        answer.troubles.extend((!moved.is_empty()).then(|| Trouble::elsewhere(&moved)));
         Ok(())
     }
+}
+
+/// Returns where both sides have what, by the local names.
+fn places(database: &mut Database) -> Result<Places, StateError> {
+    let mut places = Places::new();
+    for row in database.mailboxes()? {
+        for message in database.messages(row.id)?.into_iter().filter(|message| message.unique.is_some()) {
+            if let Some(content) = message.content {
+                places.entry(content).or_default().push(row.local.clone());
+            }
+        }
+    }
+    Ok(places)
 }
 
 impl Told {

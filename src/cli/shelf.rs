@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::error::{Rest, Trouble};
 use crate::config::Account;
 use crate::maildir::Maildir;
-use crate::model::{MailboxName, MailboxRow, Timestamp};
+use crate::model::{Fingerprint, MailboxName, MailboxRow, Timestamp};
 use crate::state::{Database, Lock};
 use crate::store::{Journal, KeptRow, LocalStore, Trashed};
 
@@ -88,6 +88,9 @@ impl Since {
     }
 }
 
+/// The folders that each content is in.
+pub(super) type Places = BTreeMap<Fingerprint, Vec<MailboxName>>;
+
 /// Which messages the options select.
 #[derive(Debug, Clone)]
 pub(super) struct Filter {
@@ -134,6 +137,15 @@ pub(super) struct Item {
     local: Option<MailboxName>,
     /// The file is there.
     present: bool,
+}
+
+impl Item {
+    /// Returns true if both sides have the message in another folder: it left this one because it was moved there.
+    pub(super) fn is_elsewhere(&self, maildir: &Maildir, places: &Places) -> bool {
+        let content = maildir.kept_content(&self.kept_as).ok().flatten();
+        let folders = content.and_then(|content| places.get(&content));
+        folders.is_some_and(|folders| folders.iter().any(|folder| Some(folder) != self.local.as_ref()))
+    }
 }
 
 /// An account's recoverable trash. Nobody else is at work on the account meanwhile.

@@ -32,7 +32,7 @@ fn refuse_empty(path: &Path, meta: &Metadata) -> Result<(), LocalError> {
 }
 
 /// Reads the file through, piece by piece.
-fn read_through(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+pub(super) fn read_through(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
         match file.read(&mut buffer) {

@@ -33,7 +33,8 @@ use self::stage::Stage;
 use self::stamp::FileClock;
 use self::trash::Trash;
 use crate::model::{
-    FileStat, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Stamp, Timestamp, UniqueName,
+    FileStat, Fingerprint, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Stamp,
+    Timestamp, UniqueName,
 };
 use crate::reconcile::snapshot::{LocalEntry, LocalListing, LocalSnapshot};
 use crate::store::{BodySource, Edit, KeptFile, LocalError, LocalStore, PutBack, Root, Staged, Trashed};
@@ -84,6 +85,14 @@ impl Maildir {
     /// It can't be read.
     pub fn kept_beginning(&self, kept_as: &str, limit: u64) -> Result<Option<(u64, Vec<u8>)>, LocalError> {
         put_back::beginning(&self.trash.path(kept_as), kept_as, limit)
+    }
+
+    /// Identifies a kept file's content; `None` if it is gone.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn kept_content(&self, kept_as: &str) -> Result<Option<Fingerprint>, LocalError> {
+        put_back::content(&self.trash.path(kept_as), kept_as)
     }
 
     fn locate(&self, mailbox: &MailboxName) -> Result<PathBuf, LocalError> {

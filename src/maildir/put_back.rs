@@ -13,7 +13,7 @@ use super::error::{Reach, failed, found};
 use super::name::{self, NO_FLAGS};
 use super::trash::{copy_durably, is_kept_name};
 use super::{body, durable};
-use crate::model::{Flag, FlagDelta, FlagSet, KeywordLetters, UniqueName};
+use crate::model::{Fingerprint, Flag, FlagDelta, FlagSet, IdentityHasher, KeywordLetters, UniqueName};
 use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{LocalError, PutBack, Trashed};
 
@@ -126,6 +126,18 @@ pub(super) fn beginning(path: &Path, kept_as: &str, limit: u64) -> Result<Option
     let mut content = Vec::new();
     kept.file.take(limit).read_to_end(&mut content).map_err(|error| failed("read", path, Reach::One, error))?;
     Ok(Some((kept.meta.size(), content)))
+}
+
+/// Identifies a kept file's content. `None` if it is gone.
+pub(super) fn content(path: &Path, kept_as: &str) -> Result<Option<Fingerprint>, LocalError> {
+    if !is_kept_name(kept_as) {
+        return Err(found(path, "is no name that a kept file has"));
+    }
+    let Some(mut kept) = open(path)? else { return Ok(None) };
+    let mut hasher = IdentityHasher::exact();
+    body::read_through(&mut kept.file, |piece| hasher.update(piece))
+        .map_err(|error| failed("read", path, Reach::One, error))?;
+    Ok(hasher.finish(None).content)
 }
 
 #[cfg(test)]

@@ -306,3 +306,21 @@ fn change_time(file: &PathBuf) -> i64 {
 fn now() -> i64 {
     std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs().try_into().unwrap()
 }
+
+#[test]
+fn what_was_only_moved_is_not_doubled_by_bringing_back_a_run() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(10));
+    setup.imap().create(&["Archive"]);
+    setup.sync_in_step();
+    setup.append(&["Archive"], &corpus::ordinary(5)[3..]);
+    setup.imap().expunge(&["INBOX"], "3:5");
+    setup.sync().expect(0);
+    setup.sync_in_step();
+    let run = restore(&setup, &["all"]).expect(1);
+    assert_eq!(subjects(&run), ["message 2"], "{}", run.stdout);
+    assert_eq!(run.account()["errors"][0]["code"], "elsewhere");
+    assert_eq!(contents(&setup, &["INBOX"]).len(), 8);
+    let id = items(&restore(&setup, &[]))[0]["id"].as_str().unwrap().to_owned();
+    restore(&setup, &[&id]).expect(0);
+    assert_eq!(contents(&setup, &["INBOX"]).len(), 9);
+}
