@@ -10,6 +10,7 @@ mod identify;
 mod moves;
 mod observe;
 mod renumber;
+pub mod restore;
 mod root;
 mod settle;
 mod trash;

@@ -12,8 +12,8 @@ mod local;
 mod remote;
 
 pub use error::{Cause, Failure, LocalError, LocalErrorKind, RemoteError, RemoteErrorKind, StateError};
-pub use journal::{FailureRow, Header, HoldRow, Intent, IntentId, Journal, NewMessage, Record, Renumbered};
-pub use local::{Edit, LocalStore, Root, Staged, Trashed};
+pub use journal::{FailureRow, Header, HoldRow, Intent, IntentId, Journal, KeptRow, NewMessage, Record, Renumbered};
+pub use local::{Edit, KeptFile, LocalStore, PutBack, Root, Staged, Trashed};
 pub use remote::{
     Append, Appended, BodySink, BodySource, Expunged, FetchedMessage, Observed, RemoteStore, Traffic, Transfer,
 };

@@ -6,7 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use mailtide::state::Lock;
+use mailtide::model::{MailboxName, Timestamp};
+use mailtide::state::{Database, Lock};
+use mailtide::store::{Journal, Record, Trashed};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -106,7 +108,7 @@ fn help_and_version_go_to_stdout() {
         .skip(1)
         .map_while(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(commands, ["sync", "folders", "check", "help"], "only what there is");
+    assert_eq!(commands, ["sync", "folders", "check", "restore", "help"], "only what there is");
 }
 
 #[test]
@@ -122,6 +124,12 @@ fn usage_errors_exit_2_and_print_nothing_on_stdout() {
         &["-q", "-v", "sync"],
         &["-q", "sync", "--json"],
         &["watch"],
+        &["restore", "run-x"],
+        &["restore", "../x"],
+        &["restore", "--since", "yesterday"],
+        &["restore", "--folder", "a//b"],
+        &["restore", "--wait", "all"],
+        &["-q", "restore", "--json"],
     ] {
         let ran = home.run(arguments);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{arguments:?}");
@@ -323,14 +331,89 @@ fn an_account_held_by_another_run_is_busy() {
 }
 
 #[test]
-fn a_damaged_database_exits_7_and_is_left_as_it_is() {
+fn a_damaged_database_is_left_as_it_is_unless_a_sync_can_begin() {
     let home = Home::new(REFUSED);
     let database = home.state_dir().join("work.sqlite3");
     fs::write(&database, "garbage ".repeat(1000)).unwrap();
-    let ran = home.run(&["sync"]);
-    assert_eq!(ran.code, Some(7), "{ran:?}");
-    assert!(ran.stderr.contains(&format!("hint: move {}", database.display())), "{ran:?}");
+    assert_eq!(home.run(&["sync"]).code, Some(4));
+    for arguments in [&["check", "--offline"][..], &["restore"], &["restore", "all"]] {
+        let ran = home.run(arguments);
+        assert_eq!(ran.code, Some(7), "{ran:?}");
+        assert!(ran.stderr.contains("work.sqlite3 is damaged"), "{ran:?}");
+        assert!(ran.stderr.contains("hint: mailtide sync sets it aside"), "{ran:?}");
+    }
+    let ran = home.run(&["sync", "--dry-run"]);
+    assert_eq!(ran.code, Some(4), "{ran:?}");
     assert_eq!(fs::read(&database).unwrap().len(), 8000);
+}
+
+#[test]
+fn with_nothing_to_restore_nothing_is_touched() {
+    let home = Home::new(REFUSED);
+    let ran = home.run(&["restore"]);
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "work: nothing to bring back\n", ""));
+    let json = home.run(&["restore", "--json", "--since", "2d", "--folder", "INBOX"]).json();
+    let account = &json["accounts"][0];
+    assert_eq!(keys(account), ["errors", "exit_code", "items", "name", "status"]);
+    assert_eq!((&account["status"], &account["items"]), (&"ok".into(), &Value::Array(Vec::new())));
+    for arguments in [&["restore", "5"][..], &["restore", "run-3"], &["restore", "all"], &["restore", "1.M2P3Q4R5.x"]] {
+        let ran = home.run(arguments);
+        let expected = format!(
+            "error: there is nothing to bring back as {}; nothing was changed\n\
+             hint: mailtide restore lists what there is; what is older than sync.keep_deleted is gone\n",
+            arguments[1]
+        );
+        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr), (Some(2), "", expected));
+    }
+    let ran = home.run(&["restore", "5", "--since", "2d"]);
+    assert!(ran.stderr.contains("as 5 among what --folder and --since select;"), "{ran:?}");
+    assert_eq!(home.run(&["restore", "--account", "wrk"]).code, Some(2));
+    assert!(!home.path(".local").exists() && !home.path("Mail").exists());
+}
+
+/// Puts a message into an account's recoverable trash, as number 1.
+fn keep(home: &Home, account: &str) {
+    let mut database = Database::open(&home.state_dir().join(format!("{account}.sqlite3"))).unwrap();
+    let kept = Trashed {
+        mailbox: MailboxName::inbox(),
+        file: "1.x:2,S".to_owned(),
+        kept_as: "k".to_owned(),
+        at: Timestamp(1_795_309_323),
+    };
+    database.commit(&[Record::Run(4), Record::Kept(kept)]).unwrap();
+    let trash = home.state_dir().join("trash").join(account);
+    fs::create_dir_all(&trash).unwrap();
+    fs::write(trash.join("k"), format!("From: {account}\nSubject: =?utf-8?Q?a=1b[2J?=\n\nx\n")).unwrap();
+}
+
+#[test]
+fn an_id_that_several_accounts_have_needs_the_account() {
+    let home = Home::new(&(REFUSED.to_owned() + &REFUSED.replace("work", "home")));
+    ["work", "home"].iter().for_each(|account| keep(&home, account));
+    let listed = home.run(&["restore"]);
+    let expected = "work: 1 message can be brought back\n  \
+        ID  RUN    REMOVED               FOLDER  FROM  SUBJECT\n  \
+        1   run-4  2026-11-22T01:02:03Z  INBOX   work  a [2J\n\
+        home: 1 message can be brought back\n  \
+        ID  RUN    REMOVED               FOLDER  FROM  SUBJECT\n  \
+        1   run-4  2026-11-22T01:02:03Z  INBOX   home  a [2J\n";
+    assert_eq!((listed.code, listed.stdout.as_str(), listed.stderr.as_str()), (Some(0), expected, ""));
+    for id in ["1", "run-4"] {
+        let ran = home.run(&["restore", id]);
+        let expected = format!(
+            "error: several accounts have something called {id}: work, home; nothing was changed\n\
+             hint: say which is meant with --account\n"
+        );
+        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr), (Some(2), "", expected));
+    }
+    let named = home.run(&["restore", "1", "--account", "home", "--json"]).json();
+    assert_eq!((&named["exit_code"], &named["accounts"][0]["errors"][0]["code"]), (&5.into(), &"root-missing".into()));
+    assert!(!home.path("Mail").exists());
+    let _lock = Lock::acquire(&home.state_dir().join("work.sqlite3")).unwrap().unwrap();
+    let busy = home.run(&["restore", "--json"]).json();
+    assert_eq!((&busy["exit_code"], busy["accounts"].as_array().unwrap().len()), (&6.into(), 2));
+    let busy = home.run(&["restore", "all", "--json"]).json();
+    assert_eq!((&busy["exit_code"], &busy["errors"][0]["code"]), (&6.into(), &"not-begun".into()));
 }
 
 #[test]

@@ -19,8 +19,8 @@ use crate::maildir::Maildir;
 use crate::model::Timestamp;
 use crate::reconcile::policy::{HoldAnswer, Options};
 use crate::reconcile::report::Report;
-use crate::state::{Database, Lock};
-use crate::store::{Journal, RemoteError, RemoteErrorKind, RemoteStore, Traffic};
+use crate::state::{Database, Lock, is_damage};
+use crate::store::{Failure, Journal, RemoteError, RemoteErrorKind, RemoteStore, StateError, Traffic};
 
 /// What an account's run needs.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub(super) struct Run {
     pub(super) duration: Duration,
     /// What went wrong or was held back.
     pub(super) troubles: Vec<Trouble>,
+    /// The database was damaged, and a new one is in its place.
+    pub(super) rebuilt: bool,
 }
 
 impl Run {
@@ -67,6 +69,7 @@ impl Run {
             traffic: Traffic::default(),
             duration: Duration::ZERO,
             troubles: Vec::new(),
+            rebuilt: false,
         }
     }
 }
@@ -95,11 +98,17 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
     let account = job.selected.account;
     let stopped = |exit| Trouble::stopped(exit, Rest::Untouched);
     let _lock = job.stop.guard(lock(job)).await.map_err(stopped)??;
-    let journal = database(job, run)?;
+    let opened = database(job, run)?;
     let remote = job.stop.guard(connect(account)).await.map_err(stopped)??;
     let local = Maildir::new(account.maildir.clone());
+    let journal = opened.or_else(|why| rebuild(job, now, &why, run))?;
     let mut sides = Sides { remote, local, journal };
-    let ended = pass(job, now, &mut sides, run).await;
+    let mut ended = pass(job, now, &mut sides, run).await;
+    if let Ok(Some(why)) = &ended {
+        sides.journal = Database::in_memory().map_err(|error| Trouble::state(account, &error, rest(job)))?;
+        sides.journal = rebuild(job, now, why, run)?;
+        ended = pass(job, now, &mut sides, run).await;
+    }
     run.traffic = sides.remote.traffic();
     if let Ok(header) = sides.journal.header() {
         run.last_success = header.last_success;
@@ -108,15 +117,15 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
         // What is done is done: a signal only cuts the farewell short.
         job.stop.guard(sides.remote.logout()).await.ok();
     }
-    ended
+    ended.map(drop)
 }
 
-/// Runs the engine once and takes down what it reports.
-async fn pass(job: &Job<'_>, now: Timestamp, sides: &mut Sides, run: &mut Run) -> Result<(), Trouble> {
+/// Runs the engine once and takes down what it reports. Returns why it has to run again, with a new database.
+async fn pass(job: &Job<'_>, now: Timestamp, sides: &mut Sides, run: &mut Run) -> Result<Option<StateError>, Trouble> {
     let account = job.selected.account;
     let (options, note) = (options(job), |event| job.progress.note(event));
     let cycle = Box::pin(cycle::run(sides, &account.policy, &options, now, &note));
-    let Outcome { report, failure } = match job.stop.guard(cycle).await {
+    let Outcome { mut report, failure } = match job.stop.guard(cycle).await {
         Ok(outcome) => outcome,
         Err(exit) => {
             // The engine's own numbers went with it; these were told as they grew.
@@ -124,13 +133,38 @@ async fn pass(job: &Job<'_>, now: Timestamp, sides: &mut Sides, run: &mut Run) -
             return Err(Trouble::stopped(exit, rest(job)));
         }
     };
+    // What an earlier pass did was done.
+    report.local += run.report.local;
+    report.remote += run.report.remote;
+    let failure = match failure {
+        // What this pass could not finish the next one tells.
+        Some(Failure::State(why)) if is_damage(&why) && !run.rebuilt => {
+            run.report = Report { local: report.local, remote: report.remote, ..Report::default() };
+            return Ok(Some(why));
+        }
+        failure => failure,
+    };
     run.troubles.extend(report.held.iter().map(|held| Trouble::held(account, held)));
     run.troubles.extend(report.problems.iter().map(Trouble::problem));
     run.report = report;
     match failure {
         Some(failure) => Err(Trouble::failure(account, &failure, rest(job))),
-        None => Ok(()),
+        None => Ok(None),
     }
+}
+
+/// Goes on with a new database where the one there is damaged. A dry run only says so.
+fn rebuild(job: &Job<'_>, now: Timestamp, why: &StateError, run: &mut Run) -> Result<Database, Trouble> {
+    let account = job.selected.account;
+    let unusable = |error| Trouble::state(account, &error, rest(job));
+    run.rebuilt = true;
+    if job.args.dry_run {
+        run.troubles.push(Trouble::would_rebuild(account, why));
+        return Database::in_memory().map_err(unusable);
+    }
+    let (database, aside) = Database::rebuild(&account.database, now).map_err(unusable)?;
+    run.troubles.push(Trouble::rebuilt(why, &aside));
+    Ok(database)
 }
 
 fn rest(job: &Job<'_>) -> Rest {
@@ -174,16 +208,22 @@ fn create_private(directory: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
-fn database(job: &Job<'_>, run: &mut Run) -> Result<Database, Trouble> {
+/// Opens the database; the inner error says that it is damaged.
+fn database(job: &Job<'_>, run: &mut Run) -> Result<Result<Database, StateError>, Trouble> {
     let account = job.selected.account;
-    let unusable = |error| Trouble::state(account, &error, Rest::Untouched);
     let opened = match job.args.dry_run {
         true => Database::for_dry_run(&account.database),
         false => Database::open(&account.database),
     };
-    let mut database = opened.map_err(unusable)?;
-    run.last_success = database.header().map_err(unusable)?.last_success;
-    Ok(database)
+    let read = opened.and_then(|mut database| Ok((database.header()?.last_success, database)));
+    match read {
+        Ok((last_success, database)) => {
+            run.last_success = last_success;
+            Ok(Ok(database))
+        }
+        Err(error) if is_damage(&error) => Ok(Err(error)),
+        Err(error) => Err(Trouble::state(account, &error, Rest::Untouched)),
+    }
 }
 
 /// Gets the secret, connects and logs in.

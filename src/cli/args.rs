@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::shelf::{Id, Since};
+use crate::model::MailboxName;
+
 /// Keeps Maildirs and IMAP accounts in step, both ways.
 #[derive(Debug, Parser)]
 #[command(name = "mailtide", version, about, max_term_width = 100)]
@@ -50,6 +53,8 @@ pub(super) enum Command {
     Folders(Folders),
     /// Check configuration, connection, log-in, Maildir and database
     Check(Check),
+    /// List what sync removed from the Maildir, or bring it back
+    Restore(Restore),
 }
 
 impl Command {
@@ -59,6 +64,7 @@ impl Command {
             Command::Sync(args) => args.json,
             Command::Folders(args) => args.json,
             Command::Check(args) => args.json,
+            Command::Restore(args) => args.json,
         }
     }
 }
@@ -118,4 +124,28 @@ pub(super) struct Check {
     /// Compare, and let go of what the database has wrong, so that the next sync matches it anew; touches no mail
     #[arg(long, conflicts_with = "offline")]
     pub(super) repair: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// What to bring back: a message by its number, all that one run removed (run-NUMBER), or `all` that the options
+    /// select [default: only list it]
+    #[arg(value_name = "ID")]
+    pub(super) ids: Vec<Id>,
+    /// Account [default: every enabled account]
+    #[arg(long, value_name = "ACCOUNT")]
+    pub(super) account: Option<String>,
+    /// Only what lay in this folder or below it; where a message lay in an unknown folder, the folder to put it in
+    #[arg(long, value_name = "FOLDER", value_parser = folder)]
+    pub(super) folder: Option<MailboxName>,
+    /// Only what was removed since then: 2d, 3h, 2026-11-22 (UTC), 2026-11-22T01:02:03Z
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<Since>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn folder(text: &str) -> Result<MailboxName, &'static str> {
+    MailboxName::parse(text).ok_or("write a folder as `mailtide folders` prints it")
 }

@@ -4,11 +4,13 @@ use std::error::Error;
 use std::fmt::Display;
 
 use super::exit::Exit;
+use super::shelf::{Filter, Id};
 use crate::config::secret::SecretError;
 use crate::config::{Account, ConfigError};
 use crate::cycle::Failure;
 use crate::model::{MailboxName, Side, Timestamp, Uid};
 use crate::reconcile::report::{Held, Problem, Reason};
+use crate::state::is_damage;
 use crate::store::{LocalError, LocalErrorKind, RemoteError, RemoteErrorKind, StateError};
 
 /// Something that went wrong, as the user is told.
@@ -145,6 +147,57 @@ impl Trouble {
         Self::new(exit, "interrupted", message, "the next sync goes on from here")
     }
 
+    /// A signal stopped a restore.
+    pub(super) fn restore_stopped(exit: Exit) -> Self {
+        let message = "stopped by a signal before it was done; what is listed as restored is back, the rest is kept";
+        Self::new(exit, "interrupted", message, "restore again for the rest")
+    }
+
+    /// What is to be restored can't be found out.
+    pub(super) fn restore_not_begun(exit: Exit) -> Self {
+        let message = "not every account could be looked at; nothing was brought back";
+        Self::new(exit, "not-begun", message, "name the account meant with --account")
+    }
+
+    /// The command line names a removed message that there is not.
+    pub(super) fn unknown_id(id: &Id, filter: &Filter) -> Self {
+        let narrowed = filter.folder.is_some() || filter.since.is_some();
+        let among = if narrowed { " among what --folder and --since select" } else { "" };
+        let message = format!("there is nothing to bring back as {id}{among}; nothing was changed");
+        let hint = "mailtide restore lists what there is; what is older than sync.keep_deleted is gone";
+        Self::new(Exit::Config, "unknown-id", message, hint)
+    }
+
+    /// The command line names a removed message that several accounts have.
+    pub(super) fn ambiguous_id(id: &Id, accounts: &[&str]) -> Self {
+        let message =
+            format!("several accounts have something called {id}: {}; nothing was changed", accounts.join(", "));
+        Self::new(Exit::Config, "ambiguous-id", message, "say which is meant with --account")
+    }
+
+    /// The command line names a removed message of which nobody knows where it lay.
+    pub(super) fn no_folder(id: &Id) -> Self {
+        let message = format!("the folder that {id} lay in is unknown; nothing was changed");
+        Self::new(Exit::Config, "no-folder", message, "say with --folder where to put it")
+    }
+
+    /// Messages that were not brought back with others, because they are not gone.
+    pub(super) fn elsewhere(ids: &[&Id]) -> Self {
+        let what = super::render::count(ids.len() as u64, "message was", "messages were");
+        let message = format!("{what} not brought back: the Maildir has the same in another folder");
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let hint = format!("to have them in both: mailtide restore {}", ids.join(" "));
+        Self::new(Exit::Partial, "elsewhere", message, hint)
+    }
+
+    /// There is no Maildir to bring messages back into.
+    pub(super) fn no_root(account: &Account) -> Self {
+        let root = account.maildir.root.display();
+        let message = format!("{root} is missing, not mounted or no Maildir of mailtide; nothing was brought back");
+        let hint = "mount or restore it, or let mailtide sync make it; then restore again";
+        Self::new(Exit::Held, Reason::RootMissing.as_str(), message, hint)
+    }
+
     /// This machine did not do what it should.
     pub(super) fn machine(doing: &str, error: &impl Display) -> Self {
         let message = format!("{doing}: {error}; nothing was changed");
@@ -214,20 +267,46 @@ impl Trouble {
     /// The database.
     pub(super) fn state(account: &Account, error: &StateError, rest: Rest) -> Self {
         let file = account.database.display().to_string();
-        let (code, hint) = match error.corrupt {
-            true => (
+        let (code, hint) = match (is_damage(error), error.corrupt) {
+            (true, _) => (
                 "database-corrupt",
-                format!(
-                    "move {file}, {file}-wal and {file}-shm away and sync again: both sides are then compared and united, nothing is removed"
-                ),
+                "mailtide sync sets it aside, makes a new one and unites both sides, removing nothing; if that \
+                 happens again, check the disk"
+                    .to_owned(),
             ),
-            false => (
+            (false, true) => ("database-corrupt", format!("move {file} away, or choose another state_dir")),
+            (false, false) => (
                 "database-unusable",
                 format!("make sure that {file} can be written and its disk has room, then sync again"),
             ),
         };
         let message = format!("{}; {}", whole(error), rest.words());
         Self::new(Exit::Machine, code, message, hint).at_path(file)
+    }
+
+    /// The database was damaged and is no longer in use. What the user did since the last run may be undone, so this is
+    /// no run without trouble.
+    pub(super) fn rebuilt(error: &StateError, aside: &std::path::Path) -> Self {
+        let aside = aside.display();
+        let message = format!(
+            "{}; it was set aside as {aside}, and this run went on with a new one: it unites both sides, and removes \
+             nothing",
+            whole(error)
+        );
+        let hint =
+            "what was deleted on one side only since the last sync may be back; if this happens again, check the disk";
+        Self::new(Exit::Partial, "database-rebuilt", message, hint).at_path(aside)
+    }
+
+    /// The database is damaged, and a dry run shows what would be done about it.
+    pub(super) fn would_rebuild(account: &Account, error: &StateError) -> Self {
+        let message = format!(
+            "{}; a sync would set it aside, go on with a new one and unite both sides, removing nothing: that is what \
+             is shown",
+            whole(error)
+        );
+        let hint = "sync without --dry-run";
+        Self::new(Exit::Partial, "database-corrupt", message, hint).at_path(account.database.display())
     }
 
     /// The Maildir's root can't be written.

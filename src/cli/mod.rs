@@ -9,12 +9,15 @@ mod check;
 mod error;
 mod exit;
 mod folders;
+mod headers;
 mod json;
 mod log;
 mod output;
 mod progress;
 mod render;
+mod restore;
 mod select;
+mod shelf;
 mod stop;
 mod sync;
 
@@ -62,6 +65,7 @@ fn dispatch(cli: &Cli) -> Exit {
         Command::Sync(args) => sync::main(args, &cli.globals, &output),
         Command::Folders(args) => folders::main(args, &cli.globals, &output),
         Command::Check(args) => check::main(args, &cli.globals, &output),
+        Command::Restore(args) => restore::main(args, &cli.globals, &output),
     }
 }
 

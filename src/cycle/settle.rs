@@ -68,7 +68,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if self.options.dry_run {
             return Ok(());
         }
-        self.expire()?;
+        self.expire(&scene.header)?;
         let mut records = vec![Record::ForgetLosses(Timestamp(self.now.0 - LOSS_WINDOW))];
         records.extend(self.holds(&scene.header));
         records.extend(self.is_united(scene)?.then_some(Record::United));
@@ -95,18 +95,37 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Lets go of what was kept long enough in the recoverable trash.
-    fn expire(&mut self) -> Result<(), Failure> {
+    fn expire(&mut self, header: &Header) -> Result<(), Failure> {
         let KeepDeleted::For(time) = self.policy.keep_deleted else { return Ok(()) };
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         let mut dropped = Vec::new();
-        for kept in self.account.journal.kept(Timestamp(self.now.0.saturating_sub(seconds)))? {
-            self.account.local.drop_kept(&kept.kept_as)?;
-            dropped.push(Record::Dropped(kept.kept_as));
+        for row in self.account.journal.kept(Timestamp(self.now.0.saturating_sub(seconds)))? {
+            self.account.local.drop_kept(&row.kept.kept_as)?;
+            dropped.push(Record::Dropped(row.kept.kept_as));
         }
-        match dropped.is_empty() {
+        if !dropped.is_empty() {
+            self.account.journal.commit(&dropped)?;
+        }
+        // The whole index is read for it: with the first run of a day.
+        let day = |at: Timestamp| at.0.div_euclid(LOSS_WINDOW);
+        match header.last_success.is_some_and(|last| day(last) == day(self.now)) {
             true => Ok(()),
-            false => Ok(self.account.journal.commit(&dropped)?),
+            false => self.expire_unknown(Timestamp(self.now.0.saturating_sub(seconds))),
         }
+    }
+
+    /// What the index doesn't know, because it was lost, is kept as long as the rest: since the file was last touched.
+    fn expire_unknown(&mut self, before: Timestamp) -> Result<(), Failure> {
+        let old: Vec<_> = self.account.local.kept_files()?.into_iter().filter(|file| file.since < before).collect();
+        if old.is_empty() {
+            return Ok(());
+        }
+        let index = self.account.journal.kept(Timestamp(i64::MAX))?;
+        let known: BTreeSet<&str> = index.iter().map(|row| row.kept.kept_as.as_str()).collect();
+        for file in old.iter().filter(|file| !known.contains(file.kept_as.as_str())) {
+            self.account.local.drop_kept(&file.kept_as)?;
+        }
+        Ok(())
     }
 }
 

@@ -32,7 +32,7 @@ fn refuse_empty(path: &Path, meta: &Metadata) -> Result<(), LocalError> {
 }
 
 /// Reads the file through, piece by piece.
-fn read_through(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+pub(super) fn read_through(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
         match file.read(&mut buffer) {
@@ -41,6 +41,21 @@ fn read_through(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<()> 
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Returns true if the first file, from its beginning, and the other, from where it stands, hold the same.
+pub(super) fn is_equal(one: &mut File, other: &mut File) -> io::Result<bool> {
+    one.rewind()?;
+    let (mut one, mut other) = (BufReader::with_capacity(BUFFER, one), BufReader::with_capacity(BUFFER, other));
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let len = left.len().min(right.len());
+        if len == 0 || left.get(..len) != right.get(..len) {
+            return Ok(left.len() == right.len() && len == 0);
+        }
+        one.consume(len);
+        other.consume(len);
     }
 }
 

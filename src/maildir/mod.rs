@@ -1,7 +1,8 @@
 //! The local side: Maildirs on disk. Only this module knows file names.
 //!
 //! `layout` gives each folder its directory, `list` finds and creates them, `scan` observes one, `stage` and `edit`
-//! change message files, `body` reads them, `trash` keeps what leaves, `keywords` and `name` know what names mean.
+//! change message files, `body` reads them, `trash` keeps what leaves, `put_back` brings it back, `keywords` and `name`
+//! know what names mean.
 
 mod body;
 mod durable;
@@ -13,6 +14,7 @@ mod lines;
 mod list;
 mod lock;
 mod name;
+mod put_back;
 mod removal;
 mod root;
 mod scan;
@@ -32,10 +34,11 @@ use self::stage::Stage;
 use self::stamp::FileClock;
 use self::trash::Trash;
 use crate::model::{
-    FileStat, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Stamp, Timestamp, UniqueName,
+    FileStat, Fingerprint, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Stamp,
+    Timestamp, UniqueName,
 };
 use crate::reconcile::snapshot::{LocalEntry, LocalListing, LocalSnapshot};
-use crate::store::{BodySource, Edit, LocalError, LocalStore, Root, Staged, Trashed};
+use crate::store::{BodySource, Edit, KeptFile, LocalError, LocalStore, PutBack, Root, Staged, Trashed};
 
 /// Where an account's Maildirs are and how they are laid out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +78,22 @@ impl Maildir {
         let trash = Trash::new(settings.trash.clone());
         let (clock, names, stage) = (FileClock::default(), UniqueNames::new(), Stage::default());
         Self { settings, clock, names, stage, trash, seen: BTreeMap::new() }
+    }
+
+    /// Reads a kept file's size in bytes, and its content up to `limit` bytes; `None` if it is gone.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn kept_beginning(&self, kept_as: &str, limit: u64) -> Result<Option<(u64, Vec<u8>)>, LocalError> {
+        put_back::beginning(&self.trash.path(kept_as), kept_as, limit)
+    }
+
+    /// Identifies a kept file's content; `None` if it is gone.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn kept_content(&self, kept_as: &str) -> Result<Option<Fingerprint>, LocalError> {
+        put_back::content(&self.trash.path(kept_as), kept_as)
     }
 
     fn locate(&self, mailbox: &MailboxName) -> Result<PathBuf, LocalError> {
@@ -245,5 +264,16 @@ impl LocalStore for Maildir {
 
     fn drop_kept(&mut self, kept_as: &str) -> Result<(), LocalError> {
         self.trash.drop_kept(kept_as)
+    }
+
+    fn kept_files(&mut self) -> Result<Vec<KeptFile>, LocalError> {
+        self.trash.files()
+    }
+
+    fn put_back(&mut self, kept: &Trashed, here: &mut BTreeMap<UniqueName, LocalEntry>) -> Result<PutBack, LocalError> {
+        if !trash::is_kept_name(&kept.kept_as) {
+            return Err(found(Path::new(&kept.kept_as), "is no name that a kept file has"));
+        }
+        put_back::put_back(&self.locate(&kept.mailbox)?, &self.trash.path(&kept.kept_as), kept, here)
     }
 }

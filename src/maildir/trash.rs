@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Reach, failed, found, unusable};
 use super::{body, durable, stamp};
+use crate::model::Timestamp;
 use crate::reconcile::snapshot::LocalEntry;
-use crate::store::{Edit, LocalError};
+use crate::store::{Edit, KeptFile, LocalError};
 
 /// The trash of an account.
 #[derive(Debug)]
@@ -16,12 +17,14 @@ pub(super) struct Trash {
     dir: PathBuf,
     /// It is there, and outside the root.
     ready: bool,
+    /// A file was taken out of it.
+    touched: bool,
 }
 
 impl Trash {
     /// The trash in a directory that need not exist yet.
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, ready: false }
+        Self { dir, ready: false, touched: false }
     }
 
     /// Links or copies the file observed into the trash under a new name.
@@ -58,17 +61,52 @@ impl Trash {
 
     /// Makes what was kept durable.
     pub(super) fn sync(&self) -> Result<(), LocalError> {
-        if self.ready { durable::sync_dir(&self.dir) } else { Ok(()) }
+        if self.ready || self.touched { durable::sync_dir(&self.dir) } else { Ok(()) }
+    }
+
+    /// Returns where a kept file is.
+    pub(super) fn path(&self, kept_as: &str) -> PathBuf {
+        self.dir.join(kept_as)
+    }
+
+    /// Lists the kept files.
+    pub(super) fn files(&self) -> Result<Vec<KeptFile>, LocalError> {
+        let wrong = |error| failed("list", &self.dir, Reach::All, error);
+        let entries = match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(wrong)?,
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(wrong)?;
+            let Some(kept_as) = entry.file_name().to_str().filter(|name| is_kept_name(name)).map(str::to_owned) else {
+                continue;
+            };
+            match entry.metadata() {
+                Ok(meta) if meta.is_file() => files.push(KeptFile { kept_as, since: Timestamp(meta.ctime()) }),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed("look at", &entry.path(), Reach::All, error)),
+            }
+        }
+        files.sort_by(|one, other| one.kept_as.cmp(&other.kept_as));
+        Ok(files)
     }
 
     /// Removes a kept file; one that is gone is no error.
-    pub(super) fn drop_kept(&self, kept_as: &str) -> Result<(), LocalError> {
+    pub(super) fn drop_kept(&mut self, kept_as: &str) -> Result<(), LocalError> {
         let path = self.dir.join(kept_as);
-        if kept_as.is_empty() || kept_as.starts_with('.') || kept_as.contains('/') {
+        if !is_kept_name(kept_as) {
             return Err(found(&path, "is no name that a kept file has"));
         }
+        self.touched = true;
         durable::remove(&path).map_err(|error| failed("remove", &path, Reach::One, error))
     }
+}
+
+/// Returns true for a name that a kept file can have: no way out of the trash.
+pub(super) fn is_kept_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains('/')
 }
 
 /// A link was made to whatever bore the name: undone if that is not the file observed.
@@ -98,7 +136,8 @@ fn copy(file: &Path, kept: &Path, entry: &LocalEntry) -> Result<Edit<()>, LocalE
     }
 }
 
-fn copy_durably(source: &mut File, mut target: File) -> io::Result<()> {
+/// Copies content and modification time durably.
+pub(super) fn copy_durably(source: &mut File, mut target: File) -> io::Result<()> {
     io::copy(source, &mut target)?;
     target.set_modified(source.metadata()?.modified()?)?;
     target.sync_all()

@@ -118,6 +118,20 @@ pub struct Counts {
     pub folders_removed: u64,
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.added += other.added;
+        self.replaced += other.replaced;
+        self.flags += other.flags;
+        self.moved += other.moved;
+        self.copied += other.copied;
+        self.removed += other.removed;
+        self.folders_created += other.folders_created;
+        self.folders_renamed += other.folders_renamed;
+        self.folders_removed += other.folders_removed;
+    }
+}
+
 /// Why a part of a plan is set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {

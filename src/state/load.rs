@@ -6,7 +6,7 @@ use rusqlite::{Connection, Params, Result};
 
 use super::columns::Columns;
 use crate::model::{MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, Role, Side, Timestamp, UidValidity};
-use crate::store::{FailureRow, Header, HoldRow, Trashed};
+use crate::store::{FailureRow, Header, HoldRow, KeptRow, Trashed};
 
 /// Reads all rows of a query.
 pub(super) fn rows<T, C: FromIterator<T>>(
@@ -112,14 +112,14 @@ pub(super) fn losses(connection: &Connection, since: Timestamp) -> Result<BTreeM
     rows(connection, sql, [since.0], |columns| Ok(((MailboxId(columns.take()?), columns.side()?), columns.unsigned()?)))
 }
 
-pub(super) fn kept(connection: &Connection, before: Timestamp) -> Result<Vec<Trashed>> {
-    let sql = "SELECT mailbox, file, kept_as, at FROM kept WHERE at < ?1 ORDER BY at, kept_as";
-    rows(connection, sql, [before.0], |columns| {
-        Ok(Trashed {
-            mailbox: columns.mailbox_name()?,
-            file: columns.take()?,
-            kept_as: columns.take()?,
-            at: columns.time()?,
-        })
-    })
+pub(super) fn kept(connection: &Connection, before: Timestamp) -> Result<Vec<KeptRow>> {
+    let sql = "SELECT id, run, mailbox, file, kept_as, at FROM kept WHERE at < ?1 ORDER BY at, kept_as";
+    rows(connection, sql, [before.0], kept_row)
+}
+
+/// Takes the columns of a row of `kept`, in the order of [`kept`].
+pub(super) fn kept_row(columns: &mut Columns<'_>) -> Result<KeptRow> {
+    let (id, run) = (columns.unsigned()?, columns.unsigned()?);
+    let (mailbox, file) = (columns.mailbox_name()?, columns.take()?);
+    Ok(KeptRow { id, run, kept: Trashed { mailbox, file, kept_as: columns.take()?, at: columns.time()? } })
 }

@@ -6,6 +6,7 @@
 
 mod columns;
 mod commit;
+mod damage;
 mod error;
 mod file;
 mod intent;
@@ -22,11 +23,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Result as SqlResult, Transaction, TransactionBehavior};
 
+pub use damage::is_damage;
 pub use error::DatabaseError;
 pub use lock::Lock;
 
 use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, Side, Timestamp};
-use crate::store::{FailureRow, Header, Intent, IntentId, Journal, Record, StateError, Trashed};
+use crate::store::{FailureRow, Header, Intent, IntentId, Journal, KeptRow, Record, StateError};
 
 /// An account's database, open.
 #[derive(Debug)]
@@ -44,6 +46,20 @@ impl Database {
     /// it is.
     pub fn open(path: &Path) -> Result<Database, StateError> {
         Ok(Database { connection: open::file(path, migrate::MIGRATIONS)?, path: path.to_owned() })
+    }
+
+    /// Sets a damaged database aside as `<name>.damaged-<UTC time>`, never over another file, and creates a new one in
+    /// its place: it knows nothing of messages, and of the recoverable trash what could still be read. Returns it with
+    /// the name that the damaged one has now. Nobody has the file open, and the caller holds the account's lock.
+    ///
+    /// # Errors
+    /// The file can't be renamed, or a new one can't be made.
+    pub fn rebuild(path: &Path, now: Timestamp) -> Result<(Database, PathBuf), StateError> {
+        let aside = damage::set_aside(path, now)?;
+        let kept = damage::salvage(&aside);
+        let mut database = Database::open(path)?;
+        database.write("taking over what could be read", |transaction| damage::adopt(transaction, &kept))?;
+        Ok((database, aside))
     }
 
     /// Makes a database that starts as a copy of the one in this file, empty if there is none, and lives in memory:
@@ -113,7 +129,7 @@ impl Journal for Database {
         self.read("reading the losses", |connection| load::losses(connection, since))
     }
 
-    fn kept(&mut self, before: Timestamp) -> Result<Vec<Trashed>, StateError> {
+    fn kept(&mut self, before: Timestamp) -> Result<Vec<KeptRow>, StateError> {
         self.read("reading the index of the recoverable trash", |connection| load::kept(connection, before))
     }
 

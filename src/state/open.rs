@@ -60,6 +60,14 @@ pub(super) fn copy_in_memory(path: &Path, migrations: &[&str]) -> Result<Connect
     Ok(connection)
 }
 
+/// Opens a file for reading whatever is in it, and leaves it as it is.
+pub(super) fn unexamined(path: &Path) -> Result<Connection, DatabaseError> {
+    match log_left(path)? {
+        true => copy_recovered(path),
+        false => connect_immutable(path).map_err(sql("opening it", path)),
+    }
+}
+
 fn copy_recovered(path: &Path) -> Result<Connection, DatabaseError> {
     let scratch = tempfile::tempdir().map_err(file::failed("making a temporary copy of", path))?;
     let copy = scratch.path().join("copy.sqlite3");

@@ -126,6 +126,17 @@ pub struct HoldRow {
     pub since: Timestamp,
 }
 
+/// A message in the recoverable trash's index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptRow {
+    /// Its number, never given to another.
+    pub id: u64,
+    /// The run that removed it; 0 if that is not known.
+    pub run: u64,
+    /// Where it lay and where it is.
+    pub kept: Trashed,
+}
+
 /// An item that failed and is not to be tried before a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailureRow {
@@ -252,8 +263,8 @@ pub trait Journal {
     /// Reads how many messages of each mailbox were removed on account of each side since a time.
     fn losses(&mut self, since: Timestamp) -> Result<BTreeMap<(MailboxId, Side), u64>, StateError>;
 
-    /// Reads the recoverable trash's index: what was removed before a time.
-    fn kept(&mut self, before: Timestamp) -> Result<Vec<Trashed>, StateError>;
+    /// Reads the recoverable trash's index: what was removed before a time, oldest first.
+    fn kept(&mut self, before: Timestamp) -> Result<Vec<KeptRow>, StateError>;
 
     /// Reads the intents, oldest first.
     fn intents(&mut self) -> Result<Vec<(IntentId, Intent)>, StateError>;

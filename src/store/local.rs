@@ -1,6 +1,6 @@
 //! The interface of the Maildir side.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::LocalError;
 use super::remote::BodySource;
@@ -59,6 +59,26 @@ pub struct Trashed {
     pub kept_as: String,
     /// When it was removed.
     pub at: Timestamp,
+}
+
+/// A file found in the recoverable trash, whether the index knows it or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptFile {
+    /// The name it has there.
+    pub kept_as: String,
+    /// Since when it has been there at the longest: when its names last changed.
+    pub since: Timestamp,
+}
+
+/// What came of putting a message back from the recoverable trash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutBack {
+    /// It is a message of its folder again, under this name.
+    Done(UniqueName),
+    /// It was one already, under this name.
+    Already(UniqueName),
+    /// It is not in the trash any more.
+    Gone,
 }
 
 /// The Maildir side of an account. All calls block, on the disk only.
@@ -171,4 +191,12 @@ pub trait LocalStore {
 
     /// Removes a file from the recoverable trash; one that is gone is no error.
     fn drop_kept(&mut self, kept_as: &str) -> Result<(), LocalError>;
+
+    /// Lists the files in the recoverable trash; none if there is no trash yet.
+    fn kept_files(&mut self) -> Result<Vec<KeptFile>, LocalError>;
+
+    /// Links or copies a file from the recoverable trash into its folder's `cur`, under its old name without the flag
+    /// that marks it as deleted; under the name it has in the trash if another message took the old one. `here`: the
+    /// folder's messages as just observed; what is put back is added. Durable after [`LocalStore::sync`].
+    fn put_back(&mut self, kept: &Trashed, here: &mut BTreeMap<UniqueName, LocalEntry>) -> Result<PutBack, LocalError>;
 }

@@ -7,7 +7,7 @@ use mailtide::model::{
     Timestamp, Tombstone, Uid, UidValidity, UniqueName,
 };
 use mailtide::store::{
-    FailureRow, Header, HoldRow, Intent, IntentId, Journal, NewMessage, Record, Renumbered, StateError, Trashed,
+    FailureRow, Header, HoldRow, Intent, IntentId, Journal, KeptRow, NewMessage, Record, Renumbered, StateError,
 };
 
 use super::world::{Shared, Verdict, World};
@@ -23,7 +23,7 @@ pub(super) struct Book {
     pub(super) messages: BTreeMap<(MailboxId, Uid), MessageRow>,
     pub(super) intents: BTreeMap<IntentId, Intent>,
     failures: Vec<FailureRow>,
-    kept: Vec<Trashed>,
+    pub(super) kept: Vec<KeptRow>,
     losses: Vec<(MailboxId, Side, u64, Timestamp)>,
     numbers: i64,
 }
@@ -181,8 +181,11 @@ impl Book {
             Record::Stat(id, stat) => self.change(id, |row| row.stat = Some(stat)),
             Record::Forget(id) => self.messages.retain(|_, row| row.id != id),
             Record::Settled(id) => drop(self.intents.remove(&id)),
-            Record::Kept(trashed) => self.kept.push(trashed),
-            Record::Dropped(name) => self.kept.retain(|row| row.kept_as != name),
+            Record::Kept(kept) => {
+                let id = self.number().unsigned_abs();
+                self.kept.push(KeptRow { id, run: self.run, kept });
+            }
+            Record::Dropped(name) => self.kept.retain(|row| row.kept.kept_as != name),
             Record::Lost(id, side, count, at) => self.losses.push((id, side, count, at)),
             Record::ForgetLosses(before) => self.losses.retain(|(.., at)| *at >= before),
             Record::Holds(holds) => self.holds = holds,
@@ -266,8 +269,8 @@ impl Journal for Shared {
         self.state(|| "losses".to_owned(), sum)
     }
 
-    fn kept(&mut self, before: Timestamp) -> Result<Vec<Trashed>, StateError> {
-        let old = |world: &mut World| world.book.kept.iter().filter(|row| row.at < before).cloned().collect();
+    fn kept(&mut self, before: Timestamp) -> Result<Vec<KeptRow>, StateError> {
+        let old = |world: &mut World| world.book.kept.iter().filter(|row| row.kept.at < before).cloned().collect();
         self.state(|| "kept".to_owned(), old)
     }
 

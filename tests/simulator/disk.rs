@@ -1,12 +1,14 @@
 //! The way to the Maildir: [`LocalStore`] with faults.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mailtide::model::{
     FileStat, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Timestamp, UniqueName,
 };
 use mailtide::reconcile::snapshot::{LocalEntry, LocalListing, LocalMaildir, LocalSnapshot};
-use mailtide::store::{BodySource, Edit, LocalError, LocalErrorKind, LocalStore, Root, Staged, Trashed};
+use mailtide::store::{
+    BodySource, Edit, KeptFile, LocalError, LocalErrorKind, LocalStore, PutBack, Root, Staged, Trashed,
+};
 
 use super::mail::{self, Bytes};
 use super::maildir::Folder;
@@ -366,7 +368,7 @@ impl LocalStore for Shared {
                 let file =
                     world.maildir.folders.get_mut(mailbox).and_then(|folder| folder.find(unique, entry).cloned());
                 let Some(file) = file else { return Ok(Edit::Changed) };
-                let kept_as = world.maildir.keep(unique, file.bytes);
+                let kept_as = world.maildir.keep(unique, file, world.now);
                 let file = format!("{unique}:{}", entry.info);
                 Ok(Edit::Done(Trashed { mailbox: mailbox.clone(), file, kept_as, at }))
             },
@@ -409,6 +411,22 @@ impl LocalStore for Shared {
                 world.maildir.trash.retain(|kept| kept.name != kept_as);
                 Ok(())
             },
+        )
+    }
+
+    fn kept_files(&mut self) -> Result<Vec<KeptFile>, LocalError> {
+        let all = |world: &mut World| {
+            let file = |kept: &super::maildir::Kept| KeptFile { kept_as: kept.name.clone(), since: kept.since };
+            Ok(world.maildir.trash.iter().map(file).collect())
+        };
+        self.touch(LocalErrorKind::Unusable, || "kept_files".to_owned(), all)
+    }
+
+    fn put_back(&mut self, kept: &Trashed, here: &mut BTreeMap<UniqueName, LocalEntry>) -> Result<PutBack, LocalError> {
+        self.touch(
+            LocalErrorKind::Item,
+            || format!("put_back {kept:?}"),
+            |world| world.maildir.put_back(kept, here).ok_or_else(|| bad(LocalErrorKind::Item, "both names are taken")),
         )
     }
 }

@@ -44,6 +44,11 @@ impl File {
         File { inode, bytes, mtime, place: Some(place), data_synced: false, durable: None, since }
     }
 
+    /// Another name of the file, not durable yet; its content is.
+    pub(super) fn linked(&self, place: Place) -> Self {
+        File { data_synced: true, ..File::new(self.inode, self.bytes.clone(), self.mtime, place) }
+    }
+
     /// Makes the file and its name durable.
     pub(super) fn sync(&mut self) {
         self.data_synced = true;

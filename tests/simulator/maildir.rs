@@ -7,6 +7,8 @@ use mailtide::model::{
 };
 use mailtide::reconcile::snapshot::{LocalEntry, LocalSnapshot};
 
+use mailtide::store::{PutBack, Trashed};
+
 use super::file::{Dir, File, Place, flags_of, info_of};
 use super::mail::Bytes;
 use super::rng::Rng;
@@ -25,7 +27,9 @@ pub(super) struct Folder {
 pub(super) struct Kept {
     pub(super) name: String,
     pub(super) unique: UniqueName,
-    pub(super) bytes: Bytes,
+    pub(super) file: File,
+    /// When it came here.
+    pub(super) since: Timestamp,
     synced: bool,
 }
 
@@ -206,10 +210,43 @@ impl Maildir {
     }
 
     /// Links a file into the recoverable trash; not durable.
-    pub(super) fn keep(&mut self, unique: &UniqueName, bytes: Bytes) -> String {
+    pub(super) fn keep(&mut self, unique: &UniqueName, file: File, since: Timestamp) -> String {
         let name = format!("kept-{}", self.number());
-        self.trash.push(Kept { name: name.clone(), unique: unique.clone(), bytes, synced: false });
+        self.trash.push(Kept { name: name.clone(), unique: unique.clone(), file, since, synced: false });
         name
+    }
+
+    /// Links a file from the recoverable trash into a folder; not durable.
+    pub(super) fn put_back(
+        &mut self,
+        trashed: &Trashed,
+        here: &mut BTreeMap<UniqueName, LocalEntry>,
+    ) -> Option<PutBack> {
+        let folder = self.folders.get_mut(&trashed.mailbox)?;
+        let Some(kept) = self.trash.iter().find(|kept| kept.name == trashed.kept_as) else {
+            return Some(PutBack::Gone);
+        };
+        let (old, info) = trashed.file.split_once(':').unwrap_or((&trashed.file, "2,"));
+        let info: Box<str> = info.replace('T', "").into();
+        for unique in [old, &trashed.kept_as].into_iter().filter_map(UniqueName::new) {
+            match here.get(&unique) {
+                Some(entry) => {
+                    let is_same = |there: &mut File| there.bytes == kept.file.bytes;
+                    if folder.find(&unique, entry).is_some_and(is_same) {
+                        return Some(PutBack::Already(unique));
+                    }
+                }
+                None => {
+                    let place = Place { dir: Dir::Cur, unique: unique.clone(), info: info.clone() };
+                    folder.files.push(kept.file.linked(place));
+                    folder.touch();
+                    let (inode, flags) = (kept.file.inode, FlagSet::new());
+                    here.insert(unique.clone(), LocalEntry { in_new: false, info, inode, flags });
+                    return Some(PutBack::Done(unique));
+                }
+            }
+        }
+        None
     }
 
     pub(super) fn sync_kept(&mut self) {

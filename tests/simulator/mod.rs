@@ -28,6 +28,7 @@ mod mail;
 mod maildir;
 mod mishaps;
 mod renumbered;
+mod restore;
 mod rng;
 mod scenarios;
 mod schedule;

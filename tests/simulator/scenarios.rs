@@ -5,6 +5,7 @@ use mailtide::model::{FlagSet, MailboxName, Role, Timestamp, Uid, UniqueName};
 use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::snapshot::Abilities;
 
+use super::book::Book;
 use super::check::{self, View, local_view, remote_view};
 use super::history::{calm_run, idle_run, is_idle, policy, run};
 use super::mail::Kind;
@@ -145,7 +146,7 @@ pub(super) fn local_delete(world: &mut World, id: u32) {
     world.local_delete(&name, &unique);
 }
 
-fn some_mail(world: &mut World) {
+pub(super) fn some_mail(world: &mut World) {
     remote(world, "INBOX", 1, &["\\Seen"]);
     remote(world, "INBOX", 2, &[]);
     remote(world, "Lists/rust", 3, &["\\Flagged", "work", "$Forwarded"]);
@@ -316,5 +317,15 @@ fn folders_created() {
         world.maildir.create(&folder("Büro/alt"));
         local(world, "Somewhere/else", 5, &[]);
         remote(world, "Somewhere/new", 6, &[]);
+    });
+}
+
+#[test]
+fn the_database_lost() {
+    change(|world| {
+        world.book = Book::default();
+        remote_flag(world, 2, "\\Seen", true);
+        remote(world, "INBOX", 5, &[]);
+        local(world, "Lists/rust", 6, &["\\Seen"]);
     });
 }

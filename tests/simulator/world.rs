@@ -7,9 +7,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use mailtide::cycle::restore::{Restoration, bring_back};
 use mailtide::cycle::{self, Account, Compared, Outcome};
 use mailtide::model::{MailboxName, Stamp, Timestamp, UniqueName};
 use mailtide::reconcile::policy::{KeepDeleted, Options, Policy};
+use mailtide::store::Trashed;
 
 use super::book::Book;
 use super::ledger::Ledger;
@@ -240,6 +242,23 @@ impl Shared {
         let compared = self.drive(cycle::compare(&mut account, &policy, repair, now));
         self.world().step = 0;
         compared.expect("nothing strikes").expect("nothing fails")
+    }
+
+    /// Brings back all that the index of the recoverable trash names. Returns `None` if that died.
+    pub(super) fn restore(&self, schedule: Schedule) -> Option<Restoration> {
+        let wanted: Vec<Trashed> = {
+            let mut world = self.world();
+            world.schedule = schedule;
+            world.step = 0;
+            world.book.kept.iter().map(|row| row.kept.clone()).collect()
+        };
+        let done = bring_back(&mut self.clone(), &mut self.clone(), &wanted);
+        let mut world = self.world();
+        let done = Some(done).filter(|_| !world.is_dead());
+        world.say(|| format!("   = restored {done:?}"));
+        world.end_run();
+        world.schedule = Schedule::Calm;
+        done
     }
 
     /// Polls the run until it is over or dead. Nothing ever waits here, so a future that stays pending is one that died.

@@ -196,14 +196,14 @@ impl Imap {
         self.run("UNSELECT");
     }
 
+    /// Deletes a folder with its messages.
+    pub(crate) fn delete(&mut self, folder: &[&str]) {
+        self.run(&format!("DELETE {}", self.quoted(folder)));
+    }
+
     /// Creates a folder.
     pub(crate) fn create(&mut self, folder: &[&str]) {
         self.run(&format!("CREATE {}", self.quoted(folder)));
-    }
-
-    /// Deletes a folder with all that is in it.
-    pub(crate) fn delete(&mut self, folder: &[&str]) {
-        self.run(&format!("DELETE {}", self.quoted(folder)));
     }
 }
 

@@ -248,7 +248,7 @@ fn nothing_is_lost_on_the_way_from_the_first_schema() {
     let told: Vec<_> = rows.iter().map(|row| (row.id.0, row.uid.get(), row.tombstone)).collect();
     assert_eq!(told, [(9, 1, None), (8, 2, Some(Tombstone::Kept))]);
     assert_eq!(database.mailboxes().unwrap()[0].with_uid, 2);
-    assert_eq!(database.kept(Timestamp(9)).unwrap()[0].file, "c:2,S");
+    assert_eq!(database.kept(Timestamp(9)).unwrap()[0].kept.file, "c:2,S");
     let new = NewMessage { unique: UniqueName::new("d"), ..without_place(rows[0].clone()) };
     database.commit(&[Record::Insert(MailboxId(3), NewMessage { uid: Uid::new(4).unwrap(), ..new })]).unwrap();
     assert_eq!(database.messages(MailboxId(3)).unwrap()[2].id, MessageId(13), "an id is never used again");

@@ -211,7 +211,8 @@ impl Model {
         prop_assert_eq!(database.losses(time).unwrap(), losses);
         let mut kept: Vec<Trashed> = self.kept.values().filter(|kept| kept.at < time).cloned().collect();
         kept.sort_by_key(|kept| kept.at);
-        prop_assert_eq!(database.kept(time).unwrap(), kept);
+        let rows: Vec<Trashed> = database.kept(time).unwrap().into_iter().map(|row| row.kept).collect();
+        prop_assert_eq!(rows, kept);
         let intents: Vec<_> = self.intents.clone().into_iter().collect();
         prop_assert_eq!(database.intents().unwrap(), intents);
         Ok(())

@@ -8,7 +8,7 @@ use super::model::without_place;
 use super::samples::name;
 use crate::model::*;
 use crate::state::Database;
-use crate::store::{FailureRow, HoldRow, Intent, Journal, NewMessage, Record, Trashed};
+use crate::store::{FailureRow, HoldRow, Intent, Journal, KeptRow, NewMessage, Record, Trashed};
 
 /// A database that is closed and opened between writing and reading.
 struct Account {
@@ -227,10 +227,14 @@ fn what_concerns_the_account() {
         at: Timestamp(at),
     };
     account.commit(&[Record::Kept(trashed("b", 5)), Record::Kept(trashed("a", 5)), Record::Kept(trashed("c", 1))]);
+    let row = |id, kept| KeptRow { id, run: u64::MAX, kept };
     let kept = account.open().kept(Timestamp(6)).unwrap();
-    assert_eq!(kept, [trashed("c", 1), trashed("a", 5), trashed("b", 5)]);
-    assert_eq!(account.open().kept(Timestamp(5)).unwrap(), [trashed("c", 1)]);
+    assert_eq!(kept, [row(3, trashed("c", 1)), row(2, trashed("a", 5)), row(1, trashed("b", 5))]);
+    assert_eq!(account.open().kept(Timestamp(5)).unwrap(), [row(3, trashed("c", 1))]);
     assert_eq!(account.commit(&[Record::Dropped("c".to_owned())]).kept(Timestamp(5)).unwrap(), []);
+    account.commit(&[Record::Run(8), Record::Kept(trashed("c", 1))]);
+    let again = account.open().kept(Timestamp(5)).unwrap();
+    assert_eq!(again, [KeptRow { id: 4, run: 8, kept: trashed("c", 1) }], "a number is never used again");
 
     let lost = |side, count, at| Record::Lost(id, side, count, Timestamp(at));
     account.commit(&[lost(Side::Local, 2, 1), lost(Side::Local, 3, 2), lost(Side::Remote, 4, 3)]);
