@@ -8,11 +8,12 @@ mod observe;
 mod root;
 mod settle;
 mod trash;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::apply::{Apply, Terms};
-use crate::model::{MailboxId, MailboxName, MailboxRow, Role, Side, Timestamp};
+use crate::apply::{Aftermath, Apply, Terms};
+use crate::model::{MailboxId, MailboxName, MailboxRow, Role, Side, Timestamp, UniqueName};
 use crate::reconcile::flags::FlagRules;
 use crate::reconcile::guard::Guard;
 use crate::reconcile::mailboxes::Folder;
@@ -69,6 +70,7 @@ pub async fn run<R: RemoteStore, L: LocalStore, J: Journal>(
         report: Report::default(),
         abilities: Abilities::default(),
         numbered: false,
+        uploaded: BTreeSet::new(),
     };
     let failure = run.whole().await.err();
     Outcome { report: run.report, failure }
@@ -85,6 +87,8 @@ struct Run<'a, R, L, J> {
     abilities: Abilities,
     /// This run has its number.
     numbered: bool,
+    /// Files that the last pass uploaded.
+    uploaded: BTreeSet<(MailboxId, UniqueName)>,
 }
 
 /// The account as listed: its folders, each with its row, and what both sides said of them.
@@ -121,6 +125,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let views = self.observe(scene, &unsettled).await?;
         scene.again.clear();
         let mut plans: Vec<MailboxPlan> = views.iter().map(observe::Sight::plan).collect();
+        self.tell_stuck(&views, &plans, scene.first);
         self.pair_moves(&views, &mut plans)?;
         self.defer_removals(scene, &mut plans)?;
         self.guard(scene, &views, &mut plans)?;
@@ -143,7 +148,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         apply.grounds = views.iter().filter_map(|sight| Some((sight.row.id, sight.ground()?))).collect();
         apply.letters = views.iter().map(|sight| (sight.row.id, sight.letters())).collect();
         apply.run(&plans).await?;
-        let Apply { aftermath, letters, .. } = apply;
+        let Apply { aftermath, letters, uploaded, .. } = apply;
+        self.uploaded = uploaded;
         scene.again.extend(self.settle(&views, &plans, &aftermath, &letters)?);
         Ok(())
     }

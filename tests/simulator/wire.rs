@@ -6,8 +6,8 @@ use std::future::pending;
 use mailtide::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Uid, UidSet, UidValidity};
 use mailtide::reconcile::snapshot::{RemoteListing, RemoteRequest};
 use mailtide::store::{
-    Append, Appended, BodySink, Expunged, FetchedMessage, Observed, RemoteError, RemoteErrorKind, RemoteStore, Traffic,
-    Transfer,
+    Append, Appended, BodySink, Expunged, FetchedMessage, Observed, RemoteError, RemoteErrorKind, RemoteStore,
+    StoredFlags, Traffic, Transfer,
 };
 
 use super::mail;
@@ -222,11 +222,9 @@ impl RemoteStore for Shared {
         mailbox: &MailboxName,
         validity: UidValidity,
         changes: &[(FlagDelta, UidSet)],
-    ) -> Result<BTreeMap<Uid, FlagSet>, RemoteError> {
+    ) -> Result<StoredFlags, RemoteError> {
         let deed = |world: &mut World| {
-            if world.mishaps.stores {
-                return Err(refuse(RemoteErrorKind::Refused, "NO never"));
-            }
+            let refusal = world.mishaps.stores.then(|| "never".to_owned());
             let mut now = BTreeMap::new();
             for (delta, uids) in changes {
                 for uid in uids.iter() {
@@ -234,12 +232,14 @@ impl RemoteStore for Shared {
                     if permanent.storable(&delta.add) != delta.add {
                         world.complain(format!("STORE in {mailbox} of flags it can't store: {}", delta.add));
                     }
-                    world.server.store(mailbox, uid, delta);
+                    if refusal.is_none() {
+                        world.server.store(mailbox, uid, delta);
+                    }
                     let messages = &world.server.select(mailbox, validity)?.messages;
                     now.extend(messages.get(&uid).map(|message| (uid, message.flags.clone())));
                 }
             }
-            Ok(now)
+            Ok(StoredFlags { now, refusal })
         };
         self.ask(|| format!("store_flags {mailbox} {changes:?}"), deed).await
     }
