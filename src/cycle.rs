@@ -24,6 +24,7 @@ use crate::reconcile::report::{Held, Reason, Report};
 use crate::reconcile::snapshot::{Abilities, LocalListing, RemoteListing};
 pub use crate::store::Failure;
 use crate::store::{Header, HoldRow, Journal, LocalStore, RemoteStore};
+pub use waiting::listed;
 
 /// A run looks at what it changed itself up to this many times; what changes faster waits for the next run.
 const PASSES: usize = 4;
@@ -71,6 +72,7 @@ pub async fn run<R: RemoteStore, L: LocalStore, J: Journal>(
         abilities: Abilities::default(),
         numbered: false,
         uploaded: BTreeSet::new(),
+        blind: BTreeSet::new(),
     };
     let failure = run.whole().await.err();
     Outcome { report: run.report, failure }
@@ -89,6 +91,9 @@ struct Run<'a, R, L, J> {
     numbered: bool,
     /// Files that the last pass uploaded.
     uploaded: BTreeSet<(MailboxId, UniqueName)>,
+    /// Folders, by local name, about which nothing is decided because one of their sides can't be used: what lies in
+    /// their maildirs may have come from elsewhere, and nothing is done for it.
+    blind: BTreeSet<MailboxName>,
 }
 
 /// The account as listed: its folders, each with its row, and what both sides said of them.

@@ -158,6 +158,13 @@ impl Trouble {
         Self::new(Exit::Machine, "state-dir", message, hint).at_path(path.display())
     }
 
+    /// The state directory can't be written.
+    pub(super) fn state_dir_unwritable(path: &std::path::Path, error: &std::io::Error) -> Self {
+        let message = format!("the state directory {} can't be read and written: {error}", path.display());
+        let hint = "make it writable, or choose another with state_dir";
+        Self::new(Exit::Machine, "state-dir", message, hint).at_path(path.display())
+    }
+
     /// What ended an account's run.
     pub(super) fn failure(account: &Account, failure: &Failure, rest: Rest) -> Self {
         match failure {
@@ -305,7 +312,10 @@ fn held_hint(account: &Account, held: &Held) -> String {
         Reason::MassDelete => format!("if it was meant: mailtide sync --accept-held {name}; to put them back: {undo}"),
         Reason::MaildirVanished => format!("if it was meant, delete it on the server too; to put it back: {undo}"),
         Reason::FolderRemoved => format!("if it was meant, remove its directory too; to put it back: {undo}"),
-        Reason::NoTrash => format!("create a Trash folder, or set sync.delete; to put them back: {undo}"),
+        Reason::NoTrash => format!(
+            "create a Trash folder on the server, or set sync.delete; to delete them there for good, without a Trash: \
+             mailtide sync --accept-held {name}; to put them back: {undo}"
+        ),
     }
 }
 

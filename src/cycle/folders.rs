@@ -27,8 +27,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.report.folders = folders.iter().filter(|folder| folder.fate != Fate::GoneBoth).count() as u64;
         let mut scene = Scene { header, listing, maildirs, folders: Vec::new(), again: [].into(), first: true };
         for folder in folders {
-            if let Some(folder) = self.prepare(&mut scene, &rows, folder).await? {
-                scene.folders.push(folder);
+            let local = folder.local.clone();
+            match self.prepare(&mut scene, &rows, folder).await? {
+                Some(folder) => scene.folders.push(folder),
+                None => drop(self.blind.insert(local)),
             }
         }
         Ok(scene)

@@ -57,7 +57,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             rows.insert(target.row.id, self.account.journal.messages(target.row.id)?);
         }
         let mut seen = self.look(&targets, &rows).await?;
-        targets.retain(|target| target.look == Look::Skip || seen.contains_key(&target.folder.name));
+        let is_seen = |target: &Target<'_>| target.look == Look::Skip || seen.contains_key(&target.folder.name);
+        self.blind.extend(targets.iter().filter(|target| !is_seen(target)).map(|target| target.folder.local.clone()));
+        targets.retain(is_seen);
         let mut sights = Vec::new();
         for target in targets {
             let remote = seen.remove(&target.folder.name);
@@ -67,6 +69,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 Ok(found) => (sight.matches, sight.undecided) = found,
                 Err(Failure::Remote(error)) if !is_fatal(&error) => {
                     self.report.problem(mailbox_problem(&sight.row.name, &error));
+                    self.blind.insert(sight.row.local);
                     continue;
                 }
                 Err(failure) => return Err(failure),
@@ -81,7 +84,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.account.journal.mailboxes()?.into_iter().map(|row| (row.name.clone(), row)).collect();
         let mut targets = Vec::new();
         for folder in &scene.folders {
-            let Some(row) = rows.remove(&folder.name).filter(|row| !unsettled.contains(&row.id)) else { continue };
+            let Some(row) = rows.remove(&folder.name).filter(|row| !unsettled.contains(&row.id)) else {
+                self.blind.insert(folder.local.clone());
+                continue;
+            };
             let failures = self.account.journal.failures(row.id)?;
             let look = self.how_to_look(scene, &row, failures.iter().any(|failure| is_due(failure, self.now)));
             let unsent = failures.iter().any(is_unsent);
@@ -162,6 +168,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Ok(scan) => scan,
             Err(Failure::Local(error)) if error.kind == LocalErrorKind::Item => {
                 self.report.problem(local_problem(&folder.name, None, &error));
+                self.blind.insert(folder.local.clone());
                 return Ok(None);
             }
             Err(failure) => return Err(failure),

@@ -86,7 +86,8 @@ fn differs(refused: &FlagDelta, entry: &LocalEntry, agreed: &crate::model::FlagS
     !refused.intersection(&agreed.delta_to(&entry.flags)).is_empty()
 }
 
-fn waiting(folder: &MailboxName, failure: &FailureRow) -> Waiting {
+/// Returns a recorded failure as what it is listed as.
+pub fn listed(folder: &MailboxName, failure: &FailureRow) -> Waiting {
     Waiting {
         code: failure.code.clone(),
         folder: folder.clone(),
@@ -100,7 +101,7 @@ fn waiting(folder: &MailboxName, failure: &FailureRow) -> Waiting {
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Lists what waits in a mailbox in which nothing changed.
     pub(super) fn list_waiting(&mut self, folder: &MailboxName, failures: &[FailureRow]) {
-        self.report.waiting.extend(failures.iter().map(|failure| waiting(folder, failure)));
+        self.report.waiting.extend(failures.iter().map(|failure| listed(folder, failure)));
     }
 
     /// Lists what waits in the mailboxes looked at, and tells of what is stuck and was not told before.
@@ -113,7 +114,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             if first {
                 let waits = |failure: &&FailureRow| !is_told_only(failure) && !is_due(failure, self.now);
                 let still = sight.failures.iter().filter(waits).filter(|failure| sight.is_there(failure));
-                self.report.waiting.extend(still.chain(&known).map(|failure| waiting(&sight.row.name, failure)));
+                self.report.waiting.extend(still.chain(&known).map(|failure| listed(&sight.row.name, failure)));
             }
             problems(sight, &news).into_iter().for_each(|problem| self.report.problem(problem));
         }
