@@ -6,24 +6,32 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::refusal::left_undone;
 use super::{Apply, local_problem};
-use crate::model::{FlagDelta, FlagSet, Keyword, KeywordLetters, Uid, UidSet};
+use crate::model::{Flag, FlagDelta, FlagSet, Keyword, KeywordLetters, Side, Uid, UidSet};
+use crate::reconcile::guard;
 use crate::reconcile::plan::{FlagChange, MailboxPlan};
 use crate::reconcile::report::Event;
 use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, Record, RemoteStore, StoredFlags};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     pub(super) async fn change_flags(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
-        self.bring_over(plan, &plan.flags).await
+        self.bring_over(plan, &plan.flags, true).await
     }
 
-    /// Brings flags over in both directions and records what both sides have then.
-    pub(super) async fn bring_over(&mut self, plan: &MailboxPlan, changes: &[FlagChange]) -> Result<(), Failure> {
+    /// Brings flags over in both directions and records what both sides have then. Where a `\Deleted` counts as a loss it
+    /// is recorded as one, so that many small losses add up.
+    pub(super) async fn bring_over(
+        &mut self,
+        plan: &MailboxPlan,
+        changes: &[FlagChange],
+        counts: bool,
+    ) -> Result<(), Failure> {
         if changes.is_empty() {
             return Ok(());
         }
         let stored = self.store(plan, changes).await?;
         let letters = self.letters_for(plan, changes.iter().map(|change| &change.flags.to_local.add))?;
         let (mut records, mut refused) = (Vec::new(), Vec::new());
+        let mut lost = [(Side::Local, 0), (Side::Remote, 0)];
         for change in changes {
             let undone = match change.flags.to_remote.is_empty() {
                 true => Some(FlagDelta::default()),
@@ -35,10 +43,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             };
             if self.rename(plan, change, &letters)? {
                 records.push(Record::Flags(change.row, agreed(change, &undone)));
+                for (side, count) in &mut lost {
+                    *count += u64::from(guard::deletes(change, *side) && !undone.add.has(Flag::Deleted));
+                }
             }
             self.report.remote.flags += u64::from(!change.flags.to_remote.difference(&undone).is_empty());
             refused.extend((!undone.is_empty()).then_some((change, undone)));
         }
+        let lost = lost.into_iter().filter(|(_, count)| counts && !self.terms.accepted && *count > 0);
+        records.extend(lost.map(|(side, count)| Record::Lost(plan.mailbox, side, count, self.terms.now)));
         records.extend(self.refused_flags(plan, &refused, stored.refusal.as_deref())?);
         if changes.iter().any(|change| !change.flags.to_local.is_empty()) {
             self.local.sync(&plan.local)?;

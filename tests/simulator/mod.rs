@@ -30,6 +30,7 @@ mod rng;
 mod scenarios;
 mod schedule;
 mod server;
+mod unsyncable;
 mod users;
 mod wire;
 mod world;

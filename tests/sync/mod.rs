@@ -10,3 +10,4 @@ mod holds;
 mod hostile;
 mod new_mail;
 mod support_works;
+mod unsyncable;
