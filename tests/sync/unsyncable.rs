@@ -139,3 +139,22 @@ fn an_unreadable_folder_fails_alone_and_nothing_is_removed_for_it() {
     setup.sync_in_step();
     assert_eq!((setup.imap().messages(&["INBOX"]).len(), setup.imap().messages(&["Work"]).len()), (3, 1));
 }
+
+#[test]
+fn where_there_can_be_no_trash_a_removal_waits_for_an_answer() {
+    let (setup, server) = pulled();
+    server.set_rules(vec![rule("CREATE", b"{tag} NO no more folders\r\n")]);
+    let inbox = setup.root.inbox();
+    fs::remove_file(&inbox.find("message 0").path).unwrap();
+    let run = setup.sync().expect(5);
+    assert_eq!(run.account()["held"][0]["reason"], "no-trash", "{}", run.stdout);
+    let hint = setup.run(&["sync"]).expect(5).stderr;
+    assert!(hint.contains("for good") && hint.contains("--undo-held"), "{hint}");
+    assert!(!server.commands().iter().any(|command| command.contains("EXPUNGE") || command.contains("STORE")));
+    setup.run(&["sync", "--undo-held", "test"]);
+    assert_eq!(inbox.messages().len(), 3, "undone");
+    fs::remove_file(&inbox.find("message 0").path).unwrap();
+    setup.sync().expect(5);
+    setup.run(&["sync", "--accept-held", "test"]);
+    assert!(server.commands().iter().any(|command| command.starts_with("UID EXPUNGE 1")), "{:?}", server.commands());
+}
