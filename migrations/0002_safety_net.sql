@@ -8,6 +8,9 @@ ALTER TABLE account ADD COLUMN root TEXT;    -- a path
 ALTER TABLE account ADD COLUMN united INTEGER NOT NULL DEFAULT 0 CHECK (united IN (0, 1));
 UPDATE account SET united = last_success IS NOT NULL;
 
+-- The change of flags that the server did not take, signed: +\Seen -work. Empty for other failures.
+ALTER TABLE failure ADD COLUMN flags TEXT NOT NULL DEFAULT '';
+
 -- A message that was saved again is a tombstone until the new version is proven to be on the server.
 CREATE TABLE message_new (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -14,11 +14,12 @@ pub mod restore;
 mod root;
 mod settle;
 mod trash;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::apply::{Apply, Terms};
-use crate::model::{MailboxId, MailboxName, MailboxRow, Role, Side, Timestamp};
+use crate::apply::{Aftermath, Apply, Terms};
+use crate::model::{MailboxId, MailboxName, MailboxRow, Role, Side, Timestamp, UniqueName};
 use crate::reconcile::flags::FlagRules;
 use crate::reconcile::guard::Guard;
 use crate::reconcile::mailboxes::{Fate, Folder};
@@ -30,6 +31,7 @@ use crate::reconcile::snapshot::{Abilities, LocalListing, RemoteListing};
 pub use crate::store::Failure;
 use crate::store::{Header, HoldRow, Journal, LocalStore, RemoteStore};
 pub use compare::{Compared, compare};
+pub use waiting::listed;
 
 /// A run looks at what it changed itself up to this many times; what changes faster waits for the next run.
 const PASSES: usize = 4;
@@ -83,6 +85,11 @@ struct Run<'a, R, L, J> {
     abilities: Abilities,
     /// This run has its number.
     numbered: bool,
+    /// Files that the last pass uploaded.
+    uploaded: BTreeSet<(MailboxId, UniqueName)>,
+    /// Folders, by local name, about which nothing is decided because one of their sides can't be used: what lies in
+    /// their maildirs may have come from elsewhere, and nothing is done for it.
+    blind: BTreeSet<MailboxName>,
 }
 
 /// The account as listed: its folders, each with its row, and what both sides said of them.
@@ -112,7 +119,8 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         progress: &'a dyn Fn(Event),
     ) -> Self {
         let (report, abilities) = (Report::default(), Abilities::default());
-        Run { account, policy, options, now, progress, report, abilities, numbered: false }
+        let (uploaded, blind) = (BTreeSet::new(), BTreeSet::new());
+        Run { account, policy, options, now, progress, report, abilities, numbered: false, uploaded, blind }
     }
 }
 
@@ -141,6 +149,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         scene.again.clear();
         let mut plans: Vec<MailboxPlan> = views.iter().map(observe::Sight::plan).collect();
         keep_out_of_gone(scene, &mut plans);
+        self.tell_stuck(&views, &plans, scene.first);
         self.pair_moves(&views, &mut plans)?;
         self.defer_removals(scene, &views, &mut plans).await?;
         self.hold_first_uploads(scene, &views, &mut plans);
@@ -164,7 +173,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         apply.grounds = views.iter().filter_map(|sight| Some((sight.row.id, sight.ground()?))).collect();
         apply.letters = views.iter().map(|sight| (sight.row.id, sight.letters())).collect();
         apply.run(&plans).await?;
-        let Apply { aftermath, letters, .. } = apply;
+        let Apply { aftermath, letters, uploaded, .. } = apply;
+        self.uploaded = uploaded;
         scene.again.extend(self.settle(&views, &plans, &aftermath, &letters)?);
         self.conclude_gone(scene).await
     }

@@ -15,5 +15,6 @@ pub use error::{Cause, Failure, LocalError, LocalErrorKind, RemoteError, RemoteE
 pub use journal::{FailureRow, Header, HoldRow, Intent, IntentId, Journal, KeptRow, NewMessage, Record, Renumbered};
 pub use local::{Edit, KeptFile, LocalStore, PutBack, Root, Staged, Trashed};
 pub use remote::{
-    Append, Appended, BodySink, BodySource, Expunged, FetchedMessage, Observed, RemoteStore, Traffic, Transfer,
+    Append, Appended, BodySink, BodySource, Expunged, FetchedMessage, Observed, RemoteStore, StoredFlags, Traffic,
+    Transfer,
 };

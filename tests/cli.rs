@@ -266,7 +266,8 @@ fn a_refused_connection_exits_4_in_words_and_in_json() {
             "name",
             "remote",
             "round_trips",
-            "status"
+            "status",
+            "waiting"
         ]
     );
     let counts = [
@@ -436,18 +437,20 @@ fn check_offline_touches_neither_server_nor_disk() {
     let home = Home::new(REFUSED);
     let ran = home.run(&["check", "--offline"]);
     let expected = format!(
-        "work:\n  configuration  ok  {}\n  Maildir        ok  {} is not there; a first sync creates it\n  \
-         database       ok  {} is not there; a first sync creates it\n",
+        "work:\n  configuration    ok  {}\n  Maildir          ok  {} is not there; a first sync creates it\n  \
+         state directory  ok  {} is not there; a first sync creates it\n  \
+         database         ok  {} is not there; a first sync creates it\n",
         home.config().display(),
         home.path("Mail/work").display(),
+        home.path(".local/state/mailtide").display(),
         home.path(".local/state/mailtide/work.sqlite3").display(),
     );
     assert_eq!((ran.code, ran.stdout, ran.stderr.as_str()), (Some(0), expected, ""));
     assert!(!home.path(".local").exists() && !home.path("Mail").exists());
     let json = home.run(&["check", "--json"]).json();
     let account = &json["accounts"][0];
-    assert_eq!(keys(account), ["capabilities", "checks", "errors", "exit_code", "name", "status"]);
-    assert_eq!((&account["exit_code"], &account["checks"][3]["ok"]), (&4.into(), &false.into()));
+    assert_eq!(keys(account), ["capabilities", "checks", "errors", "exit_code", "name", "status", "waiting"]);
+    assert_eq!((&account["exit_code"], &account["checks"][4]["ok"]), (&4.into(), &false.into()));
 }
 
 #[test]

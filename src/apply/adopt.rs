@@ -38,7 +38,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 })
             })
             .collect();
-        self.bring_over(plan, &changes).await
+        self.bring_over(plan, &changes, false).await
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{Apply, Ground};
-use crate::model::{Timestamp, Uid, UidSet};
+use crate::model::{FlagDelta, Timestamp, Uid, UidSet};
 use crate::reconcile::flags::download_flags;
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::report::{Event, Problem};
@@ -91,6 +91,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 code,
                 message,
                 retry_at: Some(retry_at),
+                flags: FlagDelta::default(),
             }));
         }
         self.commit(&records)
@@ -148,7 +149,6 @@ impl<L: LocalStore, J: Journal> Batch<'_, L, J> {
         let new: BTreeSet<_> = keywords.filter(|keyword| self.letters.letter(keyword).is_none()).cloned().collect();
         if !new.is_empty() {
             self.letters = self.local.assign_letters(&self.plan.local, &self.letters, &new)?;
-            self.journal.commit(&[Record::Letters(self.plan.mailbox, self.letters.clone())])?;
         }
         Ok(())
     }

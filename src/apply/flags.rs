@@ -4,38 +4,55 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::refusal::left_undone;
 use super::{Apply, local_problem};
-use crate::model::{FlagDelta, FlagSet, Keyword, KeywordLetters, Uid, UidSet};
+use crate::model::{Flag, FlagDelta, FlagSet, Keyword, KeywordLetters, Side, Uid, UidSet};
+use crate::reconcile::guard;
 use crate::reconcile::plan::{FlagChange, MailboxPlan};
 use crate::reconcile::report::Event;
-use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
+use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, Record, RemoteStore, StoredFlags};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     pub(super) async fn change_flags(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
-        self.bring_over(plan, &plan.flags).await
+        self.bring_over(plan, &plan.flags, true).await
     }
 
-    /// Brings flags over in both directions and records what both sides have then.
-    pub(super) async fn bring_over(&mut self, plan: &MailboxPlan, changes: &[FlagChange]) -> Result<(), Failure> {
+    /// Brings flags over in both directions and records what both sides have then. Where a `\Deleted` counts as a loss it
+    /// is recorded as one, so that many small losses add up.
+    pub(super) async fn bring_over(
+        &mut self,
+        plan: &MailboxPlan,
+        changes: &[FlagChange],
+        counts: bool,
+    ) -> Result<(), Failure> {
         if changes.is_empty() {
             return Ok(());
         }
         let stored = self.store(plan, changes).await?;
         let letters = self.letters_for(plan, changes.iter().map(|change| &change.flags.to_local.add))?;
-        let mut records = Vec::new();
+        let (mut records, mut refused) = (Vec::new(), Vec::new());
+        let mut lost = [(Side::Local, 0), (Side::Remote, 0)];
         for change in changes {
-            let agreed = match change.flags.to_remote.is_empty() {
-                true => Some(change.flags.agreed.clone()),
-                false => stored.get(&change.uid).map(|actual| confirmed(change, actual)),
+            let undone = match change.flags.to_remote.is_empty() {
+                true => Some(FlagDelta::default()),
+                false => stored.now.get(&change.uid).map(|actual| left_undone(&change.flags.to_remote, actual)),
             };
-            match agreed {
-                None => self.after(plan.mailbox).overtaken = true,
-                Some(agreed) if self.rename(plan, change, &letters)? => {
-                    records.push(Record::Flags(change.row, agreed));
+            let Some(undone) = undone else {
+                self.after(plan.mailbox).overtaken = true;
+                continue;
+            };
+            if self.rename(plan, change, &letters)? {
+                records.push(Record::Flags(change.row, agreed(change, &undone)));
+                for (side, count) in &mut lost {
+                    *count += u64::from(guard::deletes(change, *side) && !undone.add.has(Flag::Deleted));
                 }
-                Some(_) => {}
             }
+            self.report.remote.flags += u64::from(!change.flags.to_remote.difference(&undone).is_empty());
+            refused.extend((!undone.is_empty()).then_some((change, undone)));
         }
+        let lost = lost.into_iter().filter(|(_, count)| counts && !self.terms.accepted && *count > 0);
+        records.extend(lost.map(|(side, count)| Record::Lost(plan.mailbox, side, count, self.terms.now)));
+        records.extend(self.refused_flags(plan, &refused, stored.refusal.as_deref())?);
         // Names count as agreed on, also those that a run renamed which died before it made them durable: lost later,
         // they would look like flags taken off.
         if !records.is_empty() {
@@ -46,18 +63,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         Ok(())
     }
 
-    async fn store(&mut self, plan: &MailboxPlan, changes: &[FlagChange]) -> Result<BTreeMap<Uid, FlagSet>, Failure> {
+    async fn store(&mut self, plan: &MailboxPlan, changes: &[FlagChange]) -> Result<StoredFlags, Failure> {
         let mut sets: BTreeMap<&FlagDelta, Vec<Uid>> = BTreeMap::new();
         for change in changes.iter().filter(|change| !change.flags.to_remote.is_empty()) {
             sets.entry(&change.flags.to_remote).or_default().push(change.uid);
         }
-        let Some(ground) = self.ground(plan).filter(|_| !sets.is_empty()) else { return Ok(BTreeMap::new()) };
+        let Some(ground) = self.ground(plan).filter(|_| !sets.is_empty()) else {
+            return Ok(StoredFlags::default());
+        };
         let sets: Vec<(FlagDelta, UidSet)> =
             sets.into_iter().map(|(delta, uids)| (delta.clone(), uids.into_iter().collect())).collect();
         self.after(plan.mailbox).remote_changed = true;
-        let stored = self.remote.store_flags(&plan.name, ground.uid_validity, &sets).await?;
-        self.report.remote.flags += stored.len() as u64;
-        Ok(stored)
+        Ok(self.remote.store_flags(&plan.name, ground.uid_validity, &sets).await?)
     }
 
     /// Returns true if the file's name shows what it should. One that can't be renamed is reported and left alone.
@@ -81,7 +98,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         Ok(false)
     }
 
-    /// Makes sure that the keywords about to be put on names have letters, and remembers the map.
+    /// Makes sure that the keywords about to be put on names have letters, and notes the map.
     pub(super) fn letters_for<'f>(
         &mut self,
         plan: &MailboxPlan,
@@ -98,19 +115,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         let letters = self.local.assign_letters(&plan.local, &known, &new)?;
         self.after(plan.mailbox).local_changed = true;
-        self.commit(&[Record::Letters(plan.mailbox, letters.clone())])?;
         self.letters.insert(plan.mailbox, letters.clone());
         Ok(letters)
     }
 }
 
 /// What the server says it has now decides, as far as our change goes; others' changes wait for the next look.
-fn confirmed(change: &FlagChange, actual: &FlagSet) -> FlagSet {
-    let refused = change.flags.to_remote.add.difference(actual);
-    let kept = intersection(&change.flags.to_remote.remove, actual);
-    change.flags.agreed.difference(&refused).union(&kept)
-}
-
-fn intersection(one: &FlagSet, other: &FlagSet) -> FlagSet {
-    one.difference(&one.difference(other))
+fn agreed(change: &FlagChange, undone: &FlagDelta) -> FlagSet {
+    change.flags.agreed.difference(&undone.add).union(&undone.remove)
 }

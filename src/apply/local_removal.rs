@@ -2,6 +2,7 @@
 
 use super::{Apply, local_problem};
 use crate::model::Side;
+use crate::reconcile::guard::is_news;
 use crate::reconcile::plan::{LocalRemoval, MailboxPlan};
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::Event;
@@ -20,14 +21,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             match self.one_by_one(plan, removal, unlinked)? {
                 Edit::Done(()) => {
                     records.push(Record::Forget(removal.row));
-                    lost += u64::from(!removal.moved);
+                    lost += u64::from(is_news(removal) == Some(true));
                 }
                 Edit::Changed => self.after(plan.mailbox).overtaken = true,
             }
         }
         self.local.sync(&plan.local)?;
         let gone = records.len() as u64;
-        // A move is no loss, so it must not make the next removal look like a part of one.
+        // A move is no loss, so it must not make the next removal look like a part of one; nor must a message count twice
+        // that was flagged `\Deleted` before.
         if lost > 0 && !self.terms.accepted {
             records.push(Record::Lost(plan.mailbox, Side::Remote, lost, self.terms.now));
         }

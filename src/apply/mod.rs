@@ -10,6 +10,7 @@ mod download;
 mod flags;
 mod local_removal;
 pub mod recover;
+mod refusal;
 mod remote_removal;
 mod upload;
 

@@ -4,7 +4,7 @@
 //! the two the message is in both places, and copying it again would double it.
 
 use super::{Apply, Ground, TrashTarget};
-use crate::model::{Flag, FlagDelta, FlagSet, MessageId, Side, Tombstone, UidSet};
+use crate::model::{Flag, FlagDelta, FlagSet, MessageId, Side, Tombstone, Uid, UidSet};
 use crate::reconcile::plan::{MailboxPlan, RemoteRemoval, Removal};
 use crate::reconcile::report::Event;
 use crate::store::{Expunged, Failure, Intent, Journal, LocalStore, Record, RemoteStore};
@@ -55,9 +55,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         rows: &[MessageId],
     ) -> Result<(), Failure> {
         let delta = FlagDelta { add: FlagSet::of(&[Flag::Deleted]), remove: FlagSet::new() };
-        self.remote.store_flags(&plan.name, ground.uid_validity, &[(delta, uids.clone())]).await?;
-        let mut records = bury(rows, Tombstone::Flagged);
-        records.extend(self.lost(plan, rows));
+        let stored = self.remote.store_flags(&plan.name, ground.uid_validity, &[(delta, uids.clone())]).await?;
+        // One that is not flagged would come back as if somebody had taken the flag off.
+        let refused: Vec<Uid> =
+            stored.now.iter().filter(|(_, flags)| !flags.has(Flag::Deleted)).map(|(uid, _)| *uid).collect();
+        let removals = plan.remove_remote.iter().filter(|removal| removal.how == Removal::Flag);
+        let keeps: Vec<MessageId> =
+            removals.filter(|removal| refused.contains(&removal.uid)).map(|removal| removal.row).collect();
+        let rows: Vec<MessageId> = rows.iter().copied().filter(|row| !keeps.contains(row)).collect();
+        let mut records = bury(&rows, Tombstone::Flagged);
+        records.extend(self.lost(plan, &rows));
+        records.extend(self.refused_removals(plan, &refused, stored.refusal.as_deref()));
         self.commit(&records)?;
         self.report.remote.removed += rows.len() as u64;
         Ok(())

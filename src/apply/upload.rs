@@ -2,7 +2,7 @@
 //! does not tell keeps its intent until the next look finds it.
 
 use super::{Apply, Ground, RETRY_AFTER, is_fatal};
-use crate::model::{FileStat, Fingerprint, FlagSet, Identity, Timestamp, Uid, UniqueName};
+use crate::model::{FileStat, Fingerprint, FlagDelta, FlagSet, Identity, Timestamp, Uid, UniqueName};
 use crate::reconcile::flags::upload_flags;
 use crate::reconcile::plan::{MailboxPlan, Upload};
 use crate::reconcile::report::{Event, Problem};
@@ -133,7 +133,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         };
         let retry_at = Some(Timestamp(self.terms.now.0 + RETRY_AFTER));
         let message = format!("{error}; the message stays in the Maildir and is not on the server");
-        self.after(plan.mailbox).failed = true;
         self.report.problem(Problem {
             code,
             folder: Some(plan.name.clone()),
@@ -150,6 +149,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             code: code.to_owned(),
             message,
             retry_at,
+            flags: FlagDelta::default(),
         }
     }
 }

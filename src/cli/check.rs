@@ -12,15 +12,16 @@ use super::account::connect;
 use super::args::{self, Globals};
 use super::error::{Rest, Trouble};
 use super::exit::Exit;
-use super::json::{self, ErrorJson};
+use super::json::{self, ErrorJson, WaitingJson};
 use super::output::Output;
 use super::render::{count, moment, table};
 use super::stop::Stop;
 use super::{configuration, run_all, select};
 use crate::config::Account;
-use crate::cycle::Compared;
+use crate::cycle::{Compared, listed};
 use crate::maildir::Maildir;
 use crate::model::Timestamp;
+use crate::reconcile::report::Waiting;
 use crate::state::Database;
 use crate::store::{Journal, LocalStore, Root, StateError};
 
@@ -39,6 +40,7 @@ struct Checked {
     findings: Vec<Finding>,
     capabilities: Vec<String>,
     compared: Option<Compared>,
+    waiting: Vec<Waiting>,
     troubles: Vec<Trouble>,
 }
 
@@ -53,6 +55,7 @@ struct CheckedJson {
     compared: Option<ComparedJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     differences: Option<Vec<DifferenceJson>>,
+    waiting: Vec<WaitingJson>,
     errors: Vec<ErrorJson>,
 }
 
@@ -99,7 +102,10 @@ async fn check(account: &Account, file: &str, args: &args::Check, stop: Stop, no
     };
     checked.note("configuration", Ok(file.to_owned()));
     checked.note("Maildir", maildir(account));
-    checked.note("database", database(account));
+    checked.note("state directory", state_dir(account));
+    let (database, waiting) = database(account).map_or_else(|trouble| (Err(trouble), Vec::new()), |(d, w)| (Ok(d), w));
+    checked.note("database", database);
+    checked.waiting = waiting;
     if !args.offline {
         let connected = stop.guard(connection(account)).await;
         let connected = connected.unwrap_or_else(|exit| Err(Trouble::stopped(exit, Rest::Untouched)));
@@ -128,15 +134,30 @@ fn maildir(account: &Account) -> Result<String, Trouble> {
     Ok(format!("{}, {}{mark}", path.display(), count(folders, "folder", "folders")))
 }
 
-fn database(account: &Account) -> Result<String, Trouble> {
+/// Looks whether the state directory can be written, or created where it is not there.
+fn state_dir(account: &Account) -> Result<String, Trouble> {
+    let directory = account.database.parent().unwrap_or(&account.database);
+    let there = directory.ancestors().find(|path| path.exists()).unwrap_or(directory);
+    access(there, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| Trouble::state_dir_unwritable(directory, &error.into()))?;
+    let words = if there == directory { "" } else { " is not there; a first sync creates it" };
+    Ok(format!("{}{words}", directory.display()))
+}
+
+fn database(account: &Account) -> Result<(String, Vec<Waiting>), Trouble> {
     let path = account.database.display();
     if !account.database.exists() {
-        return Ok(format!("{path} is not there; a first sync creates it"));
+        return Ok((format!("{path} is not there; a first sync creates it"), Vec::new()));
     }
     let failed = |error: StateError| Trouble::state(account, &error, Rest::Untouched);
-    let header = Database::for_dry_run(&account.database).and_then(|mut database| database.header()).map_err(failed)?;
-    let success = header.last_success.map_or_else(|| "never".to_owned(), moment);
-    Ok(format!("{path}, last in step: {success}"))
+    let mut database = Database::for_dry_run(&account.database).map_err(failed)?;
+    let success = database.header().map_err(failed)?.last_success.map_or_else(|| "never".to_owned(), moment);
+    let mut items = Vec::new();
+    for mailbox in database.mailboxes().map_err(failed)? {
+        let failures = database.failures(mailbox.id).map_err(failed)?;
+        items.extend(failures.iter().map(|failure| listed(&mailbox.name, failure)));
+    }
+    Ok((format!("{path}, last in step: {success}"), items))
 }
 
 async fn connection(account: &Account) -> Result<(String, Vec<String>), Trouble> {
@@ -150,7 +171,7 @@ async fn connection(account: &Account) -> Result<(String, Vec<String>), Trouble>
 impl Checked {
     fn new(name: &str) -> Self {
         let (findings, capabilities, troubles) = (Vec::new(), Vec::new(), Vec::new());
-        Self { name: name.to_owned(), findings, capabilities, compared: None, troubles }
+        Self { name: name.to_owned(), findings, capabilities, compared: None, waiting: Vec::new(), troubles }
     }
 
     fn note_compared(&mut self, compared: Result<Compared, Trouble>) {
@@ -187,6 +208,7 @@ impl Checked {
             capabilities: self.capabilities,
             compared: self.compared.as_ref().map(ComparedJson::of),
             differences: self.compared.as_ref().map(|found| found.all().map(DifferenceJson::of).collect()),
+            waiting: self.waiting.iter().map(WaitingJson::of).collect(),
             errors: self.troubles.iter().map(ErrorJson::of).collect(),
         }
     }
@@ -200,6 +222,12 @@ impl Checked {
         for line in table(&rows) {
             output.say(format_args!("  {line}"));
         }
+        if !self.waiting.is_empty() {
+            output.say("  not in step, and waiting:");
+        }
+        for item in &self.waiting {
+            output.say(format_args!("    {}", item_line(item)));
+        }
         if let Some(compared) = &self.compared {
             compare::print(output, compared);
         }
@@ -207,6 +235,15 @@ impl Checked {
             output.complain(Some(&self.name), trouble);
         }
     }
+}
+
+fn item_line(item: &Waiting) -> String {
+    let mut words = vec![item.folder.to_string()];
+    words.extend(item.uid.map(|uid| format!("UID {uid}")));
+    words.extend(item.path.clone());
+    words.push(item.message.clone());
+    words.extend(item.retry_at.map(|at| format!("tried again after {}", moment(at))));
+    words.join("  ")
 }
 
 impl Finding {

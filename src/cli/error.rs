@@ -211,6 +211,13 @@ impl Trouble {
         Self::new(Exit::Machine, "state-dir", message, hint).at_path(path.display())
     }
 
+    /// The state directory can't be written.
+    pub(super) fn state_dir_unwritable(path: &std::path::Path, error: &std::io::Error) -> Self {
+        let message = format!("the state directory {} can't be read and written: {error}", path.display());
+        let hint = "make it writable, or choose another with state_dir";
+        Self::new(Exit::Machine, "state-dir", message, hint).at_path(path.display())
+    }
+
     /// What ended an account's run.
     pub(super) fn failure(account: &Account, failure: &Failure, rest: Rest) -> Self {
         match failure {
@@ -400,7 +407,10 @@ fn held_hint(account: &Account, held: &Held) -> String {
         Reason::FirstUpload => format!(
             "if this is the right Maildir for the account: mailtide sync --accept-held {name}; else move the mail elsewhere"
         ),
-        Reason::NoTrash => format!("create a Trash folder, or set sync.delete; to put them back: {undo}"),
+        Reason::NoTrash => format!(
+            "create a Trash folder on the server, or set sync.delete; to delete them there for good, without a Trash: \
+             mailtide sync --accept-held {name}; to put them back: {undo}"
+        ),
         Reason::UidValidity => {
             format!("see what the server did to it; to unite both sides, uploading what is only here: {undo}")
         }

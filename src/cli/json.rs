@@ -9,7 +9,7 @@ use super::error::Trouble;
 use super::exit::Exit;
 use super::output::Output;
 use super::render::moment;
-use crate::reconcile::report::{Counts, Held, PlanLine};
+use crate::reconcile::report::{Counts, Held, PlanLine, Waiting};
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -87,6 +87,7 @@ pub(super) struct SyncJson {
     remote: CountsJson,
     held: Vec<HeldJson>,
     errors: Vec<ErrorJson>,
+    waiting: Vec<WaitingJson>,
     bytes_in: u64,
     bytes_out: u64,
     round_trips: u64,
@@ -110,6 +111,7 @@ impl SyncJson {
             remote: CountsJson::of(&report.remote),
             held: report.held.iter().map(HeldJson::of).collect(),
             errors: run.troubles.iter().filter(|trouble| !trouble.is_hold()).map(ErrorJson::of).collect(),
+            waiting: report.waiting.iter().map(WaitingJson::of).collect(),
             bytes_in: run.traffic.bytes_in,
             bytes_out: run.traffic.bytes_out,
             round_trips: run.traffic.round_trips,
@@ -165,6 +167,31 @@ impl HeldJson {
             reason: held.reason.as_str(),
             count: held.count,
             since: moment(held.since),
+        }
+    }
+}
+
+/// `waiting[]`
+#[derive(Debug, Serialize)]
+pub(super) struct WaitingJson {
+    code: String,
+    folder: String,
+    path: Option<String>,
+    uid: Option<u32>,
+    message: String,
+    retry_at: Option<String>,
+}
+
+impl WaitingJson {
+    /// Returns an item that waits.
+    pub(super) fn of(waiting: &Waiting) -> Self {
+        Self {
+            code: waiting.code.clone(),
+            folder: waiting.folder.to_string(),
+            path: waiting.path.clone(),
+            uid: waiting.uid.map(crate::model::Uid::get),
+            message: waiting.message.clone(),
+            retry_at: waiting.retry_at.map(moment),
         }
     }
 }

@@ -25,6 +25,10 @@ pub(super) fn sync(output: &Output, run: &Run, dry_run: bool) {
     for step in &run.report.plan {
         output.say(format_args!("  {}", plan_line(step)));
     }
+    if !run.report.waiting.is_empty() {
+        let items = count(run.report.waiting.len() as u64, "item", "items");
+        output.say(format_args!("{}: {items} could not be synced and wait: see `mailtide check`", run.name));
+    }
     for trouble in &run.troubles {
         output.complain(Some(&run.name), trouble);
     }

@@ -1,5 +1,7 @@
 //! How to reach a server.
 
+use std::fs::File;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,17 +61,49 @@ pub(super) fn check(raw: &raw::Account, account: &Range<usize>, places: &Places)
     let tls_words = [("implicit", Some(Tls::Implicit)), ("starttls", Some(Tls::StartTls)), ("none", Some(Tls::None))];
     let tls = choice(raw.tls.as_ref(), "tls", &tls_words, Tls::Implicit)?;
     let default_port = if tls == Tls::Implicit { 993 } else { 143 };
+    let host = required(raw.host.as_ref(), "host", account, char::is_whitespace)?;
+    let insecure_plaintext = raw.insecure_plaintext.unwrap_or(false);
+    if tls == Tls::None && !insecure_plaintext && !is_loopback(&host) {
+        let at = raw.tls.as_ref().map_or_else(|| account.clone(), Spanned::span);
+        let message = format!("the connection to {host} would not be protected");
+        return Err(Flaw::new(
+            at,
+            message,
+            "use \"implicit\" or \"starttls\", or allow it with insecure_plaintext = true",
+        ));
+    }
     Ok(Server {
-        host: required(raw.host.as_ref(), "host", account, char::is_whitespace)?,
+        host,
         port: raw.port.as_ref().map_or(Ok(default_port), |port| nonzero(port, "port"))?,
         tls,
-        ca_file: raw.ca_file.as_ref().map(|path| expand(path, places)).transpose()?,
+        ca_file: raw.ca_file.as_ref().map(|path| ca_file(path, places)).transpose()?,
         tls_fingerprint: raw.tls_fingerprint.as_ref().map(fingerprint).transpose()?,
-        insecure_plaintext: raw.insecure_plaintext.unwrap_or(false),
+        insecure_plaintext,
         timeout: raw.timeout.as_ref().map_or(Ok(Duration::from_secs(60)), timeout)?,
         connections: raw.connections.as_ref().map_or(Ok(4), |count| nonzero(count, "connections"))?,
         user: required(raw.user.as_ref(), "user", account, |_| false)?,
     })
+}
+
+/// This machine by a name that can mean no other.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn ca_file(value: &Spanned<String>, places: &Places) -> Result<PathBuf, Flaw> {
+    let path = expand(value, places)?;
+    match File::open(&path) {
+        Ok(_) => Ok(path),
+        Err(error) => {
+            let message = format!("ca_file {} can't be read: {error}", path.display());
+            Err(Flaw::new(
+                value.span(),
+                message,
+                "correct the path, or remove ca_file to trust the system's authorities",
+            ))
+        }
+    }
 }
 
 fn fingerprint(value: &Spanned<String>) -> Result<[u8; 32], Flaw> {

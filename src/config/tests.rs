@@ -72,7 +72,7 @@ fn every_key_means_what_it_says() {
         user = "u"
         oauth2.token_command = ["pizauth", "show", "w"]
         enabled = false
-        ca_file = "~/ca.pem"
+        ca_file = "/dev/null"
         tls_fingerprint = "sha256:00:01:02:03:04:05:06:07:08:09:0a:0b:0c:0d:0e:0f:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F"
         insecure_plaintext = true
         timeout = "2min"
@@ -94,7 +94,7 @@ fn every_key_means_what_it_says() {
     );
     assert!(!account.enabled);
     assert_eq!((account.server.port, account.server.tls, account.server.connections), (143, Tls::StartTls, 2));
-    assert_eq!(account.server.ca_file, Some("/home/me/ca.pem".into()));
+    assert_eq!(account.server.ca_file, Some("/dev/null".into()));
     assert_eq!(account.server.tls_fingerprint, Some(std::array::from_fn(|n| u8::try_from(n).unwrap())));
     assert!(account.server.insecure_plaintext);
     assert_eq!(account.server.timeout, Duration::from_secs(120));
@@ -168,6 +168,11 @@ fn what_is_wrong_is_told_with_its_place() {
         ("timeout = \"soon\"", "5:11: timeout can't be \"soon\""),
         ("timeout = \"0s\"", "5:11: timeout can't be 0"),
         ("ca_file = \"ca.pem\"", "5:11: \"ca.pem\" is neither an absolute path nor one that starts with ~/"),
+        (
+            "ca_file = \"~/none.pem\"",
+            "5:11: ca_file /home/me/none.pem can't be read: No such file or directory (os error 2)",
+        ),
+        ("tls = \"none\"", "5:7: the connection to h would not be protected"),
         ("tls_fingerprint = \"sha256:00\"", "5:19: this is no certificate fingerprint"),
         ("tls_fingerprint = \"sha1:00\"", "5:19: this is no certificate fingerprint"),
         ("password = \"x\"", "4:20: this account has more than one secret"),

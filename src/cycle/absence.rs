@@ -10,7 +10,7 @@ use crate::model::{KeywordLetters, MailboxName, MailboxRow, Side, Watermark};
 use crate::reconcile::guard::{losses_now, set_aside};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::snapshot::{ListedMailbox, RemoteListing};
-use crate::store::{Failure, Journal, LocalStore, RemoteStore};
+use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Takes out of the plans the removals that may turn out to be moves.
@@ -32,11 +32,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             return Ok(());
         }
         let stirred = self.account.local.is_stirred()?;
-        let wait = stirred || (!self.options.only.is_empty() && self.others_grew(scene)?);
+        let incomplete = !self.options.only.is_empty() || !self.blind.is_empty();
+        let grew = if incomplete && !stirred { self.others_grew(scene)? } else { None };
+        let wait = stirred || grew.is_some();
         for plan in plans.iter_mut().filter(|plan| wait && removes(plan)) {
-            if !stirred {
-                let why = "a folder that was not named holds new files, which may be the messages removed here";
-                self.report.problem(unfinished(&plan.name, why));
+            if let Some(other) = &grew {
+                let why = format!("{other} holds new files, or can't be read: they may be the messages removed here");
+                self.report.problem(unfinished(&plan.name, &why));
             }
             set_aside(plan, Side::Local);
             scene.again.extend(stirred.then_some(plan.mailbox));
@@ -44,23 +46,27 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(())
     }
 
-    /// Returns true if a folder that this run is not about holds a file that the baseline doesn't know.
-    fn others_grew(&mut self, scene: &Scene) -> Result<bool, Failure> {
+    /// Returns a folder, by local name, that this run does nothing for and that holds a file which the baseline doesn't
+    /// know, or may hold one.
+    fn others_grew(&mut self, scene: &Scene) -> Result<Option<MailboxName>, Failure> {
         let rows = self.account.journal.mailboxes()?;
-        let mut unknown = false;
         for maildir in &scene.maildirs.maildirs {
             let row = rows.iter().find(|row| row.local == maildir.name);
-            if row.is_some_and(|row| self.is_named(&row.name)) {
+            let taken_care_of = self.options.only.is_empty() || row.is_some_and(|row| self.is_named(&row.name));
+            if taken_care_of && !self.blind.contains(&maildir.name) {
                 continue;
             }
             let known: BTreeSet<_> = match row {
                 Some(row) => self.account.journal.messages(row.id)?.into_iter().filter_map(|row| row.unique).collect(),
                 None => BTreeSet::new(),
             };
-            let scan = self.account.local.observe(&maildir.name, &KeywordLetters::new())?;
-            unknown |= !scan.quiet || scan.entries.keys().any(|unique| !known.contains(unique));
+            match self.account.local.observe(&maildir.name, &KeywordLetters::new()) {
+                Ok(scan) if scan.quiet && scan.entries.keys().all(|unique| known.contains(unique)) => {}
+                Err(error) if error.kind != LocalErrorKind::Item => return Err(error.into()),
+                Ok(_) | Err(_) => return Ok(Some(maildir.name.clone())),
+            }
         }
-        Ok(unknown)
+        Ok(None)
     }
 
     /// A message gone from one mailbox may have arrived in another after that was looked at. As long as any has grown

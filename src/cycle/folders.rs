@@ -30,8 +30,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.report.folders = folders.iter().filter(|folder| folder.fate != Fate::GoneBoth).count() as u64;
         let (gone, there): (Vec<Folder>, Vec<Folder>) = folders.into_iter().partition(|folder| is_gone(folder, &rows));
         for folder in there {
-            if let Some(folder) = self.prepare(&mut scene, &rows, folder).await? {
-                scene.folders.push(folder);
+            let local = folder.local.clone();
+            match self.prepare(&mut scene, &rows, folder).await? {
+                Some(folder) => scene.folders.push(folder),
+                None => drop(self.blind.insert(local)),
             }
         }
         let gone = self.follow_gone(&mut scene, &rows, gone).await?;

@@ -24,6 +24,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         for folder in folders {
             let Some(row) = rows.iter().find(|row| row.name == folder.name) else { continue };
             if folder.fate == Fate::GoneRemote && !self.is_gone(scene, row).await? {
+                self.blind.insert(folder.local);
                 continue;
             }
             let messages = self.files_known(row.id)?;
@@ -35,7 +36,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         for ((vanished, row), suspicious) in gone.into_iter().zip(suspicious) {
             let part = match (self.options.holds, suspicious) {
                 (HoldAnswer::Undo, _) => self.bring_back(scene, row, vanished.folder).await?,
-                (HoldAnswer::Keep, true) => self.hold_gone(scene, &vanished),
+                (HoldAnswer::Keep, true) => {
+                    self.hold_gone(scene, &vanished);
+                    self.blind.insert(vanished.folder.local);
+                    None
+                }
                 (HoldAnswer::Accept, _) | (HoldAnswer::Keep, false) => self.follow(row, vanished)?,
             };
             taking_part.extend(part);
@@ -66,7 +71,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok((files + begun) as u64)
     }
 
-    fn hold_gone(&mut self, scene: &Scene, vanished: &Vanished) -> Option<Folder> {
+    fn hold_gone(&mut self, scene: &Scene, vanished: &Vanished) {
         let (side, reason) = match vanished.folder.fate {
             Fate::GoneLocal => (Side::Local, Reason::MaildirVanished),
             _ => (Side::Remote, Reason::FolderRemoved),
@@ -74,7 +79,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let name = &vanished.folder.name;
         let since = self.held_since(scene, Some(name), side, reason);
         self.report.hold(Held { folder: Some(name.clone()), side, reason, count: vanished.messages, since });
-        None
     }
 
     /// Both sides are united in the folder that is put back, so that nothing in it counts as removed.

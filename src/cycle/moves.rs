@@ -38,8 +38,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         plans: &[MailboxPlan],
     ) -> Result<BTreeMap<(MailboxId, UniqueName), Fingerprint>, Failure> {
         let mut contents = BTreeMap::new();
-        let growing = sights.iter().zip(plans).filter(|(_, plan)| !plan.rules.read_only);
-        let views: Vec<_> = growing.map(|(sight, plan)| (sight.view(), plan)).collect();
+        let views: Vec<_> = sights.iter().zip(plans).map(|(sight, plan)| (sight.view(), plan)).collect();
         let files = views.iter().flat_map(|(view, plan)| view.new_files().map(move |file| (*plan, file)));
         for (plan, (unique, entry)) in files.filter(|(plan, (unique, _))| !is_adopted(plan, unique)) {
             match self.account.local.identify(&plan.local, unique, entry) {

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::waiting::{asks_for_full_look, is_due, is_unsent};
 use super::{Run, Scene, role_of};
 use crate::apply::{Ground, is_fatal, local_problem, mailbox_problem};
 use crate::model::{
     KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, PermanentFlags, Role, Stamp, Timestamp, Tombstone,
-    Uid, UidSet, UidValidity, UniqueName, Watermark,
+    UidSet, UidValidity, UniqueName, Watermark,
 };
 use crate::reconcile::adopt::Match;
 use crate::reconcile::flags::FlagRules;
 use crate::reconcile::look::{Look, decide};
 use crate::reconcile::mailboxes::{Fate, Folder};
+use crate::reconcile::memory::Memory;
 use crate::reconcile::plan::{MailboxPlan, View};
 use crate::reconcile::policy::Delete;
 use crate::reconcile::snapshot::{LocalSnapshot, RemoteMessages, RemoteRequest, RemoteSnapshot};
@@ -26,10 +28,11 @@ pub(super) struct Sight {
     pub(super) matches: Vec<Match>,
     pub(super) undecided: BTreeSet<UniqueName>,
     pub(super) failures: Vec<FailureRow>,
+    memory: Memory,
     role: Option<Role>,
     rules: FlagRules,
     delete: Delete,
-    now: Timestamp,
+    pub(super) now: Timestamp,
 }
 
 /// A mailbox to be looked at.
@@ -54,7 +57,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             rows.insert(target.row.id, self.account.journal.messages(target.row.id)?);
         }
         let mut seen = self.look(&targets, &rows).await?;
-        targets.retain(|target| target.look == Look::Skip || seen.contains_key(&target.folder.name));
+        let is_seen = |target: &Target<'_>| target.look == Look::Skip || seen.contains_key(&target.folder.name);
+        self.blind.extend(targets.iter().filter(|target| !is_seen(target)).map(|target| target.folder.local.clone()));
+        targets.retain(is_seen);
         let mut sights = Vec::new();
         for target in targets {
             let remote = seen.remove(&target.folder.name);
@@ -62,9 +67,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let Some(mut sight) = self.sight(scene, target, rows, remote)? else { continue };
             match self.look_closer(scene, &mut sight).await {
                 Ok(true) => {}
-                Ok(false) => continue,
+                Ok(false) => {
+                    self.blind.insert(sight.row.local);
+                    continue;
+                }
                 Err(Failure::Remote(error)) if !is_fatal(&error) => {
                     self.report.problem(mailbox_problem(&sight.row.name, &error));
+                    self.blind.insert(sight.row.local);
                     continue;
                 }
                 Err(failure) => return Err(failure),
@@ -88,11 +97,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.account.journal.mailboxes()?.into_iter().map(|row| (row.name.clone(), row)).collect();
         let mut targets = Vec::new();
         for folder in &scene.folders {
-            let Some(row) = rows.remove(&folder.name).filter(|row| !unsettled.contains(&row.id)) else { continue };
+            let Some(row) = rows.remove(&folder.name).filter(|row| !unsettled.contains(&row.id)) else {
+                self.blind.insert(folder.local.clone());
+                continue;
+            };
             let failures = self.account.journal.failures(row.id)?;
-            let look = self.how_to_look(scene, &row, !failures.is_empty());
-            let untouched = scene.first && look == Look::Skip && !self.local_changed(scene, &row);
-            if !untouched && (scene.first || scene.again.contains(&row.id)) {
+            let look = self.how_to_look(scene, &row, failures.iter().any(|failure| is_due(failure, self.now)));
+            let unsent = failures.iter().any(is_unsent);
+            let untouched = scene.first && look == Look::Skip && !unsent && !self.local_changed(scene, &row);
+            if untouched {
+                self.list_waiting(&folder.name, &failures);
+            }
+            if !untouched && (scene.first || unsent || scene.again.contains(&row.id)) {
                 targets.push(Target { folder, row, look, failures });
             }
         }
@@ -139,6 +155,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let since = match target.look {
                 // Whether what waits to be expunged can be now depends on the flags of all messages.
                 Look::Since(_) if rows.iter().any(|row| row.tombstone == Some(Tombstone::Waiting)) => None,
+                Look::Since(_) if target.failures.iter().any(|failure| asks_for_full_look(failure, self.now)) => None,
                 Look::Since(watermark) => Some(watermark),
                 Look::Full | Look::Skip => None,
             };
@@ -170,6 +187,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Ok(scan) => scan,
             Err(Failure::Local(error)) if error.kind == LocalErrorKind::Item => {
                 self.report.problem(local_problem(&folder.name, None, &error));
+                self.blind.insert(folder.local.clone());
                 return Ok(None);
             }
             Err(failure) => return Err(failure),
@@ -181,16 +199,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             row.permanent = snapshot.permanent.clone();
             row.read_only = snapshot.read_only;
         }
-        if scene.first {
-            let same = |snapshot: &&RemoteSnapshot| row.uid_validity == Some(snapshot.uid_validity());
-            for failure in still_failed(&failures, &rows, &scan, remote.as_ref().filter(same), self.now) {
-                self.report.problem(failed_before(&folder.name, failure));
-            }
-        }
         let role = role_of(scene, &folder.name);
         let rules = self.flag_rules(&row, role);
         let (delete, now) = (self.policy.delete, self.now);
-        Ok(Some(Sight {
+        let mut sight = Sight {
             row,
             rows,
             scan,
@@ -198,11 +210,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             matches: Vec::new(),
             undecided: BTreeSet::new(),
             failures,
+            memory: Memory::default(),
             role,
             rules,
             delete,
             now,
-        }))
+        };
+        sight.memory = sight.recall(&self.uploaded);
+        Ok(Some(sight))
     }
 
     fn scan(&mut self, folder: &Folder, row: &MailboxRow) -> Result<LocalSnapshot, Failure> {
@@ -239,6 +254,7 @@ impl Sight {
             undecided: &self.undecided,
             waiting: self.waiting(),
             matches: &self.matches,
+            memory: &self.memory,
         }
     }
 
@@ -254,51 +270,6 @@ impl Sight {
 
     pub(super) fn letters(&self) -> KeywordLetters {
         self.scan.letters.clone().unwrap_or_else(|| self.row.letters.clone())
-    }
-
-    /// Returns the files and messages that failed and whose time has not come.
-    fn waiting(&self) -> (BTreeSet<UniqueName>, UidSet) {
-        let waiting: Vec<&FailureRow> = self.failures.iter().filter(|failure| waits(failure, self.now)).collect();
-        let files = waiting.iter().filter_map(|failure| failure.unique.clone()).collect();
-        let uids: UidSet = waiting.iter().filter_map(|failure| failure.uid).collect::<Vec<Uid>>().into_iter().collect();
-        (files, uids)
-    }
-}
-
-fn waits(failure: &FailureRow, now: Timestamp) -> bool {
-    failure.retry_at.is_none_or(|at| at > now)
-}
-
-/// Returns what failed before, is not tried now, and is still there on one side only: the folder is not in step.
-fn still_failed<'f>(
-    failures: &'f [FailureRow],
-    rows: &[MessageRow],
-    scan: &LocalSnapshot,
-    remote: Option<&RemoteSnapshot>,
-    now: Timestamp,
-) -> Vec<&'f FailureRow> {
-    let is_file = |unique: &UniqueName| {
-        scan.entries.contains_key(unique) && rows.iter().all(|row| row.unique.as_ref() != Some(unique))
-    };
-    let is_message = |uid: Uid| {
-        let listed = remote.is_some_and(|snapshot| snapshot.messages.listed().contains_key(&uid));
-        listed && rows.iter().all(|row| row.uid != uid)
-    };
-    let is_there =
-        |failure: &&FailureRow| failure.unique.as_ref().is_some_and(is_file) || failure.uid.is_some_and(is_message);
-    failures.iter().filter(|failure| waits(failure, now)).filter(is_there).collect()
-}
-
-fn failed_before(folder: &MailboxName, failure: &FailureRow) -> crate::reconcile::report::Problem {
-    const CODES: [&str; 3] = ["message-too-large", "message-unrepresentable", "message-unavailable"];
-    crate::reconcile::report::Problem {
-        code: CODES.into_iter().find(|code| *code == failure.code).unwrap_or("message-refused"),
-        folder: Some(folder.clone()),
-        path: failure.unique.as_ref().map(ToString::to_string),
-        uid: failure.uid,
-        message: failure.message.clone(),
-        hint: "this was found by an earlier sync; it is tried again a day after that".to_owned(),
-        retry_at: failure.retry_at,
     }
 }
 

@@ -34,7 +34,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
             let after = aftermath.get(&sight.row.id).copied().unwrap_or_default();
             records.extend(settled(sight, plan, after, self.now));
-            let known = letters.get(&sight.row.id).filter(|known| **known != sight.row.letters);
+            records.extend(self.remember(sight, plan, after)?);
+            // Until the names bear them, keywords that got a letter now must not look removed.
+            let agreed = !is_pinned(plan, after);
+            let known = letters.get(&sight.row.id).filter(|known| agreed && **known != sight.row.letters);
             records.extend(known.map(|known| Record::Letters(sight.row.id, known.clone())));
             if sight.scan.letters.is_none() {
                 match self.account.local.assign_letters(&sight.row.local, &sight.row.letters, &BTreeSet::new()) {
@@ -131,7 +134,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
 /// What was held, failed, unknown or overtaken is to be seen again, so the marks before it stay.
 fn settled(sight: &Sight, plan: &MailboxPlan, after: Aftermath, now: Timestamp) -> Vec<Record> {
-    let pinned = plan.held || plan.unknown || after.failed || after.overtaken;
+    let pinned = is_pinned(plan, after);
     let (id, row) = (sight.row.id, &sight.row);
     let mut records = Vec::new();
     if let Some(remote) = &sight.remote {
@@ -146,14 +149,11 @@ fn settled(sight: &Sight, plan: &MailboxPlan, after: Aftermath, now: Timestamp) 
     if stamp != row.stamp {
         records.push(Record::Scanned(id, stamp));
     }
-    if !after.failed
-        && !after.overtaken
-        && !sight.failures.is_empty()
-        && sight.failures.iter().all(|failure| failure.retry_at.is_some_and(|at| at <= now))
-    {
-        records.push(Record::ForgetFailures(id));
-    }
     records
+}
+
+fn is_pinned(plan: &MailboxPlan, after: Aftermath) -> bool {
+    plan.held || plan.unknown || after.failed || after.overtaken
 }
 
 pub(super) fn unfinished(folder: &MailboxName, why: &str) -> Problem {

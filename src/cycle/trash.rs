@@ -4,9 +4,9 @@ use super::folders::just_created;
 use super::{Run, Scene};
 use crate::apply::{Ground, TrashTarget, is_fatal, mailbox_problem};
 use crate::model::{MailboxName, Role, Side, UidSet, Watermark};
-use crate::reconcile::guard::set_aside;
 use crate::reconcile::mailboxes::{Fate, Folder, infer_roles};
-use crate::reconcile::plan::{MailboxPlan, Removal};
+use crate::reconcile::plan::{MailboxPlan, RemoteRemoval, Removal};
+use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::report::{Held, PlanLine, Reason};
 use crate::reconcile::snapshot::RemoteRequest;
 use crate::store::{Failure, Journal, LocalStore, RemoteStore};
@@ -34,19 +34,34 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         };
         if target.is_none() && !self.options.dry_run {
             for plan in plans.iter_mut().filter(|plan| needs(plan)) {
-                let since = self.held_since(scene, Some(&plan.name), Side::Local, Reason::NoTrash);
-                let count = plan.remove_remote.len() as u64;
-                self.report.hold(Held {
-                    folder: Some(plan.name.clone()),
-                    side: Side::Local,
-                    reason: Reason::NoTrash,
-                    count,
-                    since,
-                });
-                set_aside(plan, Side::Local);
+                self.do_without_trash(scene, plan);
             }
         }
         Ok(target)
+    }
+
+    /// Holds what would go to Trash. What was held for that already is expunged or brought back as the user says; an
+    /// answer to another hold is none to this one.
+    fn do_without_trash(&mut self, scene: &Scene, plan: &mut MailboxPlan) {
+        let word = Reason::NoTrash.as_str();
+        let holds = &scene.header.holds;
+        let was_held = holds.iter().any(|hold| hold.mailbox.as_ref() == Some(&plan.name) && hold.reason == word);
+        match self.options.holds {
+            HoldAnswer::Accept if was_held => {
+                let trashed = plan.remove_remote.iter_mut().filter(|removal| removal.how == Removal::Trash);
+                trashed.for_each(|removal| removal.how = Removal::Expunge);
+            }
+            HoldAnswer::Undo if was_held => {
+                let lost = take_trashed(plan);
+                plan.download.extend(lost.into_iter().map(|removal| removal.uid));
+            }
+            HoldAnswer::Keep | HoldAnswer::Accept | HoldAnswer::Undo => {
+                let since = self.held_since(scene, Some(&plan.name), Side::Local, Reason::NoTrash);
+                let (folder, count) = (Some(plan.name.clone()), take_trashed(plan).len() as u64);
+                self.report.hold(Held { folder, side: Side::Local, reason: Reason::NoTrash, count, since });
+                plan.held = true;
+            }
+        }
     }
 
     async fn create_trash(&mut self, scene: &mut Scene) -> Result<Option<MailboxName>, Failure> {
@@ -124,6 +139,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             None => Ok(None),
         }
     }
+}
+
+/// Takes out of a plan what would go to Trash.
+fn take_trashed(plan: &mut MailboxPlan) -> Vec<RemoteRemoval> {
+    plan.remove_remote.extract_if(.., |removal| removal.how == Removal::Trash).collect()
 }
 
 fn has_trash(scene: &Scene) -> Option<MailboxName> {

@@ -43,9 +43,11 @@ use command::{Command, Connection};
 use names::Names;
 use select::Selected;
 
-use crate::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Uid, UidSet, UidValidity};
+use crate::model::{FlagDelta, Identity, MailboxName, Role, Uid, UidSet, UidValidity};
 use crate::reconcile::snapshot::{RemoteListing, RemoteRequest};
-use crate::store::{Append, Appended, BodySink, Expunged, Observed, RemoteError, RemoteStore, Traffic, Transfer};
+use crate::store::{
+    Append, Appended, BodySink, Expunged, Observed, RemoteError, RemoteStore, StoredFlags, Traffic, Transfer,
+};
 
 /// How long to wait for commands that a lost connection left behind.
 const LINGER: Duration = Duration::from_millis(250);
@@ -183,7 +185,7 @@ impl RemoteStore for ImapStore {
         mailbox: &MailboxName,
         validity: UidValidity,
         changes: &[(FlagDelta, UidSet)],
-    ) -> Result<BTreeMap<Uid, FlagSet>, RemoteError> {
+    ) -> Result<StoredFlags, RemoteError> {
         let stored = self.change_flags(mailbox, validity, changes).await;
         stored.map_err(|error| error.doing(format!("changing flags in {mailbox}")))
     }

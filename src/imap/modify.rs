@@ -4,54 +4,82 @@ use std::collections::BTreeMap;
 
 use super::ImapStore;
 use super::command::Command;
-use super::error::Error;
+use super::error::{Error, refusal_kind};
 use super::response::{Status, Untagged};
 use crate::model::{FlagDelta, FlagSet, MailboxName, Uid, UidSet, UidValidity};
-use crate::store::Expunged;
+use crate::store::{Expunged, RemoteErrorKind, StoredFlags};
 
 /// How many ranges of UIDs one command names: well below what servers take in a line.
 pub(super) const RANGES: usize = 400;
 
 impl ImapStore {
     /// Changes flags and returns what they are now. An OK is no proof and some servers don't report what was so
-    /// already, so messages not heard of are asked about.
+    /// already, so messages not heard of are asked about. A command refused is repeated flag by flag, so that only what
+    /// the server does not want is left out.
     pub(super) async fn change_flags(
         &mut self,
         mailbox: &MailboxName,
         validity: UidValidity,
         changes: &[(FlagDelta, UidSet)],
-    ) -> Result<BTreeMap<Uid, FlagSet>, Error> {
+    ) -> Result<StoredFlags, Error> {
         self.select(mailbox, validity).await?;
-        let mut wanted = UidSet::new();
-        let (mut commands, mut parts) = (Vec::new(), Vec::new());
+        let (mut wanted, mut orders) = (UidSet::new(), Vec::new());
         for (delta, uids) in changes {
             wanted.union_with(uids);
             for (sign, flags) in [('+', &delta.add), ('-', &delta.remove)] {
-                for part in uids.chunks(u32::MAX, RANGES).into_iter().filter(|_| !flags.is_empty()) {
-                    commands.push(Command::new(format!("UID STORE {part} {sign}FLAGS ({flags})")));
-                    parts.push(part);
-                }
+                let parts = uids.chunks(u32::MAX, RANGES).into_iter().filter(|_| !flags.is_empty());
+                orders.extend(parts.map(|part| Order { part, sign, flags: flags.clone() }));
             }
         }
         let mut now = BTreeMap::new();
+        let refused = self.give(orders, &wanted, &mut now).await?;
         let mut unsure = UidSet::new();
-        if !commands.is_empty() {
-            let answers = self.hear_flags(commands, &wanted, &mut now).await?;
-            let mut refused = answers.iter().zip(&parts).filter(|(answer, _)| !answer.is_ok()).peekable();
-            if let (Some((answer, _)), true) = (refused.peek(), answers.iter().all(|answer| !answer.is_ok())) {
-                return Err(Error::Refused((*answer).clone()));
-            }
-            refused.for_each(|(_, part)| unsure.union_with(part));
-        }
+        refused.iter().for_each(|(order, _)| unsure.union_with(&order.part));
+        let again = refused.iter().flat_map(|(order, _)| order.one_by_one()).collect();
+        let mut refusal = refused.iter().find(|(order, _)| order.is_single()).map(|(_, text)| text.clone());
+        let still = self.give(again, &wanted, &mut now).await?;
+        refusal = refusal.or_else(|| still.into_iter().next().map(|(_, text)| text));
         unsure.union_with(&wanted.difference(&now.keys().copied().collect()));
+        self.ask_flags(&unsure, &wanted, &mut now).await?;
+        Ok(StoredFlags { now, refusal })
+    }
+
+    /// Gives orders in one burst and returns those that were refused for good, with the server's words.
+    async fn give(
+        &mut self,
+        orders: Vec<Order>,
+        wanted: &UidSet,
+        now: &mut BTreeMap<Uid, FlagSet>,
+    ) -> Result<Vec<(Order, String)>, Error> {
+        if orders.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answers = self.hear_flags(orders.iter().map(Order::command).collect(), wanted, now).await?;
+        let mut refused = Vec::new();
+        for (order, answer) in orders.into_iter().zip(answers) {
+            match refusal_kind(&answer) {
+                _ if answer.is_ok() => {}
+                RemoteErrorKind::Refused => refused.push((order, answer.text)),
+                _ => return Err(Error::Refused(answer)),
+            }
+        }
+        Ok(refused)
+    }
+
+    async fn ask_flags(
+        &mut self,
+        unsure: &UidSet,
+        wanted: &UidSet,
+        now: &mut BTreeMap<Uid, FlagSet>,
+    ) -> Result<(), Error> {
         let ask = |part: UidSet| Command::new(format!("UID FETCH {part} (UID FLAGS)"));
         let questions: Vec<Command> = unsure.chunks(u32::MAX, RANGES).into_iter().map(ask).collect();
-        if !questions.is_empty() {
-            now.retain(|uid, _| !unsure.contains(*uid));
-            let answers = self.hear_flags(questions, &wanted, &mut now).await?;
-            require(answers.into_iter().filter(|answer| answer.code_name() != "EXPUNGEISSUED"))?;
+        if questions.is_empty() {
+            return Ok(());
         }
-        Ok(now)
+        now.retain(|uid, _| !unsure.contains(*uid));
+        let answers = self.hear_flags(questions, wanted, now).await?;
+        require(answers.into_iter().filter(|answer| answer.code_name() != "EXPUNGEISSUED"))
     }
 
     /// Runs commands and notes the flags of these messages that the server tells meanwhile.
@@ -113,6 +141,35 @@ impl ImapStore {
     }
 }
 
+/// One STORE.
+struct Order {
+    part: UidSet,
+    sign: char,
+    flags: FlagSet,
+}
+
+impl Order {
+    fn command(&self) -> Command {
+        let Order { part, sign, flags } = self;
+        Command::new(format!("UID STORE {part} {sign}FLAGS ({flags})"))
+    }
+
+    fn is_single(&self) -> bool {
+        self.flags.system().count() + self.flags.keywords.len() == 1
+    }
+
+    /// Returns the same order for each flag alone; nothing if there is only one.
+    fn one_by_one(&self) -> Vec<Order> {
+        if self.is_single() {
+            return Vec::new();
+        }
+        let system = self.flags.system().map(|flag| FlagSet::of(&[flag]));
+        let keywords = self.flags.keywords.iter().map(|word| FlagSet::from_parts(0, [word.clone()].into()));
+        let order = |flags| Order { part: self.part.clone(), sign: self.sign, flags };
+        system.chain(keywords).map(order).collect()
+    }
+}
+
 /// Fails with the first refusal.
 fn require(answers: impl IntoIterator<Item = Status>) -> Result<(), Error> {
     answers.into_iter().find(|answer| !answer.is_ok()).map_or(Ok(()), |refused| Err(Error::Refused(refused)))
@@ -123,7 +180,7 @@ mod tests {
     use crate::imap::script::{Step, block_on, name, scripted, uid, uids};
     use crate::imap::select::Selected;
     use crate::model::{Flag, FlagDelta, FlagSet, UidValidity};
-    use crate::store::{Expunged, RemoteErrorKind, RemoteStore};
+    use crate::store::{Expunged, RemoteErrorKind, RemoteStore, StoredFlags};
 
     fn add(flags: &[Flag]) -> FlagDelta {
         FlagDelta { add: FlagSet::of(flags), remove: FlagSet::new() }
@@ -148,10 +205,47 @@ mod tests {
             let (mut store, server) = scripted(&[], script);
             let both = FlagDelta { add: FlagSet::of(&[Flag::Draft]), remove: FlagSet::of(&[Flag::Seen]) };
             let changes = [(add(&[Flag::Seen]), uids(&[1, 2, 3])), (both, uids(&[4]))];
-            let now = store.store_flags(&name("A"), UidValidity(7), &changes).await.unwrap();
+            let StoredFlags { now, refusal } = store.store_flags(&name("A"), UidValidity(7), &changes).await.unwrap();
             server.await.unwrap();
+            assert_eq!(refusal.as_deref(), Some("not here"));
             assert_eq!(now.keys().copied().collect::<Vec<_>>(), [uid(1), uid(2), uid(4)]);
             assert!(now[&uid(2)].has(Flag::Seen) && now[&uid(4)].is_empty());
+        });
+    }
+
+    #[test]
+    fn what_is_refused_keeps_no_other_flag_away() {
+        block_on(async {
+            let script: Vec<Step> = vec![
+                ("SELECT \"A\"", "* 9 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n"),
+                ("UID STORE 1 +FLAGS (\\Seen work)", "$ NO too many keywords\r\n"),
+                ("UID STORE 1 +FLAGS (\\Seen)", "* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n$ OK x\r\n"),
+                ("UID STORE 1 +FLAGS (work)", "$ NO too many keywords\r\n"),
+                ("UID FETCH 1 (UID FLAGS)", "* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n$ OK x\r\n"),
+            ];
+            let (mut store, server) = scripted(&[], script);
+            let mut both = FlagSet::of(&[Flag::Seen]);
+            both.keywords.extend(crate::model::Keyword::new("work"));
+            let changes = [(FlagDelta { add: both, remove: FlagSet::new() }, uids(&[1]))];
+            let stored = store.store_flags(&name("A"), UidValidity(7), &changes).await.unwrap();
+            server.await.unwrap();
+            assert_eq!(stored.now[&uid(1)], FlagSet::of(&[Flag::Seen]));
+            assert_eq!(stored.refusal.as_deref(), Some("too many keywords"));
+        });
+    }
+
+    #[test]
+    fn a_server_too_busy_for_flags_has_refused_none() {
+        block_on(async {
+            let script: Vec<Step> = vec![
+                ("SELECT \"A\"", "* 9 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK done\r\n"),
+                ("UID STORE 1 +FLAGS (\\Seen)", "$ NO [INUSE] later\r\n"),
+            ];
+            let (mut store, server) = scripted(&[], script);
+            let changes = [(add(&[Flag::Seen]), uids(&[1]))];
+            let error = store.store_flags(&name("A"), UidValidity(7), &changes).await.unwrap_err();
+            server.await.unwrap();
+            assert_eq!(error.kind, RemoteErrorKind::Busy);
         });
     }
 

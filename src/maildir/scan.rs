@@ -106,7 +106,7 @@ fn read(maildir: &Path, clock: FileClock) -> Result<Reading, LocalError> {
     let mut files = Vec::new();
     for part in ["new", "cur"] {
         let path = maildir.join(part);
-        list(&path, part == "new", &mut files).map_err(|error| failed("list", &path, Reach::All, error))?;
+        list(&path, part == "new", &mut files).map_err(|error| failed("list", &path, reach(&error), error))?;
     }
     let quiet = settled && look(maildir)? == before;
     Ok(Reading { files, before, start_ns, quiet })
@@ -117,8 +117,16 @@ fn look(maildir: &Path) -> Result<Stamp, LocalError> {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             found(maildir, "is no maildir (any more): its directories `cur` and `new` are not both there")
         }
-        _ => failed("look at", maildir, Reach::All, error),
+        _ => failed("look at", maildir, reach(&error), error),
     })
+}
+
+/// Rights are those of this maildir; anything else that keeps a directory from being read concerns the disk.
+fn reach(error: &io::Error) -> Reach {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Reach::One,
+        _ => Reach::All,
+    }
 }
 
 fn list(path: &Path, in_new: bool, files: &mut Vec<File>) -> io::Result<()> {

@@ -181,6 +181,11 @@ impl FlagSet {
         }
     }
 
+    /// Returns what is in both sets.
+    pub fn intersection(&self, other: &FlagSet) -> FlagSet {
+        self.difference(&self.difference(other))
+    }
+
     /// Returns what has to change to come from this set to the other.
     pub fn delta_to(&self, to: &FlagSet) -> FlagDelta {
         FlagDelta { add: to.difference(self), remove: self.difference(to) }
@@ -224,6 +229,21 @@ impl FlagDelta {
     /// Returns true if nothing changes.
     pub fn is_empty(&self) -> bool {
         self.add.is_empty() && self.remove.is_empty()
+    }
+
+    /// Returns what both changes do.
+    pub fn intersection(&self, other: &FlagDelta) -> FlagDelta {
+        FlagDelta { add: self.add.intersection(&other.add), remove: self.remove.intersection(&other.remove) }
+    }
+
+    /// Returns what this change does and the other doesn't.
+    pub fn difference(&self, other: &FlagDelta) -> FlagDelta {
+        FlagDelta { add: self.add.difference(&other.add), remove: self.remove.difference(&other.remove) }
+    }
+
+    /// Returns what either change does.
+    pub fn union(&self, other: &FlagDelta) -> FlagDelta {
+        FlagDelta { add: self.add.union(&other.add), remove: self.remove.union(&other.remove) }
     }
 
     /// Returns the set after the change.

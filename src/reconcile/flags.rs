@@ -24,6 +24,8 @@ pub struct FlagPlan {
     /// What the baseline holds afterwards: the server's flags. What the server can't store is not agreed on, so it
     /// stays a local addition, and what the file name has no room for is, so it is never taken for a local removal.
     pub agreed: FlagSet,
+    /// What the Maildir wants stored and the mailbox can't store: it stays a difference.
+    pub denied: FlagDelta,
 }
 
 impl FlagPlan {
@@ -31,14 +33,29 @@ impl FlagPlan {
     pub fn changes_nothing(&self) -> bool {
         self.to_remote.is_empty() && self.to_local.is_empty()
     }
+
+    /// Returns the plan without what the server refused of late: it stays a difference until it is tried again.
+    pub fn without(mut self, refused: &FlagDelta) -> Self {
+        let back = self.to_remote.intersection(refused);
+        self.to_remote = self.to_remote.difference(&back);
+        self.agreed = self.agreed.difference(&back.add).union(&back.remove);
+        self
+    }
 }
 
-/// Returns what the file's name means, seen from the baseline: what can't be known counts as unchanged.
-pub fn local_flags(base: &FlagSet, entry: &LocalEntry, scan: &LocalSnapshot, rules: &FlagRules) -> FlagSet {
+/// Returns what the file's name means, seen from the baseline: what can't be known counts as unchanged. `agreed` are the
+/// letters at the time of the baseline: a keyword that got its letter since may be missing from names for that alone.
+pub fn local_flags(
+    base: &FlagSet,
+    entry: &LocalEntry,
+    scan: &LocalSnapshot,
+    rules: &FlagRules,
+    agreed: &KeywordLetters,
+) -> FlagSet {
     let mut flags = entry.flags.clone();
     let silent = match &scan.letters {
         Some(letters) if !stripped(base, entry, scan, letters) => {
-            base.keywords.iter().filter(|k| !expressible(letters, k)).collect()
+            base.keywords.iter().filter(|k| !expressible(letters, k) || !expressible(agreed, k)).collect()
         }
         _ => base.keywords.iter().filter(|keyword| !keyword.is_forwarded()).collect::<Vec<_>>(),
     };
@@ -66,15 +83,17 @@ fn without_purge(base: &FlagSet, flags: FlagSet, rules: &FlagRules) -> FlagSet {
     }
 }
 
-/// Merges the flags of a message that both sides hold. `remote` is `None` if the server's are as in the baseline.
+/// Merges the flags of a message that both sides hold. `remote` is `None` if the server's are as in the baseline;
+/// `agreed` are the letters at the time of the baseline.
 pub fn plan_flags(
     base: &FlagSet,
     entry: &LocalEntry,
     remote: Option<&FlagSet>,
     scan: &LocalSnapshot,
     rules: &FlagRules,
+    agreed: &KeywordLetters,
 ) -> FlagPlan {
-    let local = local_flags(base, entry, scan, rules);
+    let local = local_flags(base, entry, scan, rules, agreed);
     let remote = remote.map_or_else(|| base.clone(), |flags| without_purge(base, flags.clone(), rules));
     let merged = FlagSet::merge(base, &local, &remote);
     plan_towards(&merged, base, entry, &remote, scan, rules)
@@ -82,7 +101,7 @@ pub fn plan_flags(
 
 /// Unites the flags of a message found on both sides without a baseline.
 pub fn plan_union(entry: &LocalEntry, remote: &FlagSet, scan: &LocalSnapshot, rules: &FlagRules) -> FlagPlan {
-    let local = local_flags(remote, entry, scan, rules);
+    let local = local_flags(remote, entry, scan, rules, &KeywordLetters::new());
     let merged = local.union(remote);
     plan_towards(&merged, &FlagSet::new(), entry, remote, scan, rules)
 }
@@ -100,6 +119,7 @@ fn plan_towards(
         true => FlagDelta::default(),
         false => FlagDelta { add: rules.permanent.storable(&wish.add), remove: rules.permanent.storable(&wish.remove) },
     };
+    let denied = wish.difference(&to_remote);
     let mut agreed = to_remote.apply(remote);
     let mut to_local = entry.flags.delta_to(merged);
     if rules.deleted_is_local {
@@ -112,7 +132,7 @@ fn plan_towards(
         });
     }
     to_local.add.keywords.retain(|keyword| has_room(scan, keyword));
-    FlagPlan { to_remote, to_local, agreed }
+    FlagPlan { to_remote, to_local, agreed, denied }
 }
 
 /// Returns true if the keyword can be put on a file's name: it has a letter, or there is one left.
@@ -162,23 +182,57 @@ mod tests {
         }
     }
 
+    /// Plans where no letter is newer than the baseline.
+    fn planned(
+        base: &FlagSet,
+        entry: &LocalEntry,
+        remote: Option<&FlagSet>,
+        scan: &LocalSnapshot,
+        rules: &FlagRules,
+    ) -> FlagPlan {
+        plan_flags(base, entry, remote, scan, rules, scan.letters.as_ref().unwrap_or(&KeywordLetters::new()))
+    }
+
+    #[test]
+    fn a_keyword_that_got_its_letter_since_is_put_on_the_name_and_never_removed() {
+        let (base, bare, lettered) = (words(&["work", "more"]), entry(words(&["work"])), scan(&["work", "more"]));
+        let before = scan(&["work"]).letters.unwrap();
+        let plan = plan_flags(&base, &bare, None, &lettered, &rules(), &before);
+        assert_eq!(plan.to_remote, FlagDelta::default());
+        assert_eq!(plan.to_local, FlagDelta { add: words(&["more"]), remove: FlagSet::new() });
+        let later = planned(&base, &bare, None, &lettered, &rules());
+        assert_eq!(later.to_remote.remove, words(&["more"]), "taken off once the name bore it");
+    }
+
+    #[test]
+    fn what_the_server_refused_is_left_out_and_not_agreed_on() {
+        let both = FlagSet::of(&[Flag::Seen, Flag::Flagged]).union(&words(&["work"]));
+        let (base, file) = (words(&["old"]), entry(both));
+        let refused =
+            FlagDelta { add: FlagSet::of(&[Flag::Flagged]).union(&words(&["work"])), remove: words(&["old"]) };
+        let plan = planned(&base, &file, None, &scan(&["work", "old"]), &rules()).without(&refused);
+        assert_eq!(plan.to_remote, FlagDelta { add: FlagSet::of(&[Flag::Seen]), remove: FlagSet::new() });
+        assert_eq!(plan.agreed, FlagSet::of(&[Flag::Seen]).union(&words(&["old"])));
+        assert!(plan.to_local.is_empty());
+    }
+
     #[test]
     fn a_program_that_strips_letters_while_it_marks_as_read_removes_no_keyword() {
         let (base, seen) = (words(&["work"]), entry(FlagSet::of(&[Flag::Seen])));
-        let plan = plan_flags(&base, &seen, None, &scan(&["work"]), &rules());
+        let plan = planned(&base, &seen, None, &scan(&["work"]), &rules());
         assert_eq!(plan.to_remote, FlagDelta { add: FlagSet::of(&[Flag::Seen]), remove: FlagSet::new() });
         assert_eq!(plan.to_local, FlagDelta { add: words(&["work"]), remove: FlagSet::new() });
     }
 
     #[test]
     fn a_keyword_removed_alone_is_removed() {
-        let plan = plan_flags(&words(&["work"]), &entry(FlagSet::new()), None, &scan(&["work"]), &rules());
+        let plan = planned(&words(&["work"]), &entry(FlagSet::new()), None, &scan(&["work"]), &rules());
         assert_eq!(plan.to_remote.remove, words(&["work"]));
     }
 
     #[test]
     fn a_keyword_without_a_letter_is_never_removed() {
-        let plan = plan_flags(&words(&["work"]), &entry(FlagSet::new()), None, &scan(&[]), &rules());
+        let plan = planned(&words(&["work"]), &entry(FlagSet::new()), None, &scan(&[]), &rules());
         assert!(plan.to_remote.is_empty());
     }
 
@@ -186,8 +240,7 @@ mod tests {
     fn letters_of_unknown_meaning_change_no_keyword() {
         let mut torn = scan(&[]);
         torn.letters = None;
-        let plan =
-            plan_flags(&words(&["work"]), &entry(FlagSet::new()), Some(&words(&["work", "home"])), &torn, &rules());
+        let plan = planned(&words(&["work"]), &entry(FlagSet::new()), Some(&words(&["work", "home"])), &torn, &rules());
         assert!(plan.changes_nothing());
     }
 
@@ -196,7 +249,7 @@ mod tests {
         let narrow =
             FlagRules { permanent: PermanentFlags { flags: FlagSet::of(&Flag::ALL), new_keywords: false }, ..rules() };
         let tagged = entry(words(&["work"]));
-        let plan = plan_flags(&FlagSet::new(), &tagged, None, &scan(&["work"]), &narrow);
+        let plan = planned(&FlagSet::new(), &tagged, None, &scan(&["work"]), &narrow);
         assert!(plan.changes_nothing());
         assert_eq!(plan.agreed, FlagSet::new());
     }
@@ -204,15 +257,10 @@ mod tests {
     #[test]
     fn t_and_deleted_do_not_follow_each_other_in_trash() {
         let trash = FlagRules { deleted_is_local: true, ..rules() };
-        let plan = plan_flags(&FlagSet::new(), &entry(FlagSet::of(&[Flag::Deleted])), None, &scan(&[]), &trash);
+        let plan = planned(&FlagSet::new(), &entry(FlagSet::of(&[Flag::Deleted])), None, &scan(&[]), &trash);
         assert!(plan.changes_nothing());
-        let plan = plan_flags(
-            &FlagSet::new(),
-            &entry(FlagSet::new()),
-            Some(&FlagSet::of(&[Flag::Deleted])),
-            &scan(&[]),
-            &trash,
-        );
+        let plan =
+            planned(&FlagSet::new(), &entry(FlagSet::new()), Some(&FlagSet::of(&[Flag::Deleted])), &scan(&[]), &trash);
         assert!(plan.changes_nothing());
     }
 
@@ -220,9 +268,9 @@ mod tests {
     fn the_27th_keyword_is_kept_on_the_server_and_not_planned_again() {
         let names: Vec<String> = (0..26).map(|n| format!("k{n}")).collect();
         let full = scan(&names.iter().map(String::as_str).collect::<Vec<_>>());
-        let plan = plan_flags(&FlagSet::new(), &entry(FlagSet::new()), Some(&words(&["more"])), &full, &rules());
+        let plan = planned(&FlagSet::new(), &entry(FlagSet::new()), Some(&words(&["more"])), &full, &rules());
         assert!(plan.changes_nothing());
         assert_eq!(plan.agreed, words(&["more"]));
-        assert!(plan_flags(&plan.agreed, &entry(FlagSet::new()), None, &full, &rules()).changes_nothing());
+        assert!(planned(&plan.agreed, &entry(FlagSet::new()), None, &full, &rules()).changes_nothing());
     }
 }

@@ -57,7 +57,8 @@ impl Guard<'_> {
             losses.remove(&plan.mailbox);
         }
         for (_, plan) in &watched {
-            *losses.entry(plan.mailbox).or_default() += losses_now(plan, side);
+            let lost = losses.entry(plan.mailbox).or_default();
+            *lost = lost.saturating_sub(counted_before(plan, side)) + losses_now(plan, side);
         }
         let counted = |mailbox: &MailboxId, count: u64| self.is_large_share(*mailbox, count, side);
         let together: u64 =
@@ -104,12 +105,26 @@ pub fn losses_now(plan: &MailboxPlan, side: Side) -> u64 {
     (removed + flagged) as u64
 }
 
+/// Returns how many of a plan's losses may have counted already, when they were flagged `\Deleted`.
+fn counted_before(plan: &MailboxPlan, side: Side) -> u64 {
+    match side {
+        Side::Local => 0,
+        Side::Remote => plan.remove_local.iter().filter(|removal| is_news(removal) == Some(false)).count() as u64,
+    }
+}
+
+/// Returns whether a removal was announced by nothing before; `None` for a move, which is no loss.
+pub fn is_news(removal: &LocalRemoval) -> Option<bool> {
+    (!removal.moved).then(|| !removal.entry.flags.has(Flag::Deleted))
+}
+
 /// What the server keeps counts too: the Maildir lost it, and it would never come back.
 fn is_loss(removal: &RemoteRemoval) -> bool {
     !matches!(removal.how, Removal::Purge | Removal::Moved)
 }
 
-fn deletes(change: &FlagChange, side: Side) -> bool {
+/// Returns true if a change brings over a `\Deleted` that this side set: that is as good as a removal.
+pub fn deletes(change: &FlagChange, side: Side) -> bool {
     match side {
         Side::Local => change.flags.to_remote.add.has(Flag::Deleted),
         Side::Remote => change.flags.to_local.add.has(Flag::Deleted),

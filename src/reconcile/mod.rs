@@ -6,6 +6,7 @@ pub mod flags;
 pub mod guard;
 pub mod look;
 pub mod mailboxes;
+pub mod memory;
 pub mod pair;
 pub mod plan;
 pub mod policy;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::adopt::Match;
 use super::flags::{FlagPlan, FlagRules, plan_flags, plan_union};
+use super::memory::{Memory, Stuck};
 use super::policy::Delete;
 use super::snapshot::{LocalEntry, LocalSnapshot, RemoteMessage, RemoteMessages, RemoteSnapshot};
 use crate::model::{
@@ -41,6 +42,8 @@ pub struct MailboxPlan {
     pub remove_remote: Vec<RemoteRemoval>,
     /// Messages that neither side has any more.
     pub forget: Vec<MessageId>,
+    /// What can't be carried out on the server as it is.
+    pub stuck: Stuck,
     /// Something could not be seen: look again next time.
     pub unknown: bool,
     /// Something was set aside: look again next time.
@@ -178,6 +181,8 @@ pub struct View<'a> {
     pub waiting: (BTreeSet<UniqueName>, UidSet),
     /// Which new files are which new messages.
     pub matches: &'a [Match],
+    /// What earlier runs and passes left.
+    pub memory: &'a Memory,
 }
 
 /// What became of a row's file.
@@ -218,10 +223,12 @@ impl View<'_> {
         let Some(unique) = &row.unique else { return self.plan_tombstone(row, plan) };
         match (self.local_state(unique), self.remote_state(row.uid)) {
             (Local::Absent, Remote::Absent) => plan.forget.push(row.id),
-            (Local::Absent, Remote::Same | Remote::Seen(_)) => {
-                let removal = |how| RemoteRemoval { row: row.id, uid: row.uid, how, moved_to: None };
-                plan.remove_remote.extend(self.removal().map(removal));
-            }
+            // Refused of late.
+            (Local::Absent, Remote::Same | Remote::Seen(_)) if self.waiting.1.contains(row.uid) => {}
+            (Local::Absent, Remote::Same | Remote::Seen(_)) => match self.removal() {
+                Some(how) => plan.remove_remote.push(RemoteRemoval { row: row.id, uid: row.uid, how, moved_to: None }),
+                None => plan.stuck.removals.push(row.uid),
+            },
             (Local::Present(entry), Remote::Absent) => {
                 plan.remove_local.push(LocalRemoval {
                     row: row.id,
@@ -245,7 +252,11 @@ impl View<'_> {
         message: Option<&RemoteMessage>,
         plan: &mut MailboxPlan,
     ) {
-        let flags = plan_flags(&row.flags, entry, message.map(|message| &message.flags), self.scan, &self.rules);
+        let seen = message.map(|message| &message.flags);
+        let base = self.memory.base(row, unique, seen);
+        let flags = plan_flags(&base, entry, seen, self.scan, &self.rules, &self.memory.letters);
+        let flags = self.memory.apply(flags, unique);
+        plan.stuck.flags = plan.stuck.flags.union(&flags.denied);
         if !flags.changes_nothing() || flags.agreed != row.flags {
             plan.flags.push(FlagChange {
                 row: row.id,
@@ -299,12 +310,12 @@ impl View<'_> {
         }
     }
 
-    /// Returns how a message whose file is gone leaves the server. In a mailbox that can't be changed it waits: the row
-    /// stays as it is until the mailbox can be.
+    /// Returns how a message whose file is gone leaves the server. In a mailbox where none can be removed it waits: the
+    /// row stays as it is until one can be.
     fn removal(&self) -> Option<Removal> {
         match self.delete {
             Delete::Never => Some(Removal::Keep),
-            _ if self.rules.read_only => None,
+            _ if self.rules.read_only || !self.rules.permanent.flags.has(Flag::Deleted) => None,
             Delete::Flag => Some(Removal::Flag),
             Delete::Expunge => Some(Removal::Expunge),
             Delete::Trash if matches!(self.role, Some(Role::Trash | Role::Junk)) => Some(Removal::Expunge),
@@ -314,8 +325,9 @@ impl View<'_> {
 
     fn plan_new(&self, plan: &mut MailboxPlan) {
         let (waiting_files, waiting_uids) = &self.waiting;
-        for found in self.matches {
-            plan.adopt.extend(self.adoption(found));
+        for adoption in self.matches.iter().filter_map(|found| self.adoption(found)) {
+            plan.stuck.flags = plan.stuck.flags.union(&adoption.flags.denied);
+            plan.adopt.push(adoption);
         }
         let known: UidSet = self.known_uids().chain(plan.adopt.iter().map(|adoption| adoption.uid)).collect();
         let unknown = self.remote.into_iter().flat_map(|snapshot| snapshot.messages.listed().keys().copied());
@@ -323,12 +335,13 @@ impl View<'_> {
         if (self.scan.quiet && self.undecided.is_empty()) || self.matched {
             plan.download.extend(unknown.filter(|uid| !known.contains(*uid) && !waiting_uids.contains(*uid)));
         }
-        if self.rules.read_only {
-            return;
-        }
         let adopted: BTreeSet<&UniqueName> = plan.adopt.iter().map(|adoption| &adoption.unique).collect();
         let waits = |unique: &UniqueName| waiting_files.contains(unique) || self.undecided.contains(unique);
         let new = self.new_files().filter(|(unique, _)| !adopted.contains(unique) && !waits(unique));
+        if self.rules.read_only {
+            plan.stuck.files.extend(new.map(|(unique, _)| unique.clone()));
+            return;
+        }
         plan.upload.extend(new.map(|(unique, entry)| Upload { unique: unique.clone(), entry: entry.clone() }));
     }
 
@@ -342,7 +355,7 @@ impl View<'_> {
             identity: found.identity,
             date: message.date,
             size: message.size,
-            flags: plan_union(entry, &message.flags, self.scan, &self.rules),
+            flags: self.memory.apply(plan_union(entry, &message.flags, self.scan, &self.rules), &found.unique),
         })
     }
 
@@ -381,6 +394,7 @@ impl MailboxPlan {
             remove_local: Vec::new(),
             remove_remote: Vec::new(),
             forget: Vec::new(),
+            stuck: Stuck::default(),
             unknown: false,
             held: false,
         }

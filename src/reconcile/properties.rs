@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::flags::FlagRules;
+use super::memory::Memory;
 use super::plan::{MailboxPlan, Removal, View};
 use super::policy::Delete;
 use super::snapshot::{LocalEntry, LocalSnapshot, RemoteMessage, RemoteMessages, RemoteSnapshot};
@@ -144,6 +145,7 @@ impl World {
             undecided: &BTreeSet::new(),
             waiting: (BTreeSet::new(), UidSet::new()),
             matches: &[],
+            memory: &Memory { letters: scan.letters.clone().unwrap_or_default(), ..Memory::default() },
         }
         .plan()
     }

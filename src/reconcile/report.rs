@@ -20,6 +20,8 @@ pub struct Report {
     pub held: Vec<Held>,
     /// What failed alone.
     pub problems: Vec<Problem>,
+    /// What failed or could not be carried out before, and was not tried by this run.
+    pub waiting: Vec<Waiting>,
     /// What would be done, or was; filled by dry runs only.
     pub plan: Vec<PlanLine>,
 }
@@ -197,6 +199,23 @@ pub struct Problem {
     /// What to do next.
     pub hint: String,
     /// When it is tried again, if not with the next run.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// An item that is not in step and waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// What kind, as told when it was found.
+    pub code: String,
+    /// The folder.
+    pub folder: MailboxName,
+    /// The file.
+    pub path: Option<String>,
+    /// The message on the server.
+    pub uid: Option<Uid>,
+    /// What failed.
+    pub message: String,
+    /// When it is tried again.
     pub retry_at: Option<Timestamp>,
 }
 

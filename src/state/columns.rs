@@ -7,8 +7,9 @@ use rusqlite::types::{FromSql, Type};
 use rusqlite::{Error, Result, Row, Statement};
 
 use crate::model::{
-    Circumstances, DirStamp, FileStat, Fingerprint, FlagSet, Keyword, KeywordLetters, MailboxName, MessageHash, ModSeq,
-    PermanentFlags, Side, Stamp, Timestamp, Tombstone, Uid, UidSet, UidValidity, UniqueName, Watermark,
+    Circumstances, DirStamp, FileStat, Fingerprint, Flag, FlagDelta, FlagSet, Keyword, KeywordLetters, MailboxName,
+    MessageHash, ModSeq, PermanentFlags, Side, Stamp, Timestamp, Tombstone, Uid, UidSet, UidValidity, UniqueName,
+    Watermark,
 };
 use crate::store::NewMessage;
 
@@ -125,6 +126,10 @@ impl<'row> Columns<'row> {
         self.word("map of keyword letters", parse_letters)
     }
 
+    pub(super) fn delta(&mut self) -> Result<FlagDelta> {
+        self.word("change of flags", parse_delta)
+    }
+
     /// Takes UIDVALIDITY, UIDNEXT, MESSAGES and HIGHESTMODSEQ.
     pub(super) fn watermark(&mut self) -> Result<Option<Watermark>> {
         let validity = self.unsigned_or_null()?;
@@ -235,6 +240,23 @@ pub(super) fn keywords_text(flags: &FlagSet) -> String {
     text
 }
 
+/// Reads what [`FlagDelta`] displays.
+fn parse_delta(text: &str) -> Option<FlagDelta> {
+    let mut delta = FlagDelta::default();
+    for word in text.split(' ').filter(|_| !text.is_empty()) {
+        let (set, name) = match (word.strip_prefix('+'), word.strip_prefix('-')) {
+            (Some(name), _) => (&mut delta.add, name),
+            (_, Some(name)) => (&mut delta.remove, name),
+            (None, None) => return None,
+        };
+        match Flag::ALL.into_iter().find(|flag| flag.as_imap() == name) {
+            Some(flag) => set.set(flag, true),
+            None => drop(set.keywords.insert(Keyword::new(name)?)),
+        }
+    }
+    Some(delta)
+}
+
 fn parse_keywords(text: &str) -> Option<BTreeSet<Keyword>> {
     match text {
         "" => Some(BTreeSet::new()),
@@ -280,6 +302,9 @@ mod tests {
     fn texts_of_another_form_mean_nothing() {
         for text in [" ", "a  b", "a ", "(", "\\Seen"] {
             assert!(parse_keywords(text).is_none(), "{text:?}");
+        }
+        for text in ["\\Seen", "+", "+a  -b", "+\\Other", "+a -b "] {
+            assert!(parse_delta(text).is_none(), "{text:?}");
         }
         for text in ["a", "A $Junk", "ab x", "a x y", "\n", "a "] {
             assert!(parse_letters(text).is_none(), "{text:?}");

@@ -200,8 +200,17 @@ fn fail(db: &Connection, failure: &FailureRow) -> Result<()> {
     )?;
     run(
         db,
-        "INSERT INTO failure (mailbox, unique_name, uid, code, message, retry_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        (failure.mailbox.0, unique, uid, &failure.code, &failure.message, failure.retry_at.map(|time| time.0)),
+        "INSERT INTO failure (mailbox, unique_name, uid, code, message, retry_at, flags) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            failure.mailbox.0,
+            unique,
+            uid,
+            &failure.code,
+            &failure.message,
+            failure.retry_at.map(|time| time.0),
+            failure.flags.to_string(),
+        ],
     )
 }
 

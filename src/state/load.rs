@@ -94,7 +94,7 @@ pub(super) fn messages(connection: &Connection, mailbox: MailboxId) -> Result<Ve
 }
 
 pub(super) fn failures(connection: &Connection, mailbox: MailboxId) -> Result<Vec<FailureRow>> {
-    let sql = "SELECT unique_name, uid, code, message, retry_at FROM failure WHERE mailbox = ?1 ORDER BY id";
+    let sql = "SELECT unique_name, uid, code, message, retry_at, flags FROM failure WHERE mailbox = ?1 ORDER BY id";
     rows(connection, sql, [mailbox.0], |columns| {
         Ok(FailureRow {
             mailbox,
@@ -103,6 +103,7 @@ pub(super) fn failures(connection: &Connection, mailbox: MailboxId) -> Result<Ve
             code: columns.take()?,
             message: columns.take()?,
             retry_at: columns.time_or_null()?,
+            flags: columns.delta()?,
         })
     })
 }

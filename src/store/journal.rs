@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::error::StateError;
 use super::local::Trashed;
 use crate::model::{
-    Circumstances, FileStat, Fingerprint, FlagSet, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageHash,
-    MessageId, MessageRow, PermanentFlags, Role, Side, Stamp, Timestamp, Tombstone, Uid, UidSet, UidValidity,
-    UniqueName, Watermark,
+    Circumstances, FileStat, Fingerprint, FlagDelta, FlagSet, KeywordLetters, MailboxId, MailboxName, MailboxRow,
+    MessageHash, MessageId, MessageRow, PermanentFlags, Role, Side, Stamp, Timestamp, Tombstone, Uid, UidSet,
+    UidValidity, UniqueName, Watermark,
 };
 
 /// An intent: a step begun but not yet known to be finished. Written before the deed, removed with its record.
@@ -152,6 +152,8 @@ pub struct FailureRow {
     pub message: String,
     /// When to try again; `None` for never.
     pub retry_at: Option<Timestamp>,
+    /// The change of flags that the server did not take; empty for other failures.
+    pub flags: FlagDelta,
 }
 
 /// A change of the database. Records committed together take effect together or not at all.

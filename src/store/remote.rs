@@ -90,6 +90,15 @@ pub enum Expunged {
     Flagged,
 }
 
+/// What came of a change of flags.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoredFlags {
+    /// What the server says the flags now are, which need not be what was asked for. A UID left out is gone.
+    pub now: BTreeMap<Uid, FlagSet>,
+    /// What the server said when it refused some of them for good.
+    pub refusal: Option<String>,
+}
+
 /// Bytes and round trips of an account's connections.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -138,13 +147,13 @@ pub trait RemoteStore {
         messages: Vec<Append>,
     ) -> impl Future<Output = Result<Vec<Appended>, RemoteError>>;
 
-    /// Changes flags and returns what the server says the flags now are. A UID left out is gone.
+    /// Changes flags, as far as the server takes them: what it refuses keeps no other flag from being stored.
     fn store_flags(
         &mut self,
         mailbox: &MailboxName,
         validity: UidValidity,
         changes: &[(FlagDelta, UidSet)],
-    ) -> impl Future<Output = Result<BTreeMap<Uid, FlagSet>, RemoteError>>;
+    ) -> impl Future<Output = Result<StoredFlags, RemoteError>>;
 
     /// Copies messages to another mailbox.
     fn copy(

@@ -157,6 +157,9 @@ impl LocalStore for Shared {
             LocalErrorKind::Item,
             || format!("scan {mailbox}"),
             |world| {
+                if world.mishaps.unreadable.as_ref() == Some(mailbox) {
+                    return Err(LocalError { kind: LocalErrorKind::Item, cause: "permission denied".into() });
+                }
                 let torn = (world.is_blurred() || world.mishaps.letters).then_some(letters);
                 let mut snapshot = world.folder(mailbox)?.scan(torn);
                 world.seen.extend(snapshot.stamp.map(|stamp| (mailbox.clone(), stamp)));

@@ -33,6 +33,7 @@ mod rng;
 mod scenarios;
 mod schedule;
 mod server;
+mod unsyncable;
 mod users;
 mod wire;
 mod world;

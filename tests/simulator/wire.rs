@@ -6,8 +6,8 @@ use std::future::pending;
 use mailtide::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Uid, UidSet, UidValidity};
 use mailtide::reconcile::snapshot::{RemoteListing, RemoteRequest};
 use mailtide::store::{
-    Append, Appended, BodySink, Expunged, FetchedMessage, Observed, RemoteError, RemoteErrorKind, RemoteStore, Traffic,
-    Transfer,
+    Append, Appended, BodySink, Expunged, FetchedMessage, Observed, RemoteError, RemoteErrorKind, RemoteStore,
+    StoredFlags, Traffic, Transfer,
 };
 
 use super::mail;
@@ -83,6 +83,9 @@ impl Shared {
         let seen = self.ask(
             || format!("observe {mailbox} since {:?}", request.since),
             |world| {
+                if world.mishaps.unlooked.as_ref() == Some(&request.mailbox) {
+                    return Ok(Err(refuse(RemoteErrorKind::Busy, "NO [INUSE] later")));
+                }
                 let watermark = match world.server.watermark(&request.mailbox) {
                     Ok(watermark) => watermark,
                     Err(error) => return Ok(Err(error)),
@@ -108,14 +111,15 @@ impl Shared {
             if world.mishaps.appends {
                 return Err(refuse(RemoteErrorKind::Refused, "NO never"));
             }
-            let (proven, now) = (world.server.abilities.uid_plus, world.now);
+            let (proven, now, drops) = (world.server.abilities.uid_plus, world.now, world.mishaps.drops.clone());
             let into = world.server.open(mailbox)?;
             if into.permanent.storable(&message.flags) != message.flags {
                 let words = format!("APPEND to {mailbox} with flags it can't store: {}", message.flags);
                 world.complain(words);
                 return Ok(Appended::Somewhere);
             }
-            let uid = into.put(bytes.clone().into(), message.flags.clone(), message.date.unwrap_or(now));
+            let kept = message.flags.difference(&drops);
+            let uid = into.put(bytes.clone().into(), kept, message.date.unwrap_or(now));
             match proven {
                 true => Ok(Appended::As(world.server.watermark(mailbox)?.uid_validity, uid)),
                 false => Ok(Appended::Somewhere),
@@ -226,11 +230,9 @@ impl RemoteStore for Shared {
         mailbox: &MailboxName,
         validity: UidValidity,
         changes: &[(FlagDelta, UidSet)],
-    ) -> Result<BTreeMap<Uid, FlagSet>, RemoteError> {
+    ) -> Result<StoredFlags, RemoteError> {
         let deed = |world: &mut World| {
-            if world.mishaps.stores {
-                return Err(refuse(RemoteErrorKind::Refused, "NO never"));
-            }
+            let refusal = world.mishaps.stores.then(|| "never".to_owned());
             let mut now = BTreeMap::new();
             for (delta, uids) in changes {
                 for uid in uids.iter() {
@@ -238,12 +240,15 @@ impl RemoteStore for Shared {
                     if permanent.storable(&delta.add) != delta.add {
                         world.complain(format!("STORE in {mailbox} of flags it can't store: {}", delta.add));
                     }
-                    world.server.store(mailbox, uid, delta);
+                    if refusal.is_none() {
+                        let add = delta.add.difference(&world.mishaps.drops);
+                        world.server.store(mailbox, uid, &FlagDelta { add, remove: delta.remove.clone() });
+                    }
                     let messages = &world.server.select(mailbox, validity)?.messages;
                     now.extend(messages.get(&uid).map(|message| (uid, message.flags.clone())));
                 }
             }
-            Ok(now)
+            Ok(StoredFlags { now, refusal })
         };
         self.ask(|| format!("store_flags {mailbox} {changes:?}"), deed).await
     }
@@ -300,6 +305,9 @@ impl RemoteStore for Shared {
 
     async fn create(&mut self, mailbox: &MailboxName, role: Option<Role>) -> Result<(), RemoteError> {
         let deed = |world: &mut World| {
+            if world.mishaps.creates {
+                return Err(refuse(RemoteErrorKind::Refused, "NO never"));
+            }
             world.server.create(mailbox, role);
             Ok(())
         };

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use mailtide::cycle::restore::{Restoration, bring_back};
 use mailtide::cycle::{self, Account, Compared, Outcome};
-use mailtide::model::{MailboxName, Stamp, Timestamp, UniqueName};
+use mailtide::model::{FlagSet, MailboxName, Stamp, Timestamp, UniqueName};
 use mailtide::reconcile::policy::{KeepDeleted, Options, Policy};
 use mailtide::store::Trashed;
 
@@ -41,6 +41,14 @@ pub(super) struct Mishaps {
     pub(super) letters: bool,
     /// This file can't be renamed.
     pub(super) stuck: Option<UniqueName>,
+    /// What the server drops without a word when it is to store it.
+    pub(super) drops: FlagSet,
+    /// The server refuses every CREATE.
+    pub(super) creates: bool,
+    /// This maildir can't be read.
+    pub(super) unreadable: Option<MailboxName>,
+    /// This mailbox can't be looked at.
+    pub(super) unlooked: Option<MailboxName>,
 }
 
 #[derive(Debug)]

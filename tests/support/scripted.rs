@@ -66,6 +66,11 @@ impl Scripted {
         (shared.rules, shared.commands) = (rules, Vec::new());
     }
 
+    /// Returns the rules.
+    pub(crate) fn rules(&self) -> Vec<Rule> {
+        self.shared.lock().unwrap().rules.clone()
+    }
+
     /// Returns the commands heard, in capitals.
     pub(crate) fn commands(&self) -> Vec<String> {
         self.shared.lock().unwrap().commands.clone()

@@ -17,3 +17,4 @@ mod partial;
 mod restore;
 mod support_works;
 mod uidvalidity;
+mod unsyncable;

@@ -55,7 +55,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             return Ok(BTreeMap::new());
         }
         let mut whole = self.identify_listed(&known.name, snapshot, &likely, true).await?;
-        Ok(pair(intents, &mut whole))
+        let mut matched = pair(intents, &mut whole);
+        // What we sent and the server did not store is no removal by others.
+        for row in matched.values_mut() {
+            if let Some(message) = snapshot.messages.listed().get(&row.uid) {
+                row.flags = row.flags.intersection(&message.flags);
+            }
+        }
+        Ok(matched)
     }
 }
 

@@ -47,9 +47,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         if new.is_empty() {
             return Ok(place.row.letters.clone());
         }
-        let letters = self.local.assign_letters(&place.row.local, &place.row.letters, &new)?;
-        self.commit(&[Record::Letters(place.row.id, letters.clone())])?;
-        Ok(letters)
+        Ok(self.local.assign_letters(&place.row.local, &place.row.letters, &new)?)
     }
 
     /// Looks for files that are no longer in `tmp`: by name, here and in all folders, then by inode and content.

@@ -275,6 +275,7 @@ fn a_failure_replaces_the_one_of_the_same_item() {
         code: "message-too-large".to_owned(),
         message: message.to_owned(),
         retry_at: Some(Timestamp(4)),
+        flags: FlagDelta::default(),
     };
     let file = failure(Some("f"), None, "one");
     let on_server = FailureRow { retry_at: None, ..failure(None, Some(3), "two") };
@@ -298,6 +299,7 @@ fn forgetting_everything_spares_tombstones_and_journal() {
         code: String::new(),
         message: String::new(),
         retry_at: None,
+        flags: FlagDelta::default(),
     };
     let known = |mailbox| {
         [

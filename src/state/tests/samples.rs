@@ -118,14 +118,16 @@ fn hold() -> impl Strategy<Value = HoldRow> {
 }
 
 fn failure() -> impl Strategy<Value = FailureRow> {
-    (mailbox(), option::of(unique()), option::of(uids()), ".{0,9}", option::of(times())).prop_map(
-        |(mailbox, unique, uid, words, retry_at)| FailureRow {
+    let refused = (flags(), flags()).prop_map(|(add, remove)| FlagDelta { add, remove });
+    (mailbox(), option::of(unique()), option::of(uids()), ".{0,9}", option::of(times()), refused).prop_map(
+        |(mailbox, unique, uid, words, retry_at, flags)| FailureRow {
             mailbox,
             unique,
             uid,
             code: "message-too-large".to_owned(),
             message: words,
             retry_at,
+            flags,
         },
     )
 }
