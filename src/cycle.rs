@@ -5,6 +5,7 @@ mod folders;
 mod identify;
 mod moves;
 mod observe;
+mod replaced;
 mod root;
 mod settle;
 mod trash;

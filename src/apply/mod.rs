@@ -156,6 +156,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     fn reset(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
         let mut records: Vec<Record> = plan.forget.iter().map(|row| Record::Forget(*row)).collect();
         records.extend(plan.reset.map(|validity| Record::UidValidity(plan.mailbox, validity)));
+        // Known before the new version is sent: after a crash the old one must not look removed, nor the new one new.
+        for (by, replacement) in &plan.replace {
+            let news = replacement.outdated.iter().filter(|old| !old.recorded);
+            records.extend(news.map(|old| Record::Replaced(old.row, by.clone())));
+        }
         self.commit(&records)
     }
 

@@ -79,10 +79,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let Edit::Done((identity, stat)) = self.local.identify(&plan.local, unique, entry)? else {
             return Ok(Edit::Changed);
         };
+        let replacement = plan.replace.get(unique);
+        if replacement.and_then(|replacement| replacement.stat).is_some_and(|seen| seen != stat) {
+            return Ok(Edit::Changed);
+        }
         let Edit::Done(body) = self.local.read(&plan.local, unique, entry)? else { return Ok(Edit::Changed) };
         let Some(content) = identity.content else { return Ok(Edit::Changed) };
+        // The row bears the flags that the file has, so that the next look brings those of the server to the file.
         let flags = upload_flags(entry, &plan.rules);
-        let message = Append { flags: flags.clone(), date: identity.date, body };
+        let sent = replacement.map_or_else(|| flags.clone(), |replacement| replacement.flags.clone());
+        let message = Append { flags: sent, date: identity.date, body };
         Ok(Edit::Done((Outgoing { unique: unique.clone(), identity, content, stat, flags }, message)))
     }
 
@@ -97,15 +103,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     ) -> Result<Vec<Record>, Failure> {
         if matches!(answer, Appended::As(..) | Appended::Somewhere) {
             self.uploaded.insert((plan.mailbox, file.unique.clone()));
+            let count = &mut self.report.remote;
+            *(if plan.replace.contains_key(&file.unique) { &mut count.replaced } else { &mut count.added }) += 1;
         }
         match answer {
             Appended::As(validity, uid) if validity == ground.uid_validity => {
-                self.report.remote.added += 1;
                 Ok(vec![Record::Insert(plan.mailbox, file.row(uid)), Record::Settled(intent)])
             }
             Appended::As(..) | Appended::Somewhere => {
                 self.after(plan.mailbox).overtaken = true;
-                self.report.remote.added += 1;
                 Ok(Vec::new())
             }
             Appended::Refused(error) if is_fatal(&error) => Err(error.into()),

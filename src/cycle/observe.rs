@@ -14,6 +14,7 @@ use crate::reconcile::look::{Look, decide};
 use crate::reconcile::mailboxes::{Fate, Folder};
 use crate::reconcile::plan::{MailboxPlan, View};
 use crate::reconcile::policy::Delete;
+use crate::reconcile::replace::Saves;
 use crate::reconcile::snapshot::{LocalSnapshot, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::store::{Failure, FailureRow, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
@@ -23,6 +24,7 @@ pub(super) struct Sight {
     pub(super) rows: Vec<MessageRow>,
     pub(super) scan: LocalSnapshot,
     pub(super) remote: Option<RemoteSnapshot>,
+    pub(super) saves: Saves,
     pub(super) matches: Vec<Match>,
     pub(super) undecided: BTreeSet<UniqueName>,
     pub(super) failures: Vec<FailureRow>,
@@ -60,6 +62,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let remote = seen.remove(&target.folder.name);
             let rows = rows.remove(&target.row.id).unwrap_or_default();
             let Some(mut sight) = self.sight(scene, target, rows, remote)? else { continue };
+            sight.saves = self.saves(&sight)?;
             match self.identify(&sight).await {
                 Ok(found) => (sight.matches, sight.undecided) = found,
                 Err(Failure::Remote(error)) if !is_fatal(&error) => {
@@ -76,12 +79,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     fn targets<'s>(&mut self, scene: &'s Scene, unsettled: &BTreeSet<MailboxId>) -> Result<Vec<Target<'s>>, Failure> {
         let mut rows: BTreeMap<MailboxName, MailboxRow> =
             self.account.journal.mailboxes()?.into_iter().map(|row| (row.name.clone(), row)).collect();
+        let mut drafts = self.drafts()?;
         let mut targets = Vec::new();
         for folder in &scene.folders {
             let Some(row) = rows.remove(&folder.name).filter(|row| !unsettled.contains(&row.id)) else { continue };
             let failures = self.account.journal.failures(row.id)?;
             let look = self.how_to_look(scene, &row, !failures.is_empty());
-            let untouched = scene.first && look == Look::Skip && !self.local_changed(scene, &row);
+            let flagged = drafts.remove(&row.id);
+            let untouched = scene.first
+                && look == Look::Skip
+                && !self.local_changed(scene, &row)
+                && !self.drafts_changed(scene, &row, flagged)?;
             if !untouched && (scene.first || scene.again.contains(&row.id)) {
                 targets.push(Target { folder, row, look, failures });
             }
@@ -178,6 +186,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             rows,
             scan,
             remote,
+            saves: Saves::default(),
             matches: Vec::new(),
             undecided: BTreeSet::new(),
             failures,
@@ -219,6 +228,7 @@ impl Sight {
             delete: self.delete,
             reset,
             matched: self.row.watermark.is_some_and(|mark| Some(mark.uid_validity) == self.row.uid_validity) && !reset,
+            saves: &self.saves,
             undecided: &self.undecided,
             waiting: self.waiting(),
             matches: &self.matches,

@@ -126,6 +126,19 @@ pub fn upload_flags(entry: &LocalEntry, rules: &FlagRules) -> FlagSet {
     without_purge(&FlagSet::new(), rules.permanent.storable(&entry.flags), rules)
 }
 
+/// Returns the flags that the new version of a message is to be appended with: those of both sides merged.
+pub fn united_flags(
+    base: &FlagSet,
+    entry: &LocalEntry,
+    remote: Option<&FlagSet>,
+    scan: &LocalSnapshot,
+    rules: &FlagRules,
+) -> FlagSet {
+    let wish = plan_flags(base, entry, remote, scan, rules).to_remote;
+    let merged = wish.apply(remote.unwrap_or(base));
+    without_purge(&FlagSet::new(), rules.permanent.storable(&merged), rules)
+}
+
 /// Returns the flags that a downloaded message's name gets.
 pub fn download_flags(remote: &FlagSet, rules: &FlagRules) -> FlagSet {
     without_purge(&FlagSet::new(), remote.clone(), rules)

@@ -106,7 +106,7 @@ pub fn losses_now(plan: &MailboxPlan, side: Side) -> u64 {
 
 /// What the server keeps counts too: the Maildir lost it, and it would never come back.
 fn is_loss(removal: &RemoteRemoval) -> bool {
-    !matches!(removal.how, Removal::Purge | Removal::Moved)
+    !matches!(removal.how, Removal::Purge | Removal::Moved) && removal.moved_to.is_none()
 }
 
 fn deletes(change: &FlagChange, side: Side) -> bool {

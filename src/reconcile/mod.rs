@@ -8,6 +8,7 @@ pub mod mailboxes;
 pub mod pair;
 pub mod plan;
 pub mod policy;
+pub mod replace;
 pub mod report;
 pub mod scope;
 pub mod snapshot;

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::flags::FlagRules;
 use super::plan::{MailboxPlan, Removal, View};
 use super::policy::Delete;
+use super::replace::Saves;
 use super::snapshot::{LocalEntry, LocalSnapshot, RemoteMessage, RemoteMessages, RemoteSnapshot};
 use crate::model::{
     Flag, FlagSet, Keyword, KeywordLetters, MailboxId, MailboxName, MessageId, MessageRow, PermanentFlags, Tombstone,
@@ -141,6 +142,7 @@ impl World {
             delete: self.delete,
             reset: false,
             matched: true,
+            saves: &Saves::default(),
             undecided: &BTreeSet::new(),
             waiting: (BTreeSet::new(), UidSet::new()),
             matches: &[],

@@ -218,6 +218,9 @@ pub trait Journal {
     /// Reads a mailbox's messages, in order of UID.
     fn messages(&mut self, mailbox: MailboxId) -> Result<Vec<MessageRow>, StateError>;
 
+    /// Reads the messages of all mailboxes that have a file and are flagged as drafts.
+    fn drafts(&mut self) -> Result<Vec<MessageRow>, StateError>;
+
     /// Reads a mailbox's failures.
     fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError>;
 

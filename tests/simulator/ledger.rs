@@ -25,6 +25,13 @@ pub(super) struct Deletion {
     pub(super) doubtful: bool,
 }
 
+/// Users saved another version of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outdated {
+    /// The database had recorded the older one.
+    pub(super) known: bool,
+}
+
 /// Who changed a flag of a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Touch {
@@ -52,6 +59,10 @@ pub(super) struct Story {
     /// How often it was moved to another folder or got another name: where it ends is then open, but it must not be
     /// lost.
     pub(super) moves: usize,
+    /// Users saved another version of it, which takes its place.
+    pub(super) outdated: Option<Outdated>,
+    /// It is another version of this one.
+    pub(super) version_of: Option<u32>,
 }
 
 impl Story {
@@ -111,6 +122,8 @@ impl Ledger {
             deletions: Vec::new(),
             flags: BTreeMap::new(),
             moves: 0,
+            outdated: None,
+            version_of: None,
         });
         let puts = if side == Side::Local { &mut story.local } else { &mut story.remote };
         *(if synced { &mut puts.later } else { &mut puts.initial }) += 1;
@@ -125,6 +138,31 @@ impl Ledger {
             Side::Remote => touch.remote = true,
         }
         touch.last = on;
+    }
+
+    /// A message was saved again: its flags are those of all versions together.
+    pub(super) fn save_again(
+        &mut self,
+        old: u32,
+        new: u32,
+        home: &MailboxName,
+        date: Timestamp,
+        flags: &FlagSet,
+        known: bool,
+    ) {
+        self.put(Side::Local, new, home, date, flags);
+        if let Some(story) = self.stories.get_mut(&old) {
+            story.outdated = Some(Outdated { known });
+        }
+        if let Some(story) = self.stories.get_mut(&new) {
+            story.version_of = Some(old);
+        }
+    }
+
+    /// Returns true if users set a flag on any version of a message.
+    pub(super) fn was_set(&self, id: u32, word: &str) -> bool {
+        let versions = std::iter::successors(Some(id), |id| self.stories.get(id)?.version_of);
+        versions.filter_map(|id| self.stories.get(&id)).any(|story| story.flags.contains_key(word))
     }
 
     pub(super) fn delete(&mut self, side: Side, id: u32, folder: &MailboxName, known: bool) {

@@ -6,7 +6,8 @@ use mailtide::model::{Flag, FlagDelta, FlagSet, Keyword, MailboxName, Role, Side
 
 use super::file::{Dir, Place, flags_of, info_of};
 use super::ledger::words;
-use super::mail::{Bytes, Kind, compose, id_of};
+use super::mail::{Bytes, Kind, compose, id_of, identity, save_again};
+use super::maildir::Save;
 use super::world::World;
 
 const KEYWORDS: [&str; 4] = ["$Forwarded", "$Junk", "work", "Later"];
@@ -124,8 +125,8 @@ impl World {
 
     pub(super) fn local_delete(&mut self, name: &MailboxName, unique: &UniqueName) {
         let Some(id) = self.local_id(name, unique) else { return };
+        let known = self.is_recorded(name, unique);
         self.maildir.user(name, unique, |_| None);
-        let known = self.book.knows_file(name, unique);
         self.ledger.delete(Side::Local, id, name, known);
         self.say(|| format!("local: {name}/{unique} ({id}) deleted, known {known}"));
     }
@@ -150,11 +151,38 @@ impl World {
         self.say(|| format!("local: {name}/{unique} ({id}) moved to {target}, renamed {renamed}"));
     }
 
+    /// Saves a message again with another content, which gets a number of its own.
+    pub(super) fn local_save(&mut self, name: &MailboxName, unique: &UniqueName, how: Save) -> Option<u32> {
+        let old = self.local_bytes(name, unique)?;
+        let dir = self.maildir.folders.get(name)?;
+        let info = dir.messages().find_map(|file| file.place.clone().filter(|at| at.unique == *unique))?.info;
+        let (flags, id) = (flags_of(&info, &dir.letters), self.ledger.fresh_id());
+        // A file system tells the time of one save from that of the next.
+        let (bytes, date) = (save_again(&old, id), Timestamp(1_650_000_000 + i64::from(id)));
+        let known = self.is_recorded(name, unique);
+        match how {
+            Save::InPlace | Save::RenamedOver => self.maildir.overwrite(name, unique, bytes, date, how),
+            Save::NewName => {
+                self.maildir.user(name, unique, |_| None);
+                self.maildir.deliver(name, bytes, date, Some(&flags));
+            }
+        }
+        self.ledger.save_again(id_of(&old), id, name, date, &flags, known);
+        self.say(|| format!("local: {name}/{unique} ({}) saved again as {id}, {how:?}, known {known}", id_of(&old)));
+        Some(id)
+    }
+
     fn moved(&mut self, id: u32, target: &MailboxName) {
         if let Some(story) = self.ledger.stories.get_mut(&id) {
             story.moves += 1;
             story.home = target.clone();
         }
+    }
+
+    /// Returns true if the database knows the file as it is.
+    fn is_recorded(&self, name: &MailboxName, unique: &UniqueName) -> bool {
+        let content = self.local_bytes(name, unique).and_then(|bytes| identity(&bytes, Timestamp(0), true).content);
+        content.is_some() && self.book.knows_content(name, unique, content)
     }
 
     fn local_bytes(&self, name: &MailboxName, unique: &UniqueName) -> Option<Bytes> {
@@ -288,6 +316,7 @@ fn local_edit(world: &mut World) {
         }
         (9..13, Some((name, unique))) => world.local_delete(&name, &unique),
         (13, Some((name, unique))) => copy(world, &name, &unique),
+        (14..17, Some((name, unique))) if is_draft(world, &name, &unique) => save(world, &name, &unique),
         (14, _) => {
             let name = a_folder(world);
             world.maildir.create(&name);
@@ -299,6 +328,21 @@ fn local_edit(world: &mut World) {
             let id = world.ledger.fresh_id();
             world.local_put(&name, id, kind, date, Some(&flags).filter(|flags| !flags.is_empty()));
         }
+    }
+}
+
+fn is_draft(world: &World, name: &MailboxName, unique: &UniqueName) -> bool {
+    let mut files = world.maildir.folders[name].messages().filter_map(|file| file.place.as_ref());
+    *name == folder("Entwürfe") || files.any(|place| place.unique == *unique && place.info.contains('D'))
+}
+
+/// Saves a draft again, sometimes several times in a row.
+fn save(world: &mut World, name: &MailboxName, unique: &UniqueName) {
+    let hows = [Save::InPlace, Save::RenamedOver, Save::NewName];
+    let in_drafts = *name == folder("Entwürfe");
+    for _ in 0..=world.rng.below(3) {
+        let how = world.rng.pick(if in_drafts { &hows } else { &hows[..2] }).unwrap();
+        world.local_save(name, unique, how);
     }
 }
 
