@@ -283,6 +283,18 @@ impl Maildir {
 }
 
 impl Maildir {
+    /// Makes every file of a folder a copy of what it was; with another time if the copy did not keep it.
+    pub(super) fn copied(&mut self, name: &MailboxName, mtime: Option<Timestamp>) {
+        let number = self.number();
+        let Some(folder) = self.folders.get_mut(name) else { return };
+        for (file, inode) in folder.files.iter_mut().zip(number * 1000..) {
+            (file.inode, file.mtime) = (inode, mtime.unwrap_or(file.mtime));
+        }
+        folder.touch();
+    }
+}
+
+impl Maildir {
     /// Moves a file to another folder or name as a mail program does; durable. Letters lose their meaning on the way.
     pub(super) fn move_file(&mut self, name: &MailboxName, unique: &UniqueName, target: &MailboxName, renamed: bool) {
         let number = self.number();

@@ -27,6 +27,7 @@ mod mail;
 mod maildir;
 mod mishaps;
 mod rng;
+mod saves;
 mod scenarios;
 mod schedule;
 mod server;

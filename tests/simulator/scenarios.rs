@@ -7,7 +7,7 @@ use mailtide::reconcile::snapshot::Abilities;
 
 use super::check::{self, View, local_view, remote_view};
 use super::history::{calm_run, idle_run, is_idle, policy, run};
-use super::mail::Kind;
+use super::mail::{Kind, id_of};
 use super::rng::Rng;
 use super::schedule::{CrashAt, Schedule};
 use super::server::Server;
@@ -18,7 +18,7 @@ const FULL: Abilities = Abilities { mod_seq: true, moves: true, uid_plus: true, 
 const PLAIN: Abilities = Abilities { mod_seq: false, moves: false, uid_plus: false, deleted_is_final: false };
 
 /// What users do between syncs.
-type Act = fn(&mut World);
+pub(super) type Act = fn(&mut World);
 
 struct Scenario {
     delete: Delete,
@@ -97,11 +97,11 @@ fn flags(words: &[&str]) -> FlagSet {
     words.iter().fold(FlagSet::new(), |set, word| set.union(&FlagEdit::new(word, true).flags))
 }
 
-fn remote(world: &mut World, name: &str, id: u32, words: &[&str]) {
+pub(super) fn remote(world: &mut World, name: &str, id: u32, words: &[&str]) {
     world.remote_put(&folder(name), id, Kind::Ordinary, Timestamp(1_600_000_000), &flags(words));
 }
 
-fn local(world: &mut World, name: &str, id: u32, words: &[&str]) {
+pub(super) fn local(world: &mut World, name: &str, id: u32, words: &[&str]) {
     let flags = flags(words);
     let shown = Some(&flags).filter(|flags| !flags.is_empty());
     world.local_put(&folder(name), id, Kind::Ordinary, Timestamp(1_600_000_000), shown);
@@ -109,32 +109,30 @@ fn local(world: &mut World, name: &str, id: u32, words: &[&str]) {
 
 /// Returns where a message is on the server.
 fn uid(world: &World, id: u32) -> (MailboxName, Uid) {
-    let bytes = super::mail::compose(id, Kind::Ordinary);
-    let is_it = |(name, uid): &(MailboxName, Uid)| world.server.mailboxes[name].messages[uid].bytes == bytes;
+    let is_it = |(name, uid): &(MailboxName, Uid)| id_of(&world.server.mailboxes[name].messages[uid].bytes) == id;
     world.uids().into_iter().find(is_it).unwrap()
 }
 
 /// Returns where a message is in the Maildir.
-fn file(world: &World, id: u32) -> (MailboxName, UniqueName) {
-    let bytes = super::mail::compose(id, Kind::Ordinary);
+pub(super) fn file(world: &World, id: u32) -> (MailboxName, UniqueName) {
     let holds = |(name, unique): &(MailboxName, UniqueName)| {
         let mut files = world.maildir.folders[name].messages();
-        files.any(|file| file.bytes == bytes && file.place.as_ref().is_some_and(|place| place.unique == *unique))
+        files.any(|file| id_of(&file.bytes) == id && file.place.as_ref().is_some_and(|place| place.unique == *unique))
     };
     world.files().into_iter().find(holds).unwrap()
 }
 
-fn remote_flag(world: &mut World, id: u32, word: &str, on: bool) {
+pub(super) fn remote_flag(world: &mut World, id: u32, word: &str, on: bool) {
     let (name, uid) = uid(world, id);
     world.remote_flag(&name, uid, &FlagEdit::new(word, on));
 }
 
-fn local_flag(world: &mut World, id: u32, word: &str, on: bool) {
+pub(super) fn local_flag(world: &mut World, id: u32, word: &str, on: bool) {
     let (name, unique) = file(world, id);
     world.local_flag(&name, &unique, &FlagEdit::new(word, on));
 }
 
-fn remote_delete(world: &mut World, id: u32) {
+pub(super) fn remote_delete(world: &mut World, id: u32) {
     let (name, uid) = uid(world, id);
     world.remote_delete(&name, uid);
 }
@@ -152,7 +150,7 @@ fn some_mail(world: &mut World) {
 }
 
 /// Checks a scenario on a server with all abilities and on one with none.
-fn both_ways(delete: Delete, start: Act, change: Option<Act>) {
+pub(super) fn both_ways(delete: Delete, start: Act, change: Option<Act>) {
     for abilities in [FULL, PLAIN] {
         Scenario { delete, abilities, start, change }.check();
     }
