@@ -3,6 +3,7 @@
 mod bad_luck;
 mod crash;
 mod deletions;
+mod drafts;
 mod first;
 mod flags;
 mod folders;
