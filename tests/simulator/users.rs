@@ -11,7 +11,9 @@ use super::maildir::Save;
 use super::world::World;
 
 const KEYWORDS: [&str; 4] = ["$Forwarded", "$Junk", "work", "Later"];
-const FOLDERS: [&str; 5] = ["INBOX", "Archive", "Lists/rust", "Lists", "Entwürfe"];
+const FOLDERS: [&str; 5] = ["INBOX", "Archive", "Lists/rust", "Lists", DRAFTS];
+/// Its name alone says what it is for.
+const DRAFTS: &str = "Entwürfe";
 
 pub(super) fn folder(name: &str) -> MailboxName {
     MailboxName::parse(name).unwrap()
@@ -234,8 +236,10 @@ pub(super) fn a_folder(world: &mut World) -> MailboxName {
     folder(FOLDERS.get(at).unwrap_or(&"INBOX"))
 }
 
-pub(super) fn a_kind(world: &mut World) -> Kind {
-    world.rng.pick(&[Kind::Ordinary, Kind::Ordinary, Kind::Anonymous, Kind::Shared]).unwrap()
+/// In Drafts, where the same Message-ID means the same draft, no two messages share one.
+pub(super) fn a_kind(world: &mut World, name: &MailboxName) -> Kind {
+    let kind = world.rng.pick(&[Kind::Ordinary, Kind::Ordinary, Kind::Anonymous, Kind::Shared]).unwrap();
+    if kind == Kind::Shared && *name == folder(DRAFTS) { Kind::Ordinary } else { kind }
 }
 
 /// Returns one of few dates, so that different messages often agree in it.
@@ -293,7 +297,8 @@ fn remote_edit(world: &mut World) {
             world.say(|| format!("remote: folder {name}"));
         }
         _ => {
-            let (name, kind, date, flags) = (a_folder(world), a_kind(world), a_date(world), some_flags(world));
+            let name = a_folder(world);
+            let (kind, date, flags) = (a_kind(world, &name), a_date(world), some_flags(world));
             let id = world.ledger.fresh_id();
             world.remote_put(&name, id, kind, date, &flags);
         }
@@ -323,7 +328,8 @@ fn local_edit(world: &mut World) {
             world.say(|| format!("local: folder {name}"));
         }
         _ => {
-            let (name, kind, date) = (a_folder(world), a_kind(world), a_date(world));
+            let name = a_folder(world);
+            let (kind, date) = (a_kind(world, &name), a_date(world));
             let flags = some_flags(world);
             let id = world.ledger.fresh_id();
             world.local_put(&name, id, kind, date, Some(&flags).filter(|flags| !flags.is_empty()));
@@ -333,13 +339,13 @@ fn local_edit(world: &mut World) {
 
 fn is_draft(world: &World, name: &MailboxName, unique: &UniqueName) -> bool {
     let mut files = world.maildir.folders[name].messages().filter_map(|file| file.place.as_ref());
-    *name == folder("Entwürfe") || files.any(|place| place.unique == *unique && place.info.contains('D'))
+    *name == folder(DRAFTS) || files.any(|place| place.unique == *unique && place.info.contains('D'))
 }
 
 /// Saves a draft again, sometimes several times in a row.
 fn save(world: &mut World, name: &MailboxName, unique: &UniqueName) {
     let hows = [Save::InPlace, Save::RenamedOver, Save::NewName];
-    let in_drafts = *name == folder("Entwürfe");
+    let in_drafts = *name == folder(DRAFTS);
     for _ in 0..=world.rng.below(3) {
         let how = world.rng.pick(if in_drafts { &hows } else { &hows[..2] }).unwrap();
         world.local_save(name, unique, how);
@@ -363,7 +369,8 @@ fn copy(world: &mut World, name: &MailboxName, unique: &UniqueName) {
 pub(super) fn initial_mail(world: &mut World) {
     let (on_both, remote, local) = (world.rng.below(4), world.rng.below(4), world.rng.below(4));
     for at in 0..on_both + remote + local {
-        let (name, kind, date) = (a_folder(world), a_kind(world), a_date(world));
+        let name = a_folder(world);
+        let (kind, date) = (a_kind(world, &name), a_date(world));
         let id = world.ledger.fresh_id();
         let times = if world.rng.chance(200) { 2 } else { 1 };
         for _ in 0..times {
