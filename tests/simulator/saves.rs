@@ -109,7 +109,8 @@ fn in_step(delete: Delete) -> Shared {
     world.server.create(&folder("Trash"), Some(Role::Trash));
     remote(&mut world, DRAFTS, 1, &["\\Draft"]);
     let shared = Shared::new(world);
-    sync(&shared);
+    // From the second on, neither side has to be looked at.
+    (0..2).for_each(|_| drop(sync(&shared)));
     shared
 }
 

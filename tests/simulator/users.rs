@@ -250,6 +250,11 @@ pub(super) fn a_date(world: &mut World) -> Timestamp {
 /// One edit by somebody, somewhere.
 pub(super) fn edit(world: &mut World) {
     let (remote, moves) = (world.rng.chance(500), world.habits.moves && world.rng.chance(150));
+    let drafts: Vec<_> = world.files().into_iter().filter(|(name, unique)| is_draft(world, name, unique)).collect();
+    if !drafts.is_empty() && world.rng.chance(150) {
+        let (name, unique) = world.rng.pick(&drafts).unwrap();
+        return save(world, &name, &unique);
+    }
     match (remote, moves) {
         (true, _) if world.habits.renumber && world.rng.chance(100) => renumber(world),
         (true, true) => some_remote_move(world),
@@ -321,7 +326,6 @@ fn local_edit(world: &mut World) {
         }
         (9..13, Some((name, unique))) => world.local_delete(&name, &unique),
         (13, Some((name, unique))) => copy(world, &name, &unique),
-        (14..17, Some((name, unique))) if is_draft(world, &name, &unique) => save(world, &name, &unique),
         (14, _) => {
             let name = a_folder(world);
             world.maildir.create(&name);
