@@ -7,7 +7,8 @@ use super::observe::Sight;
 use super::{Run, Scene, role_of};
 use crate::apply::local_problem;
 use crate::model::{
-    FileStat, Flag, Identity, MailboxId, MailboxName, MailboxRow, MessageHash, MessageRow, Role, UniqueName,
+    FileStat, Fingerprint, Flag, Identity, MailboxId, MailboxName, MailboxRow, MessageHash, MessageRow, Role,
+    UniqueName,
 };
 use crate::reconcile::replace::{Saves, orphans, pair_saves};
 use crate::reconcile::report::Problem;
@@ -159,10 +160,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         let pending: BTreeSet<&UniqueName> = sight.rows.iter().filter_map(|row| row.replaced_by.as_ref()).collect();
         let view = sight.view();
+        // What the folder held before is a copy, or the message itself under another name.
+        let contents: BTreeSet<Fingerprint> = sight.rows.iter().filter_map(|row| row.content).collect();
+        let is_new = |identity: &Identity| identity.content.is_some_and(|content| !contents.contains(&content));
         let (mut appeared, mut all_read) = (BTreeMap::<UniqueName, MessageHash>::new(), true);
         for (unique, entry) in view.new_files().filter(|(unique, _)| !pending.contains(unique)) {
             match self.account.local.identify(&sight.row.local, unique, entry) {
-                Ok(Edit::Done((identity, _))) => appeared.extend(identity.message_id.map(|id| (unique.clone(), id))),
+                Ok(Edit::Done((identity, _))) => {
+                    let id = identity.message_id.filter(|_| is_new(&identity));
+                    appeared.extend(id.map(|id| (unique.clone(), id)));
+                }
                 Ok(Edit::Changed) => all_read = false,
                 Err(error) if error.kind == LocalErrorKind::NoMessage => {}
                 Err(error) => {
