@@ -94,7 +94,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         saves: &mut Saves,
     ) -> Result<Option<Record>, Failure> {
         let Some(entry) = sight.scan.entries.get(unique) else { return Ok(None) };
-        let is_draft = sight.view().role == Some(Role::Drafts) || entry.flags.has(Flag::Draft);
+        let flagged = entry.flags.has(Flag::Draft) || row.flags.has(Flag::Draft);
+        let is_draft = flagged || sight.view().role == Some(Role::Drafts);
         let other_file = row.stat.is_some_and(|stat| stat.inode != entry.inode);
         if !(is_draft || other_file || self.options.full) {
             return Ok(None);

@@ -169,3 +169,60 @@ impl MailboxPlan {
         self.replace.values().flat_map(|replacement| &replacement.outdated).map(|old| old.row).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::MailboxId;
+
+    fn name(text: &str) -> UniqueName {
+        UniqueName::new(text).unwrap()
+    }
+
+    fn row(id: u32, file: Option<&str>, replaced_by: Option<&str>, message_id: Option<i64>) -> MessageRow {
+        MessageRow {
+            id: MessageId(i64::from(id)),
+            mailbox: MailboxId(1),
+            uid: Uid::new(id).unwrap(),
+            unique: file.map(name),
+            flags: FlagSet::new(),
+            tombstone: replaced_by.map(|_| Tombstone::Replaced),
+            date: None,
+            size: None,
+            content: None,
+            message_id: message_id.map(MessageHash),
+            stat: None,
+            replaced_by: replaced_by.map(name),
+        }
+    }
+
+    fn pairs(rows: &[MessageRow], there: &[&str], appeared: &[(&str, i64)]) -> Vec<(i64, String)> {
+        let orphans = orphans(rows, |unique| !there.contains(&unique.as_str()));
+        let appeared = appeared.iter().map(|(file, id)| (name(file), MessageHash(*id))).collect();
+        pair_saves(&orphans, &appeared).into_iter().map(|(row, by)| (row.0, by.to_string())).collect()
+    }
+
+    #[test]
+    fn a_file_gone_and_one_that_appeared_with_its_message_id_are_one_draft() {
+        let rows = [row(1, Some("a"), None, Some(7)), row(2, Some("b"), None, Some(8)), row(3, Some("c"), None, None)];
+        assert_eq!(pairs(&rows, &["b"], &[("new", 7), ("other", 8)]), [(1, "new".to_owned())]);
+        assert_eq!(pairs(&rows, &["a", "b", "c"], &[("new", 7)]), []);
+        assert_eq!(pairs(&rows, &[], &[("new", 9)]), []);
+    }
+
+    #[test]
+    fn they_pair_one_to_one() {
+        let twins = [row(1, Some("a"), None, Some(7)), row(2, Some("b"), None, Some(7))];
+        assert_eq!(pairs(&twins, &[], &[("x", 7)]), [(1, "x".to_owned())]);
+        assert_eq!(pairs(&twins, &[], &[("x", 7), ("y", 7)]), [(1, "x".to_owned()), (2, "y".to_owned())]);
+    }
+
+    #[test]
+    fn all_versions_that_one_file_was_to_replace_are_replaced_by_its_successor() {
+        let rows = [row(1, None, Some("n"), Some(7)), row(2, None, Some("n"), Some(7))];
+        assert_eq!(pairs(&rows, &[], &[("m", 7)]), [(1, "m".to_owned()), (2, "m".to_owned())]);
+        assert_eq!(pairs(&rows, &["n"], &[("m", 7)]), []);
+        let sent = [row(1, None, Some("n"), Some(7)), row(2, Some("n"), None, None)];
+        assert_eq!(pairs(&sent, &[], &[("m", 7)]), [], "what was sent is waited for no more");
+    }
+}

@@ -71,18 +71,19 @@ pub(super) fn mailboxes(connection: &Connection) -> Result<Vec<MailboxRow>> {
     })
 }
 
-/// What [`message`] takes.
-const MESSAGES: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, inode, \
-                        file_size, mtime_ns, id, mailbox, replaced_by FROM message";
-
 pub(super) fn messages(connection: &Connection, mailbox: MailboxId) -> Result<Vec<MessageRow>> {
-    rows(connection, &format!("{MESSAGES} WHERE mailbox = ?1 ORDER BY uid"), [mailbox.0], message)
+    let sql = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, inode, \
+               file_size, mtime_ns, id, mailbox, replaced_by FROM message WHERE mailbox = ?1 ORDER BY uid";
+    rows(connection, sql, [mailbox.0], message)
 }
 
 /// The condition is that of the index `message_draft`, word for word: else SQLite would read all messages.
+pub(super) const DRAFTS: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, \
+                                 message_id, inode, file_size, mtime_ns, id, mailbox, replaced_by FROM message \
+                                 WHERE flags & 16 AND unique_name IS NOT NULL ORDER BY mailbox, uid";
+
 pub(super) fn drafts(connection: &Connection) -> Result<Vec<MessageRow>> {
-    let sql = format!("{MESSAGES} WHERE flags & 16 AND unique_name IS NOT NULL ORDER BY mailbox, uid");
-    rows(connection, &sql, [], message)
+    rows(connection, DRAFTS, [], message)
 }
 
 fn message(columns: &mut Columns<'_>) -> Result<MessageRow> {
