@@ -2,7 +2,7 @@
 //! does not tell keeps its intent until the next look finds it.
 
 use super::{Apply, Ground, RETRY_AFTER, is_fatal};
-use crate::model::{FileStat, Fingerprint, Flag, FlagSet, Identity, Role, Timestamp, Uid, UniqueName};
+use crate::model::{FileStat, Fingerprint, FlagSet, Identity, Timestamp, Uid, UniqueName};
 use crate::reconcile::flags::upload_flags;
 use crate::reconcile::plan::{MailboxPlan, Upload};
 use crate::reconcile::report::{Event, Problem};
@@ -85,9 +85,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         let Edit::Done(body) = self.local.read(&plan.local, unique, entry)? else { return Ok(Edit::Changed) };
         let Some(content) = identity.content else { return Ok(Edit::Changed) };
-        // A draft may be saved in place between the two readings: then what is sent is not what is recorded.
-        let is_draft = replacement.is_some() || plan.role == Some(Role::Drafts) || entry.flags.has(Flag::Draft);
-        if is_draft && self.local.revisit(&plan.local, unique, entry, Some(stat))? != Edit::Done((None, stat)) {
+        // Saved in place between the two readings, what is sent would not be what is recorded.
+        if self.local.revisit(&plan.local, unique, entry, Some(stat))? != Edit::Done((None, stat)) {
             return Ok(Edit::Changed);
         }
         // The row bears the flags that the file has, so that the next look brings those of the server to the file.

@@ -77,10 +77,10 @@ pub(super) fn messages(connection: &Connection, mailbox: MailboxId) -> Result<Ve
     rows(connection, sql, [mailbox.0], message)
 }
 
-/// The condition is that of the index `message_draft`, word for word: else SQLite would read all messages.
+/// By the index of drafts, whose condition this repeats word for word: else all messages would be read.
 pub(super) const DRAFTS: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, \
                                  message_id, inode, file_size, mtime_ns, id, mailbox, replaced_by FROM message \
-                                 WHERE flags & 16 AND unique_name IS NOT NULL ORDER BY mailbox, uid";
+                                 INDEXED BY message_draft WHERE flags & 16 AND unique_name IS NOT NULL ORDER BY mailbox, uid";
 
 pub(super) fn drafts(connection: &Connection) -> Result<Vec<MessageRow>> {
     rows(connection, DRAFTS, [], message)

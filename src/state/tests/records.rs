@@ -388,6 +388,7 @@ fn drafts_are_read_by_their_index() {
             .filter(|row| drafts.contains(&row.uid.get()))
             .eq(&database.drafts().unwrap())
     );
+    account.database = None;
     let connection = rusqlite::Connection::open(&account.path).unwrap();
     let plan = format!("EXPLAIN QUERY PLAN {}", crate::state::load::DRAFTS);
     let steps: Vec<String> =
