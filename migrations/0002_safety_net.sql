@@ -65,3 +65,6 @@ INSERT INTO kept_new (kept_as, mailbox, file, at, run) SELECT kept_as, mailbox, 
 DROP TABLE kept;
 ALTER TABLE kept_new RENAME TO kept;
 CREATE INDEX kept_by_time ON kept (at);
+
+-- How the flags that a message is sent with differ from those that its row gets; of other intents, NULL.
+ALTER TABLE intent ADD COLUMN difference TEXT;

@@ -10,6 +10,7 @@ mod identify;
 mod moves;
 mod observe;
 mod renumber;
+mod replaced;
 pub mod restore;
 mod root;
 mod settle;
@@ -19,7 +20,7 @@ mod waiting;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::{Aftermath, Apply, Terms};
-use crate::model::{MailboxId, MailboxName, MailboxRow, Role, Side, Timestamp, UniqueName};
+use crate::model::{FlagSet, MailboxId, MailboxName, MailboxRow, Role, Side, Timestamp, UniqueName};
 use crate::reconcile::flags::FlagRules;
 use crate::reconcile::guard::Guard;
 use crate::reconcile::mailboxes::{Fate, Folder};
@@ -85,8 +86,8 @@ struct Run<'a, R, L, J> {
     abilities: Abilities,
     /// This run has its number.
     numbered: bool,
-    /// Files that the last pass uploaded.
-    uploaded: BTreeSet<(MailboxId, UniqueName)>,
+    /// Files that the last pass uploaded, and the flags they were sent with.
+    uploaded: BTreeMap<(MailboxId, UniqueName), FlagSet>,
     /// Folders, by local name, about which nothing is decided because one of their sides can't be used: what lies in
     /// their maildirs may have come from elsewhere, and nothing is done for it.
     blind: BTreeSet<MailboxName>,
@@ -119,7 +120,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         progress: &'a dyn Fn(Event),
     ) -> Self {
         let (report, abilities) = (Report::default(), Abilities::default());
-        let (uploaded, blind) = (BTreeSet::new(), BTreeSet::new());
+        let (uploaded, blind) = (BTreeMap::new(), BTreeSet::new());
         Run { account, policy, options, now, progress, report, abilities, numbered: false, uploaded, blind }
     }
 }
@@ -210,7 +211,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             terms,
             grounds: BTreeMap::new(),
             letters: BTreeMap::new(),
-            uploaded: BTreeSet::new(),
+            uploaded: BTreeMap::new(),
             aftermath: BTreeMap::new(),
         }
     }

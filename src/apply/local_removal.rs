@@ -17,7 +17,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let kept = self.keep(plan)?;
         let (mut records, mut lost) = (Vec::new(), 0);
         for removal in kept {
-            let unlinked = self.local.unlink(&plan.local, &removal.unique, &removal.entry);
+            let unlinked = self.local.unlink(
+                &plan.local,
+                &removal.unique,
+                &removal.entry,
+                plan.unchanged.get(&removal.unique).copied(),
+            );
             match self.one_by_one(plan, removal, unlinked)? {
                 Edit::Done(()) => {
                     records.push(Record::Forget(removal.row));

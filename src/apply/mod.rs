@@ -14,9 +14,9 @@ mod refusal;
 mod remote_removal;
 mod upload;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::model::{KeywordLetters, MailboxId, MailboxName, Timestamp, UidValidity, UniqueName};
+use crate::model::{FlagSet, KeywordLetters, MailboxId, MailboxName, Timestamp, UidValidity, UniqueName};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::{Event, Problem, Report};
@@ -93,8 +93,8 @@ pub struct Apply<'a, R, L, J> {
     pub grounds: BTreeMap<MailboxId, Ground>,
     /// Keyword letters, by mailbox.
     pub letters: BTreeMap<MailboxId, KeywordLetters>,
-    /// Files that the server is proven to have now.
-    pub uploaded: BTreeSet<(MailboxId, UniqueName)>,
+    /// Files that the server is proven to have now, and the flags they were sent with.
+    pub uploaded: BTreeMap<(MailboxId, UniqueName), FlagSet>,
     /// What was left behind, by mailbox.
     pub aftermath: BTreeMap<MailboxId, Aftermath>,
 }
@@ -157,6 +157,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     fn reset(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
         let mut records: Vec<Record> = plan.forget.iter().map(|row| Record::Forget(*row)).collect();
         records.extend(plan.reset.map(|validity| Record::UidValidity(plan.mailbox, validity)));
+        // Known before the new version is sent: after a crash the old one must not look removed, nor the new one new.
+        for (by, replacement) in &plan.replace {
+            let news = replacement.outdated.iter().filter(|old| !old.recorded);
+            records.extend(news.map(|old| Record::Replaced(old.row, by.clone())));
+        }
         self.commit(&records)
     }
 

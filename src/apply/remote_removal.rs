@@ -42,8 +42,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             .remove_remote
             .iter()
             .filter(|removal| removal.how == how)
-            .partition(|removal| removal.moved_to.as_ref().is_none_or(|place| self.uploaded.contains(place)));
-        self.after(plan.mailbox).failed |= !early.is_empty();
+            .partition(|removal| removal.moved_to.as_ref().is_none_or(|place| self.uploaded.contains_key(place)));
+        let after = self.after(plan.mailbox);
+        // What was saved again while it was sent is sent again at once.
+        after.failed |= !early.is_empty() && !after.overtaken;
         due
     }
 
@@ -67,7 +69,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         records.extend(self.lost(plan, &rows));
         records.extend(self.refused_removals(plan, &refused, stored.refusal.as_deref()));
         self.commit(&records)?;
-        self.report.remote.removed += rows.len() as u64;
+        self.report.remote.removed += counted(plan, &rows);
         Ok(())
     }
 
@@ -84,7 +86,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         match self.remote.expunge(&plan.name, ground.uid_validity, uids).await? {
             Expunged::Done => {
                 records.extend(rows.iter().map(|row| Record::Forget(*row)));
-                self.report.remote.removed += rows.len() as u64;
+                self.report.remote.removed += counted(plan, rows);
             }
             Expunged::Flagged => records.extend(bury(rows, Tombstone::Waiting)),
         }
@@ -125,8 +127,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     }
 
     fn lost(&self, plan: &MailboxPlan, rows: &[MessageId]) -> Option<Record> {
-        (!self.terms.accepted).then_some(Record::Lost(plan.mailbox, Side::Local, rows.len() as u64, self.terms.now))
+        let lost = counted(plan, rows);
+        (!self.terms.accepted && lost > 0).then_some(Record::Lost(plan.mailbox, Side::Local, lost, self.terms.now))
     }
+}
+
+/// Returns how many are removed: a message that has a new version is not.
+fn counted(plan: &MailboxPlan, rows: &[MessageId]) -> u64 {
+    let outdated = plan.outdated();
+    rows.iter().filter(|row| !outdated.contains(row)).count() as u64
 }
 
 fn bury(rows: &[MessageId], tombstone: Tombstone) -> Vec<Record> {

@@ -20,7 +20,10 @@ struct Outgoing {
     identity: Identity,
     content: Fingerprint,
     stat: FileStat,
+    /// What its row gets,
     flags: FlagSet,
+    /// and what it is sent with.
+    sent: FlagSet,
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
@@ -79,11 +82,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let Edit::Done((identity, stat)) = self.local.identify(&plan.local, unique, entry)? else {
             return Ok(Edit::Changed);
         };
+        let replacement = plan.replace.get(unique);
+        if replacement.and_then(|replacement| replacement.stat).is_some_and(|seen| seen != stat) {
+            return Ok(Edit::Changed);
+        }
         let Edit::Done(body) = self.local.read(&plan.local, unique, entry)? else { return Ok(Edit::Changed) };
         let Some(content) = identity.content else { return Ok(Edit::Changed) };
+        // Saved in place between the two readings, what is sent would not be what is recorded.
+        if self.local.revisit(&plan.local, unique, entry, Some(stat))? != Edit::Done((None, stat)) {
+            return Ok(Edit::Changed);
+        }
+        // The row bears the flags that the file has, so that the next look brings those of the server to the file.
         let flags = upload_flags(entry, &plan.rules);
-        let message = Append { flags: flags.clone(), date: identity.date, body };
-        Ok(Edit::Done((Outgoing { unique: unique.clone(), identity, content, stat, flags }, message)))
+        let sent = replacement.map_or_else(|| flags.clone(), |replacement| replacement.flags.clone());
+        let message = Append { flags: sent.clone(), date: identity.date, body };
+        Ok(Edit::Done((Outgoing { unique: unique.clone(), identity, content, stat, flags, sent }, message)))
     }
 
     /// Returns what to record of an answer. Without a UID the intent stays, and the next look settles it.
@@ -96,16 +109,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         answer: Appended,
     ) -> Result<Vec<Record>, Failure> {
         if matches!(answer, Appended::As(..) | Appended::Somewhere) {
-            self.uploaded.insert((plan.mailbox, file.unique.clone()));
+            self.uploaded.insert((plan.mailbox, file.unique.clone()), file.sent.clone());
+            let count = &mut self.report.remote;
+            *(if plan.replace.contains_key(&file.unique) { &mut count.replaced } else { &mut count.added }) += 1;
         }
         match answer {
             Appended::As(validity, uid) if validity == ground.uid_validity => {
-                self.report.remote.added += 1;
                 Ok(vec![Record::Insert(plan.mailbox, file.row(uid)), Record::Settled(intent)])
             }
             Appended::As(..) | Appended::Somewhere => {
                 self.after(plan.mailbox).overtaken = true;
-                self.report.remote.added += 1;
                 Ok(Vec::new())
             }
             Appended::Refused(error) if is_fatal(&error) => Err(error.into()),
@@ -162,6 +175,7 @@ impl Outgoing {
             uid_next: ground.uid_next,
             unique: self.unique.clone(),
             flags: self.flags.clone(),
+            difference: self.flags.delta_to(&self.sent),
             date: self.identity.date,
             size: self.identity.size,
             message_id: self.identity.message_id,

@@ -16,6 +16,7 @@ use crate::reconcile::mailboxes::{Fate, Folder};
 use crate::reconcile::memory::Memory;
 use crate::reconcile::plan::{MailboxPlan, View};
 use crate::reconcile::policy::Delete;
+use crate::reconcile::replace::Saves;
 use crate::reconcile::snapshot::{LocalSnapshot, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::store::{Failure, FailureRow, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
@@ -25,6 +26,7 @@ pub(super) struct Sight {
     pub(super) rows: Vec<MessageRow>,
     pub(super) scan: LocalSnapshot,
     pub(super) remote: Option<RemoteSnapshot>,
+    pub(super) saves: Saves,
     pub(super) matches: Vec<Match>,
     pub(super) undecided: BTreeSet<UniqueName>,
     pub(super) failures: Vec<FailureRow>,
@@ -88,6 +90,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if !self.renumber(scene, sight).await? {
             return Ok(false);
         }
+        sight.saves = self.saves(sight)?;
         (sight.matches, sight.undecided) = self.identify(sight).await?;
         Ok(true)
     }
@@ -95,6 +98,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     fn targets<'s>(&mut self, scene: &'s Scene, unsettled: &BTreeSet<MailboxId>) -> Result<Vec<Target<'s>>, Failure> {
         let mut rows: BTreeMap<MailboxName, MailboxRow> =
             self.account.journal.mailboxes()?.into_iter().map(|row| (row.name.clone(), row)).collect();
+        let mut drafts = self.drafts()?;
         let mut targets = Vec::new();
         for folder in &scene.folders {
             let Some(row) = rows.remove(&folder.name).filter(|row| !unsettled.contains(&row.id)) else {
@@ -104,7 +108,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let failures = self.account.journal.failures(row.id)?;
             let look = self.how_to_look(scene, &row, failures.iter().any(|failure| is_due(failure, self.now)));
             let unsent = failures.iter().any(is_unsent);
-            let untouched = scene.first && look == Look::Skip && !unsent && !self.local_changed(scene, &row);
+            let flagged = drafts.remove(&row.id);
+            let untouched = scene.first
+                && look == Look::Skip
+                && !unsent
+                && !self.local_changed(scene, &row)
+                && !self.drafts_changed(scene, &row, flagged)?;
             if untouched {
                 self.list_waiting(&folder.name, &failures);
             }
@@ -207,6 +216,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             rows,
             scan,
             remote,
+            saves: Saves::default(),
             matches: Vec::new(),
             undecided: BTreeSet::new(),
             failures,
@@ -251,6 +261,7 @@ impl Sight {
             delete: self.delete,
             reset,
             matched: self.row.watermark.is_some_and(|mark| Some(mark.uid_validity) == self.row.uid_validity) && !reset,
+            saves: &self.saves,
             undecided: &self.undecided,
             waiting: self.waiting(),
             matches: &self.matches,

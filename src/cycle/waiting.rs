@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::observe::Sight;
 use super::{Aftermath, Run};
-use crate::model::{FlagDelta, MailboxId, MailboxName, Timestamp, Uid, UidSet, UniqueName};
+use crate::model::{FlagDelta, FlagSet, MailboxId, MailboxName, Timestamp, Uid, UidSet, UniqueName};
 use crate::reconcile::memory::{Memory, Stuck};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::report::{Problem, Waiting};
@@ -53,12 +53,13 @@ impl Sight {
     }
 
     /// Returns what earlier runs and passes left for the plan.
-    pub(super) fn recall(&self, uploaded: &BTreeSet<(MailboxId, UniqueName)>) -> Memory {
+    pub(super) fn recall(&self, uploaded: &BTreeMap<(MailboxId, UniqueName), FlagSet>) -> Memory {
         let refused = self.failures.iter().filter(|failure| failure.code == FLAG_REFUSED && !is_due(failure, self.now));
         let refused: BTreeMap<UniqueName, FlagDelta> =
             refused.filter_map(|failure| Some((failure.unique.clone()?, failure.flags.clone()))).collect();
-        let mine = uploaded.iter().filter(|(mailbox, _)| *mailbox == self.row.id);
-        Memory { refused, fresh: mine.map(|(_, unique)| unique.clone()).collect(), letters: self.row.letters.clone() }
+        let mine = uploaded.iter().filter(|((mailbox, _), _)| *mailbox == self.row.id);
+        let fresh = mine.map(|((_, unique), sent)| (unique.clone(), sent.clone())).collect();
+        Memory { refused, fresh, letters: self.row.letters.clone() }
     }
 
     /// Returns true if what failed is not in step still.
@@ -82,7 +83,7 @@ impl Sight {
 }
 
 /// Returns true if the file still has it otherwise than the server.
-fn differs(refused: &FlagDelta, entry: &LocalEntry, agreed: &crate::model::FlagSet) -> bool {
+fn differs(refused: &FlagDelta, entry: &LocalEntry, agreed: &FlagSet) -> bool {
     !refused.intersection(&agreed.delta_to(&entry.flags)).is_empty()
 }
 

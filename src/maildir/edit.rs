@@ -7,8 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::error::{Reach, failed, found};
-use super::{durable, name};
-use crate::model::{FlagDelta, FlagSet, KeywordLetters, UniqueName};
+use super::{durable, name, saved};
+use crate::model::{FileStat, FlagDelta, FlagSet, KeywordLetters, UniqueName};
 use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Edit, LocalError};
 
@@ -44,11 +44,16 @@ pub(super) fn set_flags(
 }
 
 /// Removes a file, if it still is the one observed.
-pub(super) fn unlink(maildir: &Path, unique: &UniqueName, entry: &LocalEntry) -> Result<Edit<()>, LocalError> {
+pub(super) fn unlink(
+    maildir: &Path,
+    unique: &UniqueName,
+    entry: &LocalEntry,
+    seen: Option<FileStat>,
+) -> Result<Edit<()>, LocalError> {
     let path = name::path(maildir, unique, entry);
     let removed = match fs::symlink_metadata(&path) {
-        // A message saved again under its name is another file: not the one to be removed.
-        Ok(meta) if meta.ino() != entry.inode => return Ok(Edit::Changed),
+        // A message saved again is not the one to be removed.
+        Ok(meta) if meta.ino() != entry.inode || !saved::is_as_seen(seen, &meta) => return Ok(Edit::Changed),
         Ok(_) => fs::remove_file(&path),
         Err(error) => Err(error),
     };

@@ -1,8 +1,8 @@
 //! The local side: Maildirs on disk. Only this module knows file names.
 //!
 //! `layout` gives each folder its directory, `list` finds and creates them, `scan` observes one, `stage` and `edit`
-//! change message files, `body` reads them, `trash` keeps what leaves, `put_back` brings it back, `keywords` and `name`
-//! know what names mean.
+//! change message files, `body` reads them, `saved` tells which were saved again, `trash` keeps what leaves, `put_back`
+//! brings it back, `keywords` and `name` know what names mean.
 
 mod body;
 mod durable;
@@ -17,6 +17,7 @@ mod name;
 mod put_back;
 mod removal;
 mod root;
+mod saved;
 mod scan;
 mod stage;
 mod stamp;
@@ -156,6 +157,26 @@ impl LocalStore for Maildir {
         body::read(&self.locate_file(mailbox, unique, entry)?, entry)
     }
 
+    fn revisit(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        known: Option<FileStat>,
+    ) -> Result<Edit<(Option<Identity>, FileStat)>, LocalError> {
+        saved::revisit(&self.locate_file(mailbox, unique, entry)?, entry, known, self.clock)
+    }
+
+    fn glance(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        flags: &FlagSet,
+        letters: &KeywordLetters,
+    ) -> Result<Option<FileStat>, LocalError> {
+        saved::glance(&self.locate(mailbox)?, unique, flags, letters)
+    }
+
     fn create(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
         list::create(&self.settings, mailbox)
     }
@@ -258,8 +279,9 @@ impl LocalStore for Maildir {
         mailbox: &MailboxName,
         unique: &UniqueName,
         entry: &LocalEntry,
+        seen: Option<FileStat>,
     ) -> Result<Edit<()>, LocalError> {
-        edit::unlink(&self.locate(mailbox)?, unique, entry)
+        edit::unlink(&self.locate(mailbox)?, unique, entry, seen)
     }
 
     fn drop_kept(&mut self, kept_as: &str) -> Result<(), LocalError> {

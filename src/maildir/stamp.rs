@@ -103,6 +103,13 @@ pub(super) fn settling(stamp: &Stamp, now_ns: i64) -> Option<Duration> {
     Some(Duration::from_nanos(left))
 }
 
+/// Returns how long to wait until a file last written at `time_ns` counts as completely written, if it does not yet.
+pub(super) fn maturing(time_ns: i64, now_ns: i64) -> Option<Duration> {
+    let age = now_ns.saturating_sub(time_ns);
+    let left = u64::try_from(TRUSTED_AGE_NS - age.clamp(0, TRUSTED_AGE_NS)).ok()?;
+    (left > 0 && age > -FUTURE_NS).then_some(Duration::from_nanos(left))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -197,7 +197,7 @@ fn a_file_that_changed_since_it_was_observed_is_left_alone() {
     let path = account.path(&unique, &entry);
     let everything_is_refused = |account: &mut Account| {
         let store = &mut account.store;
-        assert_eq!(store.unlink(&inbox(), &unique, &entry).unwrap(), Edit::Changed);
+        assert_eq!(store.unlink(&inbox(), &unique, &entry, None).unwrap(), Edit::Changed);
         assert_eq!(store.keep(&inbox(), &unique, &entry, Timestamp(0)).unwrap(), Edit::Changed);
         assert_eq!(store.identify(&inbox(), &unique, &entry).unwrap(), Edit::Changed);
         assert!(matches!(store.read(&inbox(), &unique, &entry).unwrap(), Edit::Changed));
@@ -237,8 +237,8 @@ fn what_is_removed_can_be_recovered() {
     assert_eq!(trashed.file, format!("{unique}:2,S"));
     assert!(account.path(&unique, &entry).exists(), "keeping removes nothing");
     account.store.sync_kept().unwrap();
-    assert_eq!(account.store.unlink(&inbox(), &unique, &entry).unwrap(), Edit::Done(()));
-    assert_eq!(account.store.unlink(&inbox(), &unique, &entry).unwrap(), Edit::Changed);
+    assert_eq!(account.store.unlink(&inbox(), &unique, &entry, None).unwrap(), Edit::Done(()));
+    assert_eq!(account.store.unlink(&inbox(), &unique, &entry, None).unwrap(), Edit::Changed);
     let trash = account.store.settings.trash.clone();
     assert_eq!(fs::read(trash.join(&trashed.kept_as)).unwrap(), content);
     assert_eq!(fs::metadata(&trash).unwrap().mode() & 0o777, 0o700);

@@ -146,6 +146,21 @@ pub fn upload_flags(entry: &LocalEntry, rules: &FlagRules) -> FlagSet {
     without_purge(&FlagSet::new(), rules.permanent.storable(&entry.flags), rules)
 }
 
+/// Returns the flags that the new version of a message is to be appended with: those of both sides merged. Who removed
+/// the old one there did not know the new one, so only the file's own `\Deleted` counts.
+pub fn united_flags(
+    base: &FlagSet,
+    entry: &LocalEntry,
+    remote: Option<&FlagSet>,
+    scan: &LocalSnapshot,
+    rules: &FlagRules,
+    agreed: &KeywordLetters,
+) -> FlagSet {
+    let wish = plan_flags(base, entry, remote, scan, rules, agreed).to_remote;
+    let merged = wish.apply(remote.unwrap_or(base));
+    rules.permanent.storable(&merged).with(Flag::Deleted, upload_flags(entry, rules).has(Flag::Deleted))
+}
+
 /// Returns the flags that a downloaded message's name gets.
 pub fn download_flags(remote: &FlagSet, rules: &FlagRules) -> FlagSet {
     without_purge(&FlagSet::new(), remote.clone(), rules)

@@ -120,7 +120,7 @@ pub fn is_news(removal: &LocalRemoval) -> Option<bool> {
 
 /// What the server keeps counts too: the Maildir lost it, and it would never come back.
 fn is_loss(removal: &RemoteRemoval) -> bool {
-    !matches!(removal.how, Removal::Purge | Removal::Moved)
+    !matches!(removal.how, Removal::Purge | Removal::Moved) && removal.moved_to.is_none()
 }
 
 /// Returns true if a change brings over a `\Deleted` that this side set: that is as good as a removal.

@@ -1,7 +1,7 @@
 //! What earlier runs and passes left for the plan to remember, and what it leaves itself: changes that can't be carried
 //! out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::flags::FlagPlan;
 use crate::model::{FlagDelta, FlagSet, KeywordLetters, MessageRow, Uid, UniqueName};
@@ -11,8 +11,8 @@ use crate::model::{FlagDelta, FlagSet, KeywordLetters, MessageRow, Uid, UniqueNa
 pub struct Memory {
     /// Changes of flags that the server refused and that wait, by file.
     pub refused: BTreeMap<UniqueName, FlagDelta>,
-    /// Files that this run uploaded and whose messages were not looked at since: their rows hold the flags sent.
-    pub fresh: BTreeSet<UniqueName>,
+    /// Files that this run uploaded and whose messages were not looked at since, with the flags sent.
+    pub fresh: BTreeMap<UniqueName, FlagSet>,
     /// The keyword letters under which the rows were agreed on.
     pub letters: KeywordLetters,
 }
@@ -32,8 +32,8 @@ impl Memory {
     /// Returns the flags that a message's change is measured from. Those that we sent with it and that are not there when
     /// it is first seen were never stored: that is no removal.
     pub fn base(&self, row: &MessageRow, unique: &UniqueName, seen: Option<&FlagSet>) -> FlagSet {
-        match seen.filter(|_| self.fresh.contains(unique)) {
-            Some(seen) => row.flags.intersection(seen),
+        match seen.zip(self.fresh.get(unique)) {
+            Some((seen, sent)) => row.flags.difference(&sent.difference(seen)),
             None => row.flags.clone(),
         }
     }

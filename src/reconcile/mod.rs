@@ -11,6 +11,7 @@ pub mod pair;
 pub mod plan;
 pub mod policy;
 pub mod renumber;
+pub mod replace;
 pub mod report;
 pub mod scope;
 pub mod snapshot;

@@ -1,11 +1,12 @@
 //! What to do about one mailbox: the one match over every combination of what the two sides did to a message.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::adopt::Match;
 use super::flags::{FlagPlan, FlagRules, plan_flags, plan_union};
 use super::memory::{Memory, Stuck};
 use super::policy::Delete;
+use super::replace::{Replacement, Saves};
 use super::snapshot::{LocalEntry, LocalSnapshot, RemoteMessage, RemoteMessages, RemoteSnapshot};
 use crate::model::{
     FileStat, Flag, Identity, MailboxId, MailboxName, MessageId, MessageRow, Role, Timestamp, Tombstone, Uid, UidSet,
@@ -36,6 +37,10 @@ pub struct MailboxPlan {
     pub download: Vec<Uid>,
     /// Files to be uploaded.
     pub upload: Vec<Upload>,
+    /// Which of them take the place of messages on the server.
+    pub replace: BTreeMap<UniqueName, Replacement>,
+    /// What files looked like that may leave only if they still do.
+    pub unchanged: BTreeMap<UniqueName, FileStat>,
     /// Messages to be removed from the Maildir.
     pub remove_local: Vec<LocalRemoval>,
     /// Messages to be removed from the server, and how.
@@ -175,6 +180,8 @@ pub struct View<'a> {
     pub reset: bool,
     /// Both sides were matched before, so a new message is hardly a file that was there all along.
     pub matched: bool,
+    /// Which files were saved again.
+    pub saves: &'a Saves,
     /// New files that could not be identified.
     pub undecided: &'a BTreeSet<UniqueName>,
     /// Files and messages that failed and whose time has not come.
@@ -186,14 +193,14 @@ pub struct View<'a> {
 }
 
 /// What became of a row's file.
-enum Local<'a> {
+pub(super) enum Local<'a> {
     Present(&'a LocalEntry),
     Absent,
     Unknown,
 }
 
 /// What became of a row's message.
-enum Remote<'a> {
+pub(super) enum Remote<'a> {
     Same,
     Seen(&'a RemoteMessage),
     Absent,
@@ -210,6 +217,7 @@ impl View<'_> {
             self.plan_row(row, &mut plan);
         }
         self.plan_new(&mut plan);
+        self.plan_outdated(&mut plan);
         plan
     }
 
@@ -221,6 +229,9 @@ impl View<'_> {
 
     fn plan_row(&self, row: &MessageRow, plan: &mut MailboxPlan) {
         let Some(unique) = &row.unique else { return self.plan_tombstone(row, plan) };
+        if self.plan_saved_again(row, unique, plan) {
+            return;
+        }
         match (self.local_state(unique), self.remote_state(row.uid)) {
             (Local::Absent, Remote::Absent) => plan.forget.push(row.id),
             // Refused of late.
@@ -230,6 +241,8 @@ impl View<'_> {
                 None => plan.stuck.removals.push(row.uid),
             },
             (Local::Present(entry), Remote::Absent) => {
+                let seen = self.saves.unchanged.get(unique);
+                plan.unchanged.extend(seen.map(|stat| (unique.clone(), *stat)));
                 plan.remove_local.push(LocalRemoval {
                     row: row.id,
                     unique: unique.clone(),
@@ -282,6 +295,8 @@ impl View<'_> {
                     moved_to: None,
                 });
             }
+            (Some(Tombstone::Replaced), Remote::Same) => self.plan_replaced(row, None, plan),
+            (Some(Tombstone::Replaced), Remote::Seen(message)) => self.plan_replaced(row, Some(&message.flags), plan),
             (_, Remote::Same | Remote::Seen(_)) => {}
         }
     }
@@ -294,7 +309,7 @@ impl View<'_> {
         messages.iter().all(|(uid, message)| !message.flags.has(Flag::Deleted) || ours.contains(*uid))
     }
 
-    fn local_state(&self, unique: &UniqueName) -> Local<'_> {
+    pub(super) fn local_state(&self, unique: &UniqueName) -> Local<'_> {
         match self.scan.entries.get(unique) {
             Some(entry) => Local::Present(entry),
             None if self.scan.quiet => Local::Absent,
@@ -302,7 +317,7 @@ impl View<'_> {
         }
     }
 
-    fn remote_state(&self, uid: Uid) -> Remote<'_> {
+    pub(super) fn remote_state(&self, uid: Uid) -> Remote<'_> {
         match self.remote.map(|snapshot| snapshot.messages.get(uid)) {
             None | Some(Some(None)) => Remote::Same,
             Some(None) => Remote::Absent,
@@ -312,7 +327,7 @@ impl View<'_> {
 
     /// Returns how a message whose file is gone leaves the server. In a mailbox where none can be removed it waits: the
     /// row stays as it is until one can be.
-    fn removal(&self) -> Option<Removal> {
+    pub(super) fn removal(&self) -> Option<Removal> {
         match self.delete {
             Delete::Never => Some(Removal::Keep),
             _ if self.rules.read_only || !self.rules.permanent.flags.has(Flag::Deleted) => None,
@@ -336,7 +351,9 @@ impl View<'_> {
             plan.download.extend(unknown.filter(|uid| !known.contains(*uid) && !waiting_uids.contains(*uid)));
         }
         let adopted: BTreeSet<&UniqueName> = plan.adopt.iter().map(|adoption| &adoption.unique).collect();
-        let waits = |unique: &UniqueName| waiting_files.contains(unique) || self.undecided.contains(unique);
+        let waits = |unique: &UniqueName| {
+            [waiting_files, self.undecided, &self.saves.unsettled].iter().any(|names| names.contains(unique))
+        };
         let new = self.new_files().filter(|(unique, _)| !adopted.contains(unique) && !waits(unique));
         if self.rules.read_only {
             plan.stuck.files.extend(new.map(|(unique, _)| unique.clone()));
@@ -363,10 +380,11 @@ impl View<'_> {
         self.rows.iter().map(|row| row.uid)
     }
 
-    /// Returns the files that the baseline does not know.
+    /// Returns the files that the baseline does not know, or not with the content that they have now.
     pub fn new_files(&self) -> impl Iterator<Item = (&UniqueName, &LocalEntry)> {
         let known: BTreeSet<&UniqueName> = self.rows.iter().filter_map(|row| row.unique.as_ref()).collect();
-        self.scan.entries.iter().filter(move |(unique, _)| !known.contains(unique))
+        let is_new = move |unique: &UniqueName| !known.contains(unique) || self.saves.replaced.contains_key(unique);
+        self.scan.entries.iter().filter(move |(unique, _)| is_new(unique))
     }
 
     /// Returns the messages on the server that the baseline does not know.
@@ -391,6 +409,8 @@ impl MailboxPlan {
             flags: Vec::new(),
             download: Vec::new(),
             upload: Vec::new(),
+            replace: BTreeMap::new(),
+            unchanged: BTreeMap::new(),
             remove_local: Vec::new(),
             remove_remote: Vec::new(),
             forget: Vec::new(),
@@ -407,6 +427,7 @@ impl MailboxPlan {
             && self.flags.is_empty()
             && self.download.is_empty()
             && self.upload.is_empty()
+            && self.replace.is_empty()
             && self.remove_local.is_empty()
             && self.remove_remote.is_empty()
             && self.forget.is_empty()

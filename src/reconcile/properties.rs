@@ -9,6 +9,7 @@ use super::flags::FlagRules;
 use super::memory::Memory;
 use super::plan::{MailboxPlan, Removal, View};
 use super::policy::Delete;
+use super::replace::Saves;
 use super::snapshot::{LocalEntry, LocalSnapshot, RemoteMessage, RemoteMessages, RemoteSnapshot};
 use crate::model::{
     Flag, FlagSet, Keyword, KeywordLetters, MailboxId, MailboxName, MessageId, MessageRow, PermanentFlags, Tombstone,
@@ -142,6 +143,7 @@ impl World {
             delete: self.delete,
             reset: false,
             matched: true,
+            saves: &Saves::default(),
             undecided: &BTreeSet::new(),
             waiting: (BTreeSet::new(), UidSet::new()),
             matches: &[],

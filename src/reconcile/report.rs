@@ -1,7 +1,8 @@
 //! What a run did, or would do: the words and numbers that dry run, log and `--json` share.
 
 use super::flags::FlagPlan;
-use super::plan::{MailboxPlan, Removal};
+use super::plan::{MailboxPlan, RemoteRemoval, Removal};
+use super::replace::Replacement;
 use crate::model::{MailboxName, Side, Timestamp, Uid, UniqueName};
 
 /// What a run did to an account.
@@ -45,9 +46,14 @@ impl Report {
         let count = |n: usize| n as u64;
         self.adopted += count(plan.adopt.len());
         self.local.added += count(plan.download.len());
-        self.remote.added += count(plan.upload.len());
+        let (replaced, outdated) = (|unique: &UniqueName| plan.replace.contains_key(unique), plan.outdated());
+        let saved_again = plan.upload.iter().filter(|upload| replaced(&upload.unique)).count();
+        self.remote.replaced += count(saved_again);
+        self.remote.added += count(plan.upload.len() - saved_again);
         self.local.removed += count(plan.remove_local.len());
-        self.remote.removed += count(plan.remove_remote.iter().filter(|removal| removal.how != Removal::Keep).count());
+        self.remote.removed += count(
+            plan.remove_remote.iter().filter(|one| one.how != Removal::Keep && !outdated.contains(&one.row)).count(),
+        );
         let flags = || plan.flags.iter().map(|change| &change.flags).chain(plan.adopt.iter().map(|found| &found.flags));
         self.local.flags += count(flags().filter(|flags| !flags.to_local.is_empty()).count());
         self.remote.flags += count(flags().filter(|flags| !flags.to_remote.is_empty()).count());
@@ -82,11 +88,19 @@ fn lines(plan: &MailboxPlan) -> Vec<PlanLine> {
         );
     }
     lines.extend(plan.download.iter().map(|uid| line(Some(Side::Local), "download", Some(*uid), None, None)));
-    lines.extend(plan.upload.iter().map(|upload| line(Some(Side::Remote), "upload", None, Some(&upload.unique), None)));
+    lines.extend(plan.upload.iter().map(|upload| match plan.replace.get(&upload.unique) {
+        Some(Replacement { outdated, .. }) => {
+            let uid = outdated.last().map(|old| old.uid);
+            line(Some(Side::Remote), "replace", uid, Some(&upload.unique), None)
+        }
+        None => line(Some(Side::Remote), "upload", None, Some(&upload.unique), None),
+    }));
+    let outdated = plan.outdated();
+    let removed = |one: &&RemoteRemoval| one.how != Removal::Keep && !outdated.contains(&one.row);
     lines.extend(
         plan.remove_local.iter().map(|removal| line(Some(Side::Local), "remove", None, Some(&removal.unique), None)),
     );
-    lines.extend(plan.remove_remote.iter().filter(|removal| removal.how != Removal::Keep).map(|removal| {
+    lines.extend(plan.remove_remote.iter().filter(removed).map(|removal| {
         line(Some(Side::Remote), "remove", Some(removal.uid), None, Some(removal.how.as_str().to_owned()))
     }));
     lines
@@ -224,7 +238,7 @@ pub struct Waiting {
 pub struct PlanLine {
     /// The side that changes; `None` for what only the database learns.
     pub side: Option<Side>,
-    /// What is done: `download`, `upload`, `set-flags`, `remove`, `adopt`, `create-folder` …
+    /// What is done: `download`, `upload`, `replace`, `set-flags`, `remove`, `adopt`, `create-folder` …
     pub op: &'static str,
     /// The folder.
     pub folder: MailboxName,

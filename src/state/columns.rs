@@ -130,6 +130,11 @@ impl<'row> Columns<'row> {
         self.word("change of flags", parse_delta)
     }
 
+    /// Takes what a change of flags displays as; NULL changes none.
+    pub(super) fn delta_or_none(&mut self) -> Result<FlagDelta> {
+        self.word_or_null("change of flags", parse_delta).map(Option::unwrap_or_default)
+    }
+
     /// Takes UIDVALIDITY, UIDNEXT, MESSAGES and HIGHESTMODSEQ.
     pub(super) fn watermark(&mut self) -> Result<Option<Watermark>> {
         let validity = self.unsigned_or_null()?;

@@ -11,10 +11,22 @@ use crate::store::{Intent, IntentId, NewMessage};
 pub(super) fn insert(connection: &Connection, intent: &Intent) -> Result<IntentId> {
     match intent {
         Intent::Download { mailbox, uid_validity, row } => insert_download(connection, *mailbox, *uid_validity, row)?,
-        Intent::Append { mailbox, uid_validity, uid_next, unique, flags, date, size, message_id, content, stat } => {
+        Intent::Append {
+            mailbox,
+            uid_validity,
+            uid_next,
+            unique,
+            flags,
+            difference,
+            date,
+            size,
+            message_id,
+            content,
+            stat,
+        } => {
             let sql = "INSERT INTO intent (kind, mailbox, uid_validity, uid_next, unique_name, flags, keywords, date, \
-                       size, message_id, content, inode, file_size, mtime_ns) \
-                       VALUES ('append', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+                       size, message_id, content, inode, file_size, mtime_ns, difference) \
+                       VALUES ('append', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
             connection.prepare_cached(sql)?.execute(params![
                 mailbox.0,
                 uid_validity.0.cast_signed(),
@@ -29,6 +41,7 @@ pub(super) fn insert(connection: &Connection, intent: &Intent) -> Result<IntentI
                 stat.inode.cast_signed(),
                 stat.size.cast_signed(),
                 stat.mtime_ns,
+                difference.to_string(),
             ])?;
         }
         Intent::Copy { mailbox, uid_validity, uids, target, before } => {
@@ -67,7 +80,7 @@ fn insert_download(
 /// Reads all intents, oldest first.
 pub(super) fn all(connection: &Connection) -> Result<Vec<(IntentId, Intent)>> {
     let sql = "SELECT id, kind, mailbox, uid_validity, uid, unique_name, flags, keywords, tombstone, date, size, \
-               content, message_id, inode, file_size, mtime_ns, uid_next, uids, target, target_uid_validity \
+               content, message_id, inode, file_size, mtime_ns, difference, uid_next, uids, target, target_uid_validity \
                FROM intent ORDER BY id";
     rows(connection, sql, [], |columns| {
         let id = IntentId(columns.take()?);
@@ -109,12 +122,13 @@ fn append(columns: &mut Columns<'_>, mailbox: MailboxId, uid_validity: UidValidi
         content: Fingerprint(columns.take()?),
         message_id: columns.take::<Option<i64>>()?.map(MessageHash),
         stat: columns.stat()?,
+        difference: columns.delta_or_none()?,
         uid_next: columns.take()?,
     })
 }
 
 fn copy(columns: &mut Columns<'_>, mailbox: MailboxId, uid_validity: UidValidity) -> Result<Intent> {
-    columns.skip(12);
+    columns.skip(13);
     let uid_next = columns.take()?;
     Ok(Intent::Copy {
         mailbox,

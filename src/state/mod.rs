@@ -121,6 +121,10 @@ impl Journal for Database {
         self.read("reading a mailbox's messages", |connection| load::messages(connection, mailbox))
     }
 
+    fn drafts(&mut self) -> Result<Vec<MessageRow>, StateError> {
+        self.read("reading the drafts", load::drafts)
+    }
+
     fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError> {
         self.read("reading a mailbox's failures", |connection| load::failures(connection, mailbox))
     }

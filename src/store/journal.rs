@@ -32,8 +32,10 @@ pub enum Intent {
         uid_next: u32,
         /// The file, and what is sent of it. `uid` has no meaning yet.
         unique: UniqueName,
-        /// Flags sent.
+        /// The flags that its row gets: those that the file has.
         flags: FlagSet,
+        /// How the flags sent differ from these: a new version of a message is sent with those of both sides.
+        difference: FlagDelta,
         /// The date sent.
         date: Option<Timestamp>,
         /// Size with CRLF line ends.
@@ -258,6 +260,9 @@ pub trait Journal {
 
     /// Reads a mailbox's messages, in order of UID.
     fn messages(&mut self, mailbox: MailboxId) -> Result<Vec<MessageRow>, StateError>;
+
+    /// Reads the messages of all mailboxes that have a file and are flagged as drafts.
+    fn drafts(&mut self) -> Result<Vec<MessageRow>, StateError>;
 
     /// Reads a mailbox's failures.
     fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError>;

@@ -115,6 +115,26 @@ pub trait LocalStore {
         entry: &LocalEntry,
     ) -> Result<Edit<Box<dyn BodySource>>, LocalError>;
 
+    /// Returns what a file is now, and its content if size or time are not those known. One written to a moment ago is
+    /// waited for, once; one still being written to is `Changed`.
+    fn revisit(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        known: Option<FileStat>,
+    ) -> Result<Edit<(Option<Identity>, FileStat)>, LocalError>;
+
+    /// Returns the stat of a file without a scan: of the one that has the name that goes with these flags; `None` if
+    /// there is none.
+    fn glance(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        flags: &FlagSet,
+        letters: &KeywordLetters,
+    ) -> Result<Option<FileStat>, LocalError>;
+
     /// Creates a maildir with its parents, durably. One that exists already is no error.
     fn create(&mut self, mailbox: &MailboxName) -> Result<(), LocalError>;
 
@@ -181,12 +201,13 @@ pub trait LocalStore {
     /// Makes what was kept durable.
     fn sync_kept(&mut self) -> Result<(), LocalError>;
 
-    /// Removes a file, if it still has the name observed.
+    /// Removes a file, if it still has the name observed, and the size and time seen if they were asked for.
     fn unlink(
         &mut self,
         mailbox: &MailboxName,
         unique: &UniqueName,
         entry: &LocalEntry,
+        seen: Option<FileStat>,
     ) -> Result<Edit<()>, LocalError>;
 
     /// Removes a file from the recoverable trash; one that is gone is no error.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use mailtide::model::{
-    Circumstances, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, PermanentFlags, Side,
-    Timestamp, Tombstone, Uid, UidValidity, UniqueName,
+    Circumstances, Fingerprint, Flag, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow,
+    PermanentFlags, Side, Timestamp, Tombstone, Uid, UidValidity, UniqueName,
 };
 use mailtide::store::{
     FailureRow, Header, HoldRow, Intent, IntentId, Journal, KeptRow, NewMessage, Record, Renumbered, StateError,
@@ -131,9 +131,10 @@ impl Book {
         self.row_of(|row| row.name == *name, |row| row.uid == uid)
     }
 
-    /// Returns true if the file is recorded.
-    pub(super) fn knows_file(&self, name: &MailboxName, unique: &UniqueName) -> bool {
-        self.row_of(|row| row.local == *name, |row| row.unique.as_ref() == Some(unique))
+    /// Returns true if the file is recorded with this content.
+    pub(super) fn knows_content(&self, name: &MailboxName, unique: &UniqueName, content: Option<Fingerprint>) -> bool {
+        let is_it = |row: &MessageRow| row.unique.as_ref() == Some(unique) && row.content == content;
+        self.row_of(|row| row.local == *name, is_it)
     }
 
     /// Returns true if the mailbox is recorded under this UIDVALIDITY.
@@ -248,6 +249,11 @@ impl Journal for Shared {
             rows.filter(|row| row.mailbox == mailbox).cloned().collect()
         };
         self.state(|| format!("messages {mailbox:?}"), mine)
+    }
+
+    fn drafts(&mut self) -> Result<Vec<MessageRow>, StateError> {
+        let flagged = |row: &&MessageRow| row.unique.is_some() && row.flags.has(Flag::Draft);
+        self.state(|| "drafts".to_owned(), |world| world.book.messages.values().filter(flagged).cloned().collect())
     }
 
     fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError> {

@@ -6,7 +6,7 @@ use mailtide::model::{Flag, FlagSet, MailboxName, PermanentFlags, Role, Side, Ti
 use mailtide::reconcile::policy::Delete;
 
 use super::file::{File, flags_of};
-use super::ledger::{Story, words};
+use super::ledger::{Outdated, Story, words};
 use super::mail::id_of;
 use super::world::World;
 
@@ -128,7 +128,8 @@ impl Check<'_> {
     /// Returns true if the message may stay on the server though it was removed locally.
     fn may_stay(&self, story: &Story) -> bool {
         let removed = story.deletions.iter().any(|deletion| deletion.side == Side::Local);
-        (removed || story.moves > 0) && (self.keeps() || !self.world.server.abilities.uid_plus)
+        (removed || story.moves > 0 || story.outdated.is_some())
+            && (self.keeps() || !self.world.server.abilities.uid_plus)
     }
 
     /// Returns true if removed messages may have come back because both sides were united.
@@ -145,7 +146,8 @@ impl Check<'_> {
         let everywhere = |view: &View| view.keys().map(|name| count(view, name, id)).sum::<usize>();
         let (local, remote) = (everywhere(&self.local), everywhere(&self.remote));
         let here = (count(&self.local, &story.home, id), count(&self.remote, &story.home, id));
-        let tombs = if self.may_stay(story) { story.deletions.len() } else { 0 };
+        let outdated = usize::from(story.outdated.is_some());
+        let tombs = if self.may_stay(story) { story.deletions.len() + outdated } else { 0 };
         let undone = if self.may_return() || story.restored.is_some() { story.deletions.len() } else { 0 };
         let most = story.most() + 2 * story.moves + undone;
         if local > most || remote > most + tombs {
@@ -153,10 +155,18 @@ impl Check<'_> {
         }
         if let Some(must_be) = story.restored {
             // One moved there since is gone with the mailbox as it was.
-            if must_be && !story.is_deleted() && story.moves == 0 && (local == 0 || remote == 0) {
+            if must_be
+                && !story.is_deleted()
+                && story.outdated.is_none()
+                && story.moves == 0
+                && (local == 0 || remote == 0)
+            {
                 self.fail(format!("{id} lost when its mailbox was restored: local {local}, remote {remote}"));
             }
             return;
+        }
+        if let Some(outdated) = story.outdated {
+            return self.outdated(id, story, outdated, here);
         }
         if story.moves > 0 {
             if !story.is_deleted() && (local == 0 || remote == 0) {
@@ -179,6 +189,17 @@ impl Check<'_> {
                     self.flags(id, story);
                 }
             }
+        }
+    }
+
+    /// A version that another took the place of is gone if the database knew it, and may be anywhere if not.
+    fn outdated(&mut self, id: u32, story: &Story, outdated: Outdated, here: (usize, usize)) {
+        let alone =
+            story.is_unique() && story.moves == 0 && !self.may_return() && !story.revived && story.restored.is_none();
+        // With `flag` it comes back if somebody clears `\Deleted`.
+        let wanted = self.keeps() && story.flags.contains_key(Flag::Deleted.as_imap());
+        if outdated.known && alone && !wanted && (here.0 > 0 || (here.1 > 0 && !self.may_stay(story))) {
+            self.fail(format!("{id} was saved again, but is still there: {here:?}"));
         }
     }
 
@@ -237,7 +258,7 @@ impl Check<'_> {
         for (side, one) in self.seen(id, &story.home) {
             let present: BTreeSet<String> = words(&one.flags).into_iter().collect();
             let shared = |word: &str| !(apart && word == deleted) && is_storable(&permanent, word);
-            for word in present.iter().filter(|word| shared(word) && !story.flags.contains_key(*word)) {
+            for word in present.iter().filter(|word| shared(word) && !self.world.ledger.was_set(id, word)) {
                 self.fail(format!("{id} {side}: {word} that nobody set"));
             }
             for (word, touch) in story.flags.iter().filter(|(word, _)| shared(word)) {
@@ -249,6 +270,10 @@ impl Check<'_> {
                 // A keyword taken off together with another change may look like the work of a program that strips
                 // letters: it is restored.
                 let stripped = !word.starts_with('\\');
+                // What befell an older version counts too.
+                if story.version_of.is_some() {
+                    continue;
+                }
                 let expected = touch.expected().filter(|on| *on || !(struck || united || stripped));
                 if expected.is_some_and(|on| on != present.contains(word)) {
                     self.fail(format!("{id} {side}: {word} should be {:?}", touch.expected()));

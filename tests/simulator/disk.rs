@@ -10,6 +10,7 @@ use mailtide::store::{
     BodySource, Edit, KeptFile, LocalError, LocalErrorKind, LocalStore, PutBack, Root, Staged, Trashed,
 };
 
+use super::file::{Dir, File, Place, info_of};
 use super::mail::{self, Bytes};
 use super::maildir::Folder;
 use super::world::{Shared, Verdict, World};
@@ -94,7 +95,7 @@ impl Shared {
         let (mailbox, unique, entry) = place;
         self.touch(LocalErrorKind::Item, call, |world| {
             let folder = world.maildir.folders.get_mut(mailbox);
-            let found = folder.and_then(|folder| folder.find(unique, entry).cloned());
+            let found = folder.and_then(|folder| folder.find_same(unique, entry).cloned());
             match found {
                 Some(file) if file.bytes.is_empty() => Err(bad(LocalErrorKind::NoMessage, "the file is empty")),
                 Some(file) => Ok(Edit::Done(deed(&file.bytes, file.stat(), file.mtime))),
@@ -202,6 +203,43 @@ impl LocalStore for Shared {
             || format!("read {mailbox}/{unique}"),
             (mailbox, unique, entry),
             |bytes, _, _| Box::new(Open { bytes: bytes.clone(), at: 0 }) as Box<dyn BodySource>,
+        )
+    }
+
+    fn revisit(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        known: Option<FileStat>,
+    ) -> Result<Edit<(Option<Identity>, FileStat)>, LocalError> {
+        let same = |stat: FileStat| known.is_some_and(|old| (old.size, old.mtime_ns) == (stat.size, stat.mtime_ns));
+        self.look_at(
+            || format!("revisit {mailbox}/{unique}"),
+            (mailbox, unique, entry),
+            |bytes, stat, date| ((!same(stat)).then(|| mail::identity(bytes, date, true)), stat),
+        )
+    }
+
+    fn glance(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        flags: &FlagSet,
+        letters: &KeywordLetters,
+    ) -> Result<Option<FileStat>, LocalError> {
+        self.touch(
+            LocalErrorKind::Item,
+            || format!("glance {mailbox}/{unique}"),
+            |world| {
+                let info = info_of(flags, letters, "");
+                let is_it = |place: &Place| {
+                    let bare = place.dir == Dir::New && &*info == "2,";
+                    place.unique == *unique && (place.info == info || bare)
+                };
+                let mut files = world.folder(mailbox)?.messages();
+                Ok(files.find(|file| file.place.as_ref().is_some_and(is_it)).map(File::stat))
+            },
         )
     }
 
@@ -369,7 +407,7 @@ impl LocalStore for Shared {
             || format!("keep {mailbox}/{unique}"),
             |world| {
                 let file =
-                    world.maildir.folders.get_mut(mailbox).and_then(|folder| folder.find(unique, entry).cloned());
+                    world.maildir.folders.get_mut(mailbox).and_then(|folder| folder.find_same(unique, entry).cloned());
                 let Some(file) = file else { return Ok(Edit::Changed) };
                 let kept_as = world.maildir.keep(unique, file, world.now);
                 let file = format!("{unique}:{}", entry.info);
@@ -394,13 +432,15 @@ impl LocalStore for Shared {
         mailbox: &MailboxName,
         unique: &UniqueName,
         entry: &LocalEntry,
+        seen: Option<FileStat>,
     ) -> Result<Edit<()>, LocalError> {
         self.touch(
             LocalErrorKind::Item,
             || format!("unlink {mailbox}/{unique}"),
             |world| {
                 world.check_kept(unique);
-                let gone = world.maildir.folders.get_mut(mailbox).is_some_and(|folder| folder.unlink(unique, entry));
+                let gone =
+                    world.maildir.folders.get_mut(mailbox).is_some_and(|folder| folder.unlink(unique, entry, seen));
                 Ok(if gone { Edit::Done(()) } else { Edit::Changed })
             },
         )

@@ -25,6 +25,13 @@ pub(super) struct Deletion {
     pub(super) doubtful: bool,
 }
 
+/// Users saved another version of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outdated {
+    /// The database had recorded the older one.
+    pub(super) known: bool,
+}
+
 /// Who changed a flag of a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Touch {
@@ -58,6 +65,10 @@ pub(super) struct Story {
     /// Its mailbox on the server was put back as it was some time ago: removals and flags since may be undone. `true` if
     /// it was in the backup or in the Maildir then, so that it must not be lost.
     pub(super) restored: Option<bool>,
+    /// Users saved another version of it, which takes its place.
+    pub(super) outdated: Option<Outdated>,
+    /// It is another version of this one.
+    pub(super) version_of: Option<u32>,
 }
 
 impl Story {
@@ -128,6 +139,8 @@ impl Ledger {
             moves: 0,
             revived: false,
             restored: None,
+            outdated: None,
+            version_of: None,
         });
         let puts = if side == Side::Local { &mut story.local } else { &mut story.remote };
         *(if synced { &mut puts.later } else { &mut puts.initial }) += 1;
@@ -149,6 +162,31 @@ impl Ledger {
         for story in self.stories.values_mut().filter(|story| story.home == *name) {
             story.revived |= story.deletions.iter().any(|one| one.side == Side::Remote || !one.known);
         }
+    }
+
+    /// A message was saved again: its flags are those of all versions together.
+    pub(super) fn save_again(
+        &mut self,
+        old: u32,
+        new: u32,
+        home: &MailboxName,
+        date: Timestamp,
+        flags: &FlagSet,
+        known: bool,
+    ) {
+        self.put(Side::Local, new, home, date, flags);
+        if let Some(story) = self.stories.get_mut(&old) {
+            story.outdated = Some(Outdated { known });
+        }
+        if let Some(story) = self.stories.get_mut(&new) {
+            story.version_of = Some(old);
+        }
+    }
+
+    /// Returns true if users set a flag on any version of a message.
+    pub(super) fn was_set(&self, id: u32, word: &str) -> bool {
+        let versions = std::iter::successors(Some(id), |id| self.stories.get(id)?.version_of);
+        versions.filter_map(|id| self.stories.get(&id)).any(|story| story.flags.contains_key(word))
     }
 
     pub(super) fn delete(&mut self, side: Side, id: u32, folder: &MailboxName, known: bool) {

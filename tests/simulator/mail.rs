@@ -27,6 +27,14 @@ pub(super) fn compose(id: u32, kind: Kind) -> Bytes {
     format!("{header}\r\nid={id:06}\r\n").into_bytes().into()
 }
 
+/// Returns a message as it is saved again: only what tells it from its other versions is new.
+pub(super) fn save_again(old: &[u8], id: u32) -> Bytes {
+    let text = std::str::from_utf8(old).unwrap_or_default();
+    let name = text.lines().find(|line| line.starts_with("Message-ID: "));
+    let name = name.map(|line| format!("{line}\r\n")).unwrap_or_default();
+    format!("{name}Subject: {id}\r\n\r\nid={id:06}\r\n").into_bytes().into()
+}
+
 /// Returns the number in the body, 0 for a damaged message.
 pub(super) fn id_of(bytes: &[u8]) -> u32 {
     let text = std::str::from_utf8(bytes).unwrap_or_default();

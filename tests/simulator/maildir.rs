@@ -22,6 +22,14 @@ pub(super) struct Folder {
     tick: i64,
 }
 
+/// How an editor saves a message again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Save {
+    InPlace,
+    RenamedOver,
+    NewName,
+}
+
 /// A file in the recoverable trash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Kept {
@@ -55,6 +63,11 @@ impl Folder {
 
     fn touch(&mut self) {
         self.tick += 1;
+    }
+
+    /// Finds the file observed, which is not another of its name.
+    pub(super) fn find_same(&mut self, unique: &UniqueName, entry: &LocalEntry) -> Option<&mut File> {
+        self.find(unique, entry).filter(|file| file.inode == entry.inode)
     }
 
     pub(super) fn find(&mut self, unique: &UniqueName, entry: &LocalEntry) -> Option<&mut File> {
@@ -107,8 +120,11 @@ impl Folder {
         true
     }
 
-    pub(super) fn unlink(&mut self, unique: &UniqueName, entry: &LocalEntry) -> bool {
-        let Some(file) = self.find(unique, entry) else { return false };
+    pub(super) fn unlink(&mut self, unique: &UniqueName, entry: &LocalEntry, seen: Option<FileStat>) -> bool {
+        let Some(file) = self.find_same(unique, entry) else { return false };
+        if seen.is_some_and(|seen| seen != file.stat()) {
+            return false;
+        }
         file.rename(None);
         self.touch();
         true
@@ -292,6 +308,40 @@ impl Maildir {
 }
 
 impl Maildir {
+    /// Puts another content into a file as an editor does, in place or by another file renamed over the name; durable.
+    pub(super) fn overwrite(
+        &mut self,
+        name: &MailboxName,
+        unique: &UniqueName,
+        bytes: Bytes,
+        mtime: Timestamp,
+        how: Save,
+    ) {
+        let number = self.number();
+        let Some(folder) = self.folders.get_mut(name) else { return };
+        let Some(file) = folder.files.iter_mut().find(|file| file.is_named(unique)) else { return };
+        (file.bytes, file.mtime) = (bytes, mtime);
+        file.sync();
+        if how == Save::RenamedOver {
+            file.inode = number;
+            folder.touch();
+        }
+    }
+}
+
+impl Maildir {
+    /// Makes every file of a folder a copy of what it was; with another time if the copy did not keep it.
+    pub(super) fn copied(&mut self, name: &MailboxName, mtime: Option<Timestamp>) {
+        let number = self.number();
+        let Some(folder) = self.folders.get_mut(name) else { return };
+        for (file, inode) in folder.files.iter_mut().zip(number * 1000..) {
+            (file.inode, file.mtime) = (inode, mtime.unwrap_or(file.mtime));
+        }
+        folder.touch();
+    }
+}
+
+impl Maildir {
     /// Moves a file to another folder or name as a mail program does; durable. Letters lose their meaning on the way.
     pub(super) fn move_file(&mut self, name: &MailboxName, unique: &UniqueName, target: &MailboxName, renamed: bool) {
         let number = self.number();
@@ -364,8 +414,8 @@ mod tests {
         maildir.deliver(&inbox, compose(1, Kind::Ordinary), Timestamp(1), None);
         let folder = maildir.folders.get_mut(&inbox).unwrap();
         let (unique, entry) = folder.scan(None).entries.pop_first().unwrap();
-        assert!(folder.unlink(&unique, &entry));
-        assert!(!folder.unlink(&unique, &entry));
+        assert!(folder.unlink(&unique, &entry, None));
+        assert!(!folder.unlink(&unique, &entry, None));
         let left: BTreeSet<usize> = after_power_cut(&maildir).iter().map(messages).collect();
         assert_eq!(left, BTreeSet::from([0, 1]));
         maildir.folders.get_mut(&inbox).unwrap().sync();

@@ -30,6 +30,7 @@ mod mishaps;
 mod renumbered;
 mod restore;
 mod rng;
+mod saves;
 mod scenarios;
 mod schedule;
 mod server;

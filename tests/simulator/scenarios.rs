@@ -8,7 +8,7 @@ use mailtide::reconcile::snapshot::Abilities;
 use super::book::Book;
 use super::check::{self, View, local_view, remote_view};
 use super::history::{calm_run, idle_run, is_idle, policy, run};
-use super::mail::Kind;
+use super::mail::{Kind, id_of};
 use super::rng::Rng;
 use super::schedule::{CrashAt, Schedule};
 use super::server::Server;
@@ -20,7 +20,7 @@ pub(super) const PLAIN: Abilities =
     Abilities { mod_seq: false, moves: false, uid_plus: false, deleted_is_final: false };
 
 /// What users do between syncs.
-type Act = fn(&mut World);
+pub(super) type Act = fn(&mut World);
 
 struct Scenario {
     delete: Delete,
@@ -111,17 +111,15 @@ pub(super) fn local(world: &mut World, name: &str, id: u32, words: &[&str]) {
 
 /// Returns where a message is on the server.
 fn uid(world: &World, id: u32) -> (MailboxName, Uid) {
-    let bytes = super::mail::compose(id, Kind::Ordinary);
-    let is_it = |(name, uid): &(MailboxName, Uid)| world.server.mailboxes[name].messages[uid].bytes == bytes;
+    let is_it = |(name, uid): &(MailboxName, Uid)| id_of(&world.server.mailboxes[name].messages[uid].bytes) == id;
     world.uids().into_iter().find(is_it).unwrap()
 }
 
 /// Returns where a message is in the Maildir.
 pub(super) fn file(world: &World, id: u32) -> (MailboxName, UniqueName) {
-    let bytes = super::mail::compose(id, Kind::Ordinary);
     let holds = |(name, unique): &(MailboxName, UniqueName)| {
         let mut files = world.maildir.folders[name].messages();
-        files.any(|file| file.bytes == bytes && file.place.as_ref().is_some_and(|place| place.unique == *unique))
+        files.any(|file| id_of(&file.bytes) == id && file.place.as_ref().is_some_and(|place| place.unique == *unique))
     };
     world.files().into_iter().find(holds).unwrap()
 }
@@ -154,7 +152,7 @@ pub(super) fn some_mail(world: &mut World) {
 }
 
 /// Checks a scenario on a server with all abilities and on one with none.
-fn both_ways(delete: Delete, start: Act, change: Option<Act>) {
+pub(super) fn both_ways(delete: Delete, start: Act, change: Option<Act>) {
     for abilities in [FULL, PLAIN] {
         Scenario { delete, abilities, start, change }.check();
     }

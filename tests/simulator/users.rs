@@ -6,11 +6,14 @@ use mailtide::model::{Flag, FlagDelta, FlagSet, Keyword, MailboxName, Role, Side
 
 use super::file::{Dir, Place, flags_of, info_of};
 use super::ledger::words;
-use super::mail::{Bytes, Kind, compose, id_of};
+use super::mail::{Bytes, Kind, compose, id_of, identity, save_again};
+use super::maildir::Save;
 use super::world::World;
 
 const KEYWORDS: [&str; 4] = ["$Forwarded", "$Junk", "work", "Later"];
-const FOLDERS: [&str; 5] = ["INBOX", "Archive", "Lists/rust", "Lists", "Entwürfe"];
+const FOLDERS: [&str; 5] = ["INBOX", "Archive", "Lists/rust", "Lists", DRAFTS];
+/// Its name alone says what it is for.
+const DRAFTS: &str = "Entwürfe";
 
 pub(super) fn folder(name: &str) -> MailboxName {
     MailboxName::parse(name).unwrap()
@@ -134,8 +137,8 @@ impl World {
 
     pub(super) fn local_delete(&mut self, name: &MailboxName, unique: &UniqueName) {
         let Some(id) = self.local_id(name, unique) else { return };
+        let known = self.is_recorded(name, unique);
         self.maildir.user(name, unique, |_| None);
-        let known = self.book.knows_file(name, unique);
         self.ledger.delete(Side::Local, id, name, known);
         if !self.book.knows_numbers(name, self.server.uid_validity(name)) {
             self.ledger.renumber(name);
@@ -184,11 +187,38 @@ impl World {
         }
     }
 
+    /// Saves a message again with another content, which gets a number of its own.
+    pub(super) fn local_save(&mut self, name: &MailboxName, unique: &UniqueName, how: Save) -> Option<u32> {
+        let old = self.local_bytes(name, unique)?;
+        let dir = self.maildir.folders.get(name)?;
+        let info = dir.messages().find_map(|file| file.place.clone().filter(|at| at.unique == *unique))?.info;
+        let (flags, id) = (flags_of(&info, &dir.letters), self.ledger.fresh_id());
+        // A file system tells the time of one save from that of the next.
+        let (bytes, date) = (save_again(&old, id), Timestamp(1_650_000_000 + i64::from(id)));
+        let known = self.is_recorded(name, unique);
+        match how {
+            Save::InPlace | Save::RenamedOver => self.maildir.overwrite(name, unique, bytes, date, how),
+            Save::NewName => {
+                self.maildir.user(name, unique, |_| None);
+                self.maildir.deliver(name, bytes, date, Some(&flags));
+            }
+        }
+        self.ledger.save_again(id_of(&old), id, name, date, &flags, known);
+        self.say(|| format!("local: {name}/{unique} ({}) saved again as {id}, {how:?}, known {known}", id_of(&old)));
+        Some(id)
+    }
+
     fn moved(&mut self, id: u32, target: &MailboxName) {
         if let Some(story) = self.ledger.stories.get_mut(&id) {
             story.moves += 1;
             story.home = target.clone();
         }
+    }
+
+    /// Returns true if the database knows the file as it is.
+    fn is_recorded(&self, name: &MailboxName, unique: &UniqueName) -> bool {
+        let content = self.local_bytes(name, unique).and_then(|bytes| identity(&bytes, Timestamp(0), true).content);
+        content.is_some() && self.book.knows_content(name, unique, content)
     }
 
     fn local_bytes(&self, name: &MailboxName, unique: &UniqueName) -> Option<Bytes> {
@@ -240,8 +270,10 @@ pub(super) fn a_folder(world: &mut World) -> MailboxName {
     folder(FOLDERS.get(at).unwrap_or(&"INBOX"))
 }
 
-pub(super) fn a_kind(world: &mut World) -> Kind {
-    world.rng.pick(&[Kind::Ordinary, Kind::Ordinary, Kind::Anonymous, Kind::Shared]).unwrap()
+/// In Drafts, where the same Message-ID means the same draft, no two messages share one.
+pub(super) fn a_kind(world: &mut World, name: &MailboxName) -> Kind {
+    let kind = world.rng.pick(&[Kind::Ordinary, Kind::Ordinary, Kind::Anonymous, Kind::Shared]).unwrap();
+    if kind == Kind::Shared && *name == folder(DRAFTS) { Kind::Ordinary } else { kind }
 }
 
 /// Returns one of few dates, so that different messages often agree in it.
@@ -252,6 +284,11 @@ pub(super) fn a_date(world: &mut World) -> Timestamp {
 /// One edit by somebody, somewhere.
 pub(super) fn edit(world: &mut World) {
     let (remote, moves) = (world.rng.chance(500), world.habits.moves && world.rng.chance(150));
+    let drafts: Vec<_> = world.files().into_iter().filter(|(name, unique)| is_draft(world, name, unique)).collect();
+    if !drafts.is_empty() && world.rng.chance(150) {
+        let (name, unique) = world.rng.pick(&drafts).unwrap();
+        return save(world, &name, &unique);
+    }
     match (remote, moves) {
         (true, _) if world.habits.renumber && world.rng.chance(100) => renumber(world),
         (true, _) if world.habits.removes_folders && world.rng.chance(60) => {
@@ -350,7 +387,8 @@ fn remote_edit(world: &mut World) {
             world.say(|| format!("remote: folder {name}"));
         }
         _ => {
-            let (name, kind, date, flags) = (a_folder(world), a_kind(world), a_date(world), some_flags(world));
+            let name = a_folder(world);
+            let (kind, date, flags) = (a_kind(world, &name), a_date(world), some_flags(world));
             let id = world.ledger.fresh_id();
             world.remote_put(&name, id, kind, date, &flags);
         }
@@ -379,11 +417,27 @@ fn local_edit(world: &mut World) {
             world.say(|| format!("local: folder {name}"));
         }
         _ => {
-            let (name, kind, date) = (a_folder(world), a_kind(world), a_date(world));
+            let name = a_folder(world);
+            let (kind, date) = (a_kind(world, &name), a_date(world));
             let flags = some_flags(world);
             let id = world.ledger.fresh_id();
             world.local_put(&name, id, kind, date, Some(&flags).filter(|flags| !flags.is_empty()));
         }
+    }
+}
+
+fn is_draft(world: &World, name: &MailboxName, unique: &UniqueName) -> bool {
+    let mut files = world.maildir.folders[name].messages().filter_map(|file| file.place.as_ref());
+    *name == folder(DRAFTS) || files.any(|place| place.unique == *unique && place.info.contains('D'))
+}
+
+/// Saves a draft again, sometimes several times in a row.
+fn save(world: &mut World, name: &MailboxName, unique: &UniqueName) {
+    let hows = [Save::InPlace, Save::RenamedOver, Save::NewName];
+    let in_drafts = *name == folder(DRAFTS);
+    for _ in 0..=world.rng.below(3) {
+        let how = world.rng.pick(if in_drafts { &hows } else { &hows[..2] }).unwrap();
+        world.local_save(name, unique, how);
     }
 }
 
@@ -404,7 +458,8 @@ fn copy(world: &mut World, name: &MailboxName, unique: &UniqueName) {
 pub(super) fn initial_mail(world: &mut World) {
     let (on_both, remote, local) = (world.rng.below(4), world.rng.below(4), world.rng.below(4));
     for at in 0..on_both + remote + local {
-        let (name, kind, date) = (a_folder(world), a_kind(world), a_date(world));
+        let name = a_folder(world);
+        let (kind, date) = (a_kind(world, &name), a_date(world));
         let id = world.ledger.fresh_id();
         let times = if world.rng.chance(200) { 2 } else { 1 };
         for _ in 0..times {

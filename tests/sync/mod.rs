@@ -6,6 +6,7 @@ mod compare;
 mod crash;
 mod damage;
 mod deletions;
+mod drafts;
 mod first;
 mod flags;
 mod folders;

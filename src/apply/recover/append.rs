@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Apply, Known, Place, Settlement, newcomers, settled};
-use crate::model::{Identity, MessageHash, Uid, UidSet, UidValidity};
+use crate::model::{FlagSet, Identity, MessageHash, Uid, UidSet, UidValidity};
 use crate::reconcile::snapshot::RemoteSnapshot;
 use crate::store::{Failure, Intent, IntentId, Journal, LocalStore, NewMessage, Record, RemoteStore};
 
@@ -57,9 +57,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let mut whole = self.identify_listed(&known.name, snapshot, &likely, true).await?;
         let mut matched = pair(intents, &mut whole);
         // What we sent and the server did not store is no removal by others.
-        for row in matched.values_mut() {
-            if let Some(message) = snapshot.messages.listed().get(&row.uid) {
-                row.flags = row.flags.intersection(&message.flags);
+        for (id, row) in &mut matched {
+            let sent = intents.iter().find(|(other, _)| other == id).map(|(_, intent)| sent_flags(intent));
+            if let (Some(sent), Some(message)) = (sent, snapshot.messages.listed().get(&row.uid)) {
+                row.flags = row.flags.difference(&sent.difference(&message.flags));
             }
         }
         Ok(matched)
@@ -84,6 +85,13 @@ fn message_id_of(intent: &Intent) -> Option<MessageHash> {
     match intent {
         Intent::Append { message_id, .. } => *message_id,
         Intent::Download { .. } | Intent::Copy { .. } => None,
+    }
+}
+
+fn sent_flags(intent: &Intent) -> FlagSet {
+    match intent {
+        Intent::Append { flags, difference, .. } => difference.apply(flags),
+        Intent::Download { .. } | Intent::Copy { .. } => FlagSet::new(),
     }
 }
 

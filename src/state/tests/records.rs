@@ -184,6 +184,7 @@ fn every_kind_of_intent() {
     let intents = [
         Intent::Download { mailbox, uid_validity, row: message(3) },
         Intent::Append {
+            difference: FlagDelta::default(),
             mailbox,
             uid_validity,
             uid_next: u32::MAX,
@@ -366,4 +367,38 @@ fn a_forgotten_mailbox_leaves_nothing() {
     let again = account.open().add_mailbox(&name(1), &name(1)).unwrap();
     assert_ne!(again, id, "ids of mailboxes that are gone name no other mailbox");
     assert_eq!(account.mailbox().with_uid, 0);
+}
+
+#[test]
+fn drafts_are_read_by_their_index() {
+    let (mut account, id) = Account::with_mailbox();
+    let message = |number: u32, bits, file: Option<&str>| NewMessage {
+        uid: uid(number),
+        unique: file.and_then(UniqueName::new),
+        flags: FlagSet::from_parts(bits, Default::default()),
+        tombstone: file.is_none().then_some(Tombstone::Kept),
+        date: None,
+        size: None,
+        content: None,
+        message_id: None,
+        stat: None,
+    };
+    let all = [message(1, 16, Some("a")), message(2, 1, Some("b")), message(3, 17, Some("c")), message(4, 16, None)];
+    let database = account.commit(&all.map(|message| Record::Insert(id, message)));
+    let drafts: Vec<u32> = database.drafts().unwrap().iter().map(|row| row.uid.get()).collect();
+    assert_eq!(drafts, [1, 3]);
+    assert!(
+        database
+            .messages(id)
+            .unwrap()
+            .iter()
+            .filter(|row| drafts.contains(&row.uid.get()))
+            .eq(&database.drafts().unwrap())
+    );
+    account.database = None;
+    let connection = rusqlite::Connection::open(&account.path).unwrap();
+    let plan = format!("EXPLAIN QUERY PLAN {}", crate::state::load::DRAFTS);
+    let steps: Vec<String> =
+        connection.prepare(&plan).unwrap().query_map([], |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+    assert!(steps[0].contains("USING INDEX message_draft"), "{steps:?}");
 }

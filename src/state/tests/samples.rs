@@ -214,6 +214,7 @@ pub(super) fn intent() -> impl Strategy<Value = Intent> {
     let sent = (option::of(times()), any::<u64>(), option::of(any::<i64>()), any::<[u8; 16]>(), stat());
     let append = (mailbox(), uid_validity(), any::<u32>(), unique(), flags(), sent).prop_map(
         |(mailbox, uid_validity, uid_next, unique, flags, (date, size, message_id, content, stat))| Intent::Append {
+            difference: FlagDelta { add: FlagSet::of(&[Flag::Seen]), remove: FlagSet::new() },
             mailbox,
             uid_validity,
             uid_next,

@@ -1,0 +1,210 @@
+//! Messages saved again. An in-place save shows in no directory's times and no name, so files that may have been saved
+//! are asked one by one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::observe::Sight;
+use super::{Run, Scene, role_of};
+use crate::apply::local_problem;
+use crate::model::{
+    FileStat, Fingerprint, Flag, Identity, MailboxId, MailboxName, MailboxRow, MessageHash, MessageRow, Role,
+    UniqueName,
+};
+use crate::reconcile::replace::{Saves, orphans, pair_saves};
+use crate::reconcile::report::Problem;
+use crate::reconcile::snapshot::LocalEntry;
+use crate::store::{Edit, Failure, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteStore};
+
+/// Drafts of the account, by mailbox.
+pub(super) type Drafts = BTreeMap<MailboxId, Vec<MessageRow>>;
+
+/// What became of a file that was asked about.
+enum Visit {
+    /// It is what the baseline says; its content was read if it looked different.
+    Read(Option<Identity>, FileStat),
+    /// It is empty, which is no new version.
+    Empty,
+    /// Nobody can tell now.
+    Unsettled,
+}
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
+    /// Reads which messages are looked at even in a maildir that is as it was.
+    pub(super) fn drafts(&mut self) -> Result<Drafts, Failure> {
+        let mut drafts = Drafts::new();
+        for row in self.account.journal.drafts()? {
+            drafts.entry(row.mailbox).or_default().push(row);
+        }
+        Ok(drafts)
+    }
+
+    /// Returns true unless every draft of the mailbox is known to be as it was.
+    pub(super) fn drafts_changed(
+        &mut self,
+        scene: &Scene,
+        row: &MailboxRow,
+        flagged: Option<Vec<MessageRow>>,
+    ) -> Result<bool, Failure> {
+        let rows = match role_of(scene, &row.name) {
+            Some(Role::Drafts) => self.account.journal.messages(row.id)?,
+            _ => flagged.unwrap_or_default(),
+        };
+        for message in &rows {
+            let Some(unique) = &message.unique else { continue };
+            match self.account.local.glance(&row.local, unique, &message.flags, &row.letters) {
+                Ok(stat) if stat.is_some() && stat == message.stat => {}
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind == LocalErrorKind::Item => return Ok(true),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Finds out which messages of a mailbox were saved again.
+    pub(super) fn saves(&mut self, sight: &Sight) -> Result<Saves, Failure> {
+        let (mut saves, mut records) = (Saves::default(), Vec::new());
+        let view = sight.view();
+        if view.reset {
+            return Ok(saves);
+        }
+        let known: BTreeSet<&UniqueName> = sight.rows.iter().filter_map(|row| row.unique.as_ref()).collect();
+        for row in &sight.rows {
+            match (&row.unique, &row.replaced_by) {
+                (Some(unique), _) => records.extend(self.visit_known(sight, row, unique, &mut saves)?),
+                (None, Some(by)) if !known.contains(by) => self.visit_pending(sight, by, &mut saves)?,
+                (None, _) => {}
+            }
+        }
+        if view.role == Some(Role::Drafts) && sight.scan.quiet {
+            self.find_successors(sight, &mut saves)?;
+        }
+        if !records.is_empty() {
+            self.account.journal.commit(&records)?;
+        }
+        Ok(saves)
+    }
+
+    /// Asks about a file that the baseline knows, if it may have been saved again; returns what there is to record.
+    fn visit_known(
+        &mut self,
+        sight: &Sight,
+        row: &MessageRow,
+        unique: &UniqueName,
+        saves: &mut Saves,
+    ) -> Result<Option<Record>, Failure> {
+        let Some(entry) = sight.scan.entries.get(unique) else { return Ok(None) };
+        let flagged = entry.flags.has(Flag::Draft) || row.flags.has(Flag::Draft);
+        let is_draft = flagged || sight.view().role == Some(Role::Drafts);
+        let other_file = row.stat.is_some_and(|stat| stat.inode != entry.inode);
+        // What is about to leave the Maildir must be what left the server.
+        let leaves = sight.remote.as_ref().is_some_and(|remote| remote.messages.get(row.uid).is_none());
+        if !(is_draft || other_file || leaves || self.options.full) {
+            return Ok(None);
+        }
+        match self.visit(sight, unique, entry, row.stat)? {
+            Visit::Read(Some(identity), stat) if is_new_version(row, &identity, stat) => {
+                saves.replaced.insert(unique.clone(), stat);
+            }
+            Visit::Read(_, stat) => {
+                saves.unchanged.insert(unique.clone(), stat);
+                return Ok((row.stat != Some(stat)).then_some(Record::Stat(row.id, stat)));
+            }
+            Visit::Empty => {}
+            Visit::Unsettled => drop(saves.unsettled.insert(unique.clone())),
+        }
+        Ok(None)
+    }
+
+    /// Asks about a file that is to take the place of a message and may have been saved yet again.
+    fn visit_pending(&mut self, sight: &Sight, by: &UniqueName, saves: &mut Saves) -> Result<(), Failure> {
+        let Some(entry) = sight.scan.entries.get(by) else { return Ok(()) };
+        match self.visit(sight, by, entry, None)? {
+            Visit::Read(_, stat) => drop(saves.replaced.insert(by.clone(), stat)),
+            Visit::Empty => {}
+            Visit::Unsettled => drop(saves.unsettled.insert(by.clone())),
+        }
+        Ok(())
+    }
+
+    fn visit(
+        &mut self,
+        sight: &Sight,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        known: Option<FileStat>,
+    ) -> Result<Visit, Failure> {
+        let name = &sight.row.name;
+        match self.account.local.revisit(&sight.row.local, unique, entry, known) {
+            Ok(Edit::Done((identity, stat))) => Ok(Visit::Read(identity, stat)),
+            Ok(Edit::Changed) => {
+                self.report.problem(being_written(name, unique));
+                Ok(Visit::Unsettled)
+            }
+            Err(error) if error.kind == LocalErrorKind::NoMessage => Ok(Visit::Empty),
+            Err(error) => self.unreadable(name, unique, error),
+        }
+    }
+
+    /// A file that can't be read may be any version of any message.
+    fn unreadable(&mut self, name: &MailboxName, unique: &UniqueName, error: LocalError) -> Result<Visit, Failure> {
+        if error.kind != LocalErrorKind::Item {
+            return Err(error.into());
+        }
+        self.report.problem(local_problem(name, Some(unique.to_string()), &error));
+        Ok(Visit::Unsettled)
+    }
+
+    /// Finds the new versions of drafts whose files are gone among the files that appeared.
+    fn find_successors(&mut self, sight: &Sight, saves: &mut Saves) -> Result<(), Failure> {
+        let orphans = orphans(&sight.rows, |name| !sight.scan.entries.contains_key(name));
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        let pending: BTreeSet<&UniqueName> = sight.rows.iter().filter_map(|row| row.replaced_by.as_ref()).collect();
+        let view = sight.view();
+        // What the folder held before is a copy, or the message itself under another name.
+        let contents: BTreeSet<Fingerprint> = sight.rows.iter().filter_map(|row| row.content).collect();
+        let is_new = |identity: &Identity| identity.content.is_some_and(|content| !contents.contains(&content));
+        let (mut appeared, mut all_read) = (BTreeMap::<UniqueName, MessageHash>::new(), true);
+        for (unique, entry) in view.new_files().filter(|(unique, _)| !pending.contains(unique)) {
+            match self.account.local.identify(&sight.row.local, unique, entry) {
+                Ok(Edit::Done((identity, _))) => {
+                    let id = identity.message_id.filter(|_| is_new(&identity));
+                    appeared.extend(id.map(|id| (unique.clone(), id)));
+                }
+                Ok(Edit::Changed) => all_read = false,
+                Err(error) if error.kind == LocalErrorKind::NoMessage => {}
+                Err(error) => {
+                    self.unreadable(&sight.row.name, unique, error)?;
+                    all_read = false;
+                }
+            }
+        }
+        saves.successors = pair_saves(&orphans, &appeared);
+        let alone = orphans.iter().filter(|(row, ..)| !all_read && !saves.successors.contains_key(&row.id));
+        saves.unsettled.extend(alone.map(|(_, gone, _)| (*gone).clone()));
+        Ok(())
+    }
+}
+
+/// Where the baseline knows no content, only another size shows that it is another; where it knows no stat either,
+/// nothing does.
+fn is_new_version(row: &MessageRow, identity: &Identity, now: FileStat) -> bool {
+    match row.content {
+        Some(content) => identity.content != Some(content),
+        None => row.stat.is_some_and(|stat| stat.size != now.size),
+    }
+}
+
+fn being_written(folder: &MailboxName, unique: &UniqueName) -> Problem {
+    Problem {
+        code: "folder-unfinished",
+        folder: Some(folder.clone()),
+        path: Some(unique.to_string()),
+        uid: None,
+        message: "this message is being written to; it is left as it is on both sides".to_owned(),
+        hint: "sync again when it is saved".to_owned(),
+        retry_at: None,
+    }
+}
