@@ -183,10 +183,16 @@ impl Ledger {
         }
     }
 
-    /// Returns true if users set a flag on any version of a message.
+    /// Returns true if users set a flag on any version of a message. Two of them may lie side by side, with one
+    /// Message-ID: which of two files that take their places is whose can't be told.
     pub(super) fn was_set(&self, id: u32, word: &str) -> bool {
-        let versions = std::iter::successors(Some(id), |id| self.stories.get(id)?.version_of);
-        versions.filter_map(|id| self.stories.get(&id)).any(|story| story.flags.contains_key(word))
+        let family = self.first_version(id);
+        let versions = self.stories.iter().filter(|(other, _)| self.first_version(**other) == family);
+        versions.into_iter().any(|(_, story)| story.flags.contains_key(word))
+    }
+
+    fn first_version(&self, id: u32) -> Option<u32> {
+        std::iter::successors(Some(id), |id| self.stories.get(id)?.version_of).last()
     }
 
     pub(super) fn delete(&mut self, side: Side, id: u32, folder: &MailboxName, known: bool) {
