@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use super::root::is_ours;
+use super::waiting::{REMOVAL_UNSUPPORTED, is_due, is_told_only};
 use super::{Account, Run};
 use crate::apply::is_fatal;
 use crate::model::{
@@ -203,8 +204,19 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let Some(row) = row else { return Ok(Refused::default()) };
         let mut refused = Refused::default();
         for failure in self.account.journal.failures(row.id)? {
-            refused.files.extend(failure.unique.map(|unique| (unique, failure.message.clone())));
-            refused.messages.extend(failure.uid.map(|uid| (uid, failure.message)));
+            // Whether a folder can be changed is seen now.
+            if is_told_only(&failure) && failure.code != REMOVAL_UNSUPPORTED {
+                continue;
+            }
+            match failure.unique {
+                // A change whose time has come is tried again by the next sync.
+                Some(_) if !failure.flags.is_empty() && is_due(&failure, self.now) => {}
+                Some(unique) if !failure.flags.is_empty() => {
+                    refused.flags.insert(unique, (failure.flags, failure.message));
+                }
+                Some(unique) => drop(refused.files.insert(unique, failure.message)),
+                None => refused.messages.extend(failure.uid.map(|uid| (uid, failure.message))),
+            }
         }
         Ok(refused)
     }

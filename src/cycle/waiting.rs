@@ -18,7 +18,7 @@ const LOOK_AGAIN: i64 = 24 * 3600;
 /// The codes of what is stuck: found by every plan anew, so its row is only the memory that it was told.
 const READ_ONLY: &str = "read-only";
 const FLAG_UNSUPPORTED: &str = "flag-unsupported";
-const REMOVAL_UNSUPPORTED: &str = "removal-unsupported";
+pub(super) const REMOVAL_UNSUPPORTED: &str = "removal-unsupported";
 
 const FLAG_REFUSED: &str = "flag-refused";
 const REMOVAL_REFUSED: &str = "removal-refused";
@@ -28,7 +28,7 @@ pub(super) fn is_due(failure: &FailureRow, now: Timestamp) -> bool {
     failure.retry_at.is_some_and(|at| at <= now)
 }
 
-fn is_told_only(failure: &FailureRow) -> bool {
+pub(super) fn is_told_only(failure: &FailureRow) -> bool {
     [READ_ONLY, FLAG_UNSUPPORTED, REMOVAL_UNSUPPORTED].contains(&failure.code.as_str())
 }
 

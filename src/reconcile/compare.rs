@@ -15,7 +15,7 @@ pub use difference::{Difference, Kind, Next};
 use super::flags::FlagRules;
 use super::snapshot::{LocalSnapshot, RemoteMessage, RemoteSnapshot};
 use crate::model::{
-    Flag, Identity, MailboxName, MailboxRow, MessageId, MessageRow, Tombstone, Uid, UidSet, UniqueName,
+    Flag, FlagDelta, Identity, MailboxName, MailboxRow, MessageId, MessageRow, Tombstone, Uid, UidSet, UniqueName,
 };
 
 /// What reading a file brought.
@@ -45,6 +45,8 @@ pub struct Refused {
     pub files: BTreeMap<UniqueName, String>,
     /// Messages on the server.
     pub messages: BTreeMap<Uid, String>,
+    /// Changes of flags that wait, by file.
+    pub flags: BTreeMap<UniqueName, (FlagDelta, String)>,
 }
 
 /// Everything seen of one folder.
@@ -169,6 +171,10 @@ impl Evidence<'_> {
         let there = self.message(row.uid).is_some();
         found.differences.push(match self.scan.entries.contains_key(unique) {
             true if there => return self.compare_pair(row, contents, singles, found),
+            true if self.identity(unique).is_some_and(|file| row.content.is_some() && file.content != row.content) => {
+                let message = "gone from the server since the last sync, and edited here; the next uploads it as new";
+                differs(Kind::GoneThere, Next::Sync, message)
+            }
             true => {
                 let message = "gone from the server since the last sync; the next removes the file, unless it is held";
                 differs(Kind::GoneThere, Next::Sync, message)
@@ -182,10 +188,13 @@ impl Evidence<'_> {
             false if self.rules.read_only => {
                 differs(Kind::GoneHere, Next::Nothing, "removed here; the server allows no change in this folder")
             }
-            false => {
-                let message = "removed here since the last sync; the next carries this over, unless it is held";
-                differs(Kind::GoneHere, Next::Sync, message)
-            }
+            false => match self.refused.messages.get(&row.uid) {
+                Some(why) => differs(Kind::GoneHere, Next::Nothing, why),
+                None => {
+                    let message = "removed here since the last sync; the next carries this over, unless it is held";
+                    differs(Kind::GoneHere, Next::Sync, message)
+                }
+            },
         });
     }
 
@@ -196,9 +205,22 @@ impl Evidence<'_> {
                 let message = "removed here, and no longer marked as deleted on the server; the next sync fetches it";
                 found.differences.push(self.differs(Kind::OnlyThere, Next::Sync, message).of_message(row.uid));
             }
+            Some(_) if self.is_outdated(row) => {
+                let message = "an older version of a message saved again here; the next sync deals with it";
+                found.differences.push(self.differs(Kind::Replaced, Next::Sync, message).of_message(row.uid));
+            }
             Some(_) => found.tombstones += 1,
             None => {}
         }
+    }
+
+    /// Returns true for an older version that nothing keeps on the server any more. As long as the new one waits here,
+    /// that is what there is to tell.
+    fn is_outdated(&self, row: &MessageRow) -> bool {
+        let kept = self.rules.read_only || !self.rules.permanent.flags.has(Flag::Deleted);
+        let is_new = |by: &UniqueName| self.rows.iter().all(|other| other.unique.as_ref() != Some(by));
+        let waits = |by: &UniqueName| is_new(by) && self.scan.entries.contains_key(by);
+        row.tombstone == Some(Tombstone::Replaced) && !kept && !row.replaced_by.as_ref().is_some_and(waits)
     }
 
     fn compare_unknown_files(&self, named: &BTreeSet<&UniqueName>, found: &mut Comparison) {

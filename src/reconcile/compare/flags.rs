@@ -1,6 +1,6 @@
 //! Flags of a pair: what one side has and the other not, as far as it could be otherwise.
 
-use crate::model::{Flag, FlagSet, Keyword, MessageRow};
+use crate::model::{Flag, FlagDelta, FlagSet, Keyword, MessageRow};
 use crate::reconcile::flags::{FlagRules, has_room};
 use crate::reconcile::snapshot::{LocalEntry, LocalSnapshot, RemoteMessage};
 
@@ -38,6 +38,18 @@ impl Gap {
         let agree = here.is_empty() && there.is_empty();
         let recorded = agree && comparable(row.flags.clone()) != comparable(message.flags.clone());
         Gap { here, there, recorded, confined: !unsent.is_empty() || !unfetched.is_empty() }
+    }
+
+    /// Returns what of it the server refused of late, and what it did not.
+    pub(super) fn split(self, refused: &FlagDelta) -> (Gap, Gap) {
+        let (here, there) = (intersection(&self.here, &refused.add), intersection(&self.there, &refused.remove));
+        let rest = Gap { here: self.here.difference(&here), there: self.there.difference(&there), ..self };
+        (Gap { here, there, ..Gap::default() }, rest)
+    }
+
+    /// Returns true if no side has what the other has not.
+    pub(super) fn is_empty(&self) -> bool {
+        self.here.is_empty() && self.there.is_empty()
     }
 
     /// Returns what differs, in words.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::content::{Contents, Singles, Verdict};
 use super::flags::Gap;
 use super::{Comparison, Difference, Evidence, Kind, Next, PENDING, Reading};
-use crate::model::{Identity, MessageId, MessageRow, UidSet, UniqueName};
+use crate::model::{FlagDelta, Identity, MessageId, MessageRow, UidSet, UniqueName};
 use crate::reconcile::snapshot::{LocalEntry, RemoteMessage};
 
 const ANEW: &str = "after `mailtide check --repair` the next sync matches it anew by its content";
@@ -78,17 +78,25 @@ impl Evidence<'_> {
     /// Returns true if something is on one side because the other can't have it.
     fn compare_flags(&self, pair: &Pair<'_>, found: &mut Comparison) -> bool {
         let gap = Gap::new(pair.row, pair.entry, pair.message, self.scan, &self.rules);
-        let (kind, message) = if gap.recorded {
-            let message = "both sides have the same flags, the database has others; the next sync takes them over";
-            (Kind::FlagsRecorded, message.to_owned())
-        } else if gap.here.is_empty() && gap.there.is_empty() {
-            return gap.confined;
-        } else {
-            (Kind::Flags, format!("flags {}; {PENDING}", gap.words()))
+        let confined = gap.confined;
+        let mut tell = |kind, next, message: String| {
+            let difference = self.differs(kind, next, message);
+            found.differences.push(difference.of_file(pair.unique).of_message(pair.row.uid));
         };
-        let difference = self.differs(kind, Next::Sync, message);
-        found.differences.push(difference.of_file(pair.unique).of_message(pair.row.uid));
-        gap.confined
+        if gap.recorded {
+            let message = "both sides have the same flags, the database has others; the next sync takes them over";
+            tell(Kind::FlagsRecorded, Next::Sync, message.to_owned());
+            return confined;
+        }
+        let (none, refused) = (FlagDelta::default(), self.refused.flags.get(pair.unique));
+        let (left, pending) = gap.split(refused.map_or(&none, |(change, _)| change));
+        if let Some((_, why)) = refused.filter(|_| !left.is_empty()) {
+            tell(Kind::Flags, Next::Nothing, format!("flags {}; {why}", left.words()));
+        }
+        if !pending.is_empty() {
+            tell(Kind::Flags, Next::Sync, format!("flags {}; {PENDING}", pending.words()));
+        }
+        confined
     }
 
     fn verdict(

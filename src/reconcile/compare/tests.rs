@@ -327,3 +327,38 @@ fn what_was_refused_is_told_with_its_reason() {
     };
     assert_eq!(told(empty), (3, vec![]), "an empty file is no message");
 }
+
+#[test]
+fn what_the_server_refused_to_change_is_not_said_to_be_carried_over() {
+    let flagged = |case: &mut Case| {
+        case.scan.entries.get_mut(&name(1)).unwrap().flags = FlagSet::of(&[Flag::Flagged, Flag::Answered]);
+        let change = FlagDelta { add: FlagSet::of(&[Flag::Flagged]), remove: FlagSet::new() };
+        case.refused.flags.insert(name(1), (change, "never".to_owned()));
+    };
+    assert_eq!(told(flagged), (2, vec![(Kind::Flags, Next::Nothing), (Kind::Flags, Next::Sync)]));
+    let removed = |case: &mut Case| {
+        case.scan.entries.remove(&name(1));
+        case.refused.messages.insert(uid(1), "never".to_owned());
+    };
+    assert_eq!(told(removed), (2, vec![(Kind::GoneHere, Next::Nothing)]));
+}
+
+#[test]
+fn an_older_version_that_is_to_leave_the_server_is_no_equal() {
+    let outdate = |case: &mut Case, by: u32| {
+        let (tombstone, replaced_by) = (Some(Tombstone::Replaced), Some(name(by)));
+        case.rows[1] = MessageRow { unique: None, tombstone, replaced_by, ..message_row(2) };
+    };
+    let sent = |case: &mut Case| {
+        outdate(case, 3);
+        case.scan.entries.remove(&name(2));
+    };
+    assert_eq!(told(sent), (2, vec![(Kind::Replaced, Next::Sync)]));
+    let waits = |case: &mut Case| outdate(case, 2);
+    assert_eq!(told(waits), (2, vec![(Kind::OnlyHere, Next::Sync)]), "told of the new one");
+    let kept = |case: &mut Case| {
+        sent(case);
+        case.rules.read_only = true;
+    };
+    assert_eq!(told(kept), (2, vec![]));
+}
