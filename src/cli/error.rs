@@ -184,9 +184,9 @@ impl Trouble {
     /// Messages that were not brought back with others, because they are not gone.
     pub(super) fn elsewhere(ids: &[&Id]) -> Self {
         let what = super::render::count(ids.len() as u64, "message was", "messages were");
-        let message = format!("{what} not brought back: the Maildir has the same in another folder");
+        let message = format!("{what} not brought back: the Maildir has the same again, or in another folder");
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        let hint = format!("to have them in both: mailtide restore {}", ids.join(" "));
+        let hint = format!("to have them twice: mailtide restore {}", ids.join(" "));
         Self::new(Exit::Partial, "elsewhere", message, hint)
     }
 

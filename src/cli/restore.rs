@@ -1,5 +1,7 @@
 //! `mailtide restore`: lists what sync removed from the Maildir, and brings it back.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -16,6 +18,7 @@ use super::{configuration, run_all, select};
 use crate::config::{Account, Config};
 use crate::cycle::restore::bring_back;
 use crate::maildir::Maildir;
+use crate::model::MailboxName;
 use crate::state::Database;
 use crate::store::{Journal, LocalStore, Root, StateError, Trashed};
 
@@ -51,6 +54,8 @@ struct Told {
 struct Answer {
     name: String,
     items: Vec<Told>,
+    /// Folders that got messages back and take no part in syncing.
+    left_out: BTreeSet<MailboxName>,
     troubles: Vec<Trouble>,
 }
 
@@ -229,6 +234,8 @@ impl Looked<'_> {
             let done = bring_back(&mut maildir, &mut database, &wanted);
             for (item, told) in batch.iter().zip(told) {
                 if let Some(back) = done.restored.iter().find(|back| back.kept.kept_as == item.kept_as) {
+                    let place = item.folder.as_ref().or(args.folder.as_ref());
+                    answer.left_out.extend(place.filter(|place| !self.shelf.takes_part(account, place)).cloned());
                     let folder = told.folder.or_else(|| args.folder.as_ref().map(ToString::to_string));
                     answer.items.push(Told { folder, file: Some(back.unique.to_string()), restored: true, ..told });
                 }
@@ -247,9 +254,9 @@ impl Looked<'_> {
 fn places(database: &mut Database) -> Result<Places, StateError> {
     let mut places = Places::new();
     for row in database.mailboxes()? {
-        for message in database.messages(row.id)?.into_iter().filter(|message| message.unique.is_some()) {
-            if let Some(content) = message.content {
-                places.entry(content).or_default().push(row.local.clone());
+        for message in database.messages(row.id)? {
+            if let (Some(content), Some(unique)) = (message.content, message.unique) {
+                places.entry(content).or_default().push((row.local.clone(), unique));
             }
         }
     }
@@ -297,7 +304,11 @@ fn shortened(text: &str) -> String {
 
 impl Answer {
     fn new(account: &Account) -> Self {
-        Self { name: account.name.clone(), items: Vec::new(), troubles: Vec::new() }
+        Self { name: account.name.clone(), items: Vec::new(), left_out: BTreeSet::new(), troubles: Vec::new() }
+    }
+
+    fn names(&self) -> String {
+        self.left_out.iter().map(MailboxName::as_str).collect::<Vec<_>>().join(", ")
     }
 
     fn exit(&self) -> Exit {
@@ -321,7 +332,11 @@ impl Answer {
             (true, true) if self.troubles.is_empty() => {}
             (true, true) => output.say(format_args!("{}: nothing brought back", self.name)),
             (false, true) => {
-                output.say(format_args!("{}: {messages} brought back; the next sync uploads what is new", self.name));
+                let uploads = match self.left_out.is_empty() {
+                    true => "the next sync uploads what is new".to_owned(),
+                    false => format!("no sync uploads what is in {}, which the configuration leaves out", self.names()),
+                };
+                output.say(format_args!("{}: {messages} brought back; {uploads}", self.name));
             }
             (true, false) if !self.troubles.is_empty() => {}
             (true, false) => output.say(format_args!("{}: nothing to bring back", self.name)),

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::error::{Rest, Trouble};
 use crate::config::Account;
 use crate::maildir::Maildir;
-use crate::model::{Fingerprint, MailboxName, MailboxRow, Timestamp};
+use crate::model::{Fingerprint, MailboxName, MailboxRow, Timestamp, UniqueName};
 use crate::state::{Database, Lock};
 use crate::store::{Journal, KeptRow, LocalStore, Trashed};
 
@@ -88,8 +88,8 @@ impl Since {
     }
 }
 
-/// The folders that each content is in.
-pub(super) type Places = BTreeMap<Fingerprint, Vec<MailboxName>>;
+/// The folders that each content is in, and its files' unique names there.
+pub(super) type Places = BTreeMap<Fingerprint, Vec<(MailboxName, UniqueName)>>;
 
 /// Which messages the options select.
 #[derive(Debug, Clone)]
@@ -140,11 +140,15 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// Returns true if both sides have the message in another folder: it left this one because it was moved there.
+    /// Returns true if both sides have the message already: in another folder, because it was moved there, or in its own
+    /// again. A row of its own name is what an interrupted removal left.
     pub(super) fn is_elsewhere(&self, maildir: &Maildir, places: &Places) -> bool {
         let content = maildir.kept_content(&self.kept_as).ok().flatten();
-        let folders = content.and_then(|content| places.get(&content));
-        folders.is_some_and(|folders| folders.iter().any(|folder| Some(folder) != self.local.as_ref()))
+        let found = content.and_then(|content| places.get(&content));
+        let own =
+            |name: &UniqueName| self.file.split(':').next() == Some(name.as_str()) || self.kept_as == name.as_str();
+        let is_another = |(folder, name): &(MailboxName, UniqueName)| Some(folder) != self.local.as_ref() || !own(name);
+        found.is_some_and(|found| found.iter().any(is_another))
     }
 }
 
@@ -206,6 +210,12 @@ impl Shelf {
             // What is to go into a folder of the user's choice is to be named one by one.
             Id::All => self.list(filter).filter(|item| item.local.is_some()).collect(),
         }
+    }
+
+    /// Returns true if a folder takes part in syncing, as far as is known without the server.
+    pub(super) fn takes_part(&self, account: &Account, folder: &MailboxName) -> bool {
+        let role = self.rows.iter().find(|row| row.name == *folder).and_then(|row| row.role);
+        account.policy.scope.takes_part(folder, role, true)
     }
 
     /// Returns what is to be brought back for an item; `folder` is for one whose folder is unknown.

@@ -324,3 +324,30 @@ fn what_was_only_moved_is_not_doubled_by_bringing_back_a_run() {
     restore(&setup, &[&id]).expect(0);
     assert_eq!(contents(&setup, &["INBOX"]).len(), 9);
 }
+
+#[test]
+fn what_is_there_again_is_not_doubled_by_bringing_back_a_run() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(5));
+    setup.sync_in_step();
+    setup.imap().expunge(&["INBOX"], "2:3");
+    setup.sync_in_step();
+    setup.append(&["INBOX"], &corpus::ordinary(5)[1..2]);
+    setup.sync_in_step();
+    let run = restore(&setup, &["all"]).expect(1);
+    assert_eq!(subjects(&run), ["message 2"], "{}", run.stdout);
+    assert_eq!(run.account()["errors"][0]["code"], "elsewhere");
+    assert_eq!(contents(&setup, &["INBOX"]), bodies(&corpus::ordinary(5)));
+    let id = items(&restore(&setup, &[]))[0]["id"].as_str().unwrap().to_owned();
+    restore(&setup, &[&id]).expect(0);
+    assert_eq!(contents(&setup, &["INBOX"]).len(), 6, "who names it has it twice");
+}
+
+#[test]
+fn what_comes_back_into_a_folder_left_out_is_not_said_to_be_uploaded() {
+    let mut setup = removed(Kind::Full);
+    setup.extra = "[accounts.test.folders]\nexclude = [\"Lists/*\"]\n".to_owned();
+    let said = setup.run(&["restore", "all", "--folder", "Lists"]).expect(0).stdout;
+    assert!(said.contains("2 messages brought back; no sync uploads what is in Lists/rust"), "{said}");
+    let said = setup.run(&["restore", "all"]).expect(0).stdout;
+    assert!(said.contains("4 messages brought back; the next sync uploads"), "{said}");
+}
