@@ -66,19 +66,23 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     async fn create_trash(&mut self, scene: &mut Scene) -> Result<Option<MailboxName>, Failure> {
         let Some(name) = MailboxName::parse("Trash") else { return Ok(None) };
-        let folder =
-            Folder { local: name.clone(), name: name.clone(), role: Some(Role::Trash), fate: Fate::CreateRemote };
+        let role_of = |other: &MailboxName| (*other == name).then_some(Role::Trash);
+        let local = self.policy.scope.local_name(&name, role_of);
+        let folder = Folder { local, name: name.clone(), role: Some(Role::Trash), fate: Fate::CreateRemote };
+        let takes_part = self.policy.scope.takes_part(&name, Some(Role::Trash), true) && self.is_named(&name);
         if self.options.dry_run {
             self.report.remote.folders_created += 1;
             self.note_created(Side::Remote, &folder);
+            if takes_part {
+                self.create_local(&folder)?;
+            }
             return Ok(None);
         }
         match self.account.remote.create(&name, Some(Role::Trash)).await {
             Ok(()) => {
                 self.report.remote.folders_created += 1;
                 scene.listing.mailboxes.insert(name.clone(), just_created(Some(Role::Trash)));
-                let takes_part = self.policy.scope.takes_part(&name, Some(Role::Trash), true);
-                if takes_part && self.is_named(&name) && self.create_local(&folder)? {
+                if takes_part && self.create_local(&folder)? {
                     // One that has gone from the server before is there again.
                     let rows = self.account.journal.mailboxes()?;
                     self.know(scene, rows.iter().find(|row| row.name == name), &folder)?;

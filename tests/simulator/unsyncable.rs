@@ -267,3 +267,18 @@ fn messages_flagged_deleted_and_expunged_later_count_once() {
     let report = sync(&shared);
     assert_eq!((report.held.len(), report.local.removed), (0, 5));
 }
+
+#[test]
+fn a_trash_made_anew_has_its_local_name_and_is_announced() {
+    let shared = in_step(FULL, Delete::Trash, 2);
+    let role = mailtide::reconcile::scope::Pattern::parse("role:trash").unwrap();
+    shared.world().policy.scope.local_names.push((role, folder("Bin")));
+    edit_file(&shared, 1, |world, name, unique| world.local_delete(name, unique));
+    let book = shared.world().book.clone();
+    let said = calm_run(&shared, &Options { dry_run: true, ..Options::default() });
+    shared.world().book = book;
+    let did = sync(&shared);
+    assert_eq!((said.local, said.remote), (did.local, did.remote));
+    assert_eq!((there(&shared, "Trash"), here(&shared, "Bin")), (vec![1], vec![1]));
+    assert!(is_idle(&sync(&shared)) && !shared.world().maildir.folders.contains_key(&folder("Trash")));
+}
