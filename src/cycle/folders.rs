@@ -158,7 +158,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Record::ForgetFailures(row.id),
         ];
         let messages = self.account.journal.messages(row.id)?;
-        let files = messages.iter().filter(|message| message.unique.is_some());
+        let files = messages.iter().filter(|message| message.unique.is_some() || message.is_outdated());
         records.extend(files.map(|message| Record::Forget(message.id)));
         let intents = self.account.journal.intents()?;
         let of_files = intents.iter().filter(|(_, intent)| is_of_a_file(intent, row.id));

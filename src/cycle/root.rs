@@ -36,12 +36,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// A journaled append is let go of, too: as a row it would make a file that is missing look removed. What it sent is
-    /// found by its content like everything else. Of another server's UIDs nothing is kept.
+    /// found by its content like everything else. Of another server's UIDs nothing is kept. What was to take a message's
+    /// place is another file now, or none: the message counts like any other.
     fn start_over(&mut self, header: &Header, extent: Extent) -> Result<(), Failure> {
         let intents = self.account.journal.intents()?;
         let void = |intent: &Intent| extent == Extent::Server || matches!(intent, Intent::Append { .. });
         let void = intents.iter().filter(|(_, intent)| void(intent));
         let mut records: Vec<Record> = void.map(|(id, _)| Record::Settled(*id)).collect();
+        for row in self.account.journal.mailboxes()? {
+            let messages = self.account.journal.messages(row.id)?;
+            records.extend(messages.iter().filter(|row| row.is_outdated()).map(|row| Record::Forget(row.id)));
+        }
         records.push(Record::ForgetAll);
         records.extend((extent == Extent::Server).then_some(Record::OtherServer));
         records.push(Record::Circumstances(self.policy.circumstances.clone()));

@@ -137,3 +137,10 @@ pub struct MessageRow {
     /// The file of the new version; only for [`Tombstone::Replaced`].
     pub replaced_by: Option<UniqueName>,
 }
+
+impl MessageRow {
+    /// Returns true if a file is to take the message's place.
+    pub fn is_outdated(&self) -> bool {
+        self.tombstone == Some(Tombstone::Replaced)
+    }
+}

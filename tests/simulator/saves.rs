@@ -7,7 +7,7 @@ use mailtide::reconcile::snapshot::Abilities;
 
 use super::check::{View, local_view, remote_view};
 use super::history::{calm_run, policy};
-use super::maildir::Save;
+use super::maildir::{Maildir, Save};
 use super::rng::Rng;
 use super::scenarios::{both_ways, file, local, local_flag, remote, remote_delete, remote_flag};
 use super::server::Server;
@@ -223,4 +223,34 @@ fn without_a_message_id_a_new_name_is_a_removal_and_an_arrival() {
     let id = save_one(&shared, 2, Save::NewName);
     sync(&shared);
     assert_eq!(places(&shared), [vec![1, id], vec![1, id], vec![2]]);
+}
+
+/// A new version is refused; then the Maildir is the one of before, or an empty one at another path.
+#[test]
+fn what_waited_in_another_state_of_the_maildir_removes_nothing() {
+    for delete in [Delete::Trash, Delete::Expunge] {
+        for moved in [false, true] {
+            let shared = in_step(delete);
+            let backup = shared.world().maildir.clone();
+            let second = save_one(&shared, 1, Save::InPlace);
+            sync(&shared);
+            shared.world().mishaps.appends = true;
+            save_one(&shared, second, Save::InPlace);
+            sync(&shared);
+            sync(&shared);
+            shared.world().mishaps.appends = false;
+            shared.world().now.0 += 2 * 86_400;
+            if moved {
+                shared.world().maildir = Maildir::default();
+                shared.world().policy.circumstances.root = "/other".to_owned();
+            } else {
+                let mut old = backup;
+                old.marker.as_mut().unwrap().run = 0;
+                shared.world().maildir = old;
+            }
+            (0..3).for_each(|_| drop(sync(&shared)));
+            let both = if moved { vec![second] } else { vec![1, second] };
+            assert_eq!(places(&shared), [both.clone(), both, vec![]], "{delete:?} moved {moved}");
+        }
+    }
 }
