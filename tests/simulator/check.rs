@@ -103,7 +103,7 @@ impl Check<'_> {
         let permanent = self.world.server.mailboxes.get(name).map(|mailbox| mailbox.permanent.clone());
         let permanent = permanent.unwrap_or_else(PermanentFlags::all);
         let shared = |seen: &Seen| {
-            let mut flags = permanent.storable(&seen.flags);
+            let mut flags = permanent.storable(&seen.flags).difference(&self.world.mishaps.drops);
             if *name == self.trash || self.world.server.abilities.deleted_is_final {
                 flags.set(Flag::Deleted, false);
             }
@@ -257,11 +257,14 @@ impl Check<'_> {
         let apart = self.world.server.abilities.deleted_is_final || story.home == self.trash || story.is_deleted();
         for (side, one) in self.seen(id, &story.home) {
             let present: BTreeSet<String> = words(&one.flags).into_iter().collect();
+            let drops = words(&self.world.mishaps.drops);
             let shared = |word: &str| !(apart && word == deleted) && is_storable(&permanent, word);
+            // What the server drops is only where it was set.
+            let followed = |word: &String| !drops.contains(word);
             for word in present.iter().filter(|word| shared(word) && !self.world.ledger.was_set(id, word)) {
                 self.fail(format!("{id} {side}: {word} that nobody set"));
             }
-            for (word, touch) in story.flags.iter().filter(|(word, _)| shared(word)) {
+            for (word, touch) in story.flags.iter().filter(|(word, _)| shared(word) && followed(word)) {
                 // Flags are not journaled: one that was brought over when a run was struck, and cleared where it came
                 // from before the next, comes back.
                 let struck = self.world.struck;

@@ -61,8 +61,13 @@ fn a_world(seed: u64) -> World {
     let (moves, renumber, removes_folders) = (rng.chance(300), rng.chance(300), rng.chance(300));
     let relocates = rng.chance(100);
     let mut world = World::new(server, policy, rng);
-    let restore = rng_of(seed).chance(100);
-    world.habits = Habits { moves, renumber, restore, removes_folders, relocates };
+    let mut second = rng_of(seed);
+    let restore = second.chance(100);
+    let revokes = second.chance(150);
+    if second.chance(150) {
+        world.mishaps.drops = users::some_dropped(&mut second);
+    }
+    world.habits = Habits { moves, renumber, restore, removes_folders, relocates, revokes };
     world
 }
 
@@ -139,6 +144,7 @@ fn dry_run(shared: &Shared, answer: HoldAnswer) -> Report {
 /// Runs without trouble until nothing is left to do. Only one run may have something to do.
 pub(super) fn settle(shared: &Shared) {
     shared.world().now.0 += 40 * DAY;
+    shared.world().mishaps.read_only.clear();
     let said = dry_run(shared, HoldAnswer::Keep);
     let mut first = None;
     for _ in 0..3 {
@@ -189,6 +195,9 @@ fn live(shared: &Shared) {
         let edits = shared.world().rng.below(6);
         for _ in 0..edits {
             users::edit(&mut shared.world());
+        }
+        if shared.world().habits.revokes {
+            users::change_rights(&mut shared.world());
         }
         if shared.world().habits.relocates && shared.world().rng.chance(300) {
             users::relocate(&mut shared.world());

@@ -273,7 +273,7 @@ fn a_trash_made_anew_has_its_local_name_and_is_announced() {
     let shared = in_step(FULL, Delete::Trash, 2);
     let role = mailtide::reconcile::scope::Pattern::parse("role:trash").unwrap();
     shared.world().policy.scope.local_names.push((role, folder("Bin")));
-    edit_file(&shared, 1, |world, name, unique| world.local_delete(name, unique));
+    edit_file(&shared, 1, World::local_delete);
     let book = shared.world().book.clone();
     let said = calm_run(&shared, &Options { dry_run: true, ..Options::default() });
     shared.world().book = book;

@@ -8,6 +8,7 @@ use super::file::{Dir, Place, flags_of, info_of};
 use super::ledger::words;
 use super::mail::{Bytes, Kind, compose, id_of, identity, save_again};
 use super::maildir::Save;
+use super::rng::Rng;
 use super::world::World;
 
 const KEYWORDS: [&str; 4] = ["$Forwarded", "$Junk", "work", "Later"];
@@ -32,6 +33,8 @@ pub(super) struct Habits {
     pub(super) renumber: bool,
     /// Put a mailbox back as it was some time ago, its numbers included.
     pub(super) restore: bool,
+    /// Give and take the right to change mailboxes.
+    pub(super) revokes: bool,
 }
 
 /// What a user does with one flag.
@@ -316,6 +319,21 @@ pub(super) fn relocate(world: &mut World) {
     world.policy.circumstances.server.push('+');
     world.server.mailboxes.values_mut().for_each(super::server::Mailbox::begin_anew);
     world.say(|| "another server".to_owned());
+}
+
+/// Flags that a server may say it stores, and drop without a word.
+pub(super) fn some_dropped(rng: &mut Rng) -> FlagSet {
+    let one = ["\\Flagged", "\\Seen", "work", "$Junk"].map(|word| FlagEdit::new(word, true).flags);
+    rng.pick(&one).unwrap().union(&rng.pick(&one).unwrap())
+}
+
+/// Makes a mailbox read-only, or lets it be changed again.
+pub(super) fn change_rights(world: &mut World) {
+    let name = a_folder(world);
+    if !world.mishaps.read_only.remove(&name) {
+        world.mishaps.read_only.insert(name.clone());
+    }
+    world.say(|| format!("remote: the rights in {name} change"));
 }
 
 fn renumber(world: &mut World) {

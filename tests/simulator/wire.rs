@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::pending;
 
 use mailtide::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Uid, UidSet, UidValidity};
-use mailtide::reconcile::snapshot::{RemoteListing, RemoteRequest};
+use mailtide::reconcile::snapshot::{RemoteListing, RemoteRequest, RemoteSnapshot};
 use mailtide::store::{
     Append, Appended, BodySink, Expunged, FetchedMessage, Observed, RemoteError, RemoteErrorKind, RemoteStore,
     StoredFlags, Traffic, Transfer,
@@ -55,6 +55,15 @@ async fn end<T>(stop: Option<RemoteError>) -> Result<T, RemoteError> {
     }
 }
 
+impl World {
+    fn writable(&self, mailbox: &MailboxName) -> Result<(), RemoteError> {
+        match self.mishaps.read_only.contains(mailbox) {
+            true => Err(refuse(RemoteErrorKind::Refused, "NO [NOPERM] read-only")),
+            false => Ok(()),
+        }
+    }
+}
+
 impl Shared {
     async fn ask<T>(
         &self,
@@ -94,7 +103,9 @@ impl Shared {
                     super::users::edit(world);
                 }
                 let deltas = !world.is_blurred();
-                Ok(world.server.observe(request, watermark, deltas))
+                let read_only = world.mishaps.read_only.contains(&request.mailbox);
+                let snapshot = world.server.observe(request, watermark, deltas);
+                Ok(snapshot.map(|snapshot| RemoteSnapshot { read_only, ..snapshot }))
             },
         );
         let outcome = match seen.await {
@@ -111,6 +122,7 @@ impl Shared {
             if world.mishaps.appends {
                 return Err(refuse(RemoteErrorKind::Refused, "NO never"));
             }
+            world.writable(mailbox)?;
             let (proven, now, drops) = (world.server.abilities.uid_plus, world.now, world.mishaps.drops.clone());
             let into = world.server.open(mailbox)?;
             if into.permanent.storable(&message.flags) != message.flags {
@@ -232,6 +244,7 @@ impl RemoteStore for Shared {
         changes: &[(FlagDelta, UidSet)],
     ) -> Result<StoredFlags, RemoteError> {
         let deed = |world: &mut World| {
+            world.writable(mailbox)?;
             let refusal = world.mishaps.stores.then(|| "never".to_owned());
             let mut now = BTreeMap::new();
             for (delta, uids) in changes {
@@ -260,7 +273,10 @@ impl RemoteStore for Shared {
         uids: &UidSet,
         target: &MailboxName,
     ) -> Result<Transfer, RemoteError> {
-        let deed = |world: &mut World| world.server.copy(mailbox, validity, uids, target);
+        let deed = |world: &mut World| {
+            world.writable(target)?;
+            world.server.copy(mailbox, validity, uids, target)
+        };
         self.ask(|| format!("copy {mailbox} {uids} to {target}"), deed).await
     }
 
@@ -275,6 +291,8 @@ impl RemoteStore for Shared {
             if !world.server.abilities.moves {
                 world.complain("MOVE where there is none".to_owned());
             }
+            world.writable(mailbox)?;
+            world.writable(target)?;
             let moved = world.server.copy(mailbox, validity, uids, target)?;
             let source = world.server.select(mailbox, validity)?;
             uids.iter().for_each(|uid| source.expunge(uid));
@@ -290,6 +308,7 @@ impl RemoteStore for Shared {
         uids: &UidSet,
     ) -> Result<Expunged, RemoteError> {
         let deed = |world: &mut World| {
+            world.writable(mailbox)?;
             let alone = world.server.abilities.uid_plus;
             let delta = FlagDelta { add: FlagSet::of(&[mailtide::model::Flag::Deleted]), remove: FlagSet::new() };
             let source = world.server.select(mailbox, validity)?;

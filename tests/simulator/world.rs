@@ -1,7 +1,7 @@
 //! Everything there is: both sides, the database, the users, and the gate that every call of the engine passes.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -43,6 +43,8 @@ pub(super) struct Mishaps {
     pub(super) stuck: Option<UniqueName>,
     /// What the server drops without a word when it is to store it.
     pub(super) drops: FlagSet,
+    /// Mailboxes in which nothing can be changed by IMAP.
+    pub(super) read_only: BTreeSet<MailboxName>,
     /// The server refuses every CREATE.
     pub(super) creates: bool,
     /// This maildir can't be read.
