@@ -149,7 +149,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let views = self.observe(scene, &unsettled).await?;
         scene.again.clear();
         let mut plans: Vec<MailboxPlan> = views.iter().map(observe::Sight::plan).collect();
-        keep_out_of_gone(scene, &mut plans);
+        if !self.options.dry_run {
+            keep_out_of_gone(scene, &mut plans);
+        }
         self.tell_stuck(&views, &plans, scene.first);
         self.pair_moves(&views, &mut plans)?;
         self.defer_removals(scene, &views, &mut plans).await?;
@@ -158,6 +160,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let trash = self.trash_target(scene, &mut plans).await?;
         if self.options.dry_run {
             plans.iter().for_each(|plan| self.report.plan_mailbox(plan));
+            self.plan_kept(scene, &plans);
             self.plan_arrivals_in_trash(scene, &plans);
             return Ok(());
         }

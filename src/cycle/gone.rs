@@ -7,6 +7,7 @@ use super::{Run, Scene};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
 use crate::model::{MailboxId, MailboxName, MailboxRow, Side};
 use crate::reconcile::mailboxes::{Fate, Folder, Vanished, accidents};
+use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::report::{Held, PlanLine, Problem, Reason};
 use crate::reconcile::snapshot::RemoteRequest;
@@ -141,6 +142,27 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         counts.folders_removed += 1;
         let (side, folder) = (Some(side), folder.name.clone());
         self.report.plan.push(PlanLine { side, op: "remove-folder", folder, uid: None, path: None, detail: None });
+    }
+
+    /// What a dry run said to be removed stays if anything is left or new in it, and comes back where it had gone.
+    pub(super) fn plan_kept(&mut self, scene: &Scene, plans: &[MailboxPlan]) {
+        let keeps = |plan: &MailboxPlan| {
+            plan.held || plan.unknown || !(plan.upload.is_empty() && plan.download.is_empty() && plan.adopt.is_empty())
+        };
+        for folder in scene.folders.iter().filter(|folder| matches!(folder.fate, Fate::GoneLocal | Fate::GoneRemote)) {
+            let is_it = |line: &PlanLine| line.op == "remove-folder" && line.folder == folder.name;
+            let Some(at) = self.report.plan.iter().position(is_it) else { continue };
+            let Some(plan) = plans.iter().find(|plan| plan.name == folder.name && keeps(plan)) else { continue };
+            self.report.plan.remove(at);
+            match folder.fate {
+                Fate::GoneLocal => self.report.remote.folders_removed -= 1,
+                _ => self.report.local.folders_removed -= 1,
+            }
+            if folder.fate == Fate::GoneRemote && !plan.upload.is_empty() {
+                self.report.remote.folders_created += 1;
+                self.note_created(Side::Remote, folder);
+            }
+        }
     }
 
     /// Removes the folders that are empty now from the side that kept them. One in which something turned up is created

@@ -9,6 +9,7 @@ use super::check::{View, broken, local_view, remote_view};
 use super::history::{calm_run, policy, run, settle};
 use super::mail::Kind;
 use super::rng::Rng;
+use super::scenarios::{FULL, local, quiet, remote};
 use super::schedule::{Rates, Schedule};
 use super::server::Server;
 use super::users::folder;
@@ -127,5 +128,35 @@ fn a_missing_root_is_held_and_nothing_follows() {
         settle(&shared);
         let broken = broken(&shared.world());
         assert!(broken.is_empty(), "seed {seed}: {broken:#?}");
+    }
+}
+
+#[test]
+fn a_dry_run_does_not_promise_to_remove_a_folder_that_got_new_mail() {
+    for there in [false, true] {
+        let mut world = World::new(Server::new(FULL), policy(Delete::Trash), Rng::new(1));
+        world.server.create(&folder("Trash"), Some(Role::Trash));
+        remote(&mut world, "Archive", 1, &[]);
+        let shared = Shared::new(world);
+        quiet(&shared);
+        match there {
+            true => {
+                shared.world().remote_remove_folder(&folder("Archive"));
+                local(&mut shared.world(), "Archive", 2, &[]);
+            }
+            false => {
+                shared.world().policy.delete = Delete::Expunge;
+                shared.world().local_remove_folder(&folder("Archive"));
+                remote(&mut shared.world(), "Archive", 2, &[]);
+            }
+        }
+        let book = shared.world().book.clone();
+        let accept = Options { holds: HoldAnswer::Accept, ..Options::default() };
+        let said = calm_run(&shared, &Options { dry_run: true, ..accept.clone() });
+        shared.world().book = book;
+        let did = calm_run(&shared, &accept);
+        assert_eq!((said.local, said.remote), (did.local, did.remote), "gone there: {there}");
+        assert!(said.plan.iter().all(|line| line.op != "remove-folder"), "{:?}", said.plan);
+        assert!(shared.world().maildir.folders.contains_key(&folder("Archive")), "gone there: {there}");
     }
 }
