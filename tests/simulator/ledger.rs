@@ -191,6 +191,17 @@ impl Ledger {
         versions.into_iter().any(|(_, story)| story.flags.contains_key(word))
     }
 
+    /// A version that the database did not know went with its whole folder: the one that it was to replace may come back.
+    pub(super) fn lose_unsent(&mut self, id: u32) {
+        let older = |id: &u32| self.stories.get(id)?.version_of;
+        let versions: Vec<u32> = std::iter::successors(older(&id), older).collect();
+        for id in versions {
+            if let Some(outdated) = self.stories.get_mut(&id).and_then(|story| story.outdated.as_mut()) {
+                outdated.known = false;
+            }
+        }
+    }
+
     fn first_version(&self, id: u32) -> Option<u32> {
         std::iter::successors(Some(id), |id| self.stories.get(id)?.version_of).last()
     }

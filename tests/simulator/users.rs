@@ -182,6 +182,8 @@ impl World {
 
     pub(super) fn local_remove_folder(&mut self, name: &MailboxName) {
         for (folder, unique) in self.files().into_iter().filter(|(folder, _)| folder == name && !name.is_inbox()) {
+            let unsent = self.local_id(&folder, &unique).filter(|_| !self.is_recorded(&folder, &unique));
+            unsent.into_iter().for_each(|id| self.ledger.lose_unsent(id));
             self.local_delete(&folder, &unique);
         }
         if !name.is_inbox() {
