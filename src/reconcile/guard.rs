@@ -118,9 +118,14 @@ pub fn is_news(removal: &LocalRemoval) -> Option<bool> {
     (!removal.moved).then(|| !removal.entry.flags.has(Flag::Deleted))
 }
 
-/// What the server keeps counts too: the Maildir lost it, and it would never come back.
+/// What the server keeps counts too: the Maildir lost it, and it would never come back. Of what has a new version there
+/// only drafts are no losses: other files hardly ever change, but by accident.
 fn is_loss(removal: &RemoteRemoval) -> bool {
-    !matches!(removal.how, Removal::Purge | Removal::Moved) && removal.moved_to.is_none()
+    match removal.how {
+        Removal::Purge | Removal::Moved => false,
+        Removal::Trash | Removal::Expunge => true,
+        Removal::Flag | Removal::Keep => removal.moved_to.is_none(),
+    }
 }
 
 /// Returns true if a change brings over a `\Deleted` that this side set: that is as good as a removal.

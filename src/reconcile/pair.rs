@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::plan::{MailboxPlan, Removal};
+use super::plan::{MailboxPlan, RemoteRemoval, Removal};
 use crate::model::{Fingerprint, MailboxId, MessageId, Timestamp, Uid, UniqueName};
 
 /// What the baseline knows of a message by which it can be found elsewhere.
@@ -32,7 +32,7 @@ pub fn pair_local_moves(
         arrived.entry(*content).or_default().push(place.clone());
     }
     for plan in plans {
-        for removal in plan.remove_remote.iter_mut().filter(|removal| is_sent_away(removal.how)) {
+        for removal in plan.remove_remote.iter_mut().filter(|removal| is_sent_away(removal)) {
             let content = traces.get(&removal.row).and_then(|trace| trace.content);
             if let Some(target) = content.and_then(|content| arrived.get_mut(&content)?.pop()) {
                 removal.how = Removal::Moved;
@@ -42,8 +42,8 @@ pub fn pair_local_moves(
     }
 }
 
-fn is_sent_away(how: Removal) -> bool {
-    matches!(how, Removal::Trash | Removal::Expunge)
+fn is_sent_away(removal: &RemoteRemoval) -> bool {
+    removal.moved_to.is_none() && matches!(removal.how, Removal::Trash | Removal::Expunge)
 }
 
 /// Marks messages gone from one folder of the server that arrived in another: same size, same date, one to one.

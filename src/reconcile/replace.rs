@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::flags::united_flags;
 use super::plan::{Local, MailboxPlan, Remote, RemoteRemoval, Removal, View};
 use super::snapshot::LocalEntry;
-use crate::model::{FileStat, FlagSet, MessageHash, MessageId, MessageRow, Tombstone, Uid, UniqueName};
+use crate::model::{FileStat, Flag, FlagSet, MessageHash, MessageId, MessageRow, Role, Tombstone, Uid, UniqueName};
 
 /// What was found out about files that may have been saved again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Outdated {
     pub uid: Uid,
     /// The baseline knows already which file takes its place.
     pub recorded: bool,
+    /// How it leaves the server once that is there; `None` if it can't.
+    pub leaves: Option<Removal>,
 }
 
 /// Returns which rows may have a new version under a name that appeared: those whose files are gone, by the name that
@@ -110,7 +112,7 @@ impl View<'_> {
         let removal = |how| RemoteRemoval { row: row.id, uid: row.uid, how, moved_to: None };
         match self.local_state(by) {
             _ if self.saves.unsettled.contains(by) => plan.unknown = true,
-            _ if self.is_sent(by) => plan.remove_remote.extend(self.outdated().map(removal)),
+            _ if self.is_sent(by) => plan.remove_remote.extend(self.outdated(row).map(removal)),
             Local::Present(entry) => self.outdate(row, by, entry, remote, plan),
             // The new version was removed, and with it the message.
             Local::Absent => plan.remove_remote.extend(self.removal().map(removal)),
@@ -133,7 +135,7 @@ impl View<'_> {
     ) {
         let recorded = row.replaced_by.as_ref() == Some(by);
         let replacement = plan.replace.entry(by.clone()).or_default();
-        replacement.outdated.push(Outdated { row: row.id, uid: row.uid, recorded });
+        replacement.outdated.push(Outdated { row: row.id, uid: row.uid, recorded, leaves: self.outdated(row) });
         // Of several the youngest counts: it bears what the older ones did.
         replacement.flags = united_flags(&row.flags, entry, remote, self.scan, &self.rules, &self.memory.letters);
         replacement.stat = self.saves.replaced.get(by).copied();
@@ -145,19 +147,23 @@ impl View<'_> {
         let found: BTreeSet<UniqueName> = plan.adopt.iter().map(|found| found.unique.clone()).collect();
         let arrives = |by: &UniqueName| sent.contains(by) || found.contains(by);
         plan.replace.retain(|by, replacement| arrives(by) || replacement.outdated.iter().any(|old| !old.recorded));
-        let Some(how) = self.outdated() else { return };
         for (by, replacement) in plan.replace.iter().filter(|(by, _)| arrives(by)) {
             let moved_to = sent.contains(by).then(|| (self.mailbox, by.clone()));
-            let removal =
-                |old: &Outdated| RemoteRemoval { row: old.row, uid: old.uid, how, moved_to: moved_to.clone() };
-            plan.remove_remote.extend(replacement.outdated.iter().map(removal));
+            let removal = |old: &Outdated| {
+                let (row, uid, moved_to) = (old.row, old.uid, moved_to.clone());
+                old.leaves.map(|how| RemoteRemoval { row, uid, how, moved_to })
+            };
+            plan.remove_remote.extend(replacement.outdated.iter().filter_map(removal));
         }
     }
 
-    /// Returns how a message leaves the server that has a new version there.
-    fn outdated(&self) -> Option<Removal> {
+    /// Returns how a message leaves the server that has a new version there. Drafts are saved again as a matter of course.
+    /// Any other file that changed may be a damaged one: then the server's copy is the good one, and it leaves like what
+    /// was removed.
+    fn outdated(&self, row: &MessageRow) -> Option<Removal> {
+        let is_draft = self.role == Some(Role::Drafts) || row.flags.has(Flag::Draft);
         self.removal().map(|how| match how {
-            Removal::Trash | Removal::Expunge => Removal::Moved,
+            Removal::Trash | Removal::Expunge if is_draft => Removal::Moved,
             other => other,
         })
     }
