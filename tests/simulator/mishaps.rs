@@ -263,3 +263,23 @@ fn what_an_interrupted_run_left_and_nobody_can_tell_is_told() {
     });
     assert!(told.count() > 0, "no crash left an intent in doubt");
 }
+
+#[test]
+fn an_emptied_trash_makes_no_later_removal_look_like_a_part_of_it() {
+    let shared = in_step(Delete::Trash, 3);
+    shared.world().policy.max_delete = MaxDelete { percent: 25, at_least: 5, at_most: 100 };
+    for id in 11..=20 {
+        shared.world().remote_put(&folder("Trash"), id, Kind::Ordinary, DATE, &FlagSet::new());
+    }
+    sync(&shared);
+    let uids = shared.world().uids();
+    uids.iter().filter(|(name, _)| *name == folder("Trash")).for_each(|(name, uid)| {
+        shared.world().remote_delete(name, *uid);
+    });
+    assert_eq!(sync(&shared).local.removed, 10);
+    sync(&shared);
+    let (name, uid) = shared.world().uids()[0].clone();
+    shared.world().remote_delete(&name, uid);
+    let report = sync(&shared);
+    assert_eq!((report.held.len(), report.local.removed), (0, 1));
+}

@@ -134,6 +134,24 @@ fn very_many_small_folders_that_vanish_are_held() {
 }
 
 #[test]
+fn small_folders_that_go_one_after_the_other_are_held_once_they_are_many() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    let names = ["list 1", "list 2", "list 3"];
+    for name in names {
+        setup.imap().create(&[name]);
+        setup.append(&[name], &corpus::ordinary(24));
+    }
+    setup.sync_in_step();
+    for name in &names[..2] {
+        setup.imap().delete(&[name]);
+        setup.sync_in_step();
+    }
+    setup.imap().delete(&[names[2]]);
+    assert_eq!(held(&setup.sync().expect(5)), [(names[2].to_owned(), "mass-delete".to_owned())]);
+    assert_eq!(setup.root.folder(&[names[2]]).messages().len(), 24);
+}
+
+#[test]
 fn a_dry_run_tells_of_folders_that_would_go_and_touches_none() {
     let setup = in_step(Kind::Full, 5);
     setup.imap().delete(&["Lists", "rust"]);
