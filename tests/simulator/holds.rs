@@ -129,3 +129,17 @@ fn a_missing_root_is_held_and_nothing_follows() {
         assert!(broken.is_empty(), "seed {seed}: {broken:#?}");
     }
 }
+
+#[test]
+fn a_hold_lasts_since_it_began_though_the_root_was_missing_meanwhile() {
+    let shared = in_step(1);
+    lose_inbox(&mut shared.world(), Side::Remote);
+    let since = |report: &Report| report.held.iter().map(|held| held.since).collect::<Vec<_>>();
+    let first = since(&calm_run(&shared, &Options::default()));
+    shared.world().now.0 += 3600;
+    let away = std::mem::take(&mut shared.world().maildir);
+    calm_run(&shared, &Options::default());
+    shared.world().now.0 += 3600;
+    shared.world().maildir = away;
+    assert_eq!(since(&calm_run(&shared, &Options::default())), first);
+}
