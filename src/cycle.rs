@@ -159,6 +159,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if self.options.dry_run {
             plans.iter().for_each(|plan| self.report.plan_mailbox(plan));
             self.plan_arrivals_in_trash(scene, &plans);
+            self.plan_gone(scene, &views, &plans);
             return Ok(());
         }
         self.number_run(&plans)?;

@@ -125,6 +125,8 @@ fn very_many_small_folders_that_vanish_are_held() {
     for number in 0..12 {
         setup.imap().delete(&[&name(number)]);
     }
+    let dry = setup.run(&["sync", "--json", "--dry-run"]).expect(5);
+    assert_eq!((held(&dry).len(), dry.count("local", "folders_removed")), (12, 0), "{}", dry.stdout);
     assert_eq!(held(&setup.sync().expect(5)).len(), 12);
     assert_eq!(setup.root.folder(&[&name(3)]).messages().len(), 8);
     assert!(setup.recoverable().is_empty());
