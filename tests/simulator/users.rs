@@ -32,6 +32,8 @@ pub(super) struct Habits {
     pub(super) renumber: bool,
     /// Put a mailbox back as it was some time ago, its numbers included.
     pub(super) restore: bool,
+    /// Sync some folders only.
+    pub(super) partial: bool,
 }
 
 /// What a user does with one flag.
