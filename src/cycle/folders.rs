@@ -124,8 +124,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 self.create_remote(scene, &folder).await?
             }
             Fate::GoneBoth => {
-                let forget = row.map(|row| Record::ForgetMailbox(row.id));
-                self.account.journal.commit(&forget.into_iter().collect::<Vec<_>>())?;
+                // One that is only missing from the list keeps what must never come back, and what is held in it.
+                if let Some(row) = row
+                    && self.is_gone(scene, row).await?
+                {
+                    self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
+                }
                 false
             }
         };

@@ -54,7 +54,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// LIST may leave a mailbox out: it is gone only if it can't be opened because it does not exist.
-    async fn is_gone(&mut self, scene: &Scene, row: &MailboxRow) -> Result<bool, Failure> {
+    pub(super) async fn is_gone(&mut self, scene: &Scene, row: &MailboxRow) -> Result<bool, Failure> {
         let is_inbox = row.name.is_inbox();
         if scene.listing.mailboxes.get(&row.name).is_some_and(|listed| !listed.selectable && !is_inbox) {
             return Ok(true);

@@ -344,3 +344,23 @@ fn a_folder_that_cannot_be_looked_at_makes_nobody_say_yes_twice() {
     assert!(sync(&shared).held.is_empty());
     assert_eq!(remote_ids(&shared, "Mine too"), [3]);
 }
+
+#[test]
+fn a_folder_gone_here_and_missing_from_the_list_there_is_not_forgotten() {
+    let shared = in_step(Delete::Never, 1);
+    for id in [4, 5] {
+        shared.world().remote_put(&folder("Archive"), id, Kind::Ordinary, DATE, &FlagSet::new());
+    }
+    sync(&shared);
+    let gone = shared.world().files().into_iter().find(|(name, _)| *name == folder("Archive")).unwrap();
+    shared.world().local_delete(&gone.0, &gone.1);
+    sync(&shared);
+    let kept = local_ids(&shared, "Archive");
+    shared.world().maildir.folders.remove(&folder("Archive"));
+    shared.world().mishaps.unlisted = Some(folder("Archive"));
+    assert_eq!(codes(&sync(&shared)), ["folder-unlisted"]);
+    shared.world().mishaps.unlisted = None;
+    assert_eq!(sync(&shared).held.len(), 1, "the maildir has vanished");
+    answer(&shared, HoldAnswer::Undo);
+    assert_eq!(local_ids(&shared, "Archive"), kept, "what was deleted does not come back");
+}
