@@ -68,3 +68,16 @@ CREATE INDEX kept_by_time ON kept (at);
 
 -- How the flags that a message is sent with differ from those that its row gets; of other intents, NULL.
 ALTER TABLE intent ADD COLUMN difference TEXT;
+
+-- What a folder lost counts for a day, even if the folder goes with the last of it.
+CREATE TABLE loss_new (
+    id      INTEGER PRIMARY KEY,
+    mailbox INTEGER NOT NULL,                -- of a row that may be gone: its id never names another
+    side    TEXT    NOT NULL CHECK (side IN ('local', 'remote')),
+    count   INTEGER NOT NULL,
+    at      INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO loss_new SELECT * FROM loss;
+DROP TABLE loss;
+ALTER TABLE loss_new RENAME TO loss;

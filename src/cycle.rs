@@ -160,8 +160,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let trash = self.trash_target(scene, &mut plans).await?;
         if self.options.dry_run {
             plans.iter().for_each(|plan| self.report.plan_mailbox(plan));
-            self.plan_kept(scene, &plans);
             self.plan_arrivals_in_trash(scene, &plans);
+            self.plan_gone(scene, &views, &plans);
             return Ok(());
         }
         self.number_run(&plans)?;

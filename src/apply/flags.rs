@@ -50,7 +50,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             self.report.remote.flags += u64::from(!change.flags.to_remote.difference(&undone).is_empty());
             refused.extend((!undone.is_empty()).then_some((change, undone)));
         }
-        let lost = lost.into_iter().filter(|(_, count)| counts && !self.terms.accepted && *count > 0);
+        let counts = counts && guard::is_watched(plan) && !self.terms.accepted;
+        let lost = lost.into_iter().filter(|(_, count)| counts && *count > 0);
         records.extend(lost.map(|(side, count)| Record::Lost(plan.mailbox, side, count, self.terms.now)));
         records.extend(self.refused_flags(plan, &refused, stored.refusal.as_deref())?);
         // Names count as agreed on, also those that a run renamed which died before it made them durable: lost later,

@@ -2,7 +2,7 @@
 
 use super::{Apply, local_problem};
 use crate::model::Side;
-use crate::reconcile::guard::is_news;
+use crate::reconcile::guard::{is_news, is_watched};
 use crate::reconcile::plan::{LocalRemoval, MailboxPlan};
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::Event;
@@ -35,7 +35,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let gone = records.len() as u64;
         // A move is no loss, so it must not make the next removal look like a part of one; nor must a message count twice
         // that was flagged `\Deleted` before.
-        if lost > 0 && !self.terms.accepted {
+        if lost > 0 && !self.terms.accepted && is_watched(plan) {
             records.push(Record::Lost(plan.mailbox, Side::Remote, lost, self.terms.now));
         }
         self.commit(&records)?;

@@ -5,6 +5,7 @@
 
 use super::{Apply, Ground, TrashTarget};
 use crate::model::{Flag, FlagDelta, FlagSet, MessageId, Side, Tombstone, Uid, UidSet};
+use crate::reconcile::guard::is_watched;
 use crate::reconcile::plan::{MailboxPlan, RemoteRemoval, Removal};
 use crate::reconcile::report::Event;
 use crate::store::{Expunged, Failure, Intent, Journal, LocalStore, Record, RemoteStore};
@@ -128,7 +129,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
 
     fn lost(&self, plan: &MailboxPlan, rows: &[MessageId]) -> Option<Record> {
         let lost = counted(plan, rows);
-        (!self.terms.accepted && lost > 0).then_some(Record::Lost(plan.mailbox, Side::Local, lost, self.terms.now))
+        (!self.terms.accepted && is_watched(plan) && lost > 0).then_some(Record::Lost(
+            plan.mailbox,
+            Side::Local,
+            lost,
+            self.terms.now,
+        ))
     }
 }
 

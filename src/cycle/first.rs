@@ -58,13 +58,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.report.hold(Held { folder: Some(folder), side, reason, count, since });
     }
 
-    /// Returns true if both sides are united as a whole now: every folder was matched, and no first upload is held.
+    /// Returns true if both sides are united as a whole now: every folder was matched, and no first upload is held. So
+    /// they are if the user said so, whatever folder can't be looked at.
     pub(super) fn is_united(&mut self, scene: &Scene) -> Result<bool, Failure> {
         if scene.header.united || !self.options.only.is_empty() {
             return Ok(false);
         }
         let rows = self.account.journal.mailboxes()?;
         let matched = |folder: &Folder| rows.iter().any(|row| row.name == folder.name && row.watermark.is_some());
+        if self.options.holds == HoldAnswer::Accept {
+            return Ok(true);
+        }
         let held = self.report.held.iter().any(|held| held.reason == Reason::FirstUpload);
         Ok(!held && scene.folders.iter().all(matched))
     }

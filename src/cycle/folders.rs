@@ -2,7 +2,7 @@
 
 use super::{Run, Scene};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
-use crate::model::{KeywordLetters, MailboxId, MailboxName, MailboxRow, Role, Side};
+use crate::model::{KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, Role, Side};
 use crate::reconcile::mailboxes::{Fate, Folder, infer_roles, pair_folders};
 use crate::reconcile::report::{PlanLine, Problem};
 use crate::reconcile::snapshot::{ListedMailbox, LocalListing, RemoteListing};
@@ -45,15 +45,20 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// in them. What was removed meanwhile on one side is no removal for the other.
     fn leave_out(&mut self, scene: &Scene) -> Result<(), Failure> {
         let rows = self.account.journal.mailboxes()?;
-        for row in rows.iter().filter(|row| row.watermark.is_some()) {
+        for row in rows.iter().filter(|row| row.watermark.is_some() || row.with_uid > 0) {
             let listed = scene.listing.mailboxes.get(&row.name);
             let (role, subscribed) = listed.map_or((row.role, true), |listed| (listed.role, listed.subscribed));
-            if !self.policy.scope.takes_part(&row.name, role, subscribed) {
+            if !self.policy.scope.takes_part(&row.name, role, subscribed) && self.knows_more_than_tombstones(row)? {
                 let same = Folder { name: row.name.clone(), local: row.local.clone(), role, fate: Fate::Paired };
                 self.match_anew(row, &same)?;
             }
         }
         Ok(())
+    }
+
+    fn knows_more_than_tombstones(&mut self, row: &MailboxRow) -> Result<bool, Failure> {
+        let has_file = |message: &MessageRow| message.unique.is_some();
+        Ok(row.watermark.is_some() || self.account.journal.messages(row.id)?.iter().any(has_file))
     }
 
     /// Tells of folders asked for that don't take part, unless they are in trouble already.
@@ -119,8 +124,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 self.create_remote(scene, &folder).await?
             }
             Fate::GoneBoth => {
-                let forget = row.map(|row| Record::ForgetMailbox(row.id));
-                self.account.journal.commit(&forget.into_iter().collect::<Vec<_>>())?;
+                // One that is only missing from the list keeps what must never come back, and what is held in it.
+                if let Some(row) = row
+                    && self.is_gone(scene, row).await?
+                {
+                    self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
+                }
                 false
             }
         };

@@ -3,11 +3,12 @@
 //! A folder leaves the other side last, once a look finds it empty there: its messages go before, one by one like other
 //! removed messages, and what nobody knew of brings the folder back.
 
+use super::observe::Sight;
 use super::{Run, Scene};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
 use crate::model::{MailboxId, MailboxName, MailboxRow, Side};
 use crate::reconcile::mailboxes::{Fate, Folder, Vanished, accidents};
-use crate::reconcile::plan::MailboxPlan;
+use crate::reconcile::plan::{MailboxPlan, RemoteRemoval, Removal};
 use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::report::{Held, PlanLine, Problem, Reason};
 use crate::reconcile::snapshot::RemoteRequest;
@@ -33,8 +34,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         let vanished: Vec<&Vanished> = gone.iter().map(|(vanished, _)| vanished).collect();
         let suspicious = accidents(&vanished, self.policy.max_delete.at_least);
+        let renumbered = is_renumbered(scene, rows);
         let mut taking_part = Vec::new();
         for ((vanished, row), suspicious) in gone.into_iter().zip(suspicious) {
+            let suspicious = suspicious
+                || (vanished.folder.fate == Fate::GoneRemote && (renumbered || was_held(scene, &vanished.folder)));
             let part = match (self.options.holds, suspicious) {
                 (HoldAnswer::Undo, _) => self.bring_back(scene, row, vanished.folder).await?,
                 (HoldAnswer::Keep, true) => {
@@ -50,14 +54,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// LIST may leave a mailbox out: it is gone only if it can't be opened because it does not exist.
-    async fn is_gone(&mut self, scene: &Scene, row: &MailboxRow) -> Result<bool, Failure> {
-        if scene.listing.mailboxes.get(&row.name).is_some_and(|listed| !listed.selectable) {
+    pub(super) async fn is_gone(&mut self, scene: &Scene, row: &MailboxRow) -> Result<bool, Failure> {
+        let is_inbox = row.name.is_inbox();
+        if scene.listing.mailboxes.get(&row.name).is_some_and(|listed| !listed.selectable && !is_inbox) {
             return Ok(true);
         }
         let known = self.account.journal.messages(row.id)?.iter().map(|message| message.uid).collect();
         let request = RemoteRequest { mailbox: row.name.clone(), since: row.watermark, known };
         match self.account.remote.observe(&[request]).await?.pop().map(|observed| observed.outcome) {
-            Some(Err(error)) if error.kind == RemoteErrorKind::NoSuchMailbox => return Ok(true),
+            // The inbox is always there (RFC 9051 section 5.1): without it the server is in trouble.
+            Some(Err(error)) if error.kind == RemoteErrorKind::NoSuchMailbox && !is_inbox => return Ok(true),
             Some(Err(error)) if is_fatal(&error) => return Err(error.into()),
             Some(Err(error)) => self.report.problem(mailbox_problem(&row.name, &error)),
             Some(Ok(_)) | None => self.report.problem(unlisted(&row.name)),
@@ -118,9 +124,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.match_anew(row, &folder)?;
             return Ok(self.create_local(&folder)?.then_some(Folder { fate: Fate::CreateLocal, ..folder }));
         }
-        if self.options.dry_run {
-            self.note_removed(&folder);
-        } else if folder.fate == Fate::GoneLocal
+        if !self.options.dry_run
+            && folder.fate == Fate::GoneLocal
             && let Err(error) = self.account.local.create(&folder.local)
         {
             return match error.kind {
@@ -134,6 +139,26 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(Some(folder))
     }
 
+    /// Says in a dry run which folders would go: those of which nothing remains once the plans are carried out. One with
+    /// something new in it comes back where it had gone.
+    pub(super) fn plan_gone(&mut self, scene: &Scene, sights: &[Sight], plans: &[MailboxPlan]) {
+        for folder in scene.folders.iter().filter(|folder| !folder.name.is_inbox()) {
+            let planned = sights.iter().zip(plans).find(|(_, plan)| plan.name == folder.name);
+            let empties = planned.is_some_and(|(sight, plan)| match folder.fate {
+                Fate::GoneLocal => empties_there(sight, plan),
+                Fate::GoneRemote => !plan.held && !plan.unknown && plan.remove_local.len() == sight.scan.entries.len(),
+                Fate::Paired | Fate::CreateLocal | Fate::CreateRemote | Fate::GoneBoth => false,
+            });
+            let arrives = planned.is_some_and(|(_, plan)| !plan.upload.is_empty());
+            if empties {
+                self.note_removed(folder);
+            } else if folder.fate == Fate::GoneRemote && arrives {
+                self.report.remote.folders_created += 1;
+                self.note_created(Side::Remote, folder);
+            }
+        }
+    }
+
     fn note_removed(&mut self, folder: &Folder) {
         let (side, counts) = match folder.fate {
             Fate::GoneLocal => (Side::Remote, &mut self.report.remote),
@@ -142,27 +167,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         counts.folders_removed += 1;
         let (side, folder) = (Some(side), folder.name.clone());
         self.report.plan.push(PlanLine { side, op: "remove-folder", folder, uid: None, path: None, detail: None });
-    }
-
-    /// What a dry run said to be removed stays if anything is left or new in it, and comes back where it had gone.
-    pub(super) fn plan_kept(&mut self, scene: &Scene, plans: &[MailboxPlan]) {
-        let keeps = |plan: &MailboxPlan| {
-            plan.held || plan.unknown || !(plan.upload.is_empty() && plan.download.is_empty() && plan.adopt.is_empty())
-        };
-        for folder in scene.folders.iter().filter(|folder| matches!(folder.fate, Fate::GoneLocal | Fate::GoneRemote)) {
-            let is_it = |line: &PlanLine| line.op == "remove-folder" && line.folder == folder.name;
-            let Some(at) = self.report.plan.iter().position(is_it) else { continue };
-            let Some(plan) = plans.iter().find(|plan| plan.name == folder.name && keeps(plan)) else { continue };
-            self.report.plan.remove(at);
-            match folder.fate {
-                Fate::GoneLocal => self.report.remote.folders_removed -= 1,
-                _ => self.report.local.folders_removed -= 1,
-            }
-            if folder.fate == Fate::GoneRemote && !plan.upload.is_empty() {
-                self.report.remote.folders_created += 1;
-                self.note_created(Side::Remote, folder);
-            }
-        }
     }
 
     /// Removes the folders that are empty now from the side that kept them. One in which something turned up is created
@@ -253,6 +257,28 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Returns true if another folder has another UIDVALIDITY than before: what has gone at the same time was hardly deleted,
+/// the server may be a new one that does not have all the mail yet.
+fn is_renumbered(scene: &Scene, rows: &[MailboxRow]) -> bool {
+    rows.iter().any(|row| {
+        let status = scene.listing.mailboxes.get(&row.name).and_then(|listed| listed.status);
+        status.zip(row.uid_validity).is_some_and(|(now, before)| now.uid_validity != before)
+    })
+}
+
+/// A folder held once stays so until the word is given or it is there again, whatever becomes of others meanwhile.
+fn was_held(scene: &Scene, folder: &Folder) -> bool {
+    let word = Reason::FolderRemoved.as_str();
+    scene.header.holds.iter().any(|hold| hold.mailbox.as_ref() == Some(&folder.name) && hold.reason == word)
+}
+
+/// Returns true if a plan leaves nothing in a mailbox whose maildir has gone.
+fn empties_there(sight: &Sight, plan: &MailboxPlan) -> bool {
+    let leaves = |removal: &&RemoteRemoval| !matches!(removal.how, Removal::Keep | Removal::Flag);
+    let leaving = plan.remove_remote.iter().filter(leaves).count() + plan.forget.len();
+    !plan.held && !plan.unknown && plan.download.is_empty() && leaving == sight.rows.len()
 }
 
 fn unlisted(folder: &MailboxName) -> Problem {

@@ -81,12 +81,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(self.account.journal.commit(&records)?)
     }
 
-    /// Ends a run that could not begin.
+    /// Ends a run that could not begin. What was held in folders still is, and since when.
     pub(super) fn keep_holds(&mut self, header: &Header) -> Result<(), Failure> {
-        match self.holds(header) {
-            Some(record) if !self.options.dry_run => Ok(self.account.journal.commit(&[record])?),
-            _ => Ok(()),
+        if self.options.dry_run {
+            return Ok(());
         }
+        let mut holds: Vec<HoldRow> = header.holds.iter().filter(|hold| hold.mailbox.is_some()).cloned().collect();
+        holds.extend(self.report.held.iter().map(hold_row));
+        Ok(self.account.journal.commit(&[Record::Holds(holds)])?)
     }
 
     /// Returns the record of what is held now, if that is news. Holds of folders that this run was not about stay.

@@ -116,9 +116,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// The target's UIDVALIDITY and UIDNEXT, as far as known before anything is put there.
     async fn target(&mut self, scene: &Scene, name: MailboxName) -> Result<Option<TrashTarget>, Failure> {
         let rows = self.account.journal.mailboxes()?;
-        let row = rows.iter().find(|row| row.name == name && scene.folders.iter().any(|folder| folder.name == name));
+        let folder = scene.folders.iter().find(|folder| folder.name == name);
+        let row = rows.iter().find(|row| row.name == name).filter(|_| folder.is_some());
         let listed = scene.listing.mailboxes.get(&name).and_then(|listed| listed.status);
-        let known = row.and_then(|row| row.watermark).or(listed);
+        // Of one created again the row knows the mailbox that has gone: its numbers would hide what is put there now.
+        let is_new = folder.is_some_and(|folder| folder.fate == Fate::CreateRemote);
+        let known = row.and_then(|row| row.watermark).filter(|_| !is_new).or(listed);
         let mark = match known {
             Some(mark) => mark,
             None if self.options.dry_run => return Ok(None),

@@ -90,8 +90,8 @@ impl Guard<'_> {
     }
 }
 
-/// Trash and Junk are emptied as a matter of course.
-fn is_watched(plan: &MailboxPlan) -> bool {
+/// Trash and Junk are emptied as a matter of course: nothing lost there counts, now or later.
+pub fn is_watched(plan: &MailboxPlan) -> bool {
     !matches!(plan.role, Some(Role::Trash | Role::Junk))
 }
 

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mailtide::cycle::Outcome;
-use mailtide::model::{Circumstances, Flag, FlagSet, Keyword, PermanentFlags};
+use mailtide::model::{Circumstances, Flag, FlagSet, Keyword, MailboxName, PermanentFlags};
 use mailtide::reconcile::policy::{Delete, HoldAnswer, KeepDeleted, MaxDelete, Options, Policy};
 use mailtide::reconcile::report::{Counts, Report};
 use mailtide::reconcile::scope::{Pattern, Scope};
@@ -62,12 +62,11 @@ fn a_world(seed: u64) -> World {
     let relocates = rng.chance(100);
     let mut world = World::new(server, policy, rng);
     let mut second = rng_of(seed);
-    let restore = second.chance(100);
-    let revokes = second.chance(150);
+    let (restore, partial, revokes) = (second.chance(100), second.chance(200), second.chance(150));
     if second.chance(150) {
         world.mishaps.drops = users::some_dropped(&mut second);
     }
-    world.habits = Habits { moves, renumber, restore, removes_folders, relocates, revokes };
+    world.habits = Habits { moves, renumber, restore, removes_folders, relocates, revokes, partial };
     world
 }
 
@@ -178,13 +177,21 @@ pub(super) fn idle_run(shared: &Shared, full: bool) {
     }
 }
 
+/// Which folders a run is about: mostly all.
+fn some_folders(shared: &Shared) -> Vec<MailboxName> {
+    let mut world = shared.world();
+    let partial = world.habits.partial && world.rng.chance(500);
+    (0..if partial { 1 + world.rng.below(2) } else { 0 }).map(|_| users::a_folder(&mut world)).collect()
+}
+
 fn live(shared: &Shared) {
     users::special_folders(&mut shared.world());
     users::initial_mail(&mut shared.world());
     let rounds = 1 + shared.world().rng.below(4);
     for _ in 0..rounds {
         let rates = some_rates(&mut shared.world().rng);
-        let options = Options { full: shared.world().rng.chance(100), ..Options::default() };
+        let full = shared.world().rng.chance(100);
+        let options = Options { full, only: some_folders(shared), ..Options::default() };
         drop(run(shared, Schedule::Random(rates), &options));
         if shared.world().rng.chance(100) {
             drop(dry_run(shared, HoldAnswer::Keep));

@@ -160,3 +160,17 @@ fn a_dry_run_does_not_promise_to_remove_a_folder_that_got_new_mail() {
         assert!(shared.world().maildir.folders.contains_key(&folder("Archive")), "gone there: {there}");
     }
 }
+
+#[test]
+fn a_hold_lasts_since_it_began_though_the_root_was_missing_meanwhile() {
+    let shared = in_step(1);
+    lose_inbox(&mut shared.world(), Side::Remote);
+    let since = |report: &Report| report.held.iter().map(|held| held.since).collect::<Vec<_>>();
+    let first = since(&calm_run(&shared, &Options::default()));
+    shared.world().now.0 += 3600;
+    let away = std::mem::take(&mut shared.world().maildir);
+    calm_run(&shared, &Options::default());
+    shared.world().now.0 += 3600;
+    shared.world().maildir = away;
+    assert_eq!(since(&calm_run(&shared, &Options::default())), first);
+}

@@ -2,10 +2,11 @@
 
 use mailtide::model::{FlagSet, MailboxName, Role, Timestamp, UniqueName};
 use mailtide::reconcile::policy::{Delete, HoldAnswer, MaxDelete, Options};
-use mailtide::reconcile::report::Report;
+use mailtide::reconcile::report::{Reason, Report};
 use mailtide::reconcile::scope::Pattern;
 use mailtide::reconcile::snapshot::Abilities;
 
+use super::book::Book;
 use super::check::{View, local_view, remote_view};
 use super::history::{calm_run, policy, run};
 use super::mail::{Kind, id_of};
@@ -262,4 +263,104 @@ fn what_an_interrupted_run_left_and_nobody_can_tell_is_told() {
         report.problems.iter().any(|problem| problem.message.contains("interrupted sync"))
     });
     assert!(told.count() > 0, "no crash left an intent in doubt");
+}
+
+#[test]
+fn an_emptied_trash_makes_no_later_removal_look_like_a_part_of_it() {
+    let shared = in_step(Delete::Trash, 3);
+    shared.world().policy.max_delete = MaxDelete { percent: 25, at_least: 5, at_most: 100 };
+    for id in 11..=20 {
+        shared.world().remote_put(&folder("Trash"), id, Kind::Ordinary, DATE, &FlagSet::new());
+    }
+    sync(&shared);
+    let uids = shared.world().uids();
+    uids.iter().filter(|(name, _)| *name == folder("Trash")).for_each(|(name, uid)| {
+        shared.world().remote_delete(name, *uid);
+    });
+    assert_eq!(sync(&shared).local.removed, 10);
+    sync(&shared);
+    let (name, uid) = shared.world().uids()[0].clone();
+    shared.world().remote_delete(&name, uid);
+    let report = sync(&shared);
+    assert_eq!((report.held.len(), report.local.removed), (0, 1));
+}
+
+#[test]
+fn an_inbox_that_the_server_denies_is_trouble_and_no_deletion() {
+    let shared = in_step(Delete::Trash, 3);
+    let away = shared.world().server.mailboxes.remove(&MailboxName::inbox()).unwrap();
+    let report = sync(&shared);
+    assert_eq!((codes(&report), report.local.removed), (vec!["mailbox-refused"], 0));
+    assert_eq!(local_ids(&shared, "INBOX"), [1, 2, 3]);
+    shared.world().server.restore(&MailboxName::inbox(), away);
+    assert!(codes(&sync(&shared)).is_empty());
+}
+
+#[test]
+fn small_folders_missing_on_a_server_that_numbers_others_anew_are_held() {
+    let shared = in_step(Delete::Trash, 3);
+    shared.world().remote_put(&folder("Archive"), 4, Kind::Ordinary, DATE, &FlagSet::new());
+    sync(&shared);
+    shared.world().server.delete(&folder("Archive"));
+    shared.world().server.renumber(&MailboxName::inbox());
+    for _ in 0..2 {
+        let report = sync(&shared);
+        let held: Vec<_> = report.held.iter().map(|held| (held.folder.clone(), held.reason, held.count)).collect();
+        assert_eq!(held, [(Some(folder("Archive")), Reason::FolderRemoved, 1)]);
+        assert_eq!(local_ids(&shared, "Archive"), [4]);
+    }
+    answer(&shared, HoldAnswer::Undo);
+    assert_eq!(remote_ids(&shared, "Archive"), [4]);
+    assert!(sync(&shared).held.is_empty());
+}
+
+#[test]
+fn what_went_from_a_folder_left_out_before_it_was_settled_is_no_removal() {
+    let shared = in_step(Delete::Trash, 3);
+    shared.world().server.renumber(&MailboxName::inbox());
+    let (stuck, (name, uid)) = (file(&shared, 1), shared.world().uids()[0].clone());
+    shared.world().mishaps.stuck = Some(stuck);
+    shared.world().remote_flag(&name, uid, &FlagEdit::new("\\Seen", true));
+    assert_eq!(codes(&sync(&shared)), ["local-item"]);
+    shared.world().policy.scope.exclude = vec![Pattern::parse("INBOX").unwrap()];
+    sync(&shared);
+    delete_locally(&shared, 2);
+    shared.world().policy.scope.exclude.clear();
+    shared.world().mishaps.stuck = None;
+    sync(&shared);
+    assert_eq!((remote_ids(&shared, "INBOX"), local_ids(&shared, "INBOX")), (vec![1, 2, 3], vec![1, 2, 3]));
+}
+
+#[test]
+fn a_folder_that_cannot_be_looked_at_makes_nobody_say_yes_twice() {
+    let shared = in_step(Delete::Trash, 1);
+    shared.world().policy.max_delete = MaxDelete::default();
+    shared.world().book = Book::default();
+    shared.world().mishaps.unlooked = Some(folder("Archive"));
+    shared.world().local_put(&folder("Mine"), 2, Kind::Ordinary, DATE, None);
+    assert_eq!(sync(&shared).held.len(), 1);
+    answer(&shared, HoldAnswer::Accept);
+    shared.world().local_put(&folder("Mine too"), 3, Kind::Ordinary, DATE, None);
+    assert!(sync(&shared).held.is_empty());
+    assert_eq!(remote_ids(&shared, "Mine too"), [3]);
+}
+
+#[test]
+fn a_folder_gone_here_and_missing_from_the_list_there_is_not_forgotten() {
+    let shared = in_step(Delete::Never, 1);
+    for id in [4, 5] {
+        shared.world().remote_put(&folder("Archive"), id, Kind::Ordinary, DATE, &FlagSet::new());
+    }
+    sync(&shared);
+    let gone = shared.world().files().into_iter().find(|(name, _)| *name == folder("Archive")).unwrap();
+    shared.world().local_delete(&gone.0, &gone.1);
+    sync(&shared);
+    let kept = local_ids(&shared, "Archive");
+    shared.world().maildir.folders.remove(&folder("Archive"));
+    shared.world().mishaps.unlisted = Some(folder("Archive"));
+    assert_eq!(codes(&sync(&shared)), ["folder-unlisted"]);
+    shared.world().mishaps.unlisted = None;
+    assert_eq!(sync(&shared).held.len(), 1, "the maildir has vanished");
+    answer(&shared, HoldAnswer::Undo);
+    assert_eq!(local_ids(&shared, "Archive"), kept, "what was deleted does not come back");
 }

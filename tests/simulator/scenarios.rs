@@ -291,6 +291,17 @@ fn deleted_from_trash() {
 }
 
 #[test]
+fn deleted_locally_to_a_trash_that_was_itself_deleted() {
+    let change: Act = |world| {
+        world.remote_remove_folder(&folder("Trash"));
+        local_delete(world, 1);
+    };
+    let abilities = Abilities { moves: false, ..FULL };
+    Scenario { delete: Delete::Trash, abilities, start: some_mail, change: Some(change) }.check();
+    both_ways(Delete::Trash, some_mail, Some(change));
+}
+
+#[test]
 fn deleted_on_both_sides() {
     change(|world| {
         local_delete(world, 1);

@@ -35,6 +35,8 @@ pub(super) struct Habits {
     pub(super) restore: bool,
     /// Give and take the right to change mailboxes.
     pub(super) revokes: bool,
+    /// Sync some folders only.
+    pub(super) partial: bool,
 }
 
 /// What a user does with one flag.

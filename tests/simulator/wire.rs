@@ -169,6 +169,7 @@ impl RemoteStore for Shared {
     async fn list(&mut self) -> Result<RemoteListing, RemoteError> {
         let listing = |world: &mut World| {
             let mut listing = world.server.list();
+            listing.mailboxes.retain(|name, _| world.mishaps.unlisted.as_ref() != Some(name));
             if world.is_blurred() {
                 let names: Vec<_> = listing.mailboxes.keys().cloned().collect();
                 listing.mailboxes.remove(&world.rng.pick(&names).unwrap());

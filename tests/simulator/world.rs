@@ -51,6 +51,8 @@ pub(super) struct Mishaps {
     pub(super) unreadable: Option<MailboxName>,
     /// This mailbox can't be looked at.
     pub(super) unlooked: Option<MailboxName>,
+    /// This mailbox is missing from the list.
+    pub(super) unlisted: Option<MailboxName>,
 }
 
 #[derive(Debug)]

@@ -125,12 +125,32 @@ fn very_many_small_folders_that_vanish_are_held() {
     for number in 0..12 {
         setup.imap().delete(&[&name(number)]);
     }
+    let dry = setup.run(&["sync", "--json", "--dry-run"]).expect(5);
+    assert_eq!((held(&dry).len(), dry.count("local", "folders_removed")), (12, 0), "{}", dry.stdout);
     assert_eq!(held(&setup.sync().expect(5)).len(), 12);
     assert_eq!(setup.root.folder(&[&name(3)]).messages().len(), 8);
     assert!(setup.recoverable().is_empty());
     setup.run(&["sync", "--json", "--undo-held", "test"]).expect(0);
     setup.sync_in_step();
     assert_eq!(setup.imap().messages(&[&name(3)]).len(), 8);
+}
+
+#[test]
+fn small_folders_that_go_one_after_the_other_are_held_once_they_are_many() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    let names = ["list 1", "list 2", "list 3"];
+    for name in names {
+        setup.imap().create(&[name]);
+        setup.append(&[name], &corpus::ordinary(24));
+    }
+    setup.sync_in_step();
+    for name in &names[..2] {
+        setup.imap().delete(&[name]);
+        setup.sync_in_step();
+    }
+    setup.imap().delete(&[names[2]]);
+    assert_eq!(held(&setup.sync().expect(5)), [(names[2].to_owned(), "mass-delete".to_owned())]);
+    assert_eq!(setup.root.folder(&[names[2]]).messages().len(), 24);
 }
 
 #[test]

@@ -35,7 +35,9 @@ fn a_message_moved_here_to_a_folder_not_named_stays_on_the_server() {
     for kind in [Kind::Full, Kind::Bare] {
         let setup = in_step(kind);
         let archive = setup.root.folder(&["Archive"]);
-        for entry in setup.root.inbox().messages().into_iter().take(3) {
+        let files = setup.root.inbox().messages().into_iter();
+        // A letter means a keyword in its folder only.
+        for entry in files.filter(|entry| entry.keywords.is_empty()).take(3) {
             fs::rename(&entry.path, archive.0.join("cur").join(entry.path.file_name().unwrap())).unwrap();
         }
         for _ in 0..2 {

@@ -98,11 +98,6 @@ impl Model {
                 self.failures.push(failure);
                 Ok(())
             }
-            Record::Lost(id, side, count, at) => {
-                self.known(id)?;
-                self.losses.push((id, side, count, at));
-                Ok(())
-            }
             other => {
                 self.apply_plain(other);
                 Ok(())
@@ -116,6 +111,7 @@ impl Model {
             Record::Settled(id) => drop(self.intents.remove(&id)),
             Record::Kept(trashed) => drop(self.kept.insert(trashed.kept_as.clone(), trashed)),
             Record::Dropped(kept_as) => drop(self.kept.remove(&kept_as)),
+            Record::Lost(id, side, count, at) => self.losses.push((id, side, count, at)),
             Record::ForgetLosses(before) => self.losses.retain(|loss| loss.3 >= before),
             Record::Holds(mut holds) => {
                 for hold in &mut holds {
@@ -164,7 +160,6 @@ impl Model {
     fn forget_mailbox(&mut self, id: MailboxId) {
         self.mailboxes.remove(&id);
         self.messages.retain(|key, _| key.0 != id);
-        self.losses.retain(|loss| loss.0 != id);
         self.failures.retain(|failure| failure.mailbox != id);
         self.intents.retain(|_, intent| *place(intent) != id);
     }
