@@ -6,11 +6,11 @@
 use super::{Run, Scene};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
 use crate::model::{MailboxId, MailboxName, MailboxRow, Side};
-use crate::reconcile::mailboxes::{Fate, Folder, Vanished, accidents};
+use crate::reconcile::mailboxes::{Fate, Folder, Vanished, accidents, is_renumbered};
 use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::report::{Held, PlanLine, Problem, Reason};
 use crate::reconcile::snapshot::RemoteRequest;
-use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, Record, RemoteErrorKind, RemoteStore};
+use crate::store::{Failure, HoldRow, Journal, LocalErrorKind, LocalStore, Record, RemoteErrorKind, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Decides about the folders that have gone from one side. Returns those that take part in this run.
@@ -31,10 +31,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             gone.push((Vanished { folder, messages }, row));
         }
         let vanished: Vec<&Vanished> = gone.iter().map(|(vanished, _)| vanished).collect();
-        let suspicious = accidents(&vanished, self.policy.max_delete.at_least);
+        let renumbered = is_renumbered(rows, &scene.listing);
+        let suspicious = accidents(&vanished, self.policy.max_delete.at_least, renumbered);
         let mut taking_part = Vec::new();
         for ((vanished, row), suspicious) in gone.into_iter().zip(suspicious) {
-            let part = match (self.options.holds, suspicious) {
+            let waits = vanished.messages > 0 && is_held(scene, &vanished.folder);
+            let part = match (self.options.holds, suspicious || waits) {
                 (HoldAnswer::Undo, _) => self.bring_back(scene, row, vanished.folder).await?,
                 (HoldAnswer::Keep, true) => {
                     self.hold_gone(scene, &vanished);
@@ -44,6 +46,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 (HoldAnswer::Accept, _) | (HoldAnswer::Keep, false) => self.follow(row, vanished)?,
             };
             taking_part.extend(part);
+        }
+        // Once the new numbers are recorded, only the holds tell why these folders are gone.
+        if renumbered && self.report.held.iter().any(|held| is_news(scene, held)) {
+            self.keep_holds(&scene.header)?;
         }
         Ok(taking_part)
     }
@@ -231,6 +237,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// A folder that went when its server was set up again is held until the user's word: the next run can't tell any more.
+fn is_held(scene: &Scene, folder: &Folder) -> bool {
+    let is_it = |hold: &HoldRow| hold.mailbox.as_ref() == Some(&folder.name) && is_removal(hold);
+    folder.fate == Fate::GoneRemote && scene.header.holds.iter().any(is_it)
+}
+
+fn is_removal(hold: &HoldRow) -> bool {
+    hold.reason == Reason::FolderRemoved.as_str()
+}
+
+fn is_news(scene: &Scene, held: &Held) -> bool {
+    held.reason == Reason::FolderRemoved
+        && !scene.header.holds.iter().any(|hold| hold.mailbox == held.folder && is_removal(hold))
 }
 
 fn unlisted(folder: &MailboxName) -> Problem {

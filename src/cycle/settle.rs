@@ -81,7 +81,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(self.account.journal.commit(&records)?)
     }
 
-    /// Ends a run that could not begin.
+    /// Records what is held so far: at the end of a run that could not begin, and where it must not be forgotten.
     pub(super) fn keep_holds(&mut self, header: &Header) -> Result<(), Failure> {
         match self.holds(header) {
             Some(record) if !self.options.dry_run => Ok(self.account.journal.commit(&[record])?),
