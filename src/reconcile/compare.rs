@@ -182,10 +182,13 @@ impl Evidence<'_> {
             false if self.rules.read_only => {
                 differs(Kind::GoneHere, Next::Nothing, "removed here; the server allows no change in this folder")
             }
-            false => {
-                let message = "removed here since the last sync; the next carries this over, unless it is held";
-                differs(Kind::GoneHere, Next::Sync, message)
-            }
+            false => match self.refused.messages.get(&row.uid) {
+                Some(why) => differs(Kind::GoneHere, Next::Nothing, &format!("removed here: {why}")),
+                None => {
+                    let message = "removed here since the last sync; the next carries this over, unless it is held";
+                    differs(Kind::GoneHere, Next::Sync, message)
+                }
+            },
         });
     }
 
