@@ -231,9 +231,7 @@ impl Checked {
         if let Some(compared) = &self.compared {
             compare::print(output, compared);
         }
-        for trouble in &self.troubles {
-            output.complain(Some(&self.name), trouble);
-        }
+        output.complain_of(&self.name, &self.troubles);
     }
 }
 

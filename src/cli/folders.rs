@@ -202,9 +202,7 @@ impl Listed {
         for line in render::table(&rows).iter().filter(|_| rows.len() > 1) {
             output.say(format_args!("  {line}"));
         }
-        for trouble in &self.troubles {
-            output.complain(Some(&self.name), trouble);
-        }
+        output.complain_of(&self.name, &self.troubles);
     }
 }
 

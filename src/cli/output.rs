@@ -53,13 +53,29 @@ impl Output {
         }
     }
 
+    /// Prints all that is wrong with an account to stderr. What to do about several in a row is said once, after them.
+    pub(super) fn complain_of(&self, account: &str, troubles: &[Trouble]) {
+        for alike in troubles.chunk_by(|one, other| one.hint == other.hint) {
+            for trouble in alike {
+                self.state(Some(account), trouble);
+            }
+            if let Some(trouble) = alike.last() {
+                self.line("hint", AnsiColor::Cyan, &trouble.hint);
+            }
+        }
+    }
+
     /// Prints what is wrong, with what to do about it, to stderr.
     pub(super) fn complain(&self, account: Option<&str>, trouble: &Trouble) {
+        self.state(account, trouble);
+        self.line("hint", AnsiColor::Cyan, &trouble.hint);
+    }
+
+    fn state(&self, account: Option<&str>, trouble: &Trouble) {
         let account = account.map(|name| format!("{name}: ")).unwrap_or_default();
         let folder = trouble.place.folder.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
         let heading = if trouble.is_hold() { "held" } else { "error" };
         self.line(heading, AnsiColor::Red, &format!("{account}{folder}{}", trouble.message));
-        self.line("hint", AnsiColor::Cyan, &trouble.hint);
     }
 
     fn line(&self, heading: &str, color: AnsiColor, text: &str) {

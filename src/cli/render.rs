@@ -29,9 +29,7 @@ pub(super) fn sync(output: &Output, run: &Run, dry_run: bool) {
         let items = count(run.report.waiting.len() as u64, "item", "items");
         output.say(format_args!("{}: {items} could not be synced and wait: see `mailtide check`", run.name));
     }
-    for trouble in &run.troubles {
-        output.complain(Some(&run.name), trouble);
-    }
+    output.complain_of(&run.name, &run.troubles);
 }
 
 fn line(run: &Run, dry_run: bool) -> String {
@@ -39,10 +37,12 @@ fn line(run: &Run, dry_run: bool) -> String {
     let held = count(run.report.held.len() as u64, "hold", "holds");
     let failed = run.troubles.iter().filter(|trouble| !trouble.is_hold()).count() as u64;
     let problems = count(failed, "problem", "problems");
+    let whole = run.report.held.iter().any(|held| held.folder.is_none());
     let state = match (run.exit, failed) {
         (Exit::InStep | Exit::Partial | Exit::Held, _) if dry_run => "would do".to_owned(),
         (Exit::InStep, _) => "in step".to_owned(),
         (Exit::Partial, _) => format!("in step but for {problems}"),
+        (Exit::Held, _) if whole => "held".to_owned(),
         (Exit::Held, 0) => format!("in step but for {held}"),
         (Exit::Held, _) => format!("in step but for {held} and {problems}"),
         (Exit::Busy, _) => "busy".to_owned(),
@@ -52,7 +52,7 @@ fn line(run: &Run, dry_run: bool) -> String {
     let done = done.as_deref().or(match run.exit {
         // The engine's own numbers went with it: that there are none here says nothing.
         exit if exit.by_signal() => None,
-        exit if exit.is_early() => Some("nothing done"),
+        exit if exit.is_early() || whole => Some("nothing done"),
         _ => Some("nothing new"),
     });
     let done = done.map(|words| format!(": {words}")).unwrap_or_default();
@@ -114,6 +114,8 @@ pub(super) fn table(rows: &[Vec<String>]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{MailboxName, Side};
+    use crate::reconcile::report::{Held, Reason};
 
     fn run(exit: Exit, local: Counts, remote: Counts) -> Run {
         let report = Report { local, remote, ..Report::default() };
@@ -139,9 +141,19 @@ mod tests {
             (Exit::Network, "work: failed: nothing done"),
             (Exit::Busy, "work: busy: nothing done"),
             (Exit::Terminated, "work: interrupted"),
+            (Exit::Held, "work: in step but for 1 hold: nothing new"),
         ] {
-            assert_eq!(line(&run(exit, none, none), false), expected);
+            let mut run = run(exit, none, none);
+            run.report.held = held(Some(MailboxName::inbox()));
+            assert_eq!(line(&run, false), expected);
         }
+        let mut run = run(Exit::Held, none, none);
+        run.report.held = held(None);
+        assert_eq!(line(&run, false), "work: held: nothing done");
+    }
+
+    fn held(folder: Option<MailboxName>) -> Vec<Held> {
+        vec![Held { folder, side: Side::Local, reason: Reason::RootMissing, count: 1, since: Timestamp(0) }]
     }
 
     #[test]

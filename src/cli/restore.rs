@@ -334,9 +334,7 @@ impl Answer {
                 }
             }
         }
-        for trouble in &self.troubles {
-            output.complain(Some(&self.name), trouble);
-        }
+        output.complain_of(&self.name, &self.troubles);
     }
 }
 
