@@ -9,6 +9,7 @@ use crate::apply::is_fatal;
 use crate::model::{KeywordLetters, MailboxName, MailboxRow, Side, Watermark};
 use crate::reconcile::guard::{losses_now, set_aside};
 use crate::reconcile::plan::MailboxPlan;
+use crate::reconcile::report::{Held, Problem, Reason};
 use crate::reconcile::snapshot::{ListedMailbox, RemoteListing};
 use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
@@ -71,7 +72,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// A message gone from one mailbox may have arrived in another after that was looked at. As long as any has grown
     /// since, what is gone without an explanation stays in the Maildir: until the next pass, or, if the one that grew is
-    /// none of this run's, until the next run.
+    /// held or none of this run's, until the next run.
     async fn await_arrivals(
         &mut self,
         scene: &mut Scene,
@@ -94,10 +95,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             return Ok(());
         }
         let is_ours = |name: &MailboxName| scene.folders.iter().any(|folder| folder.name == *name);
-        let ours = grown.iter().flatten().all(is_ours) && grown.is_some();
+        let held = grown.iter().flatten().find(|name| self.is_renumbering_held(name)).cloned();
+        let ours = grown.iter().flatten().all(is_ours) && grown.is_some() && held.is_none();
         let mut again: BTreeSet<_> = BTreeSet::new();
         for plan in plans.iter_mut().filter(|plan| removes(plan)) {
-            if !ours {
+            if let Some(held) = &held {
+                self.report.problem(awaits_word(&plan.name, held));
+            } else if !ours {
                 let why = "other folders of the server hold new messages, which may be the ones removed here";
                 self.report.problem(unfinished(&plan.name, why));
             }
@@ -108,6 +112,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         again.extend(rows.iter().filter(looked_at_again).map(|row| row.id));
         scene.again.append(&mut again);
         Ok(())
+    }
+
+    /// Nobody looks into such a mailbox before the user's word.
+    fn is_renumbering_held(&self, name: &MailboxName) -> bool {
+        let is_it = |held: &Held| held.reason == Reason::UidValidity && held.folder.as_ref() == Some(name);
+        self.report.held.iter().any(is_it)
     }
 
     /// Returns the mailboxes that take part and have more in them than was seen.
@@ -123,6 +133,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mailboxes = listing.mailboxes.iter().filter(takes_part).filter(has_grown);
         mailboxes.map(|(name, _)| name.clone()).collect()
     }
+}
+
+fn awaits_word(folder: &MailboxName, held: &MailboxName) -> Problem {
+    let why = format!("{held} is held, and may hold the messages removed here");
+    Problem { hint: format!("decide about {held} first"), ..unfinished(folder, &why) }
 }
 
 /// Returns up to where each mailbox was seen: in this pass, or when the run began, or before.

@@ -7,12 +7,12 @@ use super::observe::Sight;
 use super::{Run, Scene};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
 use crate::model::{MailboxId, MailboxName, MailboxRow, Side};
-use crate::reconcile::mailboxes::{Fate, Folder, Vanished, accidents};
+use crate::reconcile::mailboxes::{Fate, Folder, Vanished, accidents, is_renumbered};
 use crate::reconcile::plan::{MailboxPlan, RemoteRemoval, Removal};
 use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::report::{Held, PlanLine, Problem, Reason};
 use crate::reconcile::snapshot::RemoteRequest;
-use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, Record, RemoteErrorKind, RemoteStore};
+use crate::store::{Failure, HoldRow, Journal, LocalErrorKind, LocalStore, Record, RemoteErrorKind, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Decides about the folders that have gone from one side. Returns those that take part in this run.
@@ -33,13 +33,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             gone.push((Vanished { folder, messages }, row));
         }
         let vanished: Vec<&Vanished> = gone.iter().map(|(vanished, _)| vanished).collect();
-        let suspicious = accidents(&vanished, self.policy.max_delete.at_least);
-        let renumbered = is_renumbered(scene, rows);
+        let renumbered = is_renumbered(rows, &scene.listing);
+        let suspicious = accidents(&vanished, self.policy.max_delete.at_least, renumbered);
         let mut taking_part = Vec::new();
         for ((vanished, row), suspicious) in gone.into_iter().zip(suspicious) {
-            let suspicious = suspicious
-                || (vanished.folder.fate == Fate::GoneRemote && (renumbered || was_held(scene, &vanished.folder)));
-            let part = match (self.options.holds, suspicious) {
+            let waits = vanished.messages > 0 && is_held(scene, &vanished.folder);
+            let part = match (self.options.holds, suspicious || waits) {
                 (HoldAnswer::Undo, _) => self.bring_back(scene, row, vanished.folder).await?,
                 (HoldAnswer::Keep, true) => {
                     self.hold_gone(scene, &vanished);
@@ -49,6 +48,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 (HoldAnswer::Accept, _) | (HoldAnswer::Keep, false) => self.follow(row, vanished)?,
             };
             taking_part.extend(part);
+        }
+        // Once the new numbers are recorded, only the holds tell why these folders are gone.
+        if renumbered && self.report.held.iter().any(|held| is_news(scene, held)) {
+            self.keep_holds(&scene.header)?;
         }
         Ok(taking_part)
     }
@@ -259,26 +262,26 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 }
 
-/// Returns true if another folder has another UIDVALIDITY than before: what has gone at the same time was hardly deleted,
-/// the server may be a new one that does not have all the mail yet.
-fn is_renumbered(scene: &Scene, rows: &[MailboxRow]) -> bool {
-    rows.iter().any(|row| {
-        let status = scene.listing.mailboxes.get(&row.name).and_then(|listed| listed.status);
-        status.zip(row.uid_validity).is_some_and(|(now, before)| now.uid_validity != before)
-    })
-}
-
-/// A folder held once stays so until the word is given or it is there again, whatever becomes of others meanwhile.
-fn was_held(scene: &Scene, folder: &Folder) -> bool {
-    let word = Reason::FolderRemoved.as_str();
-    scene.header.holds.iter().any(|hold| hold.mailbox.as_ref() == Some(&folder.name) && hold.reason == word)
-}
-
 /// Returns true if a plan leaves nothing in a mailbox whose maildir has gone.
 fn empties_there(sight: &Sight, plan: &MailboxPlan) -> bool {
     let leaves = |removal: &&RemoteRemoval| !matches!(removal.how, Removal::Keep | Removal::Flag);
     let leaving = plan.remove_remote.iter().filter(leaves).count() + plan.forget.len();
     !plan.held && !plan.unknown && plan.download.is_empty() && leaving == sight.rows.len()
+}
+
+/// A folder that went when its server was set up again is held until the user's word: the next run can't tell any more.
+fn is_held(scene: &Scene, folder: &Folder) -> bool {
+    let is_it = |hold: &HoldRow| hold.mailbox.as_ref() == Some(&folder.name) && is_removal(hold);
+    folder.fate == Fate::GoneRemote && scene.header.holds.iter().any(is_it)
+}
+
+fn is_removal(hold: &HoldRow) -> bool {
+    hold.reason == Reason::FolderRemoved.as_str()
+}
+
+fn is_news(scene: &Scene, held: &Held) -> bool {
+    held.reason == Reason::FolderRemoved
+        && !scene.header.holds.iter().any(|hold| hold.mailbox == held.folder && is_removal(hold))
 }
 
 fn unlisted(folder: &MailboxName) -> Problem {

@@ -81,13 +81,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(self.account.journal.commit(&records)?)
     }
 
-    /// Ends a run that could not begin. What was held in folders still is, and since when.
+    /// Records what is held so far: at the end of a run that could not begin, and where it must not be forgotten. What was
+    /// held in folders still is, and since when.
     pub(super) fn keep_holds(&mut self, header: &Header) -> Result<(), Failure> {
         if self.options.dry_run {
             return Ok(());
         }
-        let mut holds: Vec<HoldRow> = header.holds.iter().filter(|hold| hold.mailbox.is_some()).cloned().collect();
-        holds.extend(self.report.held.iter().map(hold_row));
+        let now: Vec<HoldRow> = self.report.held.iter().map(hold_row).collect();
+        let is_now = |hold: &HoldRow| {
+            now.iter().any(|new| (&new.mailbox, new.side, &new.reason) == (&hold.mailbox, hold.side, &hold.reason))
+        };
+        let before = header.holds.iter().filter(|hold| hold.mailbox.is_some() && !is_now(hold));
+        let holds: Vec<HoldRow> = before.chain(&now).cloned().collect();
         Ok(self.account.journal.commit(&[Record::Holds(holds)])?)
     }
 

@@ -189,7 +189,7 @@ impl Evidence<'_> {
                 differs(Kind::GoneHere, Next::Nothing, "removed here; the server allows no change in this folder")
             }
             false => match self.refused.messages.get(&row.uid) {
-                Some(why) => differs(Kind::GoneHere, Next::Nothing, why),
+                Some(why) => differs(Kind::GoneHere, Next::Nothing, &format!("removed here: {why}")),
                 None => {
                     let message = "removed here since the last sync; the next carries this over, unless it is held";
                     differs(Kind::GoneHere, Next::Sync, message)

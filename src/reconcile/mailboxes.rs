@@ -118,8 +118,9 @@ pub struct Vanished {
 ///
 /// Maildirs hardly ever go on purpose while there is mail in them, and where one went by accident, empty ones beside it
 /// did too. On the server folders are deleted as a matter of course: more than `limit` messages are too many for a folder
-/// with those below it.
-pub fn accidents(vanished: &[&Vanished], limit: u64) -> Vec<bool> {
+/// with those below it. On one that is `renumbered` any message is: it may be another server, and never have had the folder.
+pub fn accidents(vanished: &[&Vanished], limit: u64, renumbered: bool) -> Vec<bool> {
+    let limit = if renumbered { 0 } else { limit };
     let here = |one: &Vanished| one.folder.fate == Fate::GoneLocal;
     let mail_here = vanished.iter().any(|one| here(one) && one.messages > 0);
     let is_within = |one: &Vanished, top: &MailboxName| one.folder.name == *top || one.folder.name.is_below(top);
@@ -137,6 +138,14 @@ pub fn accidents(vanished: &[&Vanished], limit: u64) -> Vec<bool> {
             false => top_of(one).is_some_and(|top| together(&top) > limit),
         })
         .collect()
+}
+
+/// Returns true if the server numbers the messages of a mailbox anew: the account may have been set up again there.
+pub fn is_renumbered(rows: &[MailboxRow], listing: &RemoteListing) -> bool {
+    rows.iter().any(|row| {
+        let status = listing.mailboxes.get(&row.name).and_then(|listed| listed.status);
+        matches!((row.uid_validity, status), (Some(before), Some(now)) if now.uid_validity != before)
+    })
 }
 
 /// Returns the maildirs that take part by their server names. A maildir whose server name would get another local name

@@ -60,6 +60,23 @@ fn a_large_folder_deleted_on_the_server_is_held_until_the_word_is_given() {
 }
 
 #[test]
+fn a_small_folder_that_went_when_the_server_was_set_up_again_is_held_until_the_word_is_given() {
+    for (kind, answer) in SERVERS.into_iter().flat_map(|kind| [(kind, "--accept-held"), (kind, "--undo-held")]) {
+        let setup = in_step(kind, 5);
+        setup.imap().delete(&["Lists", "rust"]);
+        setup.server.forget_numbers(&setup.user);
+        // By the second run the server's new numbers are known.
+        for _ in 0..2 {
+            assert_eq!(held(&setup.sync().expect(5)), [("Lists/rust".to_owned(), "folder-removed".to_owned())]);
+        }
+        assert_eq!(setup.root.folder(&["Lists", "rust"]).messages().len(), 5, "{kind:?}");
+        setup.run(&["sync", "--json", answer, "test"]).expect(0);
+        setup.sync_in_step();
+        assert_eq!(folders(&setup), (answer == "--undo-held", answer == "--undo-held"), "{kind:?} {answer}");
+    }
+}
+
+#[test]
 fn what_nobody_knew_of_brings_a_folder_deleted_on_the_server_back() {
     for kind in SERVERS {
         let setup = in_step(kind, 5);
@@ -128,6 +145,8 @@ fn very_many_small_folders_that_vanish_are_held() {
     let dry = setup.run(&["sync", "--json", "--dry-run"]).expect(5);
     assert_eq!((held(&dry).len(), dry.count("local", "folders_removed")), (12, 0), "{}", dry.stdout);
     assert_eq!(held(&setup.sync().expect(5)).len(), 12);
+    let told = setup.run(&["sync"]).expect(5).stderr;
+    assert_eq!((told.matches("held: ").count(), told.matches("--undo-held").count()), (12, 1), "{told}");
     assert_eq!(setup.root.folder(&[&name(3)]).messages().len(), 8);
     assert!(setup.recoverable().is_empty());
     setup.run(&["sync", "--json", "--undo-held", "test"]).expect(0);

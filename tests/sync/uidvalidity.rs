@@ -133,6 +133,26 @@ fn a_folder_hardly_known_again_is_held_and_united_on_either_word() {
     }
 }
 
+#[test]
+fn what_waits_for_a_held_folder_says_so() {
+    let setup = in_step(Kind::Full, 60);
+    setup.append(&["Sent"], &corpus::odd(9));
+    setup.sync_in_step();
+    setup.imap().expunge(&["INBOX"], "1:40");
+    forget_numbers(&setup);
+    expect_held(&setup.sync().expect(5));
+    setup.imap().expunge(&["Sent"], "1");
+    let run = setup.sync().expect(5);
+    expect_held(&run);
+    let errors = run.account()["errors"].as_array().unwrap().clone();
+    let told: Vec<_> = errors.iter().map(|error| (error["folder"].as_str(), error["message"].as_str())).collect();
+    let [(Some("Sent"), Some(words))] = told[..] else { panic!("{told:?}") };
+    assert!(words.contains("INBOX is held"), "{words}");
+    assert_eq!(setup.root.folder(&["Sent"]).messages().len(), 9);
+    setup.run(&["sync", "--json", "--undo-held", "test"]).expect(0);
+    setup.sync_in_step();
+}
+
 fn copy(from: &std::path::Path, to: &std::path::Path) {
     assert!(Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().unwrap().success());
 }

@@ -11,7 +11,7 @@ use crate::config::Account;
 use crate::cycle::{self, Compared};
 use crate::maildir::Maildir;
 use crate::model::{Timestamp, Uid};
-use crate::reconcile::compare::{Comparison, Difference, Next};
+use crate::reconcile::compare::{Comparison, Difference, Kind, Next};
 use crate::state::{Database, Lock};
 use crate::store::StateError;
 
@@ -51,8 +51,10 @@ pub(super) async fn compare(account: &Account, repair: bool, now: Timestamp, sto
 /// Returns what is to be said on account of what differs.
 pub(super) fn trouble(account: &str, compared: &Compared) -> Option<Trouble> {
     let of = |next: Next| compared.all().filter(|difference| difference.next == next).count() as u64;
+    let edited = compared.all().filter(|one| (one.kind, one.next) == (Kind::Replaced, Next::Sync)).count() as u64;
     let parts = [
-        (of(Next::Sync), "that the next sync deals with"),
+        (of(Next::Sync) - edited, "that the next sync deals with"),
+        (edited, "that a full sync deals with"),
         (of(Next::Repair), "of the database alone"),
         (of(Next::Nothing), "that no sync changes"),
         (of(Next::Unknown), "that could not be compared"),
@@ -63,6 +65,7 @@ pub(super) fn trouble(account: &str, compared: &Compared) -> Option<Trouble> {
         Some((0, 0)) | None if of(Next::Repair) > 0 => {
             format!("mailtide check --repair {account}; if a sync was interrupted, mailtide sync {account} before that")
         }
+        _ if edited > 0 => format!("mailtide sync --full {account}, then compare again"),
         _ if of(Next::Sync) > 0 || of(Next::Repair) > 0 => {
             format!("mailtide sync {account}, then compare again")
         }
@@ -192,7 +195,6 @@ mod tests {
     use super::*;
     use crate::cli::exit::Exit;
     use crate::model::MailboxName;
-    use crate::reconcile::compare::Kind;
 
     fn compared(nexts: &[Next], repaired: Option<(u64, u64)>) -> Compared {
         let differences = nexts.iter().map(|next| Difference::new(Kind::Flags, *next, "x")).collect();
@@ -221,5 +223,15 @@ mod tests {
             assert!(trouble.message.starts_with(message), "{}", trouble.message);
             assert!(trouble.hint.contains(hint), "{}", trouble.hint);
         }
+    }
+
+    #[test]
+    fn an_edited_file_takes_a_full_sync() {
+        let mut compared = compared(&[Next::Sync, Next::Sync], None);
+        compared.folders[0].1.differences[1].kind = Kind::Replaced;
+        let trouble = trouble("work", &compared).unwrap();
+        let words =
+            "2 differences: 1 that the next sync deals with, 1 that a full sync deals with; nothing was changed";
+        assert_eq!((trouble.message.as_str(), trouble.hint.contains("sync --full work")), (words, true));
     }
 }

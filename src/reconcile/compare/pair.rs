@@ -130,7 +130,7 @@ impl Evidence<'_> {
             }
             Verdict::Replaced => {
                 let message = "the file no longer has the content it had when it was last in step; \
-                               `mailtide sync --full` takes it for a new version of the message";
+                               `mailtide sync --full` takes it for a new version of the message if its size or time shows it";
                 self.differs(Kind::Replaced, Next::Sync, message)
             }
             Verdict::Unlike | Verdict::Equal => {

@@ -184,6 +184,15 @@ fn changes_since_the_last_sync_are_told_as_such() {
 }
 
 #[test]
+fn a_removal_that_was_refused_is_no_change_for_the_next_sync() {
+    let refused = told(|case| {
+        case.scan.entries.remove(&name(2));
+        case.refused.messages.insert(uid(2), "the server keeps it".to_owned());
+    });
+    assert_eq!(refused, (2, vec![(Kind::GoneHere, Next::Nothing)]));
+}
+
+#[test]
 fn rows_that_are_wrong_are_to_be_repaired_and_no_others() {
     let wrong = |change: fn(&mut Case)| {
         let mut case = in_step();
