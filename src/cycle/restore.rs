@@ -175,7 +175,7 @@ fn problem(code: &'static str, folder: &MailboxName, message: &str, hint: &str) 
 /// Made anew for a few messages, the maildir would look as if all others had been removed from it.
 fn vanished(folder: &MailboxName) -> Problem {
     let message = "its maildir is gone, but not its mail on the server; nothing was brought back into it";
-    let hint = "put the maildir back, or have it made again with mailtide sync --undo-held; then restore again";
+    let hint = "put the maildir back, or have it made again with mailtide sync --undo-held ACCOUNT; then restore again";
     problem("maildir-vanished", folder, message, hint)
 }
 
@@ -185,7 +185,7 @@ fn unquiet(folder: &MailboxName) -> Problem {
 }
 
 fn missing(kept: &Trashed) -> Problem {
-    let message = "is not in the recoverable trash any more: it was taken out of it, or a restore that was cut short brought it back";
+    let message = "it is not in the recoverable trash any more: it was taken out, or brought back by a restore that was cut short";
     Problem {
         path: Some(kept.kept_as.clone()),
         ..problem("not-kept", &kept.mailbox, message, "look for it in its folder")
