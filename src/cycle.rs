@@ -235,6 +235,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(())
     }
 
+    /// Notes that something about a folder is held, since when it has been.
+    fn hold(&mut self, scene: &Scene, folder: &MailboxName, side: Side, reason: Reason, count: u64) {
+        let since = self.held_since(scene, Some(folder), side, reason);
+        self.report.hold(Held { folder: Some(folder.clone()), side, reason, count, since });
+    }
+
     /// Returns since when something has been held.
     fn held_since(&self, scene: &Scene, folder: Option<&MailboxName>, side: Side, reason: Reason) -> Timestamp {
         let same =

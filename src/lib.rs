@@ -13,7 +13,9 @@
 //! ```
 //!
 //! [`cycle::run`] is that picture as code. One run spans the account. It makes up to four passes: what a pass changed
-//! on the server is looked at again by the next, and what equals the baseline then is our own echo.
+//! on the server is looked at again by the next, and what equals the baseline then is our own echo. Two commands go
+//! beside it: [`cycle::compare`] looks as a run does and decides nothing, [`cycle::restore`] brings mail back from the
+//! recoverable trash for the next run to find.
 //!
 //! # Where things are
 //!
@@ -44,10 +46,23 @@
 //!   proves no absence.
 //! - **Watermarks and stamps** are stored only when everything seen before them was acted on. What was held, failed or
 //!   could not be seen pins them, so that it is seen again.
-//! - **Removals** come after everything that adds, in all folders; what looks like an accident is held
-//!   ([`reconcile::guard`]); what leaves the Maildir goes to a recoverable trash first.
+//! - **Removals** come after everything that adds, in all folders; what leaves the Maildir goes to a recoverable trash
+//!   first; a folder leaves last, once it was seen empty. A message missing from one folder may be in another that was
+//!   looked at too early: then its removal waits.
+//! - **Holds.** What looks like an accident is taken out of the plan, named, and recorded with its time; it pins its
+//!   mailbox, so that every run meets it again until the user answers. Messages are held by [`reconcile::guard`] and for
+//!   want of a Trash, folders that vanished by [`reconcile::mailboxes::accidents`], mailboxes hardly known again by
+//!   [`reconcile::renumber::is_suspicious`], first uploads and a missing root by [`cycle`].
 //! - **Identity** is a file's unique name on one side and UIDVALIDITY + UID on the other, paired by the baseline. Where
-//!   there is no baseline, content decides ([`reconcile::adopt`]); no marker is ever written into a message.
+//!   there is no baseline, content decides ([`reconcile::adopt`]); where its UIDs mean nothing any more, content finds
+//!   the rows again ([`reconcile::renumber`]); no marker is ever written into a message.
+//! - **A baseline of other circumstances is none.** The root's marker and the recorded server, path and layout say
+//!   whether the database speaks of what is there; if not, or if it is damaged, both sides are united and nothing is
+//!   removed. Tombstones survive that: what must never come back still does not.
+//! - **What can't be carried out waits.** It is recorded, told once, tried again daily and listed in between, so that
+//!   the steady state of every setting plans nothing ([`reconcile::memory`]).
+//! - **A new version goes up first.** What it replaces leaves the server once the new one is proven there
+//!   ([`reconcile::replace`]).
 
 pub mod cli;
 pub mod config;

@@ -144,7 +144,7 @@ async fn pass(job: &Job<'_>, now: Timestamp, sides: &mut Sides, run: &mut Run) -
         }
         failure => failure,
     };
-    run.troubles.extend(report.held.iter().map(|held| Trouble::held(account, held)));
+    run.troubles.extend(Trouble::held(account, &report.held));
     run.troubles.extend(report.problems.iter().map(Trouble::problem));
     run.report = report;
     match failure {

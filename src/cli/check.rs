@@ -74,9 +74,7 @@ pub(super) fn main(args: &args::Check, globals: &Globals, output: &Output) -> Ex
     for account in &checked {
         account.print(output);
     }
-    for trouble in &errors {
-        output.complain(None, trouble);
-    }
+    output.complain(None, &errors);
     exit
 }
 
@@ -101,11 +99,14 @@ async fn check(account: &Account, file: &str, args: &args::Check, stop: Stop, no
         }
     };
     checked.note("configuration", Ok(file.to_owned()));
-    checked.note("Maildir", maildir(account));
+    let (database, known) = match database(account) {
+        Ok(known) => (Ok(known.detail.clone()), known),
+        Err(trouble) => (Err(trouble), Known::default()),
+    };
+    checked.note("Maildir", maildir(account, known.synced));
     checked.note("state directory", state_dir(account));
-    let (database, waiting) = database(account).map_or_else(|trouble| (Err(trouble), Vec::new()), |(d, w)| (Ok(d), w));
     checked.note("database", database);
-    checked.waiting = waiting;
+    checked.waiting = known.waiting;
     if !args.offline {
         let connected = stop.guard(connection(account)).await;
         let connected = connected.unwrap_or_else(|exit| Err(Trouble::stopped(exit, Rest::Untouched)));
@@ -113,17 +114,21 @@ async fn check(account: &Account, file: &str, args: &args::Check, stop: Stop, no
         checked.note("connection", detail);
         checked.capabilities = capabilities;
     }
-    if (args.compare || args.repair) && checked.troubles.is_empty() {
+    if (args.compare || args.repair) && checked.troubles.iter().all(Trouble::is_hold) {
         checked.note_compared(compare::compare(account, args.repair, now, &stop).await);
     }
     checked
 }
 
-fn maildir(account: &Account) -> Result<String, Trouble> {
+/// Looks at the Maildir; where one was synced before, an empty directory is none.
+fn maildir(account: &Account, synced: bool) -> Result<String, Trouble> {
     let failed = |error| Trouble::local(account, &error, Rest::Untouched);
     let path = &account.maildir.root;
     let mut maildir = Maildir::new(account.maildir.clone());
     let root = maildir.root().map_err(failed)?;
+    if synced && !matches!(root, Root::Marked(_)) {
+        return Err(Trouble::root_missing(account));
+    }
     if root == Root::Missing {
         return Ok(format!("{} is not there; a first sync creates it", path.display()));
     }
@@ -144,20 +149,32 @@ fn state_dir(account: &Account) -> Result<String, Trouble> {
     Ok(format!("{}{words}", directory.display()))
 }
 
-fn database(account: &Account) -> Result<(String, Vec<Waiting>), Trouble> {
+/// What the database says.
+#[derive(Debug, Default)]
+struct Known {
+    detail: String,
+    waiting: Vec<Waiting>,
+    /// It has synced this Maildir before.
+    synced: bool,
+}
+
+fn database(account: &Account) -> Result<Known, Trouble> {
     let path = account.database.display();
     if !account.database.exists() {
-        return Ok((format!("{path} is not there; a first sync creates it"), Vec::new()));
+        return Ok(Known { detail: format!("{path} is not there; a first sync creates it"), ..Known::default() });
     }
     let failed = |error: StateError| Trouble::state(account, &error, Rest::Untouched);
     let mut database = Database::for_dry_run(&account.database).map_err(failed)?;
-    let success = database.header().map_err(failed)?.last_success.map_or_else(|| "never".to_owned(), moment);
-    let mut items = Vec::new();
+    let header = database.header().map_err(failed)?;
+    let success = header.last_success.map_or_else(|| "never".to_owned(), moment);
+    let root = &account.policy.circumstances.root;
+    let synced = header.run > 0 && header.circumstances.is_none_or(|before| before.root == *root);
+    let mut waiting = Vec::new();
     for mailbox in database.mailboxes().map_err(failed)? {
         let failures = database.failures(mailbox.id).map_err(failed)?;
-        items.extend(failures.iter().map(|failure| listed(&mailbox.name, failure)));
+        waiting.extend(failures.iter().map(|failure| listed(&mailbox.name, failure)));
     }
-    Ok((format!("{path}, last in step: {success}"), items))
+    Ok(Known { detail: format!("{path}, last in step: {success}"), waiting, synced })
 }
 
 async fn connection(account: &Account) -> Result<(String, Vec<String>), Trouble> {
@@ -231,9 +248,7 @@ impl Checked {
         if let Some(compared) = &self.compared {
             compare::print(output, compared);
         }
-        for trouble in &self.troubles {
-            output.complain(Some(&self.name), trouble);
-        }
+        output.complain(Some(&self.name), &self.troubles);
     }
 }
 

@@ -1,15 +1,17 @@
 //! The words for what went wrong: what failed and where, what was left untouched, what to do next; and the exit code.
 
+mod held;
+mod restore;
+
 use std::error::Error;
 use std::fmt::Display;
 
 use super::exit::Exit;
-use super::shelf::{Filter, Id};
 use crate::config::secret::SecretError;
 use crate::config::{Account, ConfigError};
 use crate::cycle::Failure;
-use crate::model::{MailboxName, Side, Timestamp, Uid};
-use crate::reconcile::report::{Held, Problem, Reason};
+use crate::model::{MailboxName, Timestamp, Uid};
+use crate::reconcile::report::Problem;
 use crate::state::is_damage;
 use crate::store::{LocalError, LocalErrorKind, RemoteError, RemoteErrorKind, StateError};
 
@@ -145,57 +147,6 @@ impl Trouble {
         let counted = if rest == Rest::UnderWay { "; only downloads and uploads are counted here" } else { "" };
         let message = format!("stopped by a signal before it was done; {}{counted}", rest.words());
         Self::new(exit, "interrupted", message, "the next sync goes on from here")
-    }
-
-    /// A signal stopped a restore.
-    pub(super) fn restore_stopped(exit: Exit) -> Self {
-        let message = "stopped by a signal before it was done; what is listed as restored is back, the rest is kept";
-        Self::new(exit, "interrupted", message, "restore again for the rest")
-    }
-
-    /// What is to be restored can't be found out.
-    pub(super) fn restore_not_begun(exit: Exit) -> Self {
-        let message = "not every account could be looked at; nothing was brought back";
-        Self::new(exit, "not-begun", message, "name the account meant with --account")
-    }
-
-    /// The command line names a removed message that there is not.
-    pub(super) fn unknown_id(id: &Id, filter: &Filter) -> Self {
-        let narrowed = filter.folder.is_some() || filter.since.is_some();
-        let among = if narrowed { " among what --folder and --since select" } else { "" };
-        let message = format!("there is nothing to bring back as {id}{among}; nothing was changed");
-        let hint = "mailtide restore lists what there is; what is older than sync.keep_deleted is gone";
-        Self::new(Exit::Config, "unknown-id", message, hint)
-    }
-
-    /// The command line names a removed message that several accounts have.
-    pub(super) fn ambiguous_id(id: &Id, accounts: &[&str]) -> Self {
-        let message =
-            format!("several accounts have something called {id}: {}; nothing was changed", accounts.join(", "));
-        Self::new(Exit::Config, "ambiguous-id", message, "say which is meant with --account")
-    }
-
-    /// The command line names a removed message of which nobody knows where it lay.
-    pub(super) fn no_folder(id: &Id) -> Self {
-        let message = format!("the folder that {id} lay in is unknown; nothing was changed");
-        Self::new(Exit::Config, "no-folder", message, "say with --folder where to put it")
-    }
-
-    /// Messages that were not brought back with others, because they are not gone.
-    pub(super) fn elsewhere(ids: &[&Id]) -> Self {
-        let what = super::render::count(ids.len() as u64, "message was", "messages were");
-        let message = format!("{what} not brought back: the Maildir has the same again, or in another folder");
-        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        let hint = format!("to have them twice: mailtide restore {}", ids.join(" "));
-        Self::new(Exit::Partial, "elsewhere", message, hint)
-    }
-
-    /// There is no Maildir to bring messages back into.
-    pub(super) fn no_root(account: &Account) -> Self {
-        let root = account.maildir.root.display();
-        let message = format!("{root} is missing, not mounted or no Maildir of mailtide; nothing was brought back");
-        let hint = "mount or restore it, or let mailtide sync make it; then restore again";
-        Self::new(Exit::Held, Reason::RootMissing.as_str(), message, hint)
     }
 
     /// This machine did not do what it should.
@@ -350,71 +301,6 @@ impl Trouble {
     pub(super) fn differences(message: String, hint: String) -> Self {
         Self::new(Exit::Partial, "differences", message, hint)
     }
-
-    /// Something that was set aside.
-    pub(super) fn held(account: &Account, held: &Held) -> Self {
-        let (message, hint) = (held_words(account, held), held_hint(account, held));
-        Self::new(Exit::Held, held.reason.as_str(), message, hint).at_folder(held.folder.as_ref())
-    }
-}
-
-fn held_words(account: &Account, held: &Held) -> String {
-    let since = super::render::moment(held.since);
-    let (lost, kept) = match held.side {
-        Side::Local => ("the Maildir", "the server"),
-        Side::Remote => ("the server", "the Maildir"),
-    };
-    let count = super::render::count(held.count, "message", "messages");
-    match held.reason {
-        Reason::RootMissing => {
-            let root = account.maildir.root.display();
-            format!("{root} is missing, not mounted or not the Maildir of before, since {since}; nothing was changed")
-        }
-        Reason::MassDelete => {
-            format!("{count} gone from {lost}, since {since}; that may be an accident, so {kept} keeps them")
-        }
-        Reason::MaildirVanished => {
-            format!("the maildir is gone since {since}; the server keeps the folder and its messages ({})", held.count)
-        }
-        Reason::FolderRemoved => {
-            format!(
-                "the server has this folder no more since {since}; the Maildir keeps it with its messages ({})",
-                held.count
-            )
-        }
-        Reason::FirstUpload => {
-            format!("this first sync would upload {count} that the server does not have; they stay in the Maildir only")
-        }
-        Reason::NoTrash => {
-            format!("{count} gone from {lost}, since {since}, and there is no Trash on the server; it keeps them")
-        }
-        Reason::UidValidity => format!(
-            "the server numbers this folder's messages anew since {since}, and {count} known before can't be found \
-             there; the folder is left as it is on both sides"
-        ),
-    }
-}
-
-fn held_hint(account: &Account, held: &Held) -> String {
-    let name = &account.name;
-    let undo = format!("mailtide sync --undo-held {name}");
-    match held.reason {
-        Reason::RootMissing => format!("mount or restore it and sync again; or, to fill it from the server: {undo}"),
-        Reason::MassDelete => format!("if it was meant: mailtide sync --accept-held {name}; to put them back: {undo}"),
-        Reason::MaildirVanished | Reason::FolderRemoved => {
-            format!("if it was meant: mailtide sync --accept-held {name}; to put it back: {undo}")
-        }
-        Reason::FirstUpload => format!(
-            "if this is the right Maildir for the account: mailtide sync --accept-held {name}; else move the mail elsewhere"
-        ),
-        Reason::NoTrash => format!(
-            "create a Trash folder on the server, or set sync.delete; to delete them there for good, without a Trash: \
-             mailtide sync --accept-held {name}; to put them back: {undo}"
-        ),
-        Reason::UidValidity => {
-            format!("see what the server did to it; to unite both sides, uploading what is only here: {undo}")
-        }
-    }
 }
 
 #[cfg(test)]
@@ -423,7 +309,7 @@ mod tests {
     use crate::config::Config;
     use crate::config::paths::Places;
 
-    fn account() -> Account {
+    pub(super) fn account() -> Account {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.toml");
         std::fs::write(
@@ -454,30 +340,6 @@ mod tests {
             assert_eq!((trouble.exit.code(), trouble.code, trouble.is_hold()), (exit, code, false));
             assert_eq!(trouble.message, "x; nothing was changed");
         }
-    }
-
-    #[test]
-    fn a_hold_says_what_is_missing_where_and_both_ways_out() {
-        let held = |side, reason| Held {
-            folder: Some(MailboxName::inbox()),
-            side,
-            reason,
-            count: 812,
-            since: Timestamp(1_795_309_323),
-        };
-        let trouble = Trouble::held(&account(), &held(Side::Local, Reason::MassDelete));
-        assert_eq!((trouble.exit, trouble.code), (Exit::Held, "mass-delete"));
-        assert_eq!(
-            trouble.message,
-            "812 messages gone from the Maildir, since 2026-11-22T01:02:03Z; that may be an accident, so the server keeps them"
-        );
-        assert_eq!(
-            trouble.hint,
-            "if it was meant: mailtide sync --accept-held work; to put them back: mailtide sync --undo-held work"
-        );
-        let root = Trouble::held(&account(), &held(Side::Local, Reason::RootMissing));
-        assert!(root.message.starts_with("/home/me/Mail/work is missing"), "{}", root.message);
-        assert!(!root.hint.contains("--accept-held"), "nothing can accept a missing root");
     }
 
     #[test]

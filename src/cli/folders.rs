@@ -68,9 +68,7 @@ pub(super) fn main(args: &args::Folders, globals: &Globals, output: &Output) -> 
     for account in &listed {
         account.print(output);
     }
-    for trouble in &errors {
-        output.complain(None, trouble);
-    }
+    output.complain(None, &errors);
     exit
 }
 
@@ -195,16 +193,14 @@ impl Listed {
     }
 
     fn print(&self, output: &Output) {
-        let titles = ["on the server", "role", "in the Maildir", "in step", "decided by"];
+        let titles = ["on the server", "role", "in the Maildir", "takes part", "decided by"];
         let mut rows = vec![titles.map(String::from).to_vec()];
         rows.extend(self.folders.iter().map(Folder::row));
         output.say(format_args!("{}:", self.name));
         for line in render::table(&rows).iter().filter(|_| rows.len() > 1) {
             output.say(format_args!("  {line}"));
         }
-        for trouble in &self.troubles {
-            output.complain(Some(&self.name), trouble);
-        }
+        output.complain(Some(&self.name), &self.troubles);
     }
 }
 

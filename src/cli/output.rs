@@ -6,7 +6,10 @@ use std::io::{self, IsTerminal, Write};
 use clap::builder::styling::{AnsiColor, Style};
 
 use super::args::{Color, Globals};
-use super::error::Trouble;
+use super::error::{Place, Trouble};
+
+/// How many troubles of a kind are shown to people.
+const SHOWN: usize = 5;
 
 /// Where a command's words go.
 #[derive(Debug)]
@@ -53,13 +56,24 @@ impl Output {
         }
     }
 
-    /// Prints what is wrong, with what to do about it, to stderr.
-    pub(super) fn complain(&self, account: Option<&str>, trouble: &Trouble) {
+    /// Prints what is wrong, with what to do about it, to stderr. What is of the same kind is told together, and of many
+    /// only some.
+    pub(super) fn complain(&self, account: Option<&str>, troubles: &[Trouble]) {
         let account = account.map(|name| format!("{name}: ")).unwrap_or_default();
-        let folder = trouble.place.folder.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
-        let heading = if trouble.is_hold() { "held" } else { "error" };
-        self.line(heading, AnsiColor::Red, &format!("{account}{folder}{}", trouble.message));
-        self.line("hint", AnsiColor::Cyan, &trouble.hint);
+        let mut rest: Vec<&Trouble> = troubles.iter().collect();
+        while let Some(first) = rest.first().copied() {
+            let is_alike = |trouble: &&Trouble| (trouble.code, &trouble.hint) == (first.code, &first.hint);
+            let (alike, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(is_alike);
+            let heading = if first.is_hold() { "held" } else { "error" };
+            for trouble in alike.iter().take(SHOWN) {
+                self.line(heading, AnsiColor::Red, &format!("{account}{}{}", place(trouble), trouble.message));
+            }
+            if let more @ 1.. = alike.len().saturating_sub(SHOWN) {
+                self.line(heading, AnsiColor::Red, &format!("{account}{more} more of this kind, see --json"));
+            }
+            self.line("hint", AnsiColor::Cyan, &first.hint);
+            rest = others;
+        }
     }
 
     fn line(&self, heading: &str, color: AnsiColor, text: &str) {
@@ -67,6 +81,15 @@ impl Output {
         let text = printable(text).replace('\n', "\n  ");
         drop(writeln!(io::stderr().lock(), "{style}{heading}:{style:#} {text}"));
     }
+}
+
+/// Says what a trouble is about, unless its message does.
+fn place(trouble: &Trouble) -> String {
+    let Place { folder, path, uid, .. } = &*trouble.place;
+    let uid = uid.map(|uid| format!("UID {uid}"));
+    let path = path.clone().filter(|path| uid.is_none() && !trouble.message.contains(path));
+    let words: Vec<String> = folder.iter().map(ToString::to_string).chain(uid).chain(path).collect();
+    if words.is_empty() { String::new() } else { format!("{}: ", words.join(", ")) }
 }
 
 /// Folders' names and servers' words may hold what a terminal obeys.
@@ -77,6 +100,29 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{MailboxName, Uid};
+    use crate::reconcile::report::Problem;
+
+    #[test]
+    fn a_trouble_names_its_message_or_file_once() {
+        let problem = |uid: Option<u32>, path: Option<&str>, message: &str| Problem {
+            code: "x",
+            folder: MailboxName::parse("Sent"),
+            path: path.map(str::to_owned),
+            uid: uid.and_then(Uid::new),
+            message: message.to_owned(),
+            hint: String::new(),
+            retry_at: None,
+        };
+        for (problem, expected) in [
+            (problem(None, None, "refused"), "Sent: "),
+            (problem(Some(7), Some("1.a"), "refused"), "Sent, UID 7: "),
+            (problem(None, Some("1.a"), "too large"), "Sent, 1.a: "),
+            (problem(None, Some("1.a"), "reading /m/cur/1.a"), "Sent: "),
+        ] {
+            assert_eq!(place(&Trouble::problem(&problem)), expected);
+        }
+    }
 
     #[test]
     fn nothing_printed_commands_the_terminal() {

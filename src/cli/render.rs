@@ -1,5 +1,7 @@
 //! What was done, in words for people.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, SecondsFormat};
 
 use super::account::Run;
@@ -26,23 +28,29 @@ pub(super) fn sync(output: &Output, run: &Run, dry_run: bool) {
         output.say(format_args!("  {}", plan_line(step)));
     }
     if !run.report.waiting.is_empty() {
-        let items = count(run.report.waiting.len() as u64, "item", "items");
-        output.say(format_args!("{}: {items} could not be synced and wait: see `mailtide check`", run.name));
+        let items = count(
+            run.report.waiting.len() as u64,
+            "item could not be synced and waits",
+            "items could not be synced and wait",
+        );
+        output.say(format_args!("{}: {items}: see `mailtide check`", run.name));
     }
-    for trouble in &run.troubles {
-        output.complain(Some(&run.name), trouble);
-    }
+    output.complain(Some(&run.name), &run.troubles);
 }
 
 fn line(run: &Run, dry_run: bool) -> String {
     let done = done(&run.report);
-    let held = count(run.report.held.len() as u64, "hold", "holds");
+    let folders: BTreeSet<_> = run.report.held.iter().filter_map(|held| held.folder.as_ref()).collect();
+    let held = count(folders.len() as u64, "held folder", "held folders");
+    // What concerns no folder concerns them all.
+    let all_held = run.report.held.iter().any(|held| held.folder.is_none());
     let failed = run.troubles.iter().filter(|trouble| !trouble.is_hold()).count() as u64;
     let problems = count(failed, "problem", "problems");
     let state = match (run.exit, failed) {
         (Exit::InStep | Exit::Partial | Exit::Held, _) if dry_run => "would do".to_owned(),
         (Exit::InStep, _) => "in step".to_owned(),
         (Exit::Partial, _) => format!("in step but for {problems}"),
+        (Exit::Held, _) if all_held => "held".to_owned(),
         (Exit::Held, 0) => format!("in step but for {held}"),
         (Exit::Held, _) => format!("in step but for {held} and {problems}"),
         (Exit::Busy, _) => "busy".to_owned(),
@@ -52,7 +60,7 @@ fn line(run: &Run, dry_run: bool) -> String {
     let done = done.as_deref().or(match run.exit {
         // The engine's own numbers went with it: that there are none here says nothing.
         exit if exit.by_signal() => None,
-        exit if exit.is_early() => Some("nothing done"),
+        exit if exit.is_early() || all_held => Some("nothing done"),
         _ => Some("nothing new"),
     });
     let done = done.map(|words| format!(": {words}")).unwrap_or_default();
@@ -114,6 +122,8 @@ pub(super) fn table(rows: &[Vec<String>]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{MailboxName, Side};
+    use crate::reconcile::report::{Held, Reason};
 
     fn run(exit: Exit, local: Counts, remote: Counts) -> Run {
         let report = Report { local, remote, ..Report::default() };
@@ -142,6 +152,24 @@ mod tests {
         ] {
             assert_eq!(line(&run(exit, none, none), false), expected);
         }
+    }
+
+    #[test]
+    fn a_line_counts_held_folders_and_a_missing_root_holds_all() {
+        let held = |folder: Option<&str>, reason| Held {
+            folder: folder.and_then(MailboxName::parse),
+            side: Side::Local,
+            reason,
+            count: 1,
+            since: Timestamp(0),
+        };
+        let words = |all: Vec<Held>| {
+            let report = Report { held: all, ..Report::default() };
+            line(&Run { exit: Exit::Held, report, ..Run::new("work") }, false)
+        };
+        let twice = vec![held(Some("a"), Reason::MassDelete), held(Some("a"), Reason::NoTrash)];
+        assert_eq!(words(twice), "work: in step but for 1 held folder: nothing new");
+        assert_eq!(words(vec![held(None, Reason::RootMissing)]), "work: held: nothing done");
     }
 
     #[test]

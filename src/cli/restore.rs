@@ -89,9 +89,7 @@ pub(super) fn main(args: &args::Restore, globals: &Globals, output: &Output) -> 
     for answer in &answers {
         answer.print(output, !args.ids.is_empty());
     }
-    for trouble in &errors {
-        output.complain(None, trouble);
-    }
+    output.complain(None, &errors);
     exit
 }
 
@@ -349,9 +347,7 @@ impl Answer {
                 }
             }
         }
-        for trouble in &self.troubles {
-            output.complain(Some(&self.name), trouble);
-        }
+        output.complain(Some(&self.name), &self.troubles);
     }
 }
 

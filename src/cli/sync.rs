@@ -28,9 +28,7 @@ pub(super) fn main(args: &Sync, globals: &Globals, output: &Output) -> Exit {
     for run in &runs {
         render::sync(output, run, args.dry_run);
     }
-    for trouble in &errors {
-        output.complain(None, trouble);
-    }
+    output.complain(None, &errors);
     exit
 }
 

@@ -265,8 +265,16 @@ fn unpaired(folder: &Folder, row: Option<&MailboxRow>) -> Option<Difference> {
         Fate::Paired => return None,
         Fate::CreateLocal => (Kind::FolderOnlyThere, Next::Sync, "only on the server; the next sync brings it here"),
         Fate::CreateRemote => (Kind::FolderOnlyHere, Next::Sync, "only here; the next sync creates it on the server"),
-        Fate::GoneLocal => (Kind::FolderGone, Next::Sync, "gone from the Maildir; the server still has it"),
-        Fate::GoneRemote => (Kind::FolderGone, Next::Sync, "gone from the server; the Maildir still has it"),
+        Fate::GoneLocal => (
+            Kind::FolderGone,
+            Next::Sync,
+            "gone from the Maildir, while the server has it; the next sync follows or holds it",
+        ),
+        Fate::GoneRemote => (
+            Kind::FolderGone,
+            Next::Sync,
+            "gone from the server, while the Maildir has it; the next sync follows or holds it",
+        ),
         Fate::GoneBoth => (Kind::FolderGone, Next::Sync, "gone from both sides; the next sync forgets it"),
     };
     Some(Difference::new(kind, next, message))
@@ -292,7 +300,8 @@ fn in_doubt(intent: &Intent, rows: &[MailboxRow]) -> Difference {
         Intent::Append { mailbox, unique, .. } => (mailbox, "uploaded", Some(unique)),
         Intent::Copy { mailbox, .. } => (mailbox, "moved on the server", None),
     };
-    let message = format!("was being {doing} when a sync was interrupted; the next sync finds out what became of it");
+    let message =
+        format!("it was being {doing} when a sync was interrupted; the next sync finds out what became of it");
     let mut difference = Difference::new(Kind::Journal, Next::Sync, message);
     difference.path = file.map(ToString::to_string);
     difference.folder = rows.iter().find(|row| row.id == *mailbox).map(|row| row.name.clone());

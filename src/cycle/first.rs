@@ -3,12 +3,12 @@
 use super::observe::Sight;
 use super::{Run, Scene};
 use crate::apply::local_problem;
-use crate::model::{KeywordLetters, MailboxName, Side};
+use crate::model::{KeywordLetters, Side};
 use crate::reconcile::guard::hold_uploads;
 use crate::reconcile::mailboxes::Folder;
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::HoldAnswer;
-use crate::reconcile::report::{Held, Reason};
+use crate::reconcile::report::Reason;
 use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
 /// More messages than these are held until the user says that they are meant to be uploaded.
@@ -26,7 +26,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             return Ok(false);
         }
         match self.account.local.observe(&folder.local, &KeywordLetters::new()) {
-            Ok(scan) => self.hold_first(scene, folder.name.clone(), scan.entries.len() as u64),
+            Ok(scan) => {
+                self.hold(scene, &folder.name, Side::Remote, Reason::FirstUpload, scan.entries.len() as u64);
+            }
             Err(error) if error.kind == LocalErrorKind::Item => {
                 self.report.problem(local_problem(&folder.name, None, &error));
             }
@@ -47,15 +49,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             return;
         }
         for (sight, plan) in sights.iter().zip(plans).filter(|(sight, plan)| is_new(sight) && !plan.upload.is_empty()) {
-            self.hold_first(scene, sight.row.name.clone(), plan.upload.len() as u64);
+            self.hold(scene, &sight.row.name, Side::Remote, Reason::FirstUpload, plan.upload.len() as u64);
             hold_uploads(plan);
         }
-    }
-
-    fn hold_first(&mut self, scene: &Scene, folder: MailboxName, count: u64) {
-        let (side, reason) = (Side::Remote, Reason::FirstUpload);
-        let since = self.held_since(scene, Some(&folder), side, reason);
-        self.report.hold(Held { folder: Some(folder), side, reason, count, since });
     }
 
     /// Returns true if both sides are united as a whole now: every folder was matched, and no first upload is held. So

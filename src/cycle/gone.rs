@@ -86,9 +86,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Fate::GoneLocal => (Side::Local, Reason::MaildirVanished),
             _ => (Side::Remote, Reason::FolderRemoved),
         };
-        let name = &vanished.folder.name;
-        let since = self.held_since(scene, Some(name), side, reason);
-        self.report.hold(Held { folder: Some(name.clone()), side, reason, count: vanished.messages, since });
+        self.hold(scene, &vanished.folder.name, side, reason, vanished.messages);
     }
 
     /// Both sides are united in the folder that is put back, so that nothing in it counts as removed.
@@ -285,15 +283,7 @@ fn is_news(scene: &Scene, held: &Held) -> bool {
 }
 
 fn unlisted(folder: &MailboxName) -> Problem {
-    Problem {
-        code: "folder-unlisted",
-        folder: Some(folder.clone()),
-        path: None,
-        uid: None,
-        message:
-            "the server leaves this folder out of its list, yet it can be opened; it is left as it is on both sides"
-                .to_owned(),
-        hint: "sync again; if it stays so, tell the server's administrators".to_owned(),
-        retry_at: None,
-    }
+    let message =
+        "the server leaves this folder out of its list, yet it can be opened; it is left as it is on both sides";
+    Problem::of(folder, "folder-unlisted", message, "sync again; if it stays so, tell the server's administrators")
 }

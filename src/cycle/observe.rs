@@ -17,6 +17,7 @@ use crate::reconcile::memory::Memory;
 use crate::reconcile::plan::{MailboxPlan, View};
 use crate::reconcile::policy::Delete;
 use crate::reconcile::replace::Saves;
+use crate::reconcile::report::Problem;
 use crate::reconcile::snapshot::{LocalSnapshot, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::store::{Failure, FailureRow, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
@@ -302,14 +303,8 @@ fn no_more(row: &MailboxRow) -> RemoteSnapshot {
     RemoteSnapshot { watermark, ..not_there_yet() }
 }
 
-fn duplicate_name(folder: &MailboxName, file: &str) -> crate::reconcile::report::Problem {
-    crate::reconcile::report::Problem {
-        code: "duplicate-name",
-        folder: Some(folder.clone()),
-        path: Some(file.to_owned()),
-        uid: None,
-        message: format!("two files in {folder} share the unique name of {file}; this one is left alone"),
-        hint: "give it another name (anything before \":2,\"), or remove it if it is a copy".to_owned(),
-        retry_at: None,
-    }
+fn duplicate_name(folder: &MailboxName, file: &str) -> Problem {
+    let message = format!("two files in {folder} share the unique name of {file}; this one is left alone");
+    let hint = "give it another name (anything before \":2,\"), or remove it if it is a copy";
+    Problem { path: Some(file.to_owned()), ..Problem::of(folder, "duplicate-name", message, hint) }
 }

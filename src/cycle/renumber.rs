@@ -11,7 +11,7 @@ use super::{Run, Scene};
 use crate::model::{Identity, MessageRow, Side, Uid, UidSet};
 use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::renumber::{Numbers, Remembered, Renumbering, is_suspicious, numbers};
-use crate::reconcile::report::{Held, Reason};
+use crate::reconcile::report::Reason;
 use crate::reconcile::snapshot::{RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::store::{
     Edit, Failure, Journal, LocalErrorKind, LocalStore, Record, RemoteError, RemoteErrorKind, RemoteStore, Renumbered,
@@ -44,9 +44,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         let (rows, known) = (sight.rows.len(), found.len());
         if self.options.holds == HoldAnswer::Keep && is_suspicious(rows, known) {
-            let (folder, side, reason) = (Some(sight.row.name.clone()), Side::Remote, Reason::UidValidity);
-            let since = self.held_since(scene, folder.as_ref(), side, reason);
-            self.report.hold(Held { folder, side, reason, count: (rows - known) as u64, since });
+            self.hold(scene, &sight.row.name, Side::Remote, Reason::UidValidity, (rows - known) as u64);
             return Ok(false);
         }
         self.account.journal.commit(&records(sight, messages, &found))?;

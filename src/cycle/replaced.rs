@@ -198,13 +198,9 @@ fn is_new_version(row: &MessageRow, identity: &Identity, now: FileStat) -> bool 
 }
 
 fn being_written(folder: &MailboxName, unique: &UniqueName) -> Problem {
+    let message = "this message is being written to; it is left as it is on both sides";
     Problem {
-        code: "folder-unfinished",
-        folder: Some(folder.clone()),
         path: Some(unique.to_string()),
-        uid: None,
-        message: "this message is being written to; it is left as it is on both sides".to_owned(),
-        hint: "sync again when it is saved".to_owned(),
-        retry_at: None,
+        ..Problem::of(folder, "folder-unfinished", message, "sync again when it is saved")
     }
 }

@@ -160,34 +160,22 @@ impl<L: LocalStore, J: Journal> Work<'_, L, J> {
     }
 }
 
-fn problem(code: &'static str, folder: &MailboxName, message: &str, hint: &str) -> Problem {
-    Problem {
-        code,
-        folder: Some(folder.clone()),
-        path: None,
-        uid: None,
-        message: message.to_owned(),
-        hint: hint.to_owned(),
-        retry_at: None,
-    }
-}
-
 /// Made anew for a few messages, the maildir would look as if all others had been removed from it.
 fn vanished(folder: &MailboxName) -> Problem {
     let message = "its maildir is gone, but not its mail on the server; nothing was brought back into it";
-    let hint = "put the maildir back, or have it made again with mailtide sync --undo-held; then restore again";
-    problem("maildir-vanished", folder, message, hint)
+    let hint = "put the maildir back, or have it made again with mailtide sync --undo-held ACCOUNT; then restore again";
+    Problem::of(folder, "maildir-vanished", message, hint)
 }
 
 fn unquiet(folder: &MailboxName) -> Problem {
     let message = "its maildir kept changing while it was read; nothing was brought back into it";
-    problem("folder-unfinished", folder, message, "restore again")
+    Problem::of(folder, "folder-unfinished", message, "restore again")
 }
 
 fn missing(kept: &Trashed) -> Problem {
-    let message = "is not in the recoverable trash any more: it was taken out of it, or a restore that was cut short brought it back";
+    let message = "it is not in the recoverable trash any more: it was taken out, or brought back by a restore that was cut short";
     Problem {
         path: Some(kept.kept_as.clone()),
-        ..problem("not-kept", &kept.mailbox, message, "look for it in its folder")
+        ..Problem::of(&kept.mailbox, "not-kept", message, "look for it in its folder")
     }
 }

@@ -164,15 +164,8 @@ fn is_pinned(plan: &MailboxPlan, after: Aftermath) -> bool {
 }
 
 pub(super) fn unfinished(folder: &MailboxName, why: &str) -> Problem {
-    Problem {
-        code: "folder-unfinished",
-        folder: Some(folder.clone()),
-        path: None,
-        uid: None,
-        message: format!("{why}; what could not be decided is left as it is on both sides"),
-        hint: "sync all folders again".to_owned(),
-        retry_at: None,
-    }
+    let message = format!("{why}; what could not be decided is left as it is on both sides");
+    Problem::of(folder, "folder-unfinished", message, "sync all folders again")
 }
 
 fn hold_row(held: &Held) -> HoldRow {

@@ -7,7 +7,7 @@ use crate::model::{MailboxName, Role, Side, UidSet, Watermark};
 use crate::reconcile::mailboxes::{Fate, Folder, infer_roles};
 use crate::reconcile::plan::{MailboxPlan, RemoteRemoval, Removal};
 use crate::reconcile::policy::HoldAnswer;
-use crate::reconcile::report::{Held, PlanLine, Reason};
+use crate::reconcile::report::{PlanLine, Reason};
 use crate::reconcile::snapshot::RemoteRequest;
 use crate::store::{Failure, Journal, LocalStore, RemoteStore};
 
@@ -56,9 +56,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 plan.download.extend(lost.into_iter().map(|removal| removal.uid));
             }
             HoldAnswer::Keep | HoldAnswer::Accept | HoldAnswer::Undo => {
-                let since = self.held_since(scene, Some(&plan.name), Side::Local, Reason::NoTrash);
-                let (folder, count) = (Some(plan.name.clone()), take_trashed(plan).len() as u64);
-                self.report.hold(Held { folder, side: Side::Local, reason: Reason::NoTrash, count, since });
+                let count = take_trashed(plan).len() as u64;
+                self.hold(scene, &plan.name, Side::Local, Reason::NoTrash, count);
                 plan.held = true;
             }
         }

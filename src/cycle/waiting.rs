@@ -210,15 +210,11 @@ fn problems(sight: &Sight, news: &[FailureRow]) -> Vec<Problem> {
 fn problem(sight: &Sight, row: &FailureRow, count: usize) -> Problem {
     let code = [READ_ONLY, REMOVAL_UNSUPPORTED].into_iter().find(|code| *code == row.code).unwrap_or(FLAG_UNSUPPORTED);
     let more = if count > 1 { format!(" (and {} more like it)", count - 1) } else { String::new() };
+    let hint = "this is told once; `mailtide check` lists it as long as it lasts. Undo it here, or have the folder's \
+                rights changed on the server";
     Problem {
-        code,
-        folder: Some(sight.row.name.clone()),
         path: row.unique.as_ref().map(ToString::to_string),
         uid: row.uid,
-        message: format!("{}{more}", row.message),
-        hint: "this is told once; `mailtide check` lists it as long as it lasts. Undo it here, or have the folder's \
-               rights changed on the server"
-            .to_owned(),
-        retry_at: None,
+        ..Problem::of(&sight.row.name, code, format!("{}{more}", row.message), hint)
     }
 }

@@ -216,6 +216,14 @@ pub struct Problem {
     pub retry_at: Option<Timestamp>,
 }
 
+impl Problem {
+    /// Returns the problem of a folder as a whole.
+    pub fn of(folder: &MailboxName, code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let (message, hint) = (message.into(), hint.into());
+        Self { code, folder: Some(folder.clone()), path: None, uid: None, message, hint, retry_at: None }
+    }
+}
+
 /// An item that is not in step and waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {

@@ -110,15 +110,15 @@ impl Journal for Database {
     }
 
     fn mailboxes(&mut self) -> Result<Vec<MailboxRow>, StateError> {
-        self.read("reading the mailboxes", load::mailboxes)
+        self.read("reading the folders", load::mailboxes)
     }
 
     fn add_mailbox(&mut self, name: &MailboxName, local: &MailboxName) -> Result<MailboxId, StateError> {
-        self.write("adding a mailbox", |transaction| commit::add_mailbox(transaction, name, local))
+        self.write("adding a folder", |transaction| commit::add_mailbox(transaction, name, local))
     }
 
     fn messages(&mut self, mailbox: MailboxId) -> Result<Vec<MessageRow>, StateError> {
-        self.read("reading a mailbox's messages", |connection| load::messages(connection, mailbox))
+        self.read("reading a folder's messages", |connection| load::messages(connection, mailbox))
     }
 
     fn drafts(&mut self) -> Result<Vec<MessageRow>, StateError> {
@@ -126,7 +126,7 @@ impl Journal for Database {
     }
 
     fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError> {
-        self.read("reading a mailbox's failures", |connection| load::failures(connection, mailbox))
+        self.read("reading a folder's failures", |connection| load::failures(connection, mailbox))
     }
 
     fn losses(&mut self, since: Timestamp) -> Result<BTreeMap<(MailboxId, Side), u64>, StateError> {
@@ -138,14 +138,14 @@ impl Journal for Database {
     }
 
     fn intents(&mut self) -> Result<Vec<(IntentId, Intent)>, StateError> {
-        self.read("reading the journal", intent::all)
+        self.read("reading what an earlier run began", intent::all)
     }
 
     fn begin(&mut self, intents: &[Intent]) -> Result<Vec<IntentId>, StateError> {
         if intents.is_empty() {
             return Ok(Vec::new());
         }
-        self.write("writing the journal", |transaction| {
+        self.write("recording what is begun", |transaction| {
             intents.iter().map(|intent| intent::insert(transaction, intent)).collect()
         })
     }
@@ -154,7 +154,7 @@ impl Journal for Database {
         if records.is_empty() {
             return Ok(());
         }
-        self.write("writing the baseline", |transaction| {
+        self.write("recording what was done", |transaction| {
             records.iter().try_for_each(|record| commit::write(transaction, record))
         })
     }

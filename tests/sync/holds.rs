@@ -108,6 +108,9 @@ fn a_missing_root_is_not_taken_for_deleted_mail() {
     fs::create_dir(&setup.root.path).unwrap();
     expect_held(&setup.sync().expect(5), "local", "root-missing");
     setup.run(&["sync", "--json", "--accept-held", "test"]).expect(5);
+    assert_eq!(setup.run(&["sync"]).expect(5).stdout, "test: held: nothing done\n");
+    let checked = setup.run(&["check", "--json", "--offline"]).expect(5);
+    assert_eq!(checked.account()["errors"][0]["code"], "root-missing", "{}", checked.stdout);
     assert_eq!(counts(&setup), (0, 200));
     fs::remove_dir(&setup.root.path).unwrap();
     fs::rename(&away, &setup.root.path).unwrap();
@@ -134,4 +137,17 @@ fn the_user_is_told_in_words_what_is_held_and_what_to_do() {
     for word in ["INBOX", "200", "--accept-held", "--undo-held", "test"] {
         assert!(text.contains(word), "no {word}: {text}");
     }
+}
+
+#[test]
+fn many_held_folders_are_told_in_one_line_and_all_of_them_in_json() {
+    let setup = Setup::new(Kind::Full);
+    for number in 0..20 {
+        setup.root.folder(&[&format!("Old {number:02}")]).create();
+    }
+    let run = setup.run(&["sync"]).expect(5);
+    assert!(run.stdout.contains("test: in step but for 20 held folders"), "{run:?}");
+    assert!(run.stderr.contains("test: 20 folders (Old 00, Old 01, Old 02 and 17 more, see --json): "), "{run:?}");
+    assert_eq!(run.stderr.lines().count(), 2, "{run:?}");
+    assert_eq!(setup.sync().expect(5).account()["held"].as_array().unwrap().len(), 20);
 }

@@ -82,8 +82,14 @@ pub(super) fn trouble(account: &str, compared: &Compared) -> Option<Trouble> {
 }
 
 fn repaired(rows: u64, folders: u64) -> String {
-    let (rows, folders) = (count(rows, "row", "rows"), count(folders, "folder", "folders"));
-    format!("{rows} of the database repaired in {folders}: the next sync matches them anew")
+    let folders = count(folders, "folder", "folders");
+    match rows {
+        0 => format!("the next sync looks at all of {folders}"),
+        _ => {
+            let entries = count(rows, "wrong entry", "wrong entries");
+            format!("taken out of the database: {entries} in {folders}, which the next sync matches anew")
+        }
+    }
 }
 
 /// Prints what was found, folder by folder.
