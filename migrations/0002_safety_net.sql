@@ -4,6 +4,9 @@
 ALTER TABLE account ADD COLUMN server TEXT;  -- user and host
 ALTER TABLE account ADD COLUMN layout TEXT;
 ALTER TABLE account ADD COLUMN root TEXT;    -- a path
+-- What the marker bears since the last run, and what it is about to: of two copies that went on separately, only one's.
+ALTER TABLE account ADD COLUMN token TEXT NOT NULL DEFAULT '';
+ALTER TABLE account ADD COLUMN next_token TEXT NOT NULL DEFAULT '';
 -- Whether both sides were ever united as a whole.
 ALTER TABLE account ADD COLUMN united INTEGER NOT NULL DEFAULT 0 CHECK (united IN (0, 1));
 UPDATE account SET united = last_success IS NOT NULL;

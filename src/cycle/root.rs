@@ -75,10 +75,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.number(&header)
     }
 
-    /// The marker first, durably, then the database.
+    /// The token in the database first, then the marker, durably, then the number in the database. A marker that a run
+    /// cut short wrote already stays as it is.
     fn number(&mut self, header: &Header) -> Result<(), Failure> {
         self.numbered = true;
-        self.account.local.mark(&Marker { database: header.database.clone(), run: header.run })?;
+        let is_written = |marker: &Marker| *marker == next_marker(header);
+        if !matches!(self.account.local.root()?, Root::Marked(marker) if is_written(&marker)) {
+            self.account.journal.commit(&[Record::NewToken])?;
+            let header = self.account.journal.header()?;
+            self.account.local.mark(&next_marker(&header))?;
+        }
         Ok(self.account.journal.commit(&[Record::Run(header.run + 1)])?)
     }
 }
@@ -94,5 +100,11 @@ enum Extent {
 
 /// Returns true if the marker is of the state that the database speaks of.
 pub(super) fn is_ours(header: &Header, marker: &Marker) -> bool {
-    marker.database == header.database && (marker.run == header.run || marker.run + 1 == header.run)
+    let follows = marker.run.checked_add(1) == Some(header.run) && marker.token == header.token;
+    (follows && marker.database == header.database) || *marker == next_marker(header)
+}
+
+/// The marker of a run that is about to change something.
+fn next_marker(header: &Header) -> Marker {
+    Marker { database: header.database.clone(), run: header.run, token: header.next_token.clone() }
 }

@@ -54,11 +54,12 @@ fn parse(content: &str) -> Option<Marker> {
     }
     let value = |key: &str| content.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
     let database = value("database").filter(|id| !id.is_empty())?.to_owned();
-    Some(Marker { database, run: value("run")?.parse().ok()? })
+    let token = value("token").unwrap_or_default().to_owned();
+    Some(Marker { database, run: value("run")?.parse().ok()?, token })
 }
 
 fn format(marker: &Marker) -> String {
-    format!("{FIRST_LINE}\ndatabase {}\nrun {}\n", marker.database, marker.run)
+    format!("{FIRST_LINE}\ndatabase {}\nrun {}\ntoken {}\n", marker.database, marker.run, marker.token)
 }
 
 /// Creates the root if it is missing, writes the marker durably, and returns what the file system says of it.
@@ -85,7 +86,7 @@ mod tests {
         fs::create_dir(root.join("INBOX")).unwrap();
         assert_eq!(look(&root).unwrap(), Root::Unmarked { empty: false });
         for run in [1, u64::MAX] {
-            let marker = Marker { database: "00ff".to_owned(), run };
+            let marker = Marker { database: "00ff".to_owned(), run, token: "7a".to_owned() };
             mark(&root, &marker).unwrap();
             assert_eq!(look(&root).unwrap(), Root::Marked(marker));
         }
@@ -96,7 +97,7 @@ mod tests {
     fn marking_creates_the_root_for_its_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("a/b");
-        mark(&root, &Marker { database: "1".to_owned(), run: 1 }).unwrap();
+        mark(&root, &Marker { database: "1".to_owned(), run: 1, token: String::new() }).unwrap();
         for path in [dir.path().join("a"), root.clone()] {
             assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o700);
         }

@@ -320,7 +320,7 @@ fn letters_are_written_before_names_bear_them() {
 fn marking_and_listing_go_through_the_interface() {
     let mut account = account();
     assert_eq!(account.store.root().unwrap(), Root::Unmarked { empty: false });
-    let marker = Marker { database: "ab".to_owned(), run: 3 };
+    let marker = Marker { database: "ab".to_owned(), run: 3, token: "cd".to_owned() };
     account.store.mark(&marker).unwrap();
     assert_eq!(account.store.root().unwrap(), Root::Marked(marker));
     let listing = account.store.list().unwrap();

@@ -101,4 +101,6 @@ pub struct Marker {
     pub database: String,
     /// The number of the run that wrote it.
     pub run: u64,
+    /// Random, of that run: copies of a Maildir and its database that went on separately bear equal numbers.
+    pub token: String,
 }

@@ -67,7 +67,8 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
         Record::Holds(holds) => replace_holds(db, holds),
         Record::Failed(failure) => fail(db, failure),
         Record::ForgetFailures(id) => run(db, "DELETE FROM failure WHERE mailbox = ?1", [id.0]),
-        Record::Run(number) => run(db, "UPDATE account SET run = ?1", [number.cast_signed()]),
+        Record::NewToken => run(db, "UPDATE account SET next_token = lower(hex(randomblob(8)))", []),
+        Record::Run(number) => run(db, "UPDATE account SET run = ?1, token = next_token", [number.cast_signed()]),
         Record::ForgetAll => forget_all(db),
         Record::Circumstances(now) => {
             run(db, "UPDATE account SET server = ?1, layout = ?2, root = ?3", (&now.server, &now.layout, &now.root))

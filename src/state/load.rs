@@ -20,12 +20,14 @@ pub(super) fn rows<T, C: FromIterator<T>>(
 
 pub(super) fn header(connection: &Connection) -> Result<Header> {
     let holds = holds(connection)?;
-    let sql = "SELECT database, run, last_success, united, server, layout, root FROM account";
+    let sql = "SELECT database, run, token, next_token, last_success, united, server, layout, root FROM account";
     connection.prepare_cached(sql)?.query_row([], |row| {
         let mut columns = Columns::of(row);
         Ok(Header {
             database: columns.take()?,
             run: columns.unsigned()?,
+            token: columns.take()?,
+            next_token: columns.take()?,
             last_success: columns.time_or_null()?,
             united: columns.take()?,
             circumstances: columns.circumstances()?,

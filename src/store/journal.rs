@@ -216,7 +216,9 @@ pub enum Record {
     Failed(FailureRow),
     /// The failures of a mailbox count no more.
     ForgetFailures(MailboxId),
-    /// The run number that the marker bears.
+    /// The marker is about to bear a new token.
+    NewToken,
+    /// The number of the run whose marker is written, with the new token.
     Run(u64),
     /// Everything known of messages is forgotten, tombstones and journal excepted: both sides will be united.
     ForgetAll,
@@ -237,6 +239,10 @@ pub struct Header {
     pub database: String,
     /// The number of the last run committed; 0 before the first.
     pub run: u64,
+    /// What the marker bears since the last run,
+    pub token: String,
+    /// and what it bears if that run was cut short between marker and database.
+    pub next_token: String,
     /// The last run without trouble.
     pub last_success: Option<Timestamp>,
     /// Whose mail the baseline speaks of, if it was ever noted.

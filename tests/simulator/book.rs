@@ -15,6 +15,8 @@ use super::world::{Shared, Verdict, World};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Book {
     run: u64,
+    token: String,
+    next_token: String,
     last_success: Option<Timestamp>,
     circumstances: Option<Circumstances>,
     pub(super) united: bool,
@@ -192,7 +194,11 @@ impl Book {
             Record::Holds(holds) => self.holds = holds,
             Record::Failed(failure) => self.fail(failure),
             Record::ForgetFailures(id) => self.failures.retain(|row| row.mailbox != id),
-            Record::Run(run) => self.run = run,
+            Record::NewToken => self.next_token = format!("{}", self.number()),
+            Record::Run(run) => {
+                self.run = run;
+                self.token.clone_from(&self.next_token);
+            }
             Record::ForgetAll => self.forget_all(),
             Record::Circumstances(now) => self.circumstances = Some(now),
             Record::OtherServer => self.mailboxes.values_mut().for_each(|row| row.uid_validity = None),
@@ -227,6 +233,8 @@ impl Journal for Shared {
             |world| Header {
                 database: "0123abcd".to_owned(),
                 run: world.book.run,
+                token: world.book.token.clone(),
+                next_token: world.book.next_token.clone(),
                 last_success: world.book.last_success,
                 circumstances: world.book.circumstances.clone(),
                 united: world.book.united,

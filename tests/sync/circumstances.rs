@@ -168,6 +168,28 @@ fn a_second_machine_with_a_copy_of_the_maildir_adopts_it() {
 }
 
 #[test]
+fn the_maildir_of_a_second_machine_under_the_database_of_the_first_removes_nothing() {
+    let one = in_step();
+    let mut other = Setup::new(Kind::Full);
+    other.user.clone_from(&one.user);
+    copy(&one.root.path, &other.root.path);
+    copy(&one.path().join("state"), &other.path().join("state"));
+    other.sync().expect(0).expect_nothing_done();
+    // Both go on, in as many runs, and only the first hears of the last mail.
+    other.imap().append(&["INBOX"], &corpus::plain("to both"), "", Some(corpus::DATE));
+    other.sync().expect(0);
+    other.append(&["INBOX"], &corpus::odd(8));
+    one.sync().expect(0);
+    assert_eq!((one.root.inbox().messages().len(), other.root.inbox().messages().len()), (39, 31));
+    fs::remove_dir_all(&one.root.path).unwrap();
+    copy(&other.root.path, &one.root.path);
+    let run = one.sync().expect(0);
+    assert_eq!((run.count("local", "removed"), run.count("remote", "removed")), (0, 0), "{}", run.stdout);
+    one.sync_in_step();
+    assert_eq!(counts(&one), (39, 39));
+}
+
+#[test]
 fn another_layout_or_path_unites_both_sides_there() {
     let mut setup = in_step();
     setup.root.layout = Layout::PlusPlus;

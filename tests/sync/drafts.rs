@@ -204,5 +204,27 @@ fn any_message_edited_in_place_is_found_by_a_full_look() {
     let run = setup.run(&["sync", "--json", "--full"]).expect(0);
     assert_eq!(run.count("remote", "replaced"), 1, "{}", run.stdout);
     assert_eq!(there(&setup, &["INBOX"]), [version(2)]);
+    assert_eq!(there(&setup, &["Trash"]), [version(1)], "no draft: the file may be a damaged one");
     setup.sync_in_step();
+}
+
+#[test]
+fn many_files_that_changed_by_accident_are_held() {
+    for answer in ["--accept-held", "--undo-held"] {
+        let setup = Setup::with_mail(Kind::Full, &crate::support::corpus::ordinary(80));
+        setup.sync_in_step();
+        let inbox = setup.root.inbox();
+        for entry in inbox.messages().iter().filter(|entry| !entry.flags.contains(&'D')).take(60) {
+            fs::write(inbox.0.join("tmp/damaged"), b"Subject: damaged\n\nzeros\n").unwrap();
+            set_date(&inbox.0.join("tmp/damaged"), DATE);
+            fs::rename(inbox.0.join("tmp/damaged"), &entry.path).unwrap();
+        }
+        let run = setup.sync().expect(5);
+        assert_eq!(run.account()["held"][0]["reason"], "mass-delete", "{}", run.stdout);
+        assert_eq!(there(&setup, &["INBOX"]).len(), 140, "the server keeps its copies beside the new ones");
+        setup.run(&["sync", "--json", answer, "test"]).expect(0);
+        setup.sync_in_step();
+        let (inbox, trash) = (there(&setup, &["INBOX"]).len(), there(&setup, &["Trash"]).len());
+        assert_eq!((inbox, trash), if answer == "--undo-held" { (140, 0) } else { (80, 60) }, "{answer}");
+    }
 }

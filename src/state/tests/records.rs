@@ -77,6 +77,19 @@ fn tombstone(number: u32, kind: Tombstone) -> NewMessage {
 }
 
 #[test]
+fn a_token_is_new_every_time_and_counts_with_the_run() {
+    let mut account = Account::new();
+    let mut tokens = |records: &[Record]| {
+        let header = account.commit(records).header().unwrap();
+        (header.token, header.next_token)
+    };
+    let (before, first) = tokens(&[Record::NewToken]);
+    assert!(before.is_empty() && first.len() == 16, "{before} {first}");
+    let (now, second) = tokens(&[Record::Run(1), Record::NewToken]);
+    assert!(now == first && second != first, "{first} {now} {second}");
+}
+
+#[test]
 fn a_new_database_has_an_id_of_its_own_and_nothing_else() {
     let (mut one, mut other) = (Account::new(), Account::new());
     let header = one.open().header().unwrap();

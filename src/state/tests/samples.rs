@@ -194,6 +194,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         vec(hold(), 0..4).prop_map(Record::Holds),
         failure().prop_map(Record::Failed),
         mailbox().prop_map(Record::ForgetFailures),
+        Just(Record::NewToken),
         any::<u64>().prop_map(Record::Run),
         Just(Record::ForgetAll),
         ("[ab]", "[ab]", "[ab]").prop_map(|(server, layout, root)| Record::Circumstances(Circumstances {
