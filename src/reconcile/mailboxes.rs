@@ -82,7 +82,7 @@ pub fn pair_folders(
         rows.iter().filter(|row| row.watermark.is_some() || row.with_uid > 0).map(|row| (&row.name, row)).collect();
     let in_scope = |name: &&MailboxName| scope.takes_part(name, role_of(name), is_subscribed(listing, name));
     let names: BTreeSet<&MailboxName> =
-        remote.keys().chain(local.keys()).chain(known.keys().copied().filter(in_scope)).collect();
+        remote.keys().chain(local.keys()).chain(rows.iter().map(|row| &row.name).filter(in_scope)).collect();
     names
         .into_iter()
         .map(|name| Folder {

@@ -112,7 +112,7 @@ impl View<'_> {
         let removal = |how| RemoteRemoval { row: row.id, uid: row.uid, how, moved_to: None };
         match self.local_state(by) {
             _ if self.saves.unsettled.contains(by) => plan.unknown = true,
-            _ if self.is_sent(by) => plan.remove_remote.extend(self.outdated(row).map(removal)),
+            _ if self.is_sent(by) => plan.remove_remote.extend(self.outdated(row, by).map(removal)),
             Local::Present(entry) => self.outdate(row, by, entry, remote, plan),
             // The new version was removed, and with it the message.
             Local::Absent => plan.remove_remote.extend(self.removal().map(removal)),
@@ -135,7 +135,7 @@ impl View<'_> {
     ) {
         let recorded = row.replaced_by.as_ref() == Some(by);
         let replacement = plan.replace.entry(by.clone()).or_default();
-        replacement.outdated.push(Outdated { row: row.id, uid: row.uid, recorded, leaves: self.outdated(row) });
+        replacement.outdated.push(Outdated { row: row.id, uid: row.uid, recorded, leaves: self.outdated(row, by) });
         // Of several the youngest counts: it bears what the older ones did.
         replacement.flags = united_flags(&row.flags, entry, remote, self.scan, &self.rules, &self.memory.letters);
         replacement.stat = self.saves.replaced.get(by).copied();
@@ -160,8 +160,9 @@ impl View<'_> {
     /// Returns how a message leaves the server that has a new version there. Drafts are saved again as a matter of course.
     /// Any other file that changed may be a damaged one: then the server's copy is the good one, and it leaves like what
     /// was removed.
-    fn outdated(&self, row: &MessageRow) -> Option<Removal> {
-        let is_draft = self.role == Some(Role::Drafts) || row.flags.has(Flag::Draft);
+    fn outdated(&self, row: &MessageRow, by: &UniqueName) -> Option<Removal> {
+        let flagged = self.scan.entries.get(by).is_some_and(|entry| entry.flags.has(Flag::Draft));
+        let is_draft = self.role == Some(Role::Drafts) || flagged || row.flags.has(Flag::Draft);
         self.removal().map(|how| match how {
             Removal::Trash | Removal::Expunge if is_draft => Removal::Moved,
             other => other,

@@ -168,6 +168,8 @@ impl Book {
             Record::ForgetMailbox(id) => {
                 self.mailboxes.remove(&id);
                 self.messages.retain(|(mailbox, _), _| *mailbox != id);
+                self.intents.retain(|_, intent| intent.mailbox() != id);
+                self.failures.retain(|failure| failure.mailbox != id);
             }
             Record::Insert(id, new) => self.insert(id, new),
             Record::Flags(id, flags) => self.change(id, |row| row.flags = flags),

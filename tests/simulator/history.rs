@@ -154,6 +154,11 @@ pub(super) fn settle(shared: &Shared) {
             break;
         }
     }
+    // What is saved in place and is no draft any more shows in a full look only.
+    let saved = shared.world().ledger.stories.values().any(|story| story.outdated.is_some());
+    if saved {
+        calm_run(shared, &Options { full: true, holds: HoldAnswer::Accept, ..Options::default() });
+    }
     let did = first.unwrap_or_default();
     if (&said.local, &said.remote) != (&did.local, &did.remote) {
         let did = format!("the run did {:?} {:?}", did.local, did.remote);
