@@ -26,7 +26,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 Removal::Keep => self.commit(&bury(&rows, Tombstone::Kept))?,
                 Removal::Flag => self.flag_deleted(plan, ground, &uids, &rows).await?,
                 Removal::Expunge => {
-                    let records = self.lost(plan, &rows).into_iter().collect();
+                    let records = self.lost(plan, rows.len() as u64).into_iter().collect();
                     self.expunge(plan, ground, &uids, &rows, records).await?;
                 }
                 Removal::Moved | Removal::Purge => self.expunge(plan, ground, &uids, &rows, Vec::new()).await?,
@@ -67,7 +67,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             removals.filter(|removal| refused.contains(&removal.uid)).map(|removal| removal.row).collect();
         let rows: Vec<MessageId> = rows.iter().copied().filter(|row| !keeps.contains(row)).collect();
         let mut records = bury(&rows, Tombstone::Flagged);
-        records.extend(self.lost(plan, &rows));
+        records.extend(self.lost(plan, counted(plan, &rows)));
         records.extend(self.refused_removals(plan, &refused, stored.refusal.as_deref()));
         self.commit(&records)?;
         self.report.remote.removed += counted(plan, &rows);
@@ -108,7 +108,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         if self.terms.moves {
             self.remote.move_to(&plan.name, ground.uid_validity, uids, &name).await?;
             let mut records: Vec<Record> = rows.iter().map(|row| Record::Forget(*row)).collect();
-            records.extend(self.lost(plan, rows));
+            records.extend(self.lost(plan, rows.len() as u64));
             self.commit(&records)?;
             self.report.remote.removed += rows.len() as u64;
             return Ok(());
@@ -123,18 +123,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let intents = self.journal.begin(&[intent])?;
         self.remote.copy(&plan.name, ground.uid_validity, uids, &name).await?;
         let mut records: Vec<Record> = intents.into_iter().map(Record::Settled).collect();
-        records.extend(self.lost(plan, rows));
+        records.extend(self.lost(plan, rows.len() as u64));
         self.expunge(plan, ground, uids, rows, records).await
     }
 
-    fn lost(&self, plan: &MailboxPlan, rows: &[MessageId]) -> Option<Record> {
-        let lost = counted(plan, rows);
-        (!self.terms.accepted && is_watched(plan) && lost > 0).then_some(Record::Lost(
-            plan.mailbox,
-            Side::Local,
-            lost,
-            self.terms.now,
-        ))
+    /// Returns the record of so many losses, as the guard counts them.
+    fn lost(&self, plan: &MailboxPlan, count: u64) -> Option<Record> {
+        let counts = !self.terms.accepted && is_watched(plan) && count > 0;
+        counts.then_some(Record::Lost(plan.mailbox, Side::Local, count, self.terms.now))
     }
 }
 

@@ -208,17 +208,36 @@ fn any_message_edited_in_place_is_found_by_a_full_look() {
     setup.sync_in_step();
 }
 
+/// Puts rubbish in the place of so many messages that are no drafts.
+fn damage(setup: &Setup, count: usize) {
+    let inbox = setup.root.inbox();
+    let (rubbish, whole) = (inbox.0.join("tmp/damaged"), |content: &[u8]| !content.starts_with(b"Subject: damaged"));
+    let messages = inbox.messages().into_iter().filter(|entry| !entry.flags.contains(&'D') && whole(&entry.content));
+    for entry in messages.take(count) {
+        fs::write(&rubbish, b"Subject: damaged\n\nzeros\n").unwrap();
+        set_date(&rubbish, DATE);
+        fs::rename(&rubbish, &entry.path).unwrap();
+    }
+}
+
+#[test]
+fn files_that_change_by_accident_a_few_at_a_time_add_up() {
+    let setup = Setup::with_mail(Kind::Full, &crate::support::corpus::ordinary(160));
+    setup.sync_in_step();
+    damage(&setup, 40);
+    setup.sync().expect(0);
+    damage(&setup, 40);
+    let run = setup.sync().expect(5);
+    assert_eq!(run.account()["held"][0]["reason"], "mass-delete", "{}", run.stdout);
+    assert_eq!(there(&setup, &["Trash"]).len(), 40);
+}
+
 #[test]
 fn many_files_that_changed_by_accident_are_held() {
     for answer in ["--accept-held", "--undo-held"] {
         let setup = Setup::with_mail(Kind::Full, &crate::support::corpus::ordinary(80));
         setup.sync_in_step();
-        let inbox = setup.root.inbox();
-        for entry in inbox.messages().iter().filter(|entry| !entry.flags.contains(&'D')).take(60) {
-            fs::write(inbox.0.join("tmp/damaged"), b"Subject: damaged\n\nzeros\n").unwrap();
-            set_date(&inbox.0.join("tmp/damaged"), DATE);
-            fs::rename(inbox.0.join("tmp/damaged"), &entry.path).unwrap();
-        }
+        damage(&setup, 60);
         let run = setup.sync().expect(5);
         assert_eq!(run.account()["held"][0]["reason"], "mass-delete", "{}", run.stdout);
         assert_eq!(there(&setup, &["INBOX"]).len(), 140, "the server keeps its copies beside the new ones");
