@@ -224,6 +224,7 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::DirId;
     use crate::reconcile::scope::Pattern;
     use crate::reconcile::snapshot::{Abilities, LocalMaildir};
 
@@ -241,7 +242,9 @@ mod tests {
     }
 
     fn maildirs(names: &[&str]) -> LocalListing {
-        let maildirs = names.iter().map(|text| LocalMaildir { name: name(text), stamp: None }).collect();
+        let directory = DirId { device: 1, inode: 1 };
+        let maildir = |text: &&str| LocalMaildir { name: name(text), stamp: None, directory };
+        let maildirs = names.iter().map(maildir).collect();
         LocalListing { maildirs, rejected: Vec::new() }
     }
 

@@ -238,6 +238,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 entries: [].into(),
                 quiet: true,
                 stamp: None,
+                directory: None,
                 letters,
                 dovecot: false,
                 duplicates: Vec::new(),

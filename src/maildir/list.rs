@@ -98,8 +98,9 @@ impl Walk<'_> {
         match layout::name_of(self.settings.layout, directories) {
             Some(name) => {
                 self.stamps.insert(name.clone(), stamp);
+                let directory = stamp.directory();
                 let stamp = stamp::is_trusted(&stamp, now).then_some(stamp);
-                self.listing.maildirs.push(LocalMaildir { name, stamp });
+                self.listing.maildirs.push(LocalMaildir { name, stamp, directory });
             }
             None => self.reject(path, "its name is not how mailtide would write that folder's"),
         }

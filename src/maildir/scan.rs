@@ -68,6 +68,7 @@ pub(super) fn observe(
         entries,
         quiet: reading.quiet,
         stamp: Some(reading.before).filter(|before| reading.quiet && stamp::is_trusted(before, reading.start_ns)),
+        directory: Some(reading.before.directory()),
         letters,
         dovecot: keywords::is_used_by_dovecot(maildir),
         duplicates,

@@ -26,6 +26,22 @@ pub struct Stamp {
     pub new: DirStamp,
 }
 
+/// Identity of a maildir's `cur` directory, which stays with it under any name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DirId {
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+}
+
+impl Stamp {
+    /// Returns the identity of the maildir.
+    pub fn directory(&self) -> DirId {
+        DirId { device: self.cur.device, inode: self.cur.inode }
+    }
+}
+
 /// What `stat` says about a message file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStat {

@@ -191,6 +191,7 @@ mod tests {
             entries: [].into(),
             quiet: true,
             stamp: None,
+            directory: None,
             letters: Some(letters),
             dovecot: false,
             duplicates: vec![],

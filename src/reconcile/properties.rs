@@ -103,7 +103,15 @@ impl World {
         let entry = |flags: &FlagSet| LocalEntry { in_new: false, info: "2,".into(), inode: 1, flags: flags.clone() };
         let entries = self.local.iter().map(|(unique, (_, flags))| (unique.clone(), entry(flags))).collect();
         // With a local Dovecot at work no letter counts as stripped: every edit here is meant.
-        LocalSnapshot { entries, quiet: true, stamp: None, letters: Some(letters), dovecot: true, duplicates: vec![] }
+        LocalSnapshot {
+            entries,
+            quiet: true,
+            stamp: None,
+            directory: None,
+            letters: Some(letters),
+            dovecot: true,
+            duplicates: vec![],
+        }
     }
 
     fn look(&self, full: bool) -> RemoteSnapshot {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    FlagSet, KeywordLetters, MailboxName, PermanentFlags, Role, Stamp, Timestamp, Uid, UidSet, UidValidity, UniqueName,
-    Watermark,
+    DirId, FlagSet, KeywordLetters, MailboxName, PermanentFlags, Role, Stamp, Timestamp, Uid, UidSet, UidValidity,
+    UniqueName, Watermark,
 };
 
 /// Every mailbox of the account's personal namespace, from one complete LIST.
@@ -92,6 +92,8 @@ pub struct LocalMaildir {
     /// Its directories as they are now; `None` if they are too young to be trusted (their times could stay the same
     /// through another change).
     pub stamp: Option<Stamp>,
+    /// Its identity.
+    pub directory: DirId,
 }
 
 /// Everything found by listing the root.
@@ -112,6 +114,8 @@ pub struct LocalSnapshot {
     pub quiet: bool,
     /// What to store as the maildir's stamp once everything seen here is acted on; `None` if it can't be trusted.
     pub stamp: Option<Stamp>,
+    /// The maildir's identity; `None` only for one that a dry run would create.
+    pub directory: Option<DirId>,
     /// The letters' meanings; `None` if `dovecot-keywords` is missing or torn while files bear letters.
     pub letters: Option<KeywordLetters>,
     /// A local Dovecot works on this maildir too (`dovecot-uidlist` exists).

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mailtide::model::{
-    FileStat, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Timestamp, UniqueName,
+    FileStat, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Stamp, Timestamp, UniqueName,
 };
 use mailtide::reconcile::snapshot::{LocalEntry, LocalListing, LocalMaildir, LocalSnapshot};
 use mailtide::store::{
@@ -146,8 +146,10 @@ impl LocalStore for Shared {
             |world| {
                 world.seen = world.maildir.stamps();
                 let found = world.seen.clone();
-                let mut blur =
-                    |(name, stamp)| LocalMaildir { name, stamp: Some(stamp).filter(|_| !world.is_blurred()) };
+                let mut blur = |(name, stamp): (MailboxName, Stamp)| {
+                    let directory = stamp.directory();
+                    LocalMaildir { name, stamp: Some(stamp).filter(|_| !world.is_blurred()), directory }
+                };
                 Ok(LocalListing { maildirs: found.into_iter().map(&mut blur).collect(), rejected: Vec::new() })
             },
         )

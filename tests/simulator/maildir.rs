@@ -146,6 +146,7 @@ impl Folder {
             entries,
             quiet: true,
             stamp: Some(self.stamp()),
+            directory: Some(self.stamp().directory()),
             letters: (torn.is_none() || !lettered).then(|| letters.clone()),
             dovecot: false,
             duplicates: Vec::new(),

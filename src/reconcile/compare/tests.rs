@@ -90,6 +90,7 @@ fn in_step() -> Case {
             entries: (1..4).map(|n| (name(n), entry(n.into()))).collect(),
             quiet: true,
             stamp: None,
+            directory: None,
             letters: Some(KeywordLetters::new()),
             dovecot: false,
             duplicates: Vec::new(),
