@@ -12,7 +12,9 @@ mod local;
 mod remote;
 
 pub use error::{Cause, Failure, LocalError, LocalErrorKind, RemoteError, RemoteErrorKind, StateError};
-pub use journal::{FailureRow, Header, HoldRow, Intent, IntentId, Journal, KeptRow, NewMessage, Record, Renumbered};
+pub use journal::{
+    FailureRow, Header, HoldRow, Intent, IntentId, Journal, KeptRow, NewMessage, Record, Renaming, Renumbered,
+};
 pub use local::{Edit, KeptFile, LocalStore, PutBack, Root, Staged, Trashed};
 pub use remote::{
     Append, Appended, BodySink, BodySource, Expunged, FetchedMessage, Observed, RemoteStore, StoredFlags, Traffic,

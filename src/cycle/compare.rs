@@ -299,6 +299,8 @@ fn in_doubt(intent: &Intent, rows: &[MailboxRow]) -> Difference {
         Intent::Download { mailbox, row, .. } => (mailbox, "downloaded", row.unique.as_ref()),
         Intent::Append { mailbox, unique, .. } => (mailbox, "uploaded", Some(unique)),
         Intent::Copy { mailbox, .. } => (mailbox, "moved on the server", None),
+        Intent::Rename { mailbox, .. } => (mailbox, "renamed", None),
+        Intent::Relabel { mailbox, unique, .. } => (mailbox, "given its keywords", Some(unique)),
     };
     let message =
         format!("it was being {doing} when a sync was interrupted; the next sync finds out what became of it");

@@ -242,7 +242,7 @@ fn is_gone(folder: &Folder, rows: &[MailboxRow]) -> bool {
 fn is_of_a_file(intent: &Intent, of: MailboxId) -> bool {
     match intent {
         Intent::Download { mailbox, .. } | Intent::Append { mailbox, .. } => *mailbox == of,
-        Intent::Copy { .. } => false,
+        Intent::Copy { .. } | Intent::Rename { .. } | Intent::Relabel { .. } => false,
     }
 }
 

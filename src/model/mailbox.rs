@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::flag::PermanentFlags;
-use super::local::{KeywordLetters, Stamp};
+use super::local::{DirId, KeywordLetters, Stamp};
 use super::message::Timestamp;
 use super::uid::{ModSeq, UidValidity};
 
@@ -188,6 +188,8 @@ pub struct MailboxRow {
     pub read_only: bool,
     /// The maildir's directories as last scanned; `None` asks for a scan.
     pub stamp: Option<Stamp>,
+    /// The maildir's identity as last scanned; `None` before.
+    pub directory: Option<DirId>,
     /// The maildir's keyword letters as last known.
     pub letters: KeywordLetters,
     /// When all UIDs and flags were last looked at.

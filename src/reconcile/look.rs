@@ -70,6 +70,7 @@ mod tests {
             permanent: PermanentFlags::all(),
             read_only: false,
             stamp: None,
+            directory: None,
             letters: KeywordLetters::new(),
             full_look: Some(Timestamp(1000)),
             with_uid: u64::from(watermark.messages),

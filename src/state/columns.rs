@@ -7,9 +7,9 @@ use rusqlite::types::{FromSql, Type};
 use rusqlite::{Error, Result, Row, Statement};
 
 use crate::model::{
-    Circumstances, DirStamp, FileStat, Fingerprint, Flag, FlagDelta, FlagSet, Keyword, KeywordLetters, MailboxName,
-    MessageHash, ModSeq, PermanentFlags, Side, Stamp, Timestamp, Tombstone, Uid, UidSet, UidValidity, UniqueName,
-    Watermark,
+    Circumstances, DirId, DirStamp, FileStat, Fingerprint, Flag, FlagDelta, FlagSet, Keyword, KeywordLetters,
+    MailboxName, MessageHash, ModSeq, PermanentFlags, Side, Stamp, Timestamp, Tombstone, Uid, UidSet, UidValidity,
+    UniqueName, Watermark,
 };
 use crate::store::NewMessage;
 
@@ -158,6 +158,13 @@ impl<'row> Columns<'row> {
         let (cur, new) = (self.dir_stamp()?, self.dir_stamp()?);
         self.all_or_none("stamp", [cur.is_some(), new.is_some()])?;
         Ok(cur.zip(new).map(|(cur, new)| Stamp { cur, new }))
+    }
+
+    /// Takes the two numbers of a maildir's identity.
+    pub(super) fn directory(&mut self) -> Result<Option<DirId>> {
+        let (device, inode) = (self.unsigned_or_null()?, self.unsigned_or_null()?);
+        self.all_or_none("maildir's identity", [device.is_some(), inode.is_some()])?;
+        Ok(device.zip(inode).map(|(device, inode)| DirId { device, inode }))
     }
 
     fn dir_stamp(&mut self) -> Result<Option<DirStamp>> {

@@ -8,7 +8,7 @@ use crate::model::{
     DirStamp, FlagSet, MailboxId, MailboxName, MessageId, PermanentFlags, Role, Stamp, Timestamp, Tombstone, Uid,
     UniqueName, Watermark,
 };
-use crate::store::{FailureRow, HoldRow, NewMessage, Record, Trashed};
+use crate::store::{FailureRow, HoldRow, NewMessage, Record, Renaming, Trashed};
 
 /// Adds a mailbox. Until a server says otherwise, everything can be stored in it.
 pub(super) fn add_mailbox(connection: &Connection, name: &MailboxName, local: &MailboxName) -> Result<MailboxId> {
@@ -40,6 +40,12 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
             (id.0, role.map(Role::as_str), object_id),
         ),
         Record::LocalName(id, name) => run(db, "UPDATE mailbox SET local = ?2 WHERE id = ?1", (id.0, name.as_str())),
+        Record::Renamed(renamings) => rename(db, renamings),
+        Record::Directory(id, directory) => run(
+            db,
+            "UPDATE mailbox SET dir_device = ?2, dir_inode = ?3 WHERE id = ?1",
+            (id.0, directory.device.cast_signed(), directory.inode.cast_signed()),
+        ),
         Record::Scanned(id, stamp) => scanned(db, *id, *stamp),
         Record::Letters(id, letters) => {
             run(db, "UPDATE mailbox SET letters = ?2 WHERE id = ?1", (id.0, letters_text(letters)))
@@ -108,6 +114,18 @@ fn looked(
         full_look.map(|time| time.0),
     ];
     run(db, sql, params)
+}
+
+/// A name belongs to one mailbox and any may have any other's, so all wait under names that no mailbox can have.
+fn rename(db: &Connection, renamings: &[Renaming]) -> Result<()> {
+    for renaming in renamings {
+        run(db, "UPDATE mailbox SET name = '/' || id WHERE id = ?1", [renaming.mailbox.0])?;
+    }
+    for Renaming { mailbox, name, local } in renamings {
+        let sql = "UPDATE mailbox SET name = ?2, local = ?3 WHERE id = ?1";
+        run(db, sql, (mailbox.0, name.as_str(), local.as_str()))?;
+    }
+    Ok(())
 }
 
 fn scanned(db: &Connection, mailbox: MailboxId, stamp: Option<Stamp>) -> Result<()> {
@@ -225,7 +243,8 @@ fn forget_all(db: &Connection) -> Result<()> {
         "UPDATE mailbox SET uid_validity = iif(message_rows > 0, uid_validity, NULL), \
          watermark_uid_validity = NULL, watermark_uid_next = NULL, watermark_messages = NULL, \
          watermark_mod_seq = NULL, cur_device = NULL, cur_inode = NULL, cur_mtime_ns = NULL, cur_ctime_ns = NULL, \
-         new_device = NULL, new_inode = NULL, new_mtime_ns = NULL, new_ctime_ns = NULL, full_look = NULL",
+         new_device = NULL, new_inode = NULL, new_mtime_ns = NULL, new_ctime_ns = NULL, dir_device = NULL, \
+         dir_inode = NULL, full_look = NULL",
         [],
     )
 }

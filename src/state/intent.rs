@@ -57,6 +57,15 @@ pub(super) fn insert(connection: &Connection, intent: &Intent) -> Result<IntentI
                 uid_next,
             ])?;
         }
+        Intent::Rename { mailbox, from, to } => {
+            let sql = "INSERT INTO intent (kind, mailbox, before, after) VALUES ('rename', ?1, ?2, ?3)";
+            connection.prepare_cached(sql)?.execute((mailbox.0, from.as_str(), to.as_str()))?;
+        }
+        Intent::Relabel { mailbox, unique, before, after } => {
+            let sql = "INSERT INTO intent (kind, mailbox, unique_name, before, after) \
+                       VALUES ('relabel', ?1, ?2, ?3, ?4)";
+            connection.prepare_cached(sql)?.execute((mailbox.0, unique.as_str(), before, after))?;
+        }
     }
     Ok(IntentId(connection.last_insert_rowid()))
 }
@@ -80,34 +89,36 @@ fn insert_download(
 /// Reads all intents, oldest first.
 pub(super) fn all(connection: &Connection) -> Result<Vec<(IntentId, Intent)>> {
     let sql = "SELECT id, kind, mailbox, uid_validity, uid, unique_name, flags, keywords, tombstone, date, size, \
-               content, message_id, inode, file_size, mtime_ns, difference, uid_next, uids, target, target_uid_validity \
-               FROM intent ORDER BY id";
+               content, message_id, inode, file_size, mtime_ns, difference, uid_next, uids, target, \
+               target_uid_validity, before, after FROM intent ORDER BY id";
     rows(connection, sql, [], |columns| {
         let id = IntentId(columns.take()?);
         let decode = columns.word("kind of intent", decoder)?;
         let mailbox = MailboxId(columns.take()?);
-        let uid_validity = UidValidity(columns.unsigned()?);
-        Ok((id, decode(columns, mailbox, uid_validity)?))
+        Ok((id, decode(columns, mailbox)?))
     })
 }
 
-/// Takes the columns from `uid` on.
-type Decoder = fn(&mut Columns<'_>, MailboxId, UidValidity) -> Result<Intent>;
+/// Takes the columns from `uid_validity` on.
+type Decoder = fn(&mut Columns<'_>, MailboxId) -> Result<Intent>;
 
 fn decoder(kind: &str) -> Option<Decoder> {
     match kind {
         "download" => Some(download),
         "append" => Some(append),
         "copy" => Some(copy),
+        "rename" => Some(rename),
+        "relabel" => Some(relabel),
         _ => None,
     }
 }
 
-fn download(columns: &mut Columns<'_>, mailbox: MailboxId, uid_validity: UidValidity) -> Result<Intent> {
-    Ok(Intent::Download { mailbox, uid_validity, row: columns.message()? })
+fn download(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
+    Ok(Intent::Download { mailbox, uid_validity: UidValidity(columns.unsigned()?), row: columns.message()? })
 }
 
-fn append(columns: &mut Columns<'_>, mailbox: MailboxId, uid_validity: UidValidity) -> Result<Intent> {
+fn append(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
+    let uid_validity = UidValidity(columns.unsigned()?);
     columns.skip(1);
     let unique = columns.word("file name", UniqueName::new)?;
     let flags = columns.flags()?;
@@ -127,7 +138,8 @@ fn append(columns: &mut Columns<'_>, mailbox: MailboxId, uid_validity: UidValidi
     })
 }
 
-fn copy(columns: &mut Columns<'_>, mailbox: MailboxId, uid_validity: UidValidity) -> Result<Intent> {
+fn copy(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
+    let uid_validity = UidValidity(columns.unsigned()?);
     columns.skip(13);
     let uid_next = columns.take()?;
     Ok(Intent::Copy {
@@ -137,4 +149,16 @@ fn copy(columns: &mut Columns<'_>, mailbox: MailboxId, uid_validity: UidValidity
         target: columns.mailbox_name()?,
         before: (UidValidity(columns.unsigned()?), uid_next),
     })
+}
+
+fn rename(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
+    columns.skip(18);
+    Ok(Intent::Rename { mailbox, from: columns.mailbox_name()?, to: columns.mailbox_name()? })
+}
+
+fn relabel(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
+    columns.skip(2);
+    let unique = columns.word("file name", UniqueName::new)?;
+    columns.skip(15);
+    Ok(Intent::Relabel { mailbox, unique, before: columns.take()?, after: columns.take()? })
 }

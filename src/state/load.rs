@@ -53,7 +53,7 @@ pub(super) fn mailboxes(connection: &Connection) -> Result<Vec<MailboxRow>> {
     let sql = "SELECT id, name, local, role, object_id, uid_validity, watermark_uid_validity, watermark_uid_next, \
                watermark_messages, watermark_mod_seq, permanent_flags, permanent_keywords, new_keywords, read_only, \
                cur_device, cur_inode, cur_mtime_ns, cur_ctime_ns, new_device, new_inode, new_mtime_ns, new_ctime_ns, \
-               letters, full_look, message_rows FROM mailbox ORDER BY name";
+               dir_device, dir_inode, letters, full_look, message_rows FROM mailbox ORDER BY name";
     rows(connection, sql, [], |columns| {
         Ok(MailboxRow {
             id: MailboxId(columns.take()?),
@@ -66,6 +66,7 @@ pub(super) fn mailboxes(connection: &Connection) -> Result<Vec<MailboxRow>> {
             permanent: columns.permanent()?,
             read_only: columns.take()?,
             stamp: columns.stamp()?,
+            directory: columns.directory()?,
             letters: columns.letters()?,
             full_look: columns.time_or_null()?,
             with_uid: columns.unsigned()?,
@@ -86,6 +87,16 @@ pub(super) const DRAFTS: &str = "SELECT uid, unique_name, flags, keywords, tombs
 
 pub(super) fn drafts(connection: &Connection) -> Result<Vec<MessageRow>> {
     rows(connection, DRAFTS, [], message)
+}
+
+/// By the index of sizes, whose condition this repeats word for word.
+pub(super) const OF_SIZE: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, \
+                                  message_id, inode, file_size, mtime_ns, id, mailbox, replaced_by FROM message \
+                                  INDEXED BY message_by_size WHERE size = ?1 AND unique_name IS NOT NULL \
+                                  ORDER BY mailbox, uid";
+
+pub(super) fn messages_of_size(connection: &Connection, size: u64) -> Result<Vec<MessageRow>> {
+    rows(connection, OF_SIZE, [size.cast_signed()], message)
 }
 
 fn message(columns: &mut Columns<'_>) -> Result<MessageRow> {

@@ -6,8 +6,11 @@ use rusqlite::{Connection, Result, TransactionBehavior};
 const APPLICATION_ID: i32 = 0x6d74_6964;
 
 /// The steps from an empty file to the current schema. `PRAGMA user_version` counts those already taken.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("../../migrations/0001_baseline.sql"), include_str!("../../migrations/0002_safety_net.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_baseline.sql"),
+    include_str!("../../migrations/0002_safety_net.sql"),
+    include_str!("../../migrations/0003_moves.sql"),
+];
 
 /// What a file's schema is to this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

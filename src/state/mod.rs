@@ -125,6 +125,10 @@ impl Journal for Database {
         self.read("reading the drafts", load::drafts)
     }
 
+    fn messages_of_size(&mut self, size: u64) -> Result<Vec<MessageRow>, StateError> {
+        self.read("reading the messages of a size", |connection| load::messages_of_size(connection, size))
+    }
+
     fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError> {
         self.read("reading a folder's failures", |connection| load::failures(connection, mailbox))
     }

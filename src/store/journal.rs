@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::error::StateError;
 use super::local::Trashed;
 use crate::model::{
-    Circumstances, FileStat, Fingerprint, FlagDelta, FlagSet, KeywordLetters, MailboxId, MailboxName, MailboxRow,
-    MessageHash, MessageId, MessageRow, PermanentFlags, Role, Side, Stamp, Timestamp, Tombstone, Uid, UidSet,
-    UidValidity, UniqueName, Watermark,
+    Circumstances, DirId, FileStat, Fingerprint, FlagDelta, FlagSet, KeywordLetters, MailboxId, MailboxName,
+    MailboxRow, MessageHash, MessageId, MessageRow, PermanentFlags, Role, Side, Stamp, Timestamp, Tombstone, Uid,
+    UidSet, UidValidity, UniqueName, Watermark,
 };
 
 /// An intent: a step begun but not yet known to be finished. Written before the deed, removed with its record.
@@ -60,15 +60,38 @@ pub enum Intent {
         /// The target's UIDVALIDITY and UIDNEXT before.
         before: (UidValidity, u32),
     },
+    /// A maildir about to get another (local) name.
+    Rename {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The name it has.
+        from: MailboxName,
+        /// The name it gets.
+        to: MailboxName,
+    },
+    /// A file that came from another folder, whose info (what follows the `:` of its name) is about to be rewritten
+    /// because keyword letters mean something else here.
+    Relabel {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The file.
+        unique: UniqueName,
+        /// The info it came with.
+        before: String,
+        /// The info it gets.
+        after: String,
+    },
 }
 
 impl Intent {
     /// Returns the mailbox that it is about; of a copy, the one that is copied from.
     pub fn mailbox(&self) -> MailboxId {
         match self {
-            Intent::Download { mailbox, .. } | Intent::Append { mailbox, .. } | Intent::Copy { mailbox, .. } => {
-                *mailbox
-            }
+            Intent::Download { mailbox, .. }
+            | Intent::Append { mailbox, .. }
+            | Intent::Copy { mailbox, .. }
+            | Intent::Rename { mailbox, .. }
+            | Intent::Relabel { mailbox, .. } => *mailbox,
         }
     }
 }
@@ -111,6 +134,17 @@ pub struct Renumbered {
     pub date: Option<Timestamp>,
     /// The server's size.
     pub size: Option<u64>,
+}
+
+/// The names that a mailbox has from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renaming {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// The server's name.
+    pub name: MailboxName,
+    /// The name in the Maildir.
+    pub local: MailboxName,
 }
 
 /// A part of a plan set aside because it looks like an accident.
@@ -182,8 +216,13 @@ pub enum Record {
     Listed(MailboxId, Option<Role>, Option<String>),
     /// The local name of a mailbox.
     LocalName(MailboxId, MailboxName),
+    /// The names of mailboxes, each named once, given to them all together: they may exchange names. One that a mailbox
+    /// not among them has is an error.
+    Renamed(Vec<Renaming>),
     /// The maildir's stamp; `None` asks for a scan next time.
     Scanned(MailboxId, Option<Stamp>),
+    /// The identity of the maildir's directory.
+    Directory(MailboxId, DirId),
     /// The maildir's keyword letters.
     Letters(MailboxId, KeywordLetters),
     /// A mailbox is known no more, nor its messages.
@@ -269,6 +308,9 @@ pub trait Journal {
 
     /// Reads the messages of all mailboxes that have a file and are flagged as drafts.
     fn drafts(&mut self) -> Result<Vec<MessageRow>, StateError>;
+
+    /// Reads the messages of all mailboxes that have a file and this size on the server.
+    fn messages_of_size(&mut self, size: u64) -> Result<Vec<MessageRow>, StateError>;
 
     /// Reads a mailbox's failures.
     fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError>;

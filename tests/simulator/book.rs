@@ -1,13 +1,14 @@
 //! The database: what was committed is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mailtide::model::{
     Circumstances, Fingerprint, Flag, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow,
     PermanentFlags, Side, Timestamp, Tombstone, Uid, UidValidity, UniqueName,
 };
 use mailtide::store::{
-    FailureRow, Header, HoldRow, Intent, IntentId, Journal, KeptRow, NewMessage, Record, Renumbered, StateError,
+    FailureRow, Header, HoldRow, Intent, IntentId, Journal, KeptRow, NewMessage, Record, Renaming, Renumbered,
+    StateError,
 };
 
 use super::world::{Shared, Verdict, World};
@@ -50,6 +51,7 @@ impl Book {
             permanent: PermanentFlags::all(),
             read_only: false,
             stamp: None,
+            directory: None,
             letters: KeywordLetters::new(),
             full_look: None,
             with_uid: 0,
@@ -102,12 +104,21 @@ impl Book {
         self.messages = all;
     }
 
+    fn rename(&mut self, renamings: &[Renaming]) {
+        for Renaming { mailbox, name, local } in renamings {
+            self.with_mailbox(*mailbox, |row| (row.name, row.local) = (name.clone(), local.clone()));
+        }
+        let names: BTreeSet<_> = self.mailboxes.values().map(|row| &row.name).collect();
+        assert_eq!(names.len(), self.mailboxes.len(), "two rows of a name: {renamings:?}");
+    }
+
     fn forget_all(&mut self) {
         self.united = false;
         self.messages.retain(|_, row| row.tombstone.is_some());
         for row in self.mailboxes.values_mut() {
             row.watermark = None;
             row.stamp = None;
+            row.directory = None;
         }
     }
 
@@ -163,6 +174,8 @@ impl Book {
                 });
             }
             Record::LocalName(id, name) => self.with_mailbox(id, |row| row.local = name),
+            Record::Renamed(renamings) => self.rename(&renamings),
+            Record::Directory(id, directory) => self.with_mailbox(id, |row| row.directory = Some(directory)),
             Record::Scanned(id, stamp) => self.with_mailbox(id, |row| row.stamp = stamp),
             Record::Letters(id, letters) => self.with_mailbox(id, |row| row.letters = letters),
             Record::ForgetMailbox(id) => {
@@ -264,6 +277,12 @@ impl Journal for Shared {
     fn drafts(&mut self) -> Result<Vec<MessageRow>, StateError> {
         let flagged = |row: &&MessageRow| row.unique.is_some() && row.flags.has(Flag::Draft);
         self.state(|| "drafts".to_owned(), |world| world.book.messages.values().filter(flagged).cloned().collect())
+    }
+
+    fn messages_of_size(&mut self, size: u64) -> Result<Vec<MessageRow>, StateError> {
+        let is_it = |row: &&MessageRow| row.unique.is_some() && row.size == Some(size);
+        let all = |world: &mut World| world.book.messages.values().filter(is_it).cloned().collect();
+        self.state(|| format!("messages_of_size {size}"), all)
     }
 
     fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError> {

@@ -84,14 +84,14 @@ fn pair(intents: &[(IntentId, Intent)], candidates: &mut BTreeMap<Uid, Identity>
 fn message_id_of(intent: &Intent) -> Option<MessageHash> {
     match intent {
         Intent::Append { message_id, .. } => *message_id,
-        Intent::Download { .. } | Intent::Copy { .. } => None,
+        _ => None,
     }
 }
 
 fn sent_flags(intent: &Intent) -> FlagSet {
     match intent {
         Intent::Append { flags, difference, .. } => difference.apply(flags),
-        Intent::Download { .. } | Intent::Copy { .. } => FlagSet::new(),
+        _ => FlagSet::new(),
     }
 }
 
@@ -102,7 +102,7 @@ fn by_content(intent: &Intent, candidate: &Identity) -> bool {
 fn lowest_uid(intent: &Intent) -> u32 {
     match intent {
         Intent::Append { uid_next, .. } => *uid_next,
-        Intent::Download { .. } | Intent::Copy { .. } => u32::MAX,
+        _ => u32::MAX,
     }
 }
 

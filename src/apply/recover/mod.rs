@@ -91,15 +91,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         places: &BTreeMap<MailboxId, Place>,
         intents: Vec<(IntentId, Intent)>,
     ) -> Result<Settlement, Failure> {
+        let mut records = Vec::new();
         let (mut downloads, mut appends, mut copies) = (Vec::new(), Vec::new(), Vec::new());
         for (id, intent) in intents {
             match intent {
                 Intent::Download { row, .. } => downloads.push((id, row)),
                 Intent::Append { .. } => appends.push((id, intent)),
                 Intent::Copy { .. } => copies.push((id, intent)),
+                Intent::Rename { .. } | Intent::Relabel { .. } => records.push(Record::Settled(id)),
             }
         }
-        let mut records = Vec::new();
         let parts = [
             self.recover_downloads(place, downloads)?,
             self.recover_appends(place, appends).await?,

@@ -81,6 +81,7 @@ fn in_step() -> Case {
             permanent: PermanentFlags::all(),
             read_only: false,
             stamp: None,
+            directory: None,
             letters: KeywordLetters::new(),
             full_look: None,
             with_uid: 3,

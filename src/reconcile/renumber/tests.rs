@@ -190,6 +190,7 @@ fn row(uid_validity: Option<u64>, watermark: Option<Watermark>) -> MailboxRow {
         permanent: PermanentFlags::all(),
         read_only: false,
         stamp: None,
+        directory: None,
         letters: KeywordLetters::new(),
         full_look: None,
         with_uid: 3,

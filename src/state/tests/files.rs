@@ -13,7 +13,7 @@ use super::samples::name;
 use crate::model::*;
 use crate::state::migrate::MIGRATIONS;
 use crate::state::{Database, DatabaseError, open};
-use crate::store::{Journal, NewMessage, Record, StateError};
+use crate::store::{Intent, Journal, NewMessage, Record, StateError};
 
 fn place() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -184,6 +184,7 @@ fn values_that_mean_nothing_are_damage() {
         "UPDATE mailbox SET role = 'boss'",
         "UPDATE mailbox SET watermark_messages = 5",
         "UPDATE mailbox SET cur_inode = 5",
+        "UPDATE mailbox SET dir_inode = 5",
         "UPDATE mailbox SET watermark_messages = 5, watermark_uid_next = -1, watermark_uid_validity = 3",
         "DELETE FROM account",
         "DROP TABLE message",
@@ -211,7 +212,7 @@ fn an_older_schema_is_migrated_and_kept_beside() {
 
     let copy = open::copy_in_memory(&path, &later).unwrap();
     assert_eq!(copy.query_row("SELECT extra FROM account", [], |row| row.get::<_, String>(0)).unwrap(), "yes");
-    let kept = dir.path().join("me@example.org.sqlite3.before-3");
+    let kept = dir.path().join("me@example.org.sqlite3.before-4");
     assert!(!kept.exists());
 
     let migrated = open::file(&path, &later).unwrap();
@@ -221,7 +222,7 @@ fn an_older_schema_is_migrated_and_kept_beside() {
     assert_eq!(read(Database::open(&kept)).unwrap(), 3);
     assert_eq!(fs::read(&kept).unwrap().len(), before.len());
     let error = Database::open(&path).unwrap_err();
-    assert!(matches!(cause(&error), DatabaseError::Newer { found: 3, .. }), "{error:?}");
+    assert!(matches!(cause(&error), DatabaseError::Newer { found: 4, .. }), "{error:?}");
 }
 
 #[test]
@@ -253,6 +254,45 @@ fn nothing_is_lost_on_the_way_from_the_first_schema() {
     database.commit(&[Record::Insert(MailboxId(3), NewMessage { uid: Uid::new(4).unwrap(), ..new })]).unwrap();
     assert_eq!(database.messages(MailboxId(3)).unwrap()[2].id, MessageId(13), "an id is never used again");
     assert_eq!(database.mailboxes().unwrap()[0].with_uid, 3);
+}
+
+#[test]
+fn nothing_is_lost_on_the_way_from_the_second_schema() {
+    let (_dir, path) = place();
+    let second = open::file(&path, &MIGRATIONS[..2]).unwrap();
+    second
+        .execute_batch(
+            "INSERT INTO mailbox (id, name, local, permanent_flags, permanent_keywords, new_keywords, read_only, \
+                                  letters, message_rows) VALUES (3, 'INBOX', 'INBOX', 31, '', 1, 0, '', 0);
+             INSERT INTO message (id, mailbox, uid, unique_name, flags, keywords, size) \
+                                  VALUES (9, 3, 1, 'a', 1, 'work', 5);
+             INSERT INTO intent (id, kind, mailbox, uid_validity, uid, unique_name, flags, keywords) \
+                                 VALUES (4, 'download', 3, 7, 2, 'b', 0, '');
+             INSERT INTO intent (id, kind, mailbox, uid_validity, unique_name, flags, keywords, size, content, inode, \
+                                 file_size, mtime_ns, difference, uid_next) \
+                                 VALUES (6, 'append', 3, 7, 'c', 0, '', 9, zeroblob(16), 1, 2, 3, '+\\Seen -x', 8);
+             INSERT INTO intent (id, kind, mailbox, uid_validity, uids, target, target_uid_validity, uid_next) \
+                                 VALUES (5, 'copy', 3, 7, '1:2', 'Trash', 8, 9);
+             INSERT INTO intent (id, kind, mailbox, uid_validity) VALUES (11, 'download', 3, 7);
+             DELETE FROM intent WHERE id = 11;",
+        )
+        .unwrap();
+    drop(second);
+    let mut database = Database::open(&path).unwrap();
+    assert_eq!(database.mailboxes().unwrap()[0].directory, None);
+    assert_eq!(database.messages_of_size(5).unwrap(), database.messages(MailboxId(3)).unwrap());
+    assert_eq!(database.mailboxes().unwrap()[0].with_uid, 1);
+    let intents = database.intents().unwrap();
+    assert_eq!(intents.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [4, 5, 6]);
+    assert!(matches!(&intents[0].1, Intent::Download { uid_validity: UidValidity(7), row, .. } if row.uid.get() == 2));
+    assert!(matches!(&intents[1].1, Intent::Copy { before: (UidValidity(8), 9), .. }));
+    let is_append =
+        |intent: &Intent| matches!(intent, Intent::Append { difference, .. } if difference.to_string() == "+\\Seen -x");
+    assert!(is_append(&intents[2].1), "{intents:?}");
+    let begun = database.begin(&[Intent::Rename { mailbox: MailboxId(3), from: name(0), to: name(1) }]).unwrap();
+    assert_eq!(begun[0].0, 12, "an id is never used again");
+    database.commit(&[Record::ForgetMailbox(MailboxId(3))]).unwrap();
+    assert_eq!(database.intents().unwrap(), [], "an intent goes with its mailbox, as before");
 }
 
 #[test]

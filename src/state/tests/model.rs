@@ -1,6 +1,6 @@
 //! The database against a model of it in plain collections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use proptest::collection::vec;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::samples::{intent, name, record, times};
 use crate::model::*;
 use crate::state::Database;
-use crate::store::{FailureRow, Header, Intent, IntentId, Journal, NewMessage, Record, Renumbered, Trashed};
+use crate::store::{FailureRow, Header, Intent, IntentId, Journal, NewMessage, Record, Renaming, Renumbered, Trashed};
 
 /// What the database is to hold. Rows inserted and not yet read back have no known id.
 #[derive(Debug, Clone)]
@@ -25,28 +25,28 @@ struct Model {
     failures: Vec<FailureRow>,
 }
 
-/// What was to be added belongs to a mailbox that isn't there.
+/// What was to be added belongs to a mailbox that isn't there, or a name to two.
 #[derive(Debug)]
-struct NoMailbox;
+struct Misfit;
 
 impl Model {
-    fn known(&self, id: MailboxId) -> Result<(), NoMailbox> {
-        self.mailboxes.contains_key(&id).then_some(()).ok_or(NoMailbox)
+    fn known(&self, id: MailboxId) -> Result<(), Misfit> {
+        self.mailboxes.contains_key(&id).then_some(()).ok_or(Misfit)
     }
 
-    fn mailbox(&mut self, id: MailboxId, change: impl FnOnce(&mut MailboxRow)) -> Result<(), NoMailbox> {
+    fn mailbox(&mut self, id: MailboxId, change: impl FnOnce(&mut MailboxRow)) -> Result<(), Misfit> {
         self.mailboxes.get_mut(&id).map(change);
         Ok(())
     }
 
-    fn message(&mut self, id: MessageId, change: impl FnOnce(&mut NewMessage)) -> Result<(), NoMailbox> {
+    fn message(&mut self, id: MessageId, change: impl FnOnce(&mut NewMessage)) -> Result<(), Misfit> {
         if let Some((_, message)) = self.messages.values_mut().find(|(known, _)| *known == Some(id)) {
             change(message);
         }
         Ok(())
     }
 
-    fn apply(&mut self, record: &Record) -> Result<(), NoMailbox> {
+    fn apply(&mut self, record: &Record) -> Result<(), Misfit> {
         match record.clone() {
             Record::Looked { mailbox, watermark, permanent, read_only, full_look } => self.mailbox(mailbox, |row| {
                 row.watermark = watermark;
@@ -64,6 +64,8 @@ impl Model {
                 row.object_id = object_id;
             }),
             Record::LocalName(id, name) => self.mailbox(id, |row| row.local = name),
+            Record::Renamed(renamings) => self.rename(&renamings),
+            Record::Directory(id, directory) => self.mailbox(id, |row| row.directory = Some(directory)),
             Record::Scanned(id, stamp) => self.mailbox(id, |row| row.stamp = stamp),
             Record::Letters(id, letters) => self.mailbox(id, |row| row.letters = letters),
             Record::ForgetMailbox(id) => {
@@ -139,13 +141,21 @@ impl Model {
         }
     }
 
-    fn insert(&mut self, id: MailboxId, message: NewMessage) -> Result<(), NoMailbox> {
+    fn insert(&mut self, id: MailboxId, message: NewMessage) -> Result<(), Misfit> {
         self.known(id)?;
         self.messages.retain(|key, (_, other)| {
             key.0 != id || (key.1 != message.uid && (message.unique.is_none() || other.unique != message.unique))
         });
         self.messages.insert((id, message.uid), (None, message));
         Ok(())
+    }
+
+    fn rename(&mut self, renamings: &[Renaming]) -> Result<(), Misfit> {
+        for Renaming { mailbox, name, local } in renamings {
+            self.mailbox(*mailbox, |row| (row.name, row.local) = (name.clone(), local.clone()))?;
+        }
+        let names: BTreeSet<_> = self.mailboxes.values().map(|row| &row.name).collect();
+        (names.len() == self.mailboxes.len()).then_some(()).ok_or(Misfit)
     }
 
     fn renumber(&mut self, id: MailboxId, rows: &[Renumbered]) {
@@ -166,7 +176,7 @@ impl Model {
         self.mailboxes.remove(&id);
         self.messages.retain(|key, _| key.0 != id);
         self.failures.retain(|failure| failure.mailbox != id);
-        self.intents.retain(|_, intent| *place(intent) != id);
+        self.intents.retain(|_, intent| intent.mailbox() != id);
     }
 
     fn forget_all(&mut self) {
@@ -174,7 +184,7 @@ impl Model {
         self.header.united = false;
         self.messages.retain(|_, (_, message)| message.tombstone.is_some());
         for row in self.mailboxes.values_mut() {
-            (row.watermark, row.stamp, row.full_look) = (None, None, None);
+            (row.watermark, row.stamp, row.directory, row.full_look) = (None, None, None, None);
             if !self.messages.keys().any(|key| key.0 == row.id) {
                 row.uid_validity = None;
             }
@@ -206,6 +216,13 @@ impl Model {
             let failures: Vec<_> = self.failures.iter().filter(|failure| failure.mailbox == id).cloned().collect();
             prop_assert_eq!(database.failures(id).unwrap(), failures);
         }
+        for size in self.messages.values().filter_map(|(_, message)| message.size) {
+            let is_it = |(_, message): &&(_, NewMessage)| message.unique.is_some() && message.size == Some(size);
+            let expected: Vec<NewMessage> =
+                self.messages.values().filter(is_it).map(|(_, message)| message.clone()).collect();
+            let found = database.messages_of_size(size).unwrap().into_iter().map(without_place);
+            prop_assert_eq!(found.collect::<Vec<_>>(), expected);
+        }
         let mut losses = BTreeMap::new();
         for (id, side, count, _) in self.losses.iter().filter(|loss| loss.3 >= time) {
             *losses.entry((*id, *side)).or_default() += count;
@@ -228,6 +245,7 @@ impl Model {
             | Record::UidValidity(id, _)
             | Record::Listed(id, ..)
             | Record::LocalName(id, _)
+            | Record::Directory(id, _)
             | Record::Scanned(id, _)
             | Record::Letters(id, _)
             | Record::ForgetMailbox(id)
@@ -238,6 +256,11 @@ impl Model {
             Record::Renumbered(id, rows) => {
                 self.aim_mailbox(id);
                 self.aim_rows(*id, rows);
+            }
+            Record::Renamed(renamings) => {
+                renamings.iter_mut().for_each(|renaming| self.aim_mailbox(&mut renaming.mailbox));
+                let mut named = BTreeSet::new();
+                renamings.retain(|renaming| named.insert(renaming.mailbox));
             }
             Record::Flags(id, _)
             | Record::Bury(id, _)
@@ -255,7 +278,7 @@ impl Model {
     /// Every row that has an id, each under a UID of its own.
     fn aim_rows(&self, mailbox: MailboxId, rows: &mut Vec<Renumbered>) {
         let ids = self.messages.iter().filter(|(key, _)| key.0 == mailbox).filter_map(|(_, (id, _))| *id);
-        let mut taken = std::collections::BTreeSet::new();
+        let mut taken = BTreeSet::new();
         rows.retain(|row| taken.insert(row.uid));
         let aimed = ids.zip(rows.drain(..)).map(|(row, new)| Renumbered { row, ..new });
         *rows = aimed.collect();
@@ -268,12 +291,6 @@ impl Model {
 
 fn all_of(id: MailboxId) -> RangeInclusive<(MailboxId, Uid)> {
     (id, Uid::new(1).unwrap())..=(id, Uid::new(u32::MAX).unwrap())
-}
-
-fn place(intent: &Intent) -> &MailboxId {
-    match intent {
-        Intent::Download { mailbox, .. } | Intent::Append { mailbox, .. } | Intent::Copy { mailbox, .. } => mailbox,
-    }
 }
 
 pub(super) fn without_place(row: MessageRow) -> NewMessage {
@@ -293,6 +310,7 @@ fn blank(id: MailboxId, name: &MailboxName, local: &MailboxName) -> MailboxRow {
         permanent: PermanentFlags::all(),
         read_only: false,
         stamp: None,
+        directory: None,
         letters: KeywordLetters::new(),
         full_look: None,
         with_uid: 0,
@@ -330,13 +348,15 @@ fn add(model: &mut Model, database: &mut Database, number: usize) -> Result<(), 
 fn begin(model: &mut Model, database: &mut Database, mut intents: Vec<Intent>) -> Result<(), TestCaseError> {
     for intent in &mut intents {
         match intent {
-            Intent::Download { mailbox, .. } | Intent::Append { mailbox, .. } | Intent::Copy { mailbox, .. } => {
-                model.aim_mailbox(mailbox);
-            }
+            Intent::Download { mailbox, .. }
+            | Intent::Append { mailbox, .. }
+            | Intent::Copy { mailbox, .. }
+            | Intent::Rename { mailbox, .. }
+            | Intent::Relabel { mailbox, .. } => model.aim_mailbox(mailbox),
         }
     }
     let begun = database.begin(&intents);
-    prop_assert_eq!(begun.is_ok(), intents.iter().all(|intent| model.known(*place(intent)).is_ok()));
+    prop_assert_eq!(begun.is_ok(), intents.iter().all(|intent| model.known(intent.mailbox()).is_ok()));
     for (id, intent) in begun.into_iter().flatten().zip(intents) {
         prop_assert!(model.intents.last_key_value().is_none_or(|(last, _)| *last < id));
         model.intents.insert(id, intent);

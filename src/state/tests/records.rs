@@ -8,7 +8,7 @@ use super::model::without_place;
 use super::samples::name;
 use crate::model::*;
 use crate::state::Database;
-use crate::store::{FailureRow, HoldRow, Intent, Journal, KeptRow, NewMessage, Record, Trashed};
+use crate::store::{FailureRow, HoldRow, Intent, Journal, KeptRow, NewMessage, Record, Renaming, Trashed};
 
 /// A database that is closed and opened between writing and reading.
 struct Account {
@@ -39,6 +39,15 @@ impl Account {
     fn commit(&mut self, records: &[Record]) -> &mut Database {
         self.open().commit(records).unwrap();
         self.open()
+    }
+
+    /// Returns how SQLite goes about a query.
+    fn plan(&mut self, sql: &str) -> Vec<String> {
+        self.database = None;
+        let connection = rusqlite::Connection::open(&self.path).unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let unbound = rusqlite::params_from_iter(vec![0; statement.parameter_count()]);
+        statement.query_map(unbound, |row| row.get(3)).unwrap().map(Result::unwrap).collect()
     }
 
     fn mailbox(&mut self) -> MailboxRow {
@@ -127,6 +136,7 @@ fn what_is_known_of_a_mailbox() {
         Record::Listed(id, Some(Role::Important), Some("F\0'é".to_owned())),
         Record::LocalName(id, name(3)),
         Record::Scanned(id, Some(stamp)),
+        Record::Directory(id, DirId { device: 7, inode: u64::MAX }),
         Record::Letters(id, letters.clone()),
     ]);
     let expected = MailboxRow {
@@ -140,6 +150,7 @@ fn what_is_known_of_a_mailbox() {
         permanent: permanent.clone(),
         read_only: true,
         stamp: Some(stamp),
+        directory: Some(DirId { device: 7, inode: u64::MAX }),
         letters,
         full_look: Some(Timestamp(5)),
         with_uid: 0,
@@ -150,6 +161,11 @@ fn what_is_known_of_a_mailbox() {
     account.commit(&[Record::Scanned(id, None), Record::Listed(id, None, None)]);
     let row = account.mailbox();
     assert_eq!((row.watermark, row.stamp, row.role, row.read_only), (None, None, None, false));
+    assert_eq!(
+        row.directory,
+        Some(DirId { device: 7, inode: u64::MAX }),
+        "the directory is the same, whatever is in it"
+    );
     assert_eq!(row.full_look, Some(Timestamp(5)), "a look at a part is no full look");
 }
 
@@ -216,14 +232,21 @@ fn every_kind_of_intent() {
             target: name(3),
             before: (UidValidity(1), 0),
         },
+        Intent::Rename { mailbox, from: name(1), to: name(2) },
+        Intent::Relabel {
+            mailbox,
+            unique: UniqueName::new("x y").unwrap(),
+            before: String::new(),
+            after: "2,Sa".to_owned(),
+        },
     ];
     let ids = account.open().begin(&intents).unwrap();
     let written: Vec<_> = ids.iter().copied().zip(intents.clone()).collect();
     assert_eq!(account.open().intents().unwrap(), written);
-    let left = account.commit(&[Record::Settled(ids[2]), Record::Settled(ids[0])]).intents().unwrap();
-    assert_eq!(left, written[1..2]);
+    let left = account.commit(&[2, 0, 4].map(|at| Record::Settled(ids[at]))).intents().unwrap();
+    assert_eq!(left, [written[1].clone(), written[3].clone()]);
     let again = account.open().begin(&intents[2..]).unwrap();
-    assert!(again[0] > ids[2], "ids of settled intents name no other intent");
+    assert!(again[0] > ids[4], "ids of settled intents name no other intent");
     assert!(account.commit(&[Record::ForgetMailbox(mailbox)]).intents().unwrap().is_empty());
 }
 
@@ -326,6 +349,7 @@ fn forgetting_everything_spares_tombstones_and_journal() {
             },
             Record::UidValidity(mailbox, UidValidity(7)),
             Record::Scanned(mailbox, Some(Stamp { cur: dir, new: dir })),
+            Record::Directory(mailbox, DirId { device: 1, inode: 2 }),
             Record::Insert(mailbox, message(1)),
         ]
     };
@@ -340,7 +364,7 @@ fn forgetting_everything_spares_tombstones_and_journal() {
     for row in &rows {
         let validity = (row.id == with_tombstone).then_some(UidValidity(7));
         assert_eq!(row.uid_validity, validity, "a tombstone's UID means nothing without it");
-        assert_eq!((row.watermark, row.stamp, row.full_look), (None, None, None));
+        assert_eq!((row.watermark, row.stamp, row.directory, row.full_look), (None, None, None, None));
         assert_eq!(row.with_uid, u64::from(row.id == with_tombstone));
     }
     assert_eq!(rows.len(), 2);
@@ -408,10 +432,52 @@ fn drafts_are_read_by_their_index() {
             .filter(|row| drafts.contains(&row.uid.get()))
             .eq(&database.drafts().unwrap())
     );
-    account.database = None;
-    let connection = rusqlite::Connection::open(&account.path).unwrap();
-    let plan = format!("EXPLAIN QUERY PLAN {}", crate::state::load::DRAFTS);
-    let steps: Vec<String> =
-        connection.prepare(&plan).unwrap().query_map([], |row| row.get(3)).unwrap().map(Result::unwrap).collect();
-    assert!(steps[0].contains("USING INDEX message_draft"), "{steps:?}");
+    let plan = account.plan(crate::state::load::DRAFTS);
+    assert!(plan[0].contains("USING INDEX message_draft"), "{plan:?}");
+}
+
+#[test]
+fn messages_of_a_size_are_read_by_their_index() {
+    let (mut account, id) = Account::with_mailbox();
+    let other = account.open().add_mailbox(&name(2), &name(2)).unwrap();
+    let sized = |number, size| NewMessage { size, ..message(number) };
+    account.commit(&[
+        Record::Insert(other, sized(1, Some(u64::MAX))),
+        Record::Insert(id, sized(2, Some(u64::MAX))),
+        Record::Insert(id, sized(1, Some(7))),
+        Record::Insert(id, NewMessage { size: Some(u64::MAX), ..tombstone(3, Tombstone::Kept) }),
+        Record::Insert(id, sized(4, None)),
+    ]);
+    let places = |account: &mut Account, size| -> Vec<_> {
+        let found = account.open().messages_of_size(size).unwrap();
+        found.iter().map(|row| (row.mailbox, row.uid.get())).collect()
+    };
+    assert_eq!(places(&mut account, u64::MAX), [(id, 2), (other, 1)]);
+    assert_eq!((places(&mut account, 7), places(&mut account, 8)), (vec![(id, 1)], vec![]));
+    let plan = account.plan(crate::state::load::OF_SIZE);
+    assert!(plan[0].contains("USING INDEX message_by_size"), "{plan:?}");
+}
+
+#[test]
+fn mailboxes_get_names_all_together() {
+    let (mut account, one) = Account::with_mailbox();
+    let two = account.open().add_mailbox(&name(2), &name(1)).unwrap();
+    let renaming = |mailbox, new, local| Renaming { mailbox, name: name(new), local: name(local) };
+    let gone = MailboxId(two.0 + 1);
+    let names = |account: &mut Account| -> Vec<_> {
+        let rows = account.open().mailboxes().unwrap();
+        rows.into_iter().map(|row| (row.id, row.name, row.local)).collect()
+    };
+    account.commit(&[
+        Record::Insert(one, message(1)),
+        Record::Renamed(vec![renaming(one, 2, 2), renaming(two, 1, 0), renaming(gone, 1, 1)]),
+    ]);
+    let exchanged = [(two, name(1), name(0)), (one, name(2), name(2))];
+    assert_eq!(names(&mut account), exchanged);
+    assert_eq!(account.open().messages(one).unwrap().len(), 1);
+    account.open().commit(&[Record::Renamed(vec![renaming(one, 1, 3)])]).unwrap_err();
+    account.open().commit(&[Record::Renamed(vec![renaming(one, 3, 3), renaming(two, 3, 3)])]).unwrap_err();
+    assert_eq!(names(&mut account), exchanged);
+    account.commit(&[Record::Renamed(vec![renaming(one, 2, 3)])]);
+    assert_eq!(names(&mut account)[1], (one, name(2), name(3)), "its own name is no other's");
 }

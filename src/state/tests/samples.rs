@@ -5,7 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::model::*;
-use crate::store::{FailureRow, HoldRow, Intent, IntentId, NewMessage, Record, Renumbered, Trashed};
+use crate::store::{FailureRow, HoldRow, Intent, IntentId, NewMessage, Record, Renaming, Renumbered, Trashed};
 
 pub(super) fn name(number: usize) -> MailboxName {
     MailboxName::parse(["INBOX", "Entwürfe/Büro", "a%2Fb/100% \"x\"", "Z"][number % 4]).unwrap()
@@ -173,6 +173,11 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
             object
         )),
         3 => (mailbox(), names()).prop_map(|(id, name)| Record::LocalName(id, name)),
+        3 => vec((mailbox(), names(), names()), 0..4).prop_map(|all| Record::Renamed(
+            all.into_iter().map(|(mailbox, name, local)| Renaming { mailbox, name, local }).collect()
+        )),
+        3 => (mailbox(), any::<(u64, u64)>())
+            .prop_map(|(id, (device, inode))| Record::Directory(id, DirId { device, inode })),
         3 => (mailbox(), option::of(stamp())).prop_map(|(id, stamp)| Record::Scanned(id, stamp)),
         3 => (mailbox(), letters()).prop_map(|(id, letters)| Record::Letters(id, letters)),
         1 => mailbox().prop_map(Record::ForgetMailbox),
@@ -237,5 +242,8 @@ pub(super) fn intent() -> impl Strategy<Value = Intent> {
             before,
         },
     );
-    prop_oneof![download, append, copy]
+    let rename = (mailbox(), names(), names()).prop_map(|(mailbox, from, to)| Intent::Rename { mailbox, from, to });
+    let relabel = (mailbox(), unique(), "(2,[A-Za-z]{0,3})?", "(2,[A-Za-z]{0,3})?")
+        .prop_map(|(mailbox, unique, before, after)| Intent::Relabel { mailbox, unique, before, after });
+    prop_oneof![download, append, copy, rename, relabel]
 }
