@@ -20,7 +20,7 @@ mod waiting;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::{Aftermath, Apply, Terms};
-use crate::model::{FlagSet, MailboxId, MailboxName, MailboxRow, Role, Side, Timestamp, UniqueName};
+use crate::model::{FlagSet, MailboxId, MailboxName, MailboxRow, MessageId, Role, Side, Timestamp, UniqueName};
 use crate::reconcile::flags::FlagRules;
 use crate::reconcile::guard::Guard;
 use crate::reconcile::mailboxes::{Fate, Folder};
@@ -88,6 +88,8 @@ struct Run<'a, R, L, J> {
     numbered: bool,
     /// Files that the last pass uploaded, and the flags they were sent with.
     uploaded: BTreeMap<(MailboxId, UniqueName), FlagSet>,
+    /// Messages that could not be moved: they go the long way, as a new message and a removal.
+    unmovable: BTreeSet<MessageId>,
     /// Folders, by local name, about which nothing is decided because one of their sides can't be used: what lies in
     /// their maildirs may have come from elsewhere, and nothing is done for it.
     blind: BTreeSet<MailboxName>,
@@ -120,8 +122,8 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         progress: &'a dyn Fn(Event),
     ) -> Self {
         let (report, abilities) = (Report::default(), Abilities::default());
-        let (uploaded, blind) = (BTreeMap::new(), BTreeSet::new());
-        Run { account, policy, options, now, progress, report, abilities, numbered: false, uploaded, blind }
+        let (uploaded, unmovable, blind) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Run { account, policy, options, now, progress, report, abilities, numbered: false, uploaded, unmovable, blind }
     }
 }
 
@@ -153,13 +155,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             keep_out_of_gone(scene, &mut plans);
         }
         self.tell_stuck(&views, &plans, scene.first);
-        self.pair_moves(&views, &mut plans)?;
+        self.pair_moves(&views, &mut plans).await?;
         self.defer_removals(scene, &views, &mut plans).await?;
         self.hold_first_uploads(scene, &views, &mut plans);
         self.guard(scene, &views, &mut plans)?;
         let trash = self.trash_target(scene, &mut plans).await?;
         if self.options.dry_run {
-            plans.iter().for_each(|plan| self.report.plan_mailbox(plan));
+            self.report.plan_mailboxes(&plans);
             self.plan_arrivals_in_trash(scene, &plans);
             self.plan_gone(scene, &views, &plans);
             return Ok(());
@@ -177,8 +179,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         apply.grounds = views.iter().filter_map(|sight| Some((sight.row.id, sight.ground()?))).collect();
         apply.letters = views.iter().map(|sight| (sight.row.id, sight.letters())).collect();
         apply.run(&plans).await?;
-        let Apply { aftermath, letters, uploaded, .. } = apply;
+        let Apply { aftermath, letters, uploaded, unmovable, .. } = apply;
         self.uploaded = uploaded;
+        self.unmovable.extend(unmovable);
         scene.again.extend(self.settle(&views, &plans, &aftermath, &letters)?);
         self.conclude_gone(scene).await
     }
@@ -215,6 +218,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             grounds: BTreeMap::new(),
             letters: BTreeMap::new(),
             uploaded: BTreeMap::new(),
+            unmovable: BTreeSet::new(),
             aftermath: BTreeMap::new(),
         }
     }
@@ -254,6 +258,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 folder = %plan.name,
                 download = plan.download.len(),
                 upload = plan.upload.len(),
+                move_remote = plan.move_remote.len(),
+                move_local = plan.move_local.len(),
                 flags = plan.flags.len(),
                 remove_local = plan.remove_local.len(),
                 remove_remote = plan.remove_remote.len(),
@@ -264,7 +270,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         (self.progress)(Event::Planned {
             download: sum(|plan| plan.download.len()),
             upload: sum(|plan| plan.upload.len()),
-            other: sum(|plan| plan.adopt.len() + plan.flags.len() + plan.remove_local.len() + plan.remove_remote.len()),
+            other: sum(|plan| plan.adopt.len() + plan.flags.len() + plan.remove_local.len() + plan.remove_remote.len())
+                + sum(|plan| plan.move_local.len() + plan.move_remote.len()),
         });
     }
 

@@ -26,15 +26,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             match self.one_by_one(plan, removal, unlinked)? {
                 Edit::Done(()) => {
                     records.push(Record::Forget(removal.row));
-                    lost += u64::from(is_news(removal) == Some(true));
+                    lost += u64::from(is_news(removal));
                 }
                 Edit::Changed => self.after(plan.mailbox).overtaken = true,
             }
         }
         self.local.sync(&plan.local)?;
         let gone = records.len() as u64;
-        // A move is no loss, so it must not make the next removal look like a part of one; nor must a message count twice
-        // that was flagged `\Deleted` before.
+        // A message that was flagged `\Deleted` before must not count twice.
         if lost > 0 && !self.terms.accepted && is_watched(plan) {
             records.push(Record::Lost(plan.mailbox, Side::Remote, lost, self.terms.now));
         }

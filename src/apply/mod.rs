@@ -9,14 +9,15 @@ mod adopt;
 mod download;
 mod flags;
 mod local_removal;
+mod moves;
 pub mod recover;
 mod refusal;
 mod remote_removal;
 mod upload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{FlagSet, KeywordLetters, MailboxId, MailboxName, Timestamp, UidValidity, UniqueName};
+use crate::model::{FlagSet, KeywordLetters, MailboxId, MailboxName, MessageId, Timestamp, UidValidity, UniqueName};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::{Event, Problem, Report};
@@ -49,9 +50,9 @@ pub struct Aftermath {
     pub failed: bool,
 }
 
-/// The server's Trash as the target of removals.
+/// Where messages go on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrashTarget {
+pub struct Target {
     /// Its mailbox, if it takes part.
     pub mailbox: Option<MailboxId>,
     /// Its name.
@@ -72,7 +73,7 @@ pub struct Terms {
     /// The user accepted what was held: it does not count as a loss later.
     pub accepted: bool,
     /// Where removed messages go.
-    pub trash: Option<TrashTarget>,
+    pub trash: Option<Target>,
 }
 
 /// The means to carry plans out, and what came of it.
@@ -95,6 +96,8 @@ pub struct Apply<'a, R, L, J> {
     pub letters: BTreeMap<MailboxId, KeywordLetters>,
     /// Files that the server is proven to have now, and the flags they were sent with.
     pub uploaded: BTreeMap<(MailboxId, UniqueName), FlagSet>,
+    /// Messages that could not be moved.
+    pub unmovable: BTreeSet<MessageId>,
     /// What was left behind, by mailbox.
     pub aftermath: BTreeMap<MailboxId, Aftermath>,
 }
@@ -106,12 +109,20 @@ impl<R, L, J> std::fmt::Debug for Apply<'_, R, L, J> {
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
-    /// Carries the plans out: first everything that adds, in all mailboxes, then everything that removes, so that a
-    /// message which moved from one to another is never nowhere.
+    /// Carries the plans out: first all moves, then everything that adds, in all mailboxes, then everything that removes,
+    /// so that a message which went from one to another is never nowhere.
     ///
     /// # Errors
     /// What concerns the whole account. What concerns one mailbox or message is reported, and the rest goes on.
     pub async fn run(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
+        for plan in plans {
+            let done = self.reset(plan);
+            self.mailbox_done(plan, done)?;
+        }
+        for plan in plans {
+            let done = self.move_away(plan, plans).await;
+            self.mailbox_done(plan, done)?;
+        }
         for plan in plans {
             let done = self.add(plan).await;
             self.mailbox_done(plan, done)?;
@@ -124,7 +135,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     }
 
     async fn add(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
-        self.reset(plan)?;
         let adopted = self.adopt(plan).await;
         self.step_done(plan, adopted)?;
         let changed = self.change_flags(plan).await;

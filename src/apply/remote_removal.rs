@@ -1,14 +1,13 @@
 //! Removals from the server: moved to Trash, expunged, flagged or left, as the user wants it.
 //!
-//! A single MOVE or EXPUNGE needs no intent: repeated, it finds nothing. A move made of COPY and EXPUNGE does: between
-//! the two the message is in both places, and copying it again would double it.
+//! An EXPUNGE needs no intent: repeated, it finds nothing.
 
-use super::{Apply, Ground, TrashTarget};
+use super::{Apply, Ground};
 use crate::model::{Flag, FlagDelta, FlagSet, MessageId, Side, Tombstone, Uid, UidSet};
 use crate::reconcile::guard::is_watched;
 use crate::reconcile::plan::{MailboxPlan, RemoteRemoval, Removal};
 use crate::reconcile::report::Event;
-use crate::store::{Expunged, Failure, Intent, Journal, LocalStore, Record, RemoteStore};
+use crate::store::{Expunged, Failure, Journal, LocalStore, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     pub(super) async fn remove_remotely(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
@@ -74,17 +73,28 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         Ok(())
     }
 
-    /// Expunges, and records it together with what else there is to record. What can't be expunged yet without others
-    /// waits; it counts as removed once it is gone.
     async fn expunge(
         &mut self,
         plan: &MailboxPlan,
         ground: Ground,
         uids: &UidSet,
         rows: &[MessageId],
+        records: Vec<Record>,
+    ) -> Result<(), Failure> {
+        let expunged = self.remote.expunge(&plan.name, ground.uid_validity, uids).await?;
+        self.expunged(plan, expunged, rows, records)
+    }
+
+    /// Records what was expunged together with what else there is to record. What can't be expunged yet without others
+    /// waits; it counts as removed once it is gone.
+    fn expunged(
+        &mut self,
+        plan: &MailboxPlan,
+        expunged: Expunged,
+        rows: &[MessageId],
         mut records: Vec<Record>,
     ) -> Result<(), Failure> {
-        match self.remote.expunge(&plan.name, ground.uid_validity, uids).await? {
+        match expunged {
             Expunged::Done => {
                 records.extend(rows.iter().map(|row| Record::Forget(*row)));
                 self.report.remote.removed += counted(plan, rows);
@@ -101,30 +111,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         uids: &UidSet,
         rows: &[MessageId],
     ) -> Result<(), Failure> {
-        let Some(TrashTarget { mailbox, name, ground: before }) = self.terms.trash.clone() else { return Ok(()) };
-        if let Some(target) = mailbox {
-            self.after(target).remote_changed = true;
+        let Some(target) = self.terms.trash.clone() else { return Ok(()) };
+        if let Some(mailbox) = target.mailbox {
+            self.after(mailbox).remote_changed = true;
         }
-        if self.terms.moves {
-            self.remote.move_to(&plan.name, ground.uid_validity, uids, &name).await?;
-            let mut records: Vec<Record> = rows.iter().map(|row| Record::Forget(*row)).collect();
-            records.extend(self.lost(plan, rows.len() as u64));
-            self.commit(&records)?;
-            self.report.remote.removed += rows.len() as u64;
-            return Ok(());
-        }
-        let intent = Intent::Copy {
-            mailbox: plan.mailbox,
-            uid_validity: ground.uid_validity,
-            uids: uids.clone(),
-            target: name.clone(),
-            before: (before.uid_validity, before.uid_next),
-        };
-        let intents = self.journal.begin(&[intent])?;
-        self.remote.copy(&plan.name, ground.uid_validity, uids, &name).await?;
-        let mut records: Vec<Record> = intents.into_iter().map(Record::Settled).collect();
+        let (_, expunged, mut records) = self.transfer(plan, ground, uids, &target).await?;
         records.extend(self.lost(plan, rows.len() as u64));
-        self.expunge(plan, ground, uids, rows, records).await
+        self.expunged(plan, expunged, rows, records)
     }
 
     /// Returns the record of so many losses, as the guard counts them.

@@ -71,15 +71,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// A message gone from one mailbox may have arrived in another after that was looked at. As long as any has grown
-    /// since, what is gone without an explanation stays in the Maildir: until the next pass, or, if the one that grew is
-    /// held or none of this run's, until the next run.
+    /// since, what is gone without an explanation stays in the Maildir, and is not sent again either: until the next pass,
+    /// or, if the one that grew is held or none of this run's, until the next run.
     async fn await_arrivals(
         &mut self,
         scene: &mut Scene,
         sights: &[Sight],
         plans: &mut [MailboxPlan],
     ) -> Result<(), Failure> {
-        let removes = |plan: &MailboxPlan| plan.remove_local.iter().any(|removal| !removal.moved);
+        let removes = |plan: &MailboxPlan| !plan.remove_local.is_empty() || !plan.refiled.is_empty();
         if self.options.dry_run || !plans.iter().any(removes) {
             return Ok(());
         }
@@ -106,6 +106,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 self.report.problem(unfinished(&plan.name, why));
             }
             set_aside(plan, Side::Remote);
+            let refiled = std::mem::take(&mut plan.refiled);
+            plan.upload.retain(|upload| !refiled.contains(&upload.unique));
             again.extend(ours.then_some(plan.mailbox));
         }
         let looked_at_again = |row: &&MailboxRow| ours && grown.iter().flatten().any(|name| *name == row.name);

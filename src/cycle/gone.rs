@@ -147,7 +147,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let planned = sights.iter().zip(plans).find(|(_, plan)| plan.name == folder.name);
             let empties = planned.is_some_and(|(sight, plan)| match folder.fate {
                 Fate::GoneLocal => empties_there(sight, plan),
-                Fate::GoneRemote => !plan.held && !plan.unknown && plan.remove_local.len() == sight.scan.entries.len(),
+                Fate::GoneRemote => !plan.held && !plan.unknown && leaving_here(plan) == sight.scan.entries.len(),
                 Fate::Paired | Fate::CreateLocal | Fate::CreateRemote | Fate::GoneBoth => false,
             });
             let arrives = planned.is_some_and(|(_, plan)| !plan.upload.is_empty());
@@ -263,8 +263,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 /// Returns true if a plan leaves nothing in a mailbox whose maildir has gone.
 fn empties_there(sight: &Sight, plan: &MailboxPlan) -> bool {
     let leaves = |removal: &&RemoteRemoval| !matches!(removal.how, Removal::Keep | Removal::Flag);
-    let leaving = plan.remove_remote.iter().filter(leaves).count() + plan.forget.len();
+    let leaving = plan.remove_remote.iter().filter(leaves).count() + plan.move_remote.len() + plan.forget.len();
     !plan.held && !plan.unknown && plan.download.is_empty() && leaving == sight.rows.len()
+}
+
+/// Returns how many files a plan takes out of a maildir.
+fn leaving_here(plan: &MailboxPlan) -> usize {
+    plan.remove_local.len() + plan.move_local.len()
 }
 
 /// A folder that went when its server was set up again is held until the user's word: the next run can't tell any more.

@@ -41,6 +41,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         matcher.by_header();
         let doubtful = matcher.ambiguous();
         if !doubtful.is_empty() {
+            let doubtful: UidSet = doubtful.into_iter().collect();
             let mut whole = self.account.remote.identify(name, validity, &doubtful, true).await?;
             for (uid, identity) in &mut whole {
                 identity.date = messages.get(uid).and_then(|message| message.date);

@@ -1,65 +1,384 @@
-//! Removals in one folder that are arrivals in another.
+//! Messages that left one folder and arrived in another, in this pass, on one side or on both.
+//!
+//! Files first, for whoever moved a file in the Maildir may have moved its message on the server too; then, of what has
+//! gone from the server, what arrived there elsewhere. What is found leaves the removals, uploads and downloads of the
+//! plans; what is not stays what it looked like.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Run;
 use super::observe::Sight;
-use crate::model::{Fingerprint, MailboxId, MessageId, UniqueName};
-use crate::reconcile::pair::{Trace, pair_local_moves, pair_remote_moves};
-use crate::reconcile::plan::MailboxPlan;
+use crate::apply::{is_fatal, mailbox_problem};
+use crate::model::{FlagSet, Identity, MailboxId, MessageId, MessageRow, Timestamp, Uid, UidSet, UniqueName};
+use crate::reconcile::adopt::Matcher;
+use crate::reconcile::moves::{Arrival, Place, may_be_a_move, pair};
+use crate::reconcile::plan::{LocalMove, LocalRemoval, MailboxPlan, RemoteMove, Removal, Renamed};
+use crate::reconcile::snapshot::{LocalEntry, RemoteMessage};
 use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
-impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
-    /// Marks the removals that are moves.
-    pub(super) fn pair_moves(&mut self, sights: &[Sight], plans: &mut [MailboxPlan]) -> Result<(), Failure> {
-        let gone_here = plans.iter().any(|plan| !plan.remove_remote.is_empty());
-        let gone_there = plans.iter().any(|plan| !plan.remove_local.is_empty());
-        if gone_here {
-            let uploads = self.contents(sights, plans)?;
-            pair_local_moves(plans, &traces(sights), &uploads);
+/// New files as they were read, by their places.
+type Arrivals = BTreeMap<Place, Arrival>;
+
+/// A message on the server.
+type Spot = (MailboxId, Uid);
+
+/// A message that has gone from the server and whose file is still somewhere.
+struct Missing<'s> {
+    row: &'s MessageRow,
+    place: Place,
+    arrival: Arrival,
+    /// The file lies where it always did.
+    at_home: bool,
+}
+
+/// What was seen of all mailboxes in a pass, and what is planned for them.
+struct Plans<'a> {
+    sights: &'a [Sight],
+    plans: &'a mut [MailboxPlan],
+}
+
+impl<'a> Plans<'a> {
+    fn of(&mut self, mailbox: MailboxId) -> Option<&mut MailboxPlan> {
+        self.plans.iter_mut().find(|plan| plan.mailbox == mailbox)
+    }
+
+    fn sight(&self, mailbox: MailboxId) -> Option<&'a Sight> {
+        self.sights.iter().find(|sight| sight.row.id == mailbox)
+    }
+
+    fn rows(&self) -> BTreeMap<MessageId, &'a MessageRow> {
+        self.sights.iter().flat_map(|sight| &sight.rows).map(|row| (row.id, row)).collect()
+    }
+
+    fn message(&self, (mailbox, uid): Spot) -> Option<&'a RemoteMessage> {
+        self.sight(mailbox)?.remote.as_ref()?.messages.listed().get(&uid)
+    }
+
+    fn has_file(&self, mailbox: MailboxId, unique: &UniqueName) -> bool {
+        self.sight(mailbox).is_some_and(|sight| sight.scan.entries.contains_key(unique))
+    }
+
+    /// Returns the rows that neither side has any more, by what they were recorded with.
+    fn gone_from_both(&self, rows: &BTreeMap<MessageId, &'a MessageRow>) -> Vec<&'a MessageRow> {
+        let forgotten = self.plans.iter().flat_map(|plan| &plan.forget).filter_map(|id| rows.get(id).copied());
+        let no_file = |row: &&MessageRow| row.unique.as_ref().is_some_and(|name| !self.has_file(row.mailbox, name));
+        forgotten.filter(no_file).collect()
+    }
+
+    fn forget_no_more(&mut self, row: &MessageRow) {
+        if let Some(plan) = self.of(row.mailbox) {
+            plan.forget.retain(|id| *id != row.id);
         }
-        if gone_there {
-            let listed = |sight: &'_ Sight| {
-                let (mailbox, view) = (sight.row.id, sight.view());
-                view.new_messages()
-                    .map(|(uid, message)| ((mailbox, uid), (message.size, message.date)))
-                    .collect::<Vec<_>>()
+    }
+}
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
+    /// Finds the moves.
+    pub(super) async fn pair_moves(&mut self, sights: &[Sight], plans: &mut [MailboxPlan]) -> Result<(), Failure> {
+        let left = |plan: &MailboxPlan| !plan.remove_remote.is_empty() || !plan.forget.is_empty();
+        let arrivals = if plans.iter().any(left) { self.arrivals(sights, plans)? } else { Arrivals::new() };
+        let mut all = Plans { sights, plans };
+        let arrivals = self.follow_files(&mut all, arrivals);
+        self.follow_adopted(&mut all);
+        let missing = refiled(&mut all, arrivals);
+        self.follow_messages(&mut all, missing).await
+    }
+
+    /// Reads the files that the baseline does not know, those included that have to wait: the message that one of them was
+    /// must stay on the server until its new place is proven.
+    fn arrivals(&mut self, sights: &[Sight], plans: &[MailboxPlan]) -> Result<Arrivals, Failure> {
+        let mut arrivals = Arrivals::new();
+        for (sight, plan) in sights.iter().zip(plans) {
+            let taken = |unique: &UniqueName| {
+                plan.replace.contains_key(unique) || plan.adopt.iter().any(|found| found.unique == *unique)
             };
-            pair_remote_moves(plans, &traces(sights), &sights.iter().flat_map(listed).collect());
+            let view = sight.view();
+            for (unique, entry) in view.new_files().filter(|(unique, _)| !taken(unique)) {
+                let place = (sight.row.id, unique.clone());
+                arrivals.extend(self.arrival(sight, unique, entry)?.map(|arrival| (place, arrival)));
+            }
+        }
+        Ok(arrivals)
+    }
+
+    fn arrival(&mut self, sight: &Sight, unique: &UniqueName, entry: &LocalEntry) -> Result<Option<Arrival>, Failure> {
+        match self.account.local.identify(&sight.row.local, unique, entry) {
+            Ok(Edit::Done((identity, stat))) => Ok(Some(Arrival { entry: entry.clone(), identity, stat })),
+            Ok(Edit::Changed) => Ok(None),
+            Err(error) if matches!(error.kind, LocalErrorKind::Item | LocalErrorKind::NoMessage) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Follows files that were moved or renamed while their messages stayed. Returns the other arrivals.
+    fn follow_files(&mut self, all: &mut Plans<'_>, mut arrivals: Arrivals) -> Arrivals {
+        let rows = all.rows();
+        let gone = all.plans.iter().flat_map(|plan| plan.remove_remote.iter().filter(|one| may_be_a_move(one)));
+        let gone = gone.filter_map(|removal| rows.get(&removal.row).copied()).filter(|row| row.unique.is_some());
+        for (row, place) in pair(gone.collect::<Vec<_>>(), &arrivals) {
+            let Some(arrival) = arrivals.remove(&place) else { continue };
+            let (to, unique) = place;
+            let ready = all.of(to).is_some_and(|plan| plan.upload.iter().any(|upload| upload.unique == unique));
+            if to != row.mailbox && (!ready || self.unmovable.contains(&row.id)) {
+                wait_for(all, row, &(to, unique));
+                continue;
+            }
+            let meant = self.meant(all, row, to, &arrival.entry);
+            if let Some(plan) = all.of(to) {
+                plan.take_upload(&unique);
+            }
+            let Some(plan) = all.of(row.mailbox) else { continue };
+            plan.remove_remote.retain(|removal| removal.row != row.id);
+            let (row, Arrival { entry, stat, .. }) = (row.clone(), arrival);
+            match to == row.mailbox {
+                true => plan.renamed.push(Renamed { row, unique, stat }),
+                false => plan.move_remote.push(RemoteMove { row, to, unique, entry, stat, meant }),
+            }
+        }
+        arrivals
+    }
+
+    /// Returns what the name of a file means that came from the mailbox of a row: its keyword letters are those of that
+    /// folder. Some programs drop all letters when they move a message: that is no wish of the user's. `None` where a
+    /// local Dovecot rewrites letters itself.
+    fn meant(&self, all: &Plans<'_>, row: &MessageRow, to: MailboxId, entry: &LocalEntry) -> Option<FlagSet> {
+        if all.sight(to).is_some_and(|sight| sight.scan.dovecot) {
+            return None;
+        }
+        let letters = all.sight(row.mailbox)?.letters();
+        let mut meant = self.account.local.meaning(entry, &letters);
+        let lettered = |flags: &FlagSet| -> BTreeSet<_> {
+            flags.keywords.iter().filter(|keyword| letters.letter(keyword).is_some()).cloned().collect()
+        };
+        if lettered(&meant).is_empty() {
+            meant.keywords.append(&mut lettered(&row.flags));
+        }
+        Some(meant)
+    }
+
+    /// Recognises messages that were moved to the same folder on both sides, by users or by a run cut short. They were
+    /// adopted there already: now what became of their flags since counts.
+    fn follow_adopted(&mut self, all: &mut Plans<'_>) {
+        let rows = all.rows();
+        let gone = all.gone_from_both(&rows);
+        let adopted = all.plans.iter().flat_map(|plan| plan.adopt.iter().map(move |found| (plan.mailbox, found)));
+        let adopted: Arrivals = adopted
+            .map(|(mailbox, found)| {
+                let (identity, stat) = found.identity;
+                ((mailbox, found.unique.clone()), Arrival { entry: found.entry.clone(), identity, stat })
+            })
+            .collect();
+        for (row, (to, unique)) in pair(gone, &adopted) {
+            let Some(entry) = adopted.get(&(to, unique.clone())).map(|arrival| arrival.entry.clone()) else { continue };
+            let meant = self.meant(all, row, to, &entry);
+            let Some(sight) = all.sight(to) else { continue };
+            let Some(plan) = all.of(to) else { continue };
+            if let Some(found) = plan.adopt.iter_mut().find(|found| found.unique == unique) {
+                let meant = meant.unwrap_or_else(|| entry.flags.clone());
+                *found = sight.view().follow(found.clone(), row, meant);
+            }
+            all.forget_no_more(row);
+        }
+    }
+
+    /// Follows messages that were moved on the server, whether their files stayed or were moved elsewhere.
+    async fn follow_messages(&mut self, all: &mut Plans<'_>, mut missing: Vec<Missing<'_>>) -> Result<(), Failure> {
+        let spots = self.spots(all, &missing);
+        missing.extend(self.left_behind(all, &spots)?);
+        missing.retain(|one| !self.unmovable.contains(&one.row.id));
+        let keys: BTreeSet<Key> = missing.iter().filter_map(|one| key(one.row.size, one.row.date)).collect();
+        let spots: Vec<Spot> =
+            spots.into_iter().filter(|(_, known)| keys.contains(known)).map(|(spot, _)| spot).collect();
+        let found = match missing.is_empty() {
+            true => Some(BTreeMap::new()),
+            false => self.match_messages(all, &missing, &spots).await?,
+        };
+        let Some(found) = found else {
+            decide_nothing(all, &missing);
+            return Ok(());
+        };
+        for one in missing {
+            match found.get(&one.row.id) {
+                Some(spot) if !self.is_taken(all, &one, spot.0) => self.move_file(all, one, *spot),
+                Some(_) | None if one.at_home => {}
+                Some(_) | None => {
+                    if let Some(plan) = all.of(one.place.0) {
+                        plan.refiled.insert(one.place.1);
+                    }
+                }
+            }
         }
         Ok(())
     }
 
-    /// Returns the contents of the files that the server is to get, those included that have to wait: the message that
-    /// one of them was must stay on the server until its new place is proven.
-    fn contents(
-        &mut self,
-        sights: &[Sight],
-        plans: &[MailboxPlan],
-    ) -> Result<BTreeMap<(MailboxId, UniqueName), Fingerprint>, Failure> {
-        let mut contents = BTreeMap::new();
-        let views: Vec<_> = sights.iter().zip(plans).map(|(sight, plan)| (sight.view(), plan)).collect();
-        let files = views.iter().flat_map(|(view, plan)| view.new_files().map(move |file| (*plan, file)));
-        for (plan, (unique, entry)) in files.filter(|(plan, (unique, _))| !is_adopted(plan, unique)) {
-            match self.account.local.identify(&plan.local, unique, entry) {
-                Ok(Edit::Done((identity, _))) => {
-                    let place = (plan.mailbox, unique.clone());
-                    contents.extend(identity.content.map(|content| (place, content)));
+    /// Returns the new messages on the server that may be old ones, by what is known of them without asking.
+    fn spots(&self, all: &Plans<'_>, missing: &[Missing<'_>]) -> Vec<(Spot, Key)> {
+        let rows = all.rows();
+        let removed =
+            all.plans.iter().flat_map(|plan| &plan.remove_local).filter_map(|one| rows.get(&one.row).copied());
+        let gone = missing.iter().map(|one| one.row).chain(removed);
+        let keys: BTreeSet<Key> = gone.filter_map(|row| key(row.size, row.date)).collect();
+        let new = all.plans.iter().flat_map(|plan| plan.download.iter().map(|uid| (plan.mailbox, *uid)));
+        let known = |spot: Spot| all.message(spot).and_then(|message| key(message.size, message.date));
+        new.filter_map(|spot| Some((spot, known(spot)?))).filter(|(_, key)| keys.contains(key)).collect()
+    }
+
+    /// Reads the files of the messages that have gone, as far as they may have arrived elsewhere.
+    fn left_behind<'s>(&mut self, all: &Plans<'s>, spots: &[(Spot, Key)]) -> Result<Vec<Missing<'s>>, Failure> {
+        let (rows, keys) = (all.rows(), spots.iter().map(|(_, key)| *key).collect::<BTreeSet<Key>>());
+        let mut missing = Vec::new();
+        for (sight, plan) in all.sights.iter().zip(&*all.plans) {
+            for LocalRemoval { row, unique, entry } in &plan.remove_local {
+                let Some(row) = rows.get(row).copied() else { continue };
+                if !key(row.size, row.date).is_some_and(|key| keys.contains(&key)) {
+                    continue;
                 }
-                Ok(Edit::Changed) => {}
-                Err(error) if matches!(error.kind, LocalErrorKind::Item | LocalErrorKind::NoMessage) => {}
-                Err(error) => return Err(error.into()),
+                let place = (plan.mailbox, unique.clone());
+                let arrival = self.arrival(sight, unique, entry)?;
+                let same = arrival.filter(|file| row.content.is_none() || file.identity.content == row.content);
+                missing.extend(same.map(|arrival| Missing { row, place, arrival, at_home: true }));
             }
         }
-        Ok(contents)
+        Ok(missing)
+    }
+
+    /// Returns where messages have gone to; `None` if that could not be asked. Only headers are fetched; bodies only of
+    /// those that remain in doubt.
+    async fn match_messages(
+        &mut self,
+        all: &Plans<'_>,
+        missing: &[Missing<'_>],
+        spots: &[Spot],
+    ) -> Result<Option<BTreeMap<MessageId, Spot>>, Failure> {
+        let as_recorded = |one: &Missing<'_>| {
+            let Arrival { identity, stat, .. } = one.arrival;
+            let (size, date) = (one.row.size.unwrap_or(identity.size), one.row.date);
+            (one.row.id, (Identity { size, date, ..identity }, stat))
+        };
+        let Some(headers) = self.identify_spots(all, spots, false).await? else { return Ok(None) };
+        let mut matcher = Matcher::new(missing.iter().map(as_recorded).collect(), headers);
+        matcher.by_header();
+        let doubtful: Vec<Spot> = matcher.ambiguous().into_iter().collect();
+        let Some(whole) = self.identify_spots(all, &doubtful, true).await? else { return Ok(None) };
+        matcher.by_content(whole);
+        Ok(Some(matcher.finish().into_iter().map(|found| (found.file, found.message)).collect()))
+    }
+
+    async fn identify_spots(
+        &mut self,
+        all: &Plans<'_>,
+        spots: &[Spot],
+        whole: bool,
+    ) -> Result<Option<BTreeMap<Spot, Identity>>, Failure> {
+        let mut by_mailbox: BTreeMap<MailboxId, Vec<Uid>> = BTreeMap::new();
+        spots.iter().for_each(|(mailbox, uid)| by_mailbox.entry(*mailbox).or_default().push(*uid));
+        let mut identities = BTreeMap::new();
+        for (mailbox, uids) in by_mailbox {
+            let Some(sight) = all.sight(mailbox) else { continue };
+            let Some(remote) = &sight.remote else { continue };
+            let uids: UidSet = uids.into_iter().collect();
+            match self.account.remote.identify(&sight.row.name, remote.uid_validity(), &uids, whole).await {
+                Ok(found) => identities.extend(found.into_iter().map(|(uid, identity)| {
+                    let message = all.message((mailbox, uid));
+                    let size = message.and_then(|message| message.size).filter(|_| !whole).unwrap_or(identity.size);
+                    let date = message.and_then(|message| message.date);
+                    ((mailbox, uid), Identity { size, date, ..identity })
+                })),
+                Err(error) if is_fatal(&error) => return Err(error.into()),
+                Err(error) => {
+                    self.report.problem(mailbox_problem(&sight.row.name, &error));
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(identities))
+    }
+
+    /// Another file may have the name already.
+    fn is_taken(&self, all: &Plans<'_>, one: &Missing<'_>, to: MailboxId) -> bool {
+        let (here, unique) = &one.place;
+        to != *here && all.has_file(to, unique)
+    }
+
+    /// Plans that a file follows its message.
+    fn move_file(&mut self, all: &mut Plans<'_>, one: Missing<'_>, (to, uid): Spot) {
+        let Missing { row, place: (here, unique), arrival: Arrival { entry, stat, .. }, at_home } = one;
+        let Some(message) = all.message((to, uid)) else { return };
+        let meant = self.meant(all, row, here, &entry).unwrap_or_else(|| entry.flags.clone());
+        let flags_agree = row.flags == message.flags && row.flags == meant;
+        let (date, size) = (message.date, message.size);
+        match at_home {
+            true => {}
+            false => all.forget_no_more(row),
+        }
+        if let Some(target) = all.of(to) {
+            target.download.retain(|other| *other != uid);
+        }
+        let Some(plan) = all.of(here) else { return };
+        plan.take_upload(&unique);
+        plan.remove_local.retain(|removal| removal.row != row.id);
+        plan.move_local.push(LocalMove {
+            row: row.clone(),
+            unique,
+            entry,
+            stat,
+            to,
+            uid,
+            date,
+            size,
+            meant,
+            flags_agree,
+        });
     }
 }
 
-fn is_adopted(plan: &MailboxPlan, unique: &UniqueName) -> bool {
-    plan.adopt.iter().any(|found| found.unique == *unique)
+/// What is known of a message without asking for it.
+type Key = (u64, Timestamp);
+
+fn key(size: Option<u64>, date: Option<Timestamp>) -> Option<Key> {
+    size.zip(date)
 }
 
-fn traces(sights: &[Sight]) -> BTreeMap<MessageId, Trace> {
-    let rows = sights.iter().flat_map(|sight| &sight.rows);
-    rows.map(|row| (row.id, Trace { content: row.content, size: row.size, date: row.date })).collect()
+/// Leaves a message where it is until its file is on the server in its new place.
+fn wait_for(all: &mut Plans<'_>, row: &MessageRow, place: &Place) {
+    let removals = all.of(row.mailbox).into_iter().flat_map(|plan| &mut plan.remove_remote);
+    for removal in removals.filter(|removal| removal.row == row.id) {
+        removal.how = Removal::Moved;
+        removal.moved_to = Some(place.clone());
+    }
+}
+
+/// Returns the messages that have gone from the server while their files were moved. One renamed within its folder goes
+/// like one that was not.
+fn refiled<'s>(all: &mut Plans<'s>, mut arrivals: Arrivals) -> Vec<Missing<'s>> {
+    let rows = all.rows();
+    let mut missing = Vec::new();
+    for (row, place) in pair(all.gone_from_both(&rows), &arrivals) {
+        let Some(arrival) = arrivals.remove(&place) else { continue };
+        if place.0 != row.mailbox {
+            missing.push(Missing { row, place, arrival, at_home: false });
+            continue;
+        }
+        all.forget_no_more(row);
+        let Some(plan) = all.of(row.mailbox) else { continue };
+        plan.take_upload(&place.1);
+        plan.remove_local.push(LocalRemoval { row: row.id, unique: place.1, entry: arrival.entry });
+    }
+    missing
+}
+
+/// Takes all removals from the Maildir out of the plans, and what would be sent again: what is gone may be where nobody
+/// could look.
+fn decide_nothing(all: &mut Plans<'_>, missing: &[Missing<'_>]) {
+    for one in missing.iter().filter(|one| !one.at_home) {
+        if let Some(plan) = all.of(one.place.0) {
+            plan.take_upload(&one.place.1);
+            plan.unknown = true;
+        }
+        all.forget_no_more(one.row);
+    }
+    for plan in all.plans.iter_mut().filter(|plan| !plan.remove_local.is_empty()) {
+        plan.remove_local.clear();
+        plan.unknown = true;
+    }
 }

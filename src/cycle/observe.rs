@@ -14,11 +14,12 @@ use crate::reconcile::flags::FlagRules;
 use crate::reconcile::look::{Look, decide};
 use crate::reconcile::mailboxes::{Fate, Folder};
 use crate::reconcile::memory::Memory;
-use crate::reconcile::plan::{MailboxPlan, View};
+use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::Delete;
 use crate::reconcile::replace::Saves;
 use crate::reconcile::report::Problem;
 use crate::reconcile::snapshot::{LocalSnapshot, RemoteMessages, RemoteRequest, RemoteSnapshot};
+use crate::reconcile::view::View;
 use crate::store::{Failure, FailureRow, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
 /// What was seen of one mailbox in one pass.

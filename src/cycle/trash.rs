@@ -2,7 +2,7 @@
 
 use super::folders::just_created;
 use super::{Run, Scene};
-use crate::apply::{Ground, TrashTarget, is_fatal, mailbox_problem};
+use crate::apply::{Ground, Target, is_fatal, mailbox_problem};
 use crate::model::{MailboxName, Role, Side, UidSet, Watermark};
 use crate::reconcile::mailboxes::{Fate, Folder, infer_roles};
 use crate::reconcile::plan::{MailboxPlan, RemoteRemoval, Removal};
@@ -18,7 +18,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         &mut self,
         scene: &mut Scene,
         plans: &mut [MailboxPlan],
-    ) -> Result<Option<TrashTarget>, Failure> {
+    ) -> Result<Option<Target>, Failure> {
         let needs = |plan: &MailboxPlan| plan.remove_remote.iter().any(|removal| removal.how == Removal::Trash);
         if !plans.iter().any(needs) {
             return Ok(None);
@@ -113,7 +113,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// The target's UIDVALIDITY and UIDNEXT, as far as known before anything is put there.
-    async fn target(&mut self, scene: &Scene, name: MailboxName) -> Result<Option<TrashTarget>, Failure> {
+    async fn target(&mut self, scene: &Scene, name: MailboxName) -> Result<Option<Target>, Failure> {
         let rows = self.account.journal.mailboxes()?;
         let folder = scene.folders.iter().find(|folder| folder.name == name);
         let row = rows.iter().find(|row| row.name == name).filter(|_| folder.is_some());
@@ -130,7 +130,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             },
         };
         let ground = Ground { uid_validity: mark.uid_validity, uid_next: mark.uid_next };
-        Ok(Some(TrashTarget { mailbox: row.map(|row| row.id), name, ground }))
+        Ok(Some(Target { mailbox: row.map(|row| row.id), name, ground }))
     }
 
     async fn look_at_target(&mut self, name: &MailboxName) -> Result<Option<Watermark>, Failure> {

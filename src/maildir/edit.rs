@@ -43,6 +43,36 @@ pub(super) fn set_flags(
     rename(&from, &maildir.join("cur").join(name::format(unique, &info)))
 }
 
+/// Gives a file's name the keyword letters of one info in place of those of another, if it has these. One in `new` moves
+/// to `cur`.
+pub(super) fn relabel(
+    maildir: &Path,
+    unique: &UniqueName,
+    entry: &LocalEntry,
+    before: &str,
+    after: &str,
+) -> Result<Edit<()>, LocalError> {
+    let info = name::relabelled_alike(&entry.info, before, after).filter(|info| **info != *entry.info);
+    let Some(info) = info else { return Ok(Edit::Done(())) };
+    rename(&name::path(maildir, unique, entry), &maildir.join("cur").join(name::format(unique, &info)))
+}
+
+/// Moves a file to another maildir, never over another file.
+pub(super) fn move_to(
+    maildir: &Path,
+    unique: &UniqueName,
+    entry: &LocalEntry,
+    target: &Path,
+) -> Result<Edit<()>, LocalError> {
+    let from = name::path(maildir, unique, entry);
+    match fs::symlink_metadata(&from) {
+        Ok(meta) if meta.ino() == entry.inode => rename(&from, &name::path(target, unique, entry)),
+        Ok(_) => Ok(Edit::Changed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Edit::Changed),
+        Err(error) => Err(failed("look at", &from, Reach::All, error)),
+    }
+}
+
 /// Removes a file, if it still is the one observed.
 pub(super) fn unlink(
     maildir: &Path,

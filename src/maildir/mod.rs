@@ -252,6 +252,35 @@ impl LocalStore for Maildir {
         edit::set_flags(&self.locate(mailbox)?, unique, entry, delta, letters)
     }
 
+    fn meaning(&self, entry: &LocalEntry, letters: &KeywordLetters) -> FlagSet {
+        name::flags(&entry.info, letters)
+    }
+
+    fn relabelled(&self, entry: &LocalEntry, flags: &FlagSet, letters: &KeywordLetters) -> String {
+        name::relabelled(&entry.info, flags, letters)
+    }
+
+    fn relabel(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        before: &str,
+        after: &str,
+    ) -> Result<Edit<()>, LocalError> {
+        edit::relabel(&self.locate(mailbox)?, unique, entry, before, after)
+    }
+
+    fn move_to(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        target: &MailboxName,
+    ) -> Result<Edit<()>, LocalError> {
+        edit::move_to(&self.locate(mailbox)?, unique, entry, &self.locate(target)?)
+    }
+
     fn keep(
         &mut self,
         mailbox: &MailboxName,

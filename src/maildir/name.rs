@@ -94,6 +94,31 @@ pub(super) fn changed(info: &str, delta: &FlagDelta, known: &KeywordLetters) -> 
     Some(format!("{NO_FLAGS}{letters}{behind}"))
 }
 
+/// Returns the info with the letters of these keywords and no other keyword letter; as it is if it is of a kind that has
+/// no flags.
+pub(super) fn relabelled(info: &str, flags: &FlagSet, known: &KeywordLetters) -> String {
+    let letters = flags.keywords.iter().filter_map(|keyword| known.letter(keyword)).collect();
+    with_letters(info, &letters)
+}
+
+/// Returns the info with the keyword letters of `after` if it has those of `before`; `None` if it has others.
+pub(super) fn relabelled_alike(info: &str, before: &str, after: &str) -> Option<String> {
+    let of = |info| keyword_letters(info).collect::<BTreeSet<u8>>();
+    (of(info) == of(before)).then(|| with_letters(info, &of(after)))
+}
+
+fn with_letters(info: &str, wanted: &BTreeSet<u8>) -> String {
+    let Some((letters, behind)) = letters_of(if info.is_empty() { NO_FLAGS } else { info }) else {
+        return info.to_owned();
+    };
+    if info.is_empty() && wanted.is_empty() {
+        return String::new();
+    }
+    let others = letters.chars().filter(|letter| !letter.is_ascii_lowercase());
+    let letters: BTreeSet<char> = others.chain(wanted.iter().map(|letter| char::from(*letter))).collect();
+    format!("{NO_FLAGS}{}{behind}", letters.into_iter().collect::<String>())
+}
+
 /// Returns the info of a message with these flags; empty if no letter stands for any of them.
 pub(super) fn info(flags: &FlagSet, known: &KeywordLetters) -> String {
     let letters: String = letters_for(flags, known).into_iter().collect();

@@ -3,30 +3,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{FileStat, Identity, MessageHash, Uid, UidSet, UniqueName};
+use crate::model::{FileStat, Identity, MessageHash, Uid, UniqueName};
 
 /// A file and a message that are one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Match {
+pub struct Match<F = UniqueName, M = Uid> {
     /// The message.
-    pub uid: Uid,
+    pub message: M,
     /// The file.
-    pub unique: UniqueName,
+    pub file: F,
     /// The file's content and stat.
     pub identity: (Identity, FileStat),
 }
 
-/// New files and new messages that may be the same, and what was found so far.
-#[derive(Debug, Clone, Default)]
-pub struct Matcher {
-    files: BTreeMap<UniqueName, (Identity, FileStat)>,
-    messages: BTreeMap<Uid, Identity>,
-    found: Vec<Match>,
+/// Files and messages that may be the same, by whatever names them, and what was found so far.
+#[derive(Debug, Clone)]
+pub struct Matcher<F = UniqueName, M = Uid> {
+    files: BTreeMap<F, (Identity, FileStat)>,
+    messages: BTreeMap<M, Identity>,
+    found: Vec<Match<F, M>>,
 }
 
-impl Matcher {
+impl<F: Clone + Ord, M: Copy + Ord> Matcher<F, M> {
     /// Starts with the files as a whole and the messages by their headers.
-    pub fn new(files: BTreeMap<UniqueName, (Identity, FileStat)>, messages: BTreeMap<Uid, Identity>) -> Self {
+    pub fn new(files: BTreeMap<F, (Identity, FileStat)>, messages: BTreeMap<M, Identity>) -> Self {
         Self { files, messages, found: Vec::new() }
     }
 
@@ -34,26 +34,26 @@ impl Matcher {
     pub fn by_header(&mut self) {
         let key = |identity: &Identity| identity.message_id.map(|_| (identity.header, identity.size, identity.date));
         let (files, messages) = (group(&self.files, |(identity, _)| key(identity)), group(&self.messages, key));
-        for (shared, uniques) in files.into_iter().filter(|(shared, _)| shared.is_some()) {
-            if let ([unique], Some([uid])) = (uniques.as_slice(), messages.get(&shared).map(Vec::as_slice)) {
-                self.pair(*uid, unique);
+        for (shared, files) in files.into_iter().filter(|(shared, _)| shared.is_some()) {
+            if let ([file], Some([message])) = (files.as_slice(), messages.get(&shared).map(Vec::as_slice)) {
+                self.pair(*message, file);
             }
         }
     }
 
     /// Returns the messages whose bodies decide: their header block or Message-ID is that of a file.
-    pub fn ambiguous(&self) -> UidSet {
+    pub fn ambiguous(&self) -> BTreeSet<M> {
         let headers: BTreeSet<_> = self.files.values().map(|(identity, _)| identity.header).collect();
         let ids: BTreeSet<MessageHash> = self.files.values().filter_map(|(identity, _)| identity.message_id).collect();
         let doubtful = |identity: &Identity| {
             headers.contains(&identity.header) || identity.message_id.is_some_and(|id| ids.contains(&id))
         };
-        self.messages.iter().filter(|(_, identity)| doubtful(identity)).map(|(uid, _)| *uid).collect()
+        self.messages.iter().filter(|(_, identity)| doubtful(identity)).map(|(message, _)| *message).collect()
     }
 
     /// Pairs by content, now known of the ambiguous messages: equal content with equal date first, then equal content,
     /// then what differs only in ways servers are known to change, with the same Message-ID and date.
-    pub fn by_content(&mut self, whole: BTreeMap<Uid, Identity>) {
+    pub fn by_content(&mut self, whole: BTreeMap<M, Identity>) {
         self.messages.extend(whole);
         self.pair_equal(|identity| Some((identity.content?, identity.date)));
         self.pair_equal(|identity| identity.content);
@@ -61,24 +61,24 @@ impl Matcher {
     }
 
     /// Returns what was found.
-    pub fn finish(self) -> Vec<Match> {
+    pub fn finish(self) -> Vec<Match<F, M>> {
         self.found
     }
 
     fn pair_equal<K: Ord>(&mut self, key: impl Fn(&Identity) -> Option<K>) {
         let (files, messages) = (group(&self.files, |(identity, _)| key(identity)), group(&self.messages, &key));
-        for (shared, uniques) in files {
-            let uids = messages.get(&shared).filter(|_| shared.is_some());
-            for (unique, uid) in uniques.iter().zip(uids.into_iter().flatten()) {
-                self.pair(*uid, unique);
+        for (shared, files) in files {
+            let messages = messages.get(&shared).filter(|_| shared.is_some());
+            for (file, message) in files.iter().zip(messages.into_iter().flatten()) {
+                self.pair(*message, file);
             }
         }
     }
 
-    fn pair(&mut self, uid: Uid, unique: &UniqueName) {
-        if let Some(identity) = self.files.remove(unique) {
-            self.messages.remove(&uid);
-            self.found.push(Match { uid, unique: unique.clone(), identity });
+    fn pair(&mut self, message: M, file: &F) {
+        if let Some(identity) = self.files.remove(file) {
+            self.messages.remove(&message);
+            self.found.push(Match { message, file: file.clone(), identity });
         }
     }
 }
@@ -121,10 +121,10 @@ mod tests {
         );
         matcher.by_header();
         let ambiguous = matcher.ambiguous();
-        matcher.by_content(whole.into_iter().filter(|(uid, _)| ambiguous.contains(*uid)).collect());
-        let mut found: Vec<_> = matcher.finish().into_iter().map(|m| (m.uid.get(), m.unique.to_string())).collect();
+        matcher.by_content(whole.into_iter().filter(|(uid, _)| ambiguous.contains(uid)).collect());
+        let mut found: Vec<_> = matcher.finish().into_iter().map(|m| (m.message.get(), m.file.to_string())).collect();
         found.sort();
-        (found, ambiguous.len())
+        (found, ambiguous.len() as u64)
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub fn is_watched(plan: &MailboxPlan) -> bool {
 pub fn losses_now(plan: &MailboxPlan, side: Side) -> u64 {
     let removed = match side {
         Side::Local => plan.remove_remote.iter().filter(|removal| is_loss(removal)).count(),
-        Side::Remote => plan.remove_local.iter().filter(|removal| !removal.moved).count(),
+        Side::Remote => plan.remove_local.len(),
     };
     let flagged = plan.flags.iter().filter(|change| deletes(change, side)).count();
     (removed + flagged) as u64
@@ -109,13 +109,13 @@ pub fn losses_now(plan: &MailboxPlan, side: Side) -> u64 {
 fn counted_before(plan: &MailboxPlan, side: Side) -> u64 {
     match side {
         Side::Local => 0,
-        Side::Remote => plan.remove_local.iter().filter(|removal| is_news(removal) == Some(false)).count() as u64,
+        Side::Remote => plan.remove_local.iter().filter(|removal| !is_news(removal)).count() as u64,
     }
 }
 
-/// Returns whether a removal was announced by nothing before; `None` for a move, which is no loss.
-pub fn is_news(removal: &LocalRemoval) -> Option<bool> {
-    (!removal.moved).then(|| !removal.entry.flags.has(Flag::Deleted))
+/// Returns true if a removal was announced by nothing before.
+pub fn is_news(removal: &LocalRemoval) -> bool {
+    !removal.entry.flags.has(Flag::Deleted)
 }
 
 /// What the server keeps counts too: the Maildir lost it, and it would never come back. Of what has a new version there
@@ -141,7 +141,7 @@ pub fn set_aside(plan: &mut MailboxPlan, side: Side) {
     plan.held = true;
     match side {
         Side::Local => plan.remove_remote.retain(|removal| !is_loss(removal)),
-        Side::Remote => plan.remove_local.retain(|removal| removal.moved),
+        Side::Remote => plan.remove_local.clear(),
     }
     plan.flags.retain(|change| !deletes(change, side));
 }
@@ -161,9 +161,7 @@ fn undo(plan: &mut MailboxPlan, side: Side) {
             plan.download.extend(lost.into_iter().map(|removal| removal.uid));
         }
         Side::Remote => {
-            let (moved, lost): (Vec<_>, Vec<_>) = plan.remove_local.drain(..).partition(|removal| removal.moved);
-            plan.remove_local = moved;
-            for LocalRemoval { row, unique, entry, .. } in lost {
+            for LocalRemoval { row, unique, entry } in plan.remove_local.drain(..) {
                 plan.forget.push(row);
                 plan.upload.push(Upload { unique, entry });
             }

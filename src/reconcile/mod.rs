@@ -7,7 +7,7 @@ pub mod guard;
 pub mod look;
 pub mod mailboxes;
 pub mod memory;
-pub mod pair;
+pub mod moves;
 pub mod plan;
 pub mod policy;
 pub mod renumber;
@@ -15,6 +15,7 @@ pub mod replace;
 pub mod report;
 pub mod scope;
 pub mod snapshot;
+pub mod view;
 
 #[cfg(test)]
 mod properties;

@@ -1,19 +1,17 @@
-//! What to do about one mailbox: the one match over every combination of what the two sides did to a message.
+//! What is to be done: the steps of a run over one mailbox, as data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::adopt::Match;
-use super::flags::{FlagPlan, FlagRules, plan_flags, plan_union};
-use super::memory::{Memory, Stuck};
-use super::policy::Delete;
-use super::replace::{Replacement, Saves};
-use super::snapshot::{LocalEntry, LocalSnapshot, RemoteMessage, RemoteMessages, RemoteSnapshot};
+use super::flags::{FlagPlan, FlagRules};
+use super::memory::Stuck;
+use super::replace::Replacement;
+use super::snapshot::LocalEntry;
 use crate::model::{
-    FileStat, Flag, Identity, MailboxId, MailboxName, MessageId, MessageRow, Role, Timestamp, Tombstone, Uid, UidSet,
-    UidValidity, UniqueName,
+    FileStat, FlagSet, Identity, MailboxId, MailboxName, MessageId, MessageRow, Role, Timestamp, Uid, UidValidity,
+    UniqueName,
 };
 
-/// Everything that is to be done in one mailbox. Additions come before removals, across all mailboxes: a message that
+/// Everything that is to be done in one mailbox. Moves come first and removals last, across all mailboxes: a message that
 /// moved by being added there and removed here is never nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailboxPlan {
@@ -37,6 +35,14 @@ pub struct MailboxPlan {
     pub download: Vec<Uid>,
     /// Files to be uploaded.
     pub upload: Vec<Upload>,
+    /// Those of them that were moved here, and whose messages have gone from the server meanwhile.
+    pub refiled: BTreeSet<UniqueName>,
+    /// Messages that leave this mailbox for another on the server, as their files did.
+    pub move_remote: Vec<RemoteMove>,
+    /// Files that leave this maildir for another, as their messages did.
+    pub move_local: Vec<LocalMove>,
+    /// Files that were given other names.
+    pub renamed: Vec<Renamed>,
     /// Which of them take the place of messages on the server.
     pub replace: BTreeMap<UniqueName, Replacement>,
     /// What files looked like that may leave only if they still do.
@@ -70,8 +76,65 @@ pub struct Adoption {
     pub date: Option<Timestamp>,
     /// What the server says of it.
     pub size: Option<u64>,
+    /// The flags from which the change of both sides is measured.
+    pub base: FlagSet,
     /// The flags united.
     pub flags: FlagPlan,
+    /// The message was moved here on both sides: its row elsewhere, and what the file's name means.
+    pub follows: Option<(MessageId, FlagSet)>,
+}
+
+/// A message to be moved on the server, as its file was moved in the Maildir.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteMove {
+    /// The row, of the mailbox that it leaves.
+    pub row: MessageRow,
+    /// Where it goes.
+    pub to: MailboxId,
+    /// Its file there,
+    pub unique: UniqueName,
+    /// as it was seen,
+    pub entry: LocalEntry,
+    /// and as it was read.
+    pub stat: FileStat,
+    /// What its name means; `None` if it means there what it says.
+    pub meant: Option<FlagSet>,
+}
+
+/// A file to be moved in the Maildir, as its message was moved on the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalMove {
+    /// The row, of the mailbox that the message left; the file may lie elsewhere.
+    pub row: MessageRow,
+    /// The file,
+    pub unique: UniqueName,
+    /// as it was seen,
+    pub entry: LocalEntry,
+    /// and as it was read.
+    pub stat: FileStat,
+    /// Where it goes.
+    pub to: MailboxId,
+    /// The message there,
+    pub uid: Uid,
+    /// what the server says of it,
+    pub date: Option<Timestamp>,
+    /// and its size.
+    pub size: Option<u64>,
+    /// What the file's name means.
+    pub meant: FlagSet,
+    /// Neither side changed the flags.
+    pub flags_agree: bool,
+}
+
+/// A message whose file has another unique name in the same folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// The row.
+    pub row: MessageRow,
+    /// Its file's name now.
+    pub unique: UniqueName,
+    /// The file as it was read.
+    pub stat: FileStat,
 }
 
 /// A change of flags of a message that both sides hold.
@@ -107,8 +170,6 @@ pub struct LocalRemoval {
     pub unique: UniqueName,
     /// The file.
     pub entry: LocalEntry,
-    /// It arrived in another folder of the server, from which it comes.
-    pub moved: bool,
 }
 
 /// A message to be removed from the server.
@@ -155,246 +216,6 @@ impl Removal {
     }
 }
 
-/// What is known about one mailbox in one pass.
-#[derive(Debug)]
-pub struct View<'a> {
-    /// The mailbox.
-    pub mailbox: MailboxId,
-    /// Its server name.
-    pub name: &'a MailboxName,
-    /// Its local name.
-    pub local: &'a MailboxName,
-    /// Its special use.
-    pub role: Option<Role>,
-    /// The baseline.
-    pub rows: &'a [MessageRow],
-    /// The Maildir.
-    pub scan: &'a LocalSnapshot,
-    /// The server; `None` if it says that nothing changed.
-    pub remote: Option<&'a RemoteSnapshot>,
-    /// What decides about flags.
-    pub rules: FlagRules,
-    /// What a local removal does on the server.
-    pub delete: Delete,
-    /// The UIDVALIDITY is news to the baseline. There are no rows then: they are found again before.
-    pub reset: bool,
-    /// Both sides were matched before, so a new message is hardly a file that was there all along.
-    pub matched: bool,
-    /// Which files were saved again.
-    pub saves: &'a Saves,
-    /// New files that could not be identified.
-    pub undecided: &'a BTreeSet<UniqueName>,
-    /// Files and messages that failed and whose time has not come.
-    pub waiting: (BTreeSet<UniqueName>, UidSet),
-    /// Which new files are which new messages.
-    pub matches: &'a [Match],
-    /// What earlier runs and passes left.
-    pub memory: &'a Memory,
-}
-
-/// What became of a row's file.
-pub(super) enum Local<'a> {
-    Present(&'a LocalEntry),
-    Absent,
-    Unknown,
-}
-
-/// What became of a row's message.
-pub(super) enum Remote<'a> {
-    Same,
-    Seen(&'a RemoteMessage),
-    Absent,
-}
-
-impl View<'_> {
-    /// Decides what to do about the mailbox.
-    pub fn plan(&self) -> MailboxPlan {
-        let mut plan = self.empty_plan();
-        if self.reset {
-            plan.reset = self.remote.map(RemoteSnapshot::uid_validity);
-        }
-        for row in self.rows {
-            self.plan_row(row, &mut plan);
-        }
-        self.plan_new(&mut plan);
-        self.plan_outdated(&mut plan);
-        plan
-    }
-
-    fn empty_plan(&self) -> MailboxPlan {
-        let nothing = MailboxPlan::nothing(self.mailbox, self.name.clone(), self.role, self.rules.clone());
-        let unknown = !self.scan.quiet || self.scan.letters.is_none() || !self.undecided.is_empty();
-        MailboxPlan { local: self.local.clone(), unknown, ..nothing }
-    }
-
-    fn plan_row(&self, row: &MessageRow, plan: &mut MailboxPlan) {
-        let Some(unique) = &row.unique else { return self.plan_tombstone(row, plan) };
-        if self.plan_saved_again(row, unique, plan) {
-            return;
-        }
-        match (self.local_state(unique), self.remote_state(row.uid)) {
-            (Local::Absent, Remote::Absent) => plan.forget.push(row.id),
-            // Refused of late.
-            (Local::Absent, Remote::Same | Remote::Seen(_)) if self.waiting.1.contains(row.uid) => {}
-            (Local::Absent, Remote::Same | Remote::Seen(_)) => match self.removal() {
-                Some(how) => plan.remove_remote.push(RemoteRemoval { row: row.id, uid: row.uid, how, moved_to: None }),
-                None => plan.stuck.removals.push(row.uid),
-            },
-            (Local::Present(entry), Remote::Absent) => {
-                let seen = self.saves.unchanged.get(unique);
-                plan.unchanged.extend(seen.map(|stat| (unique.clone(), *stat)));
-                plan.remove_local.push(LocalRemoval {
-                    row: row.id,
-                    unique: unique.clone(),
-                    entry: entry.clone(),
-                    moved: false,
-                });
-            }
-            (Local::Present(entry), Remote::Same) => self.plan_both(row, unique, entry, None, plan),
-            (Local::Present(entry), Remote::Seen(message)) => self.plan_both(row, unique, entry, Some(message), plan),
-            // The file is there or was renamed while we looked: nothing is decided about it.
-            (Local::Unknown, Remote::Same | Remote::Seen(_) | Remote::Absent) => plan.unknown = true,
-        }
-    }
-
-    fn plan_both(
-        &self,
-        row: &MessageRow,
-        unique: &UniqueName,
-        entry: &LocalEntry,
-        message: Option<&RemoteMessage>,
-        plan: &mut MailboxPlan,
-    ) {
-        let seen = message.map(|message| &message.flags);
-        let base = self.memory.base(row, unique, seen);
-        let flags = plan_flags(&base, entry, seen, self.scan, &self.rules, &self.memory.letters);
-        let flags = self.memory.apply(flags, unique);
-        plan.stuck.flags = plan.stuck.flags.union(&flags.denied);
-        if !flags.changes_nothing() || flags.agreed != row.flags {
-            plan.flags.push(FlagChange {
-                row: row.id,
-                uid: row.uid,
-                unique: unique.clone(),
-                entry: entry.clone(),
-                flags,
-            });
-        }
-    }
-
-    fn plan_tombstone(&self, row: &MessageRow, plan: &mut MailboxPlan) {
-        match (row.tombstone, self.remote_state(row.uid)) {
-            (_, Remote::Absent) => plan.forget.push(row.id),
-            (Some(Tombstone::Flagged), Remote::Seen(message)) if !message.flags.has(Flag::Deleted) => {
-                plan.download.push(row.uid);
-            }
-            (Some(Tombstone::Waiting), Remote::Seen(_)) if self.only_ours_is_deleted() => {
-                plan.remove_remote.push(RemoteRemoval {
-                    row: row.id,
-                    uid: row.uid,
-                    how: Removal::Purge,
-                    moved_to: None,
-                });
-            }
-            (Some(Tombstone::Replaced), Remote::Same) => self.plan_replaced(row, None, plan),
-            (Some(Tombstone::Replaced), Remote::Seen(message)) => self.plan_replaced(row, Some(&message.flags), plan),
-            (_, Remote::Same | Remote::Seen(_)) => {}
-        }
-    }
-
-    /// Without UIDPLUS an EXPUNGE takes everything flagged `\Deleted`, so it has to wait until that is all ours.
-    fn only_ours_is_deleted(&self) -> bool {
-        let Some(RemoteSnapshot { messages: RemoteMessages::Full(messages), .. }) = self.remote else { return false };
-        let ours: UidSet =
-            self.rows.iter().filter(|row| row.tombstone == Some(Tombstone::Waiting)).map(|row| row.uid).collect();
-        messages.iter().all(|(uid, message)| !message.flags.has(Flag::Deleted) || ours.contains(*uid))
-    }
-
-    pub(super) fn local_state(&self, unique: &UniqueName) -> Local<'_> {
-        match self.scan.entries.get(unique) {
-            Some(entry) => Local::Present(entry),
-            None if self.scan.quiet => Local::Absent,
-            None => Local::Unknown,
-        }
-    }
-
-    pub(super) fn remote_state(&self, uid: Uid) -> Remote<'_> {
-        match self.remote.map(|snapshot| snapshot.messages.get(uid)) {
-            None | Some(Some(None)) => Remote::Same,
-            Some(None) => Remote::Absent,
-            Some(Some(Some(message))) => Remote::Seen(message),
-        }
-    }
-
-    /// Returns how a message whose file is gone leaves the server. In a mailbox where none can be removed it waits: the
-    /// row stays as it is until one can be.
-    pub(super) fn removal(&self) -> Option<Removal> {
-        match self.delete {
-            Delete::Never => Some(Removal::Keep),
-            _ if self.rules.read_only || !self.rules.permanent.flags.has(Flag::Deleted) => None,
-            Delete::Flag => Some(Removal::Flag),
-            Delete::Expunge => Some(Removal::Expunge),
-            Delete::Trash if matches!(self.role, Some(Role::Trash | Role::Junk)) => Some(Removal::Expunge),
-            Delete::Trash => Some(Removal::Trash),
-        }
-    }
-
-    fn plan_new(&self, plan: &mut MailboxPlan) {
-        let (waiting_files, waiting_uids) = &self.waiting;
-        for adoption in self.matches.iter().filter_map(|found| self.adoption(found)) {
-            plan.stuck.flags = plan.stuck.flags.union(&adoption.flags.denied);
-            plan.adopt.push(adoption);
-        }
-        let known: UidSet = self.known_uids().chain(plan.adopt.iter().map(|adoption| adoption.uid)).collect();
-        let unknown = self.remote.into_iter().flat_map(|snapshot| snapshot.messages.listed().keys().copied());
-        // With a file not listed or not read, nobody can tell that a message is not that file.
-        if (self.scan.quiet && self.undecided.is_empty()) || self.matched {
-            plan.download.extend(unknown.filter(|uid| !known.contains(*uid) && !waiting_uids.contains(*uid)));
-        }
-        let adopted: BTreeSet<&UniqueName> = plan.adopt.iter().map(|adoption| &adoption.unique).collect();
-        let waits = |unique: &UniqueName| {
-            [waiting_files, self.undecided, &self.saves.unsettled].iter().any(|names| names.contains(unique))
-        };
-        let new = self.new_files().filter(|(unique, _)| !adopted.contains(unique) && !waits(unique));
-        if self.rules.read_only {
-            plan.stuck.files.extend(new.map(|(unique, _)| unique.clone()));
-            return;
-        }
-        plan.upload.extend(new.map(|(unique, entry)| Upload { unique: unique.clone(), entry: entry.clone() }));
-    }
-
-    fn adoption(&self, found: &Match) -> Option<Adoption> {
-        let message = self.remote?.messages.listed().get(&found.uid)?;
-        let entry = self.scan.entries.get(&found.unique)?;
-        Some(Adoption {
-            uid: found.uid,
-            unique: found.unique.clone(),
-            entry: entry.clone(),
-            identity: found.identity,
-            date: message.date,
-            size: message.size,
-            flags: self.memory.apply(plan_union(entry, &message.flags, self.scan, &self.rules), &found.unique),
-        })
-    }
-
-    fn known_uids(&self) -> impl Iterator<Item = Uid> + '_ {
-        self.rows.iter().map(|row| row.uid)
-    }
-
-    /// Returns the files that the baseline does not know, or not with the content that they have now.
-    pub fn new_files(&self) -> impl Iterator<Item = (&UniqueName, &LocalEntry)> {
-        let known: BTreeSet<&UniqueName> = self.rows.iter().filter_map(|row| row.unique.as_ref()).collect();
-        let is_new = move |unique: &UniqueName| !known.contains(unique) || self.saves.replaced.contains_key(unique);
-        self.scan.entries.iter().filter(move |(unique, _)| is_new(unique))
-    }
-
-    /// Returns the messages on the server that the baseline does not know.
-    pub fn new_messages(&self) -> impl Iterator<Item = (Uid, &RemoteMessage)> {
-        let known: UidSet = self.known_uids().collect();
-        let listed = self.remote.into_iter().flat_map(|snapshot| snapshot.messages.listed());
-        listed.map(|(uid, message)| (*uid, message)).filter(move |(uid, _)| !known.contains(*uid))
-    }
-}
-
 impl MailboxPlan {
     /// Returns the plan that does nothing, for a mailbox of the same name on both sides.
     pub fn nothing(mailbox: MailboxId, name: MailboxName, role: Option<Role>, rules: FlagRules) -> Self {
@@ -409,6 +230,10 @@ impl MailboxPlan {
             flags: Vec::new(),
             download: Vec::new(),
             upload: Vec::new(),
+            refiled: BTreeSet::new(),
+            move_remote: Vec::new(),
+            move_local: Vec::new(),
+            renamed: Vec::new(),
             replace: BTreeMap::new(),
             unchanged: BTreeMap::new(),
             remove_local: Vec::new(),
@@ -427,6 +252,9 @@ impl MailboxPlan {
             && self.flags.is_empty()
             && self.download.is_empty()
             && self.upload.is_empty()
+            && self.move_remote.is_empty()
+            && self.move_local.is_empty()
+            && self.renamed.is_empty()
             && self.replace.is_empty()
             && self.remove_local.is_empty()
             && self.remove_remote.is_empty()

@@ -7,10 +7,11 @@ use proptest::prelude::*;
 
 use super::flags::FlagRules;
 use super::memory::Memory;
-use super::plan::{MailboxPlan, Removal, View};
+use super::plan::{MailboxPlan, Removal};
 use super::policy::Delete;
 use super::replace::Saves;
 use super::snapshot::{LocalEntry, LocalSnapshot, RemoteMessage, RemoteMessages, RemoteSnapshot};
+use super::view::View;
 use crate::model::{
     Flag, FlagSet, Keyword, KeywordLetters, MailboxId, MailboxName, MessageId, MessageRow, PermanentFlags, Tombstone,
     Uid, UidSet, UidValidity, UniqueName, Watermark,

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::flags::united_flags;
-use super::plan::{Local, MailboxPlan, Remote, RemoteRemoval, Removal, View};
+use super::plan::{MailboxPlan, RemoteRemoval, Removal};
 use super::snapshot::LocalEntry;
+use super::view::{Local, Remote, View};
 use crate::model::{FileStat, Flag, FlagSet, MessageHash, MessageId, MessageRow, Role, Tombstone, Uid, UniqueName};
 
 /// What was found out about files that may have been saved again.

@@ -3,7 +3,7 @@
 use super::flags::FlagPlan;
 use super::plan::{MailboxPlan, RemoteRemoval, Removal};
 use super::replace::Replacement;
-use crate::model::{MailboxName, Side, Timestamp, Uid, UniqueName};
+use crate::model::{MailboxId, MailboxName, Side, Timestamp, Uid, UniqueName};
 
 /// What a run did to an account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,15 +41,24 @@ impl Report {
         self.held.push(held);
     }
 
-    /// Notes what a plan would do, in numbers and line by line.
-    pub fn plan_mailbox(&mut self, plan: &MailboxPlan) {
+    /// Notes what plans would do, in numbers and line by line.
+    pub fn plan_mailboxes(&mut self, plans: &[MailboxPlan]) {
+        for plan in plans {
+            self.plan.extend(move_lines(plan, plans));
+            self.plan_mailbox(plan);
+        }
+    }
+
+    fn plan_mailbox(&mut self, plan: &MailboxPlan) {
         let count = |n: usize| n as u64;
-        self.adopted += count(plan.adopt.len());
+        self.adopted += count(plan.adopt.iter().filter(|found| found.follows.is_none()).count());
         self.local.added += count(plan.download.len());
         let (replaced, outdated) = (|unique: &UniqueName| plan.replace.contains_key(unique), plan.outdated());
         let saved_again = plan.upload.iter().filter(|upload| replaced(&upload.unique)).count();
         self.remote.replaced += count(saved_again);
         self.remote.added += count(plan.upload.len() - saved_again);
+        self.local.moved += count(plan.move_local.len());
+        self.remote.moved += count(plan.move_remote.len());
         self.local.removed += count(plan.remove_local.len());
         self.remote.removed += count(
             plan.remove_remote.iter().filter(|one| one.how != Removal::Keep && !outdated.contains(&one.row)).count(),
@@ -61,7 +70,23 @@ impl Report {
     }
 }
 
-/// Returns the steps of a plan in the order they are carried out in.
+/// Returns the messages that a plan moves to other folders, and where.
+fn move_lines(plan: &MailboxPlan, plans: &[MailboxPlan]) -> Vec<PlanLine> {
+    let name = |to: MailboxId| plans.iter().find(|other| other.mailbox == to).map(|other| other.name.to_string());
+    let line = |side, uid, unique: &UniqueName, to| PlanLine {
+        side: Some(side),
+        op: "move",
+        folder: plan.name.clone(),
+        uid: Some(uid),
+        path: Some(unique.clone()),
+        detail: name(to),
+    };
+    let there = plan.move_remote.iter().map(|one| line(Side::Remote, one.row.uid, &one.unique, one.to));
+    let here = plan.move_local.iter().map(|one| line(Side::Local, one.uid, &one.unique, one.to));
+    there.chain(here).collect()
+}
+
+/// Returns the steps of a plan in the order they are carried out in, after its moves.
 fn lines(plan: &MailboxPlan) -> Vec<PlanLine> {
     let line = |side, op, uid, path: Option<&UniqueName>, detail| PlanLine {
         side,
@@ -246,7 +271,7 @@ pub struct Waiting {
 pub struct PlanLine {
     /// The side that changes; `None` for what only the database learns.
     pub side: Option<Side>,
-    /// What is done: `download`, `upload`, `replace`, `set-flags`, `remove`, `adopt`, `create-folder` …
+    /// What is done: `download`, `upload`, `replace`, `set-flags`, `move`, `remove`, `adopt`, `create-folder` …
     pub op: &'static str,
     /// The folder.
     pub folder: MailboxName,

@@ -189,6 +189,33 @@ pub trait LocalStore {
         letters: &KeywordLetters,
     ) -> Result<Edit<()>, LocalError>;
 
+    /// Returns what the name of a file means that came from another folder, with that folder's keyword letters.
+    fn meaning(&self, entry: &LocalEntry, letters: &KeywordLetters) -> FlagSet;
+
+    /// Returns the info of a file's name with the letters of these keywords, and no other keyword letter.
+    fn relabelled(&self, entry: &LocalEntry, flags: &FlagSet, letters: &KeywordLetters) -> String;
+
+    /// Gives a file's name the keyword letters that are in the info `after`, if it still has the name observed and the
+    /// letters that are in `before`. One that has others is left alone: somebody gave it the letters of its folder.
+    fn relabel(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        before: &str,
+        after: &str,
+    ) -> Result<Edit<()>, LocalError>;
+
+    /// Moves a file to another maildir under the same name, if it still has the name observed; never over another. Durable
+    /// after [`LocalStore::sync`] of both.
+    fn move_to(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        target: &MailboxName,
+    ) -> Result<Edit<()>, LocalError>;
+
     /// Links or copies a file into the recoverable trash; the message stays where it is.
     fn keep(
         &mut self,

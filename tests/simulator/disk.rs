@@ -10,7 +10,7 @@ use mailtide::store::{
     BodySource, Edit, KeptFile, LocalError, LocalErrorKind, LocalStore, PutBack, Root, Staged, Trashed,
 };
 
-use super::file::{Dir, File, Place, info_of};
+use super::file::{Dir, File, Place, flags_of, info_of, relabelled};
 use super::mail::{self, Bytes};
 use super::maildir::Folder;
 use super::world::{Shared, Verdict, World};
@@ -377,6 +377,7 @@ impl LocalStore for Shared {
             || format!("sync {mailbox}"),
             |world| {
                 world.folder(mailbox)?.sync();
+                world.maildir.settle_moves(mailbox);
                 Ok(())
             },
         )
@@ -395,6 +396,49 @@ impl LocalStore for Shared {
         }
         let call = || format!("set_flags {mailbox}/{unique} +{} -{}", delta.add, delta.remove);
         self.edit(call, mailbox, |folder| folder.set_flags(unique, entry, delta, letters))
+    }
+
+    fn meaning(&self, entry: &LocalEntry, letters: &KeywordLetters) -> FlagSet {
+        flags_of(&entry.info, letters)
+    }
+
+    fn relabelled(&self, entry: &LocalEntry, flags: &FlagSet, letters: &KeywordLetters) -> String {
+        relabelled(&entry.info, flags, letters)
+    }
+
+    fn relabel(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        before: &str,
+        after: &str,
+    ) -> Result<Edit<()>, LocalError> {
+        let call = || format!("relabel {mailbox}/{unique} {before} {after}");
+        self.edit(call, mailbox, |folder| folder.relabel(unique, entry, before, after))
+    }
+
+    fn move_to(
+        &mut self,
+        mailbox: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        target: &MailboxName,
+    ) -> Result<Edit<()>, LocalError> {
+        self.touch(
+            LocalErrorKind::Item,
+            || format!("move_to {mailbox}/{unique} {target}"),
+            |world| {
+                world.folder(mailbox)?;
+                if world.folder(target)?.messages().any(|file| file.is_named(unique)) {
+                    return Err(bad(LocalErrorKind::Item, "the name is taken"));
+                }
+                Ok(match world.maildir.move_to(mailbox, unique, entry, target) {
+                    true => Edit::Done(()),
+                    false => Edit::Changed,
+                })
+            },
+        )
     }
 
     fn keep(

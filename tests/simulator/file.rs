@@ -137,6 +137,27 @@ pub(super) fn info_of(flags: &FlagSet, letters: &KeywordLetters, old: &str) -> B
     format!("2,{}", bytes.into_iter().map(char::from).collect::<String>()).into()
 }
 
+/// Returns the letters of an info that stand for keywords.
+pub(super) fn letters_in(info: &str) -> BTreeSet<char> {
+    info.chars().filter(char::is_ascii_lowercase).collect()
+}
+
+/// Returns the info with these keyword letters and no other.
+pub(super) fn with_letters(info: &str, letters: &BTreeSet<char>) -> String {
+    if info.is_empty() && letters.is_empty() {
+        return String::new();
+    }
+    let others = info.strip_prefix("2,").unwrap_or_default().chars().filter(|letter| !letter.is_ascii_lowercase());
+    let all: BTreeSet<char> = others.chain(letters.iter().copied()).collect();
+    format!("2,{}", all.into_iter().collect::<String>())
+}
+
+/// Returns the info with the letters of these keywords and no other.
+pub(super) fn relabelled(info: &str, flags: &FlagSet, letters: &KeywordLetters) -> String {
+    let wanted = flags.keywords.iter().filter_map(|word| letters.letter(word)).map(char::from);
+    with_letters(info, &wanted.collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -157,6 +157,13 @@ impl Ledger {
         touch.last = on;
     }
 
+    pub(super) fn moved(&mut self, id: u32, target: &MailboxName) {
+        if let Some(story) = self.stories.get_mut(&id) {
+            story.moves += 1;
+            story.home = target.clone();
+        }
+    }
+
     /// A mailbox has another UIDVALIDITY than the database knows.
     pub(super) fn renumber(&mut self, name: &MailboxName) {
         for story in self.stories.values_mut().filter(|story| story.home == *name) {

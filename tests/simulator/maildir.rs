@@ -9,7 +9,7 @@ use mailtide::reconcile::snapshot::{LocalEntry, LocalSnapshot};
 
 use mailtide::store::{PutBack, Trashed};
 
-use super::file::{Dir, File, Place, flags_of, info_of};
+use super::file::{Dir, File, Place, flags_of, info_of, letters_in, with_letters};
 use super::mail::Bytes;
 use super::rng::Rng;
 
@@ -28,6 +28,16 @@ pub(super) enum Save {
     InPlace,
     RenamedOver,
     NewName,
+}
+
+/// A file on its way from one folder to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Move {
+    inode: u64,
+    from: MailboxName,
+    to: MailboxName,
+    place: Place,
+    synced: BTreeSet<MailboxName>,
 }
 
 /// A file in the recoverable trash.
@@ -49,6 +59,8 @@ pub(super) struct Maildir {
     pub(super) folders: BTreeMap<MailboxName, Folder>,
     pub(super) trash: Vec<Kept>,
     numbers: u64,
+    /// Files moved to another folder, and which of both folders was synced since: until both were, a power cut may undo it.
+    moves: Vec<Move>,
 }
 
 impl Folder {
@@ -117,6 +129,17 @@ impl Folder {
         }
         file.rename(Some(Place { dir: Dir::Cur, unique: unique.clone(), info }));
         self.touch();
+        true
+    }
+
+    /// Gives a file's name other keyword letters, if it has those expected.
+    pub(super) fn relabel(&mut self, unique: &UniqueName, entry: &LocalEntry, before: &str, after: &str) -> bool {
+        let Some(file) = self.find(unique, entry) else { return false };
+        let info = with_letters(&entry.info, &letters_in(after));
+        if letters_in(&entry.info) == letters_in(before) && info != *entry.info {
+            file.rename(Some(Place { dir: Dir::Cur, unique: unique.clone(), info: info.into() }));
+            self.touch();
+        }
         true
     }
 
@@ -281,6 +304,11 @@ impl Maildir {
 
     /// Leaves what a power cut leaves.
     pub(super) fn power_cut(&mut self, rng: &mut Rng) {
+        for undone in std::mem::take(&mut self.moves).into_iter().rev() {
+            if rng.chance(500) {
+                self.undo(undone);
+            }
+        }
         for folder in self.folders.values_mut() {
             for file in &mut folder.files {
                 file.power_cut(rng);
@@ -290,6 +318,47 @@ impl Maildir {
         }
         self.trash.retain(|kept| kept.synced || rng.chance(500));
         self.sync_kept();
+    }
+
+    /// Moves a file to another folder under its name; not durable. Returns false if it is not as it was observed.
+    pub(super) fn move_to(
+        &mut self,
+        name: &MailboxName,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+        target: &MailboxName,
+    ) -> bool {
+        let Some(folder) = self.folders.get_mut(name) else { return false };
+        let is_it = |file: &File| file.is_as(unique, entry) && file.inode == entry.inode;
+        let Some(at) = folder.files.iter().position(is_it) else { return false };
+        let file = folder.files.remove(at);
+        folder.touch();
+        let (inode, place) = (file.inode, file.place.clone());
+        let Some(into) = self.folders.get_mut(target) else { return false };
+        into.files.push(file);
+        into.touch();
+        let (from, to) = (name.clone(), target.clone());
+        self.moves.extend(place.map(|place| Move { inode, from, to, place, synced: BTreeSet::new() }));
+        true
+    }
+
+    /// Makes moves durable of which now both folders are synced.
+    pub(super) fn settle_moves(&mut self, name: &MailboxName) {
+        for one in &mut self.moves {
+            one.synced.insert(name.clone());
+        }
+        self.moves.retain(|one| !(one.synced.contains(&one.from) && one.synced.contains(&one.to)));
+    }
+
+    fn undo(&mut self, undone: Move) {
+        let Some(folder) = self.folders.get_mut(&undone.to) else { return };
+        let Some(at) = folder.files.iter().position(|file| file.inode == undone.inode) else { return };
+        let mut file = folder.files.remove(at);
+        file.rename(Some(undone.place));
+        file.sync_name();
+        if let Some(back) = self.folders.get_mut(&undone.from) {
+            back.files.push(file);
+        }
     }
 
     /// What a mail program does to a file of its choice: `change` gives the new name, `None` to remove it. Durable.
@@ -303,6 +372,8 @@ impl Maildir {
         let Some(file) = folder.files.iter_mut().find(|file| file.is_named(unique)) else { return };
         file.place = file.place.as_ref().and_then(change);
         file.sync_name();
+        let inode = file.inode;
+        self.moves.retain(|one| one.inode != inode);
         folder.files.retain(|file| !file.is_gone());
         folder.touch();
     }
@@ -343,24 +414,41 @@ impl Maildir {
 }
 
 impl Maildir {
-    /// Moves a file to another folder or name as a mail program does; durable. Letters lose their meaning on the way.
+    /// Moves a file to another folder or name as a mail program does that drops the letters it does not know; durable.
     pub(super) fn move_file(&mut self, name: &MailboxName, unique: &UniqueName, target: &MailboxName, renamed: bool) {
+        let drop_letters = |place: &Place| Some(Place { info: without_letters(&place.info), ..place.clone() });
+        self.user(name, unique, drop_letters);
+        self.move_with_letters(name, unique, target, renamed);
+    }
+
+    /// Moves a file as a mail program does that keeps what it does not know; durable.
+    pub(super) fn move_with_letters(
+        &mut self,
+        name: &MailboxName,
+        unique: &UniqueName,
+        target: &MailboxName,
+        renamed: bool,
+    ) {
         let number = self.number();
         let Some(folder) = self.folders.get_mut(name) else { return };
         let Some(at) = folder.files.iter().position(|file| file.is_named(unique)) else { return };
         let mut file = folder.files.remove(at);
         folder.touch();
         let Some(place) = &mut file.place else { return };
-        place.info = place.info.chars().filter(|letter| !letter.is_ascii_lowercase()).collect();
         if renamed {
             place.unique = UniqueName::new(&format!("{number}.renamed")).unwrap_or_else(|| unique.clone());
         }
         file.sync_name();
+        self.moves.retain(|one| one.inode != file.inode);
         if let Some(into) = self.folders.get_mut(target) {
             into.files.push(file);
             into.touch();
         }
     }
+}
+
+fn without_letters(info: &str) -> Box<str> {
+    info.chars().filter(|letter| !letter.is_ascii_lowercase()).collect()
 }
 
 #[cfg(test)]

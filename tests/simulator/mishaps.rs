@@ -127,7 +127,7 @@ fn what_was_refused_is_told_when_it_is_tried_and_listed_as_waiting_in_between() 
 fn a_moved_message_stays_on_the_server_as_long_as_its_new_place_is_refused() {
     for delete in [Delete::Trash, Delete::Expunge] {
         let shared = in_step(delete, 2);
-        shared.world().mishaps.appends = true;
+        (shared.world().mishaps.appends, shared.world().mishaps.transfers) = (true, true);
         let unique = file(&shared, 1);
         shared.world().local_move(&MailboxName::inbox(), &unique, &folder("Archive"));
         for _ in 0..3 {

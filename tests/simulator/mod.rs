@@ -27,6 +27,7 @@ mod ledger;
 mod mail;
 mod maildir;
 mod mishaps;
+mod moves;
 mod renumbered;
 mod restore;
 mod rng;

@@ -22,18 +22,18 @@ pub(super) const PLAIN: Abilities =
 /// What users do between syncs.
 pub(super) type Act = fn(&mut World);
 
-struct Scenario {
-    delete: Delete,
-    abilities: Abilities,
+pub(super) struct Scenario {
+    pub(super) delete: Delete,
+    pub(super) abilities: Abilities,
     /// What was there before the first sync.
-    start: Act,
+    pub(super) start: Act,
     /// What happened after it; then the sync that is struck. If `None`, the first sync is struck.
-    change: Option<Act>,
+    pub(super) change: Option<Act>,
 }
 
 impl Scenario {
     /// Returns the world in front of the sync to be struck.
-    fn world(&self, seed: u64) -> Shared {
+    pub(super) fn world(&self, seed: u64) -> Shared {
         let mut world = World::new(Server::new(self.abilities), policy(self.delete), Rng::new(seed));
         world.server.create(&folder("Trash"), Some(Role::Trash));
         (self.start)(&mut world);
@@ -65,7 +65,7 @@ impl Scenario {
         died
     }
 
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let end = self.clean();
         for (after, power) in [(false, false), (true, false), (false, true), (true, true)] {
             let strike = |step| self.struck(CrashAt { step, after, power }, &end);
@@ -110,7 +110,7 @@ pub(super) fn local(world: &mut World, name: &str, id: u32, words: &[&str]) {
 }
 
 /// Returns where a message is on the server.
-fn uid(world: &World, id: u32) -> (MailboxName, Uid) {
+pub(super) fn uid(world: &World, id: u32) -> (MailboxName, Uid) {
     let is_it = |(name, uid): &(MailboxName, Uid)| id_of(&world.server.mailboxes[name].messages[uid].bytes) == id;
     world.uids().into_iter().find(is_it).unwrap()
 }

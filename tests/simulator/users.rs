@@ -158,7 +158,7 @@ impl World {
         let Ok(into) = self.server.open(target) else { return };
         let id = id_of(&message.bytes);
         into.put(message.bytes, message.flags, message.date);
-        self.moved(id, target);
+        self.ledger.moved(id, target);
         self.say(|| format!("remote: {name} {uid} ({id}) moved to {target}"));
     }
 
@@ -167,7 +167,7 @@ impl World {
         let Some(id) = self.local_id(name, unique) else { return };
         let renamed = *name == *target || self.rng.chance(300);
         self.maildir.move_file(name, unique, target, renamed);
-        self.moved(id, target);
+        self.ledger.moved(id, target);
         self.say(|| format!("local: {name}/{unique} ({id}) moved to {target}, renamed {renamed}"));
     }
 
@@ -213,13 +213,6 @@ impl World {
         self.ledger.save_again(id_of(&old), id, name, date, &flags, known);
         self.say(|| format!("local: {name}/{unique} ({}) saved again as {id}, {how:?}, known {known}", id_of(&old)));
         Some(id)
-    }
-
-    fn moved(&mut self, id: u32, target: &MailboxName) {
-        if let Some(story) = self.ledger.stories.get_mut(&id) {
-            story.moves += 1;
-            story.home = target.clone();
-        }
     }
 
     /// Returns true if the database knows the file as it is.

@@ -64,6 +64,15 @@ impl World {
     }
 }
 
+impl World {
+    fn transferable(&self, target: &MailboxName) -> Result<(), RemoteError> {
+        match self.mishaps.transfers {
+            true => Err(refuse(RemoteErrorKind::Refused, "NO [CANNOT] never")),
+            false => self.writable(target),
+        }
+    }
+}
+
 impl Shared {
     async fn ask<T>(
         &self,
@@ -131,6 +140,8 @@ impl Shared {
                 return Ok(Appended::Somewhere);
             }
             let kept = message.flags.difference(&drops);
+            *world.carried.entry(mail::id_of(&bytes)).or_default() += 1;
+            let into = world.server.open(mailbox)?;
             let uid = into.put(bytes.clone().into(), kept, message.date.unwrap_or(now));
             match proven {
                 true => Ok(Appended::As(world.server.watermark(mailbox)?.uid_validity, uid)),
@@ -215,7 +226,10 @@ impl RemoteStore for Shared {
         for uid in uids.iter() {
             let deed = |world: &mut World| Ok(world.server.select(mailbox, validity)?.messages.get(&uid).cloned());
             match self.ask(|| format!("fetch {mailbox} {uid}"), deed).await {
-                Ok(Some(message)) => pass_on(sink, uid, &message)?,
+                Ok(Some(message)) => {
+                    *self.world().carried.entry(mail::id_of(&message.bytes)).or_default() += 1;
+                    pass_on(sink, uid, &message)?;
+                }
                 Ok(None) => {}
                 Err(error) => {
                     if self.world().cut {
@@ -275,7 +289,7 @@ impl RemoteStore for Shared {
         target: &MailboxName,
     ) -> Result<Transfer, RemoteError> {
         let deed = |world: &mut World| {
-            world.writable(target)?;
+            world.transferable(target)?;
             world.server.copy(mailbox, validity, uids, target)
         };
         self.ask(|| format!("copy {mailbox} {uids} to {target}"), deed).await
@@ -293,7 +307,7 @@ impl RemoteStore for Shared {
                 world.complain("MOVE where there is none".to_owned());
             }
             world.writable(mailbox)?;
-            world.writable(target)?;
+            world.transferable(target)?;
             let moved = world.server.copy(mailbox, validity, uids, target)?;
             let source = world.server.select(mailbox, validity)?;
             uids.iter().for_each(|uid| source.expunge(uid));

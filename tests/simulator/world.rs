@@ -37,6 +37,8 @@ pub(super) struct Mishaps {
     pub(super) stores: bool,
     /// The server refuses every APPEND.
     pub(super) appends: bool,
+    /// The server refuses every COPY and MOVE.
+    pub(super) transfers: bool,
     /// No maildir's keyword file can be read or written.
     pub(super) letters: bool,
     /// This file can't be renamed.
@@ -80,6 +82,8 @@ pub(super) struct World {
     pub(super) seen: BTreeMap<MailboxName, Stamp>,
     /// A run died, or a call failed.
     pub(super) struck: bool,
+    /// How often each message's body travelled.
+    pub(super) carried: BTreeMap<u32, usize>,
     /// What the engine did that it must never do.
     pub(super) complaints: Vec<String>,
     /// What happened, if anybody wants to know.
@@ -113,6 +117,7 @@ impl World {
             staging: None,
             seen: BTreeMap::new(),
             struck: false,
+            carried: BTreeMap::new(),
             complaints: Vec::new(),
             log: None,
         }

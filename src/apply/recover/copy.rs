@@ -83,7 +83,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     ) -> Result<Vec<Record>, Failure> {
         let ids: Vec<MessageId> = rows.iter().filter(|row| uids.contains(row.uid)).map(|row| row.id).collect();
         Ok(match self.remote.expunge(&place.row.name, validity, uids).await? {
-            Expunged::Done => ids.into_iter().map(Record::Forget).collect(),
+            // What is gone from its place shows in the next look: only the row knows what was agreed on about it.
+            Expunged::Done => Vec::new(),
             Expunged::Flagged => ids.into_iter().map(|id| Record::Bury(id, Tombstone::Waiting)).collect(),
         })
     }

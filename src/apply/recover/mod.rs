@@ -6,6 +6,7 @@
 mod append;
 mod copy;
 mod download;
+mod label;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,20 +92,22 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         places: &BTreeMap<MailboxId, Place>,
         intents: Vec<(IntentId, Intent)>,
     ) -> Result<Settlement, Failure> {
-        let mut records = Vec::new();
         let (mut downloads, mut appends, mut copies) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut labels, mut records) = (Vec::new(), Vec::new());
         for (id, intent) in intents {
             match intent {
                 Intent::Download { row, .. } => downloads.push((id, row)),
                 Intent::Append { .. } => appends.push((id, intent)),
                 Intent::Copy { .. } => copies.push((id, intent)),
-                Intent::Rename { .. } | Intent::Relabel { .. } => records.push(Record::Settled(id)),
+                Intent::Relabel { .. } => labels.push((id, intent)),
+                Intent::Rename { .. } => records.push(Record::Settled(id)),
             }
         }
         let parts = [
             self.recover_downloads(place, downloads)?,
             self.recover_appends(place, appends).await?,
             self.recover_copies(place, places, copies).await?,
+            self.recover_labels(place, labels)?,
         ];
         for part in parts {
             match part {

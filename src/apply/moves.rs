@@ -1,0 +1,270 @@
+//! Moves: a message follows its file on the server, or a file its message in the Maildir. No body travels.
+//!
+//! A move leaves the message's row where it was until both sides are in the new place: after a crash in between, the
+//! next look finds it gone from one place and new in another on both sides, and the row follows with what it knows. A
+//! file keeps its name on the way, keyword letters included; they are rewritten for the new folder last, with an intent
+//! that is worth something only once the row is there. So they are never rewritten twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Apply, Ground, Target, is_fatal, local_problem, mailbox_problem};
+use crate::model::{FileStat, FlagSet, MailboxId, MessageRow, Timestamp, Tombstone, Uid, UidSet, UniqueName};
+use crate::reconcile::plan::{LocalMove, MailboxPlan, RemoteMove, Renamed};
+use crate::reconcile::report::Event;
+use crate::reconcile::snapshot::LocalEntry;
+use crate::store::{
+    Edit, Expunged, Failure, Intent, Journal, LocalErrorKind, LocalStore, NewMessage, Record, RemoteErrorKind,
+    RemoteStore, Transfer,
+};
+
+/// A file whose name is to mean the same in its new folder as in the old one.
+pub(super) struct Label {
+    pub(super) unique: UniqueName,
+    pub(super) entry: LocalEntry,
+    pub(super) meant: FlagSet,
+}
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
+    /// Moves what leaves one mailbox, on both sides.
+    pub(super) async fn move_away(&mut self, plan: &MailboxPlan, plans: &[MailboxPlan]) -> Result<(), Failure> {
+        self.note_renamed(plan)?;
+        let mut targets: BTreeSet<MailboxId> = plan.move_remote.iter().map(|one| one.to).collect();
+        targets.extend(plan.move_local.iter().map(|one| one.to));
+        for target in plans.iter().filter(|target| targets.contains(&target.mailbox)) {
+            let leaving: Vec<&RemoteMove> = plan.move_remote.iter().filter(|one| one.to == target.mailbox).collect();
+            self.move_messages(plan, target, &leaving).await?;
+            let leaving: Vec<&LocalMove> = plan.move_local.iter().filter(|one| one.to == target.mailbox).collect();
+            self.move_files(plan, target, &leaving)?;
+        }
+        Ok(())
+    }
+
+    /// The next look compares the flags under the new name.
+    fn note_renamed(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
+        if plan.renamed.is_empty() {
+            return Ok(());
+        }
+        self.after(plan.mailbox).overtaken = true;
+        let renamed = |Renamed { row, unique, stat }: &Renamed| {
+            Record::Insert(plan.mailbox, moved_row(row, (row.uid, unique, *stat), (row.date, row.size)))
+        };
+        self.commit(&plan.renamed.iter().map(renamed).collect::<Vec<_>>())
+    }
+
+    async fn move_messages(
+        &mut self,
+        plan: &MailboxPlan,
+        target: &MailboxPlan,
+        leaving: &[&RemoteMove],
+    ) -> Result<(), Failure> {
+        let Some((from, to)) = self.ground(plan).zip(self.ground(target)).filter(|_| !leaving.is_empty()) else {
+            return Ok(());
+        };
+        for mailbox in [plan.mailbox, target.mailbox] {
+            self.after(mailbox).remote_changed = true;
+        }
+        let uids: UidSet = leaving.iter().map(|one| one.row.uid).collect();
+        let goal = Target { mailbox: Some(target.mailbox), name: target.name.clone(), ground: to };
+        match self.transfer(plan, from, &uids, &goal).await {
+            Ok((transfer, expunged, records)) => {
+                self.report.remote.moved += leaving.len() as u64;
+                (self.progress)(Event::Changed(leaving.len() as u64));
+                self.record_moved((plan, target), to, leaving, (transfer, expunged), records)
+            }
+            Err(Failure::Remote(error)) if !is_fatal(&error) => {
+                self.report.problem(mailbox_problem(&plan.name, &error));
+                self.not_moved((plan, target), error.kind, leaving.iter().map(|one| &one.row));
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// What was refused may have been carried out in part: that shows in the next look, and what is left goes the long way.
+    fn not_moved<'r>(
+        &mut self,
+        (plan, target): (&MailboxPlan, &MailboxPlan),
+        kind: RemoteErrorKind,
+        rows: impl Iterator<Item = &'r MessageRow>,
+    ) {
+        let rejected = matches!(kind, RemoteErrorKind::Refused | RemoteErrorKind::TooLarge);
+        for mailbox in [plan.mailbox, target.mailbox] {
+            let after = self.after(mailbox);
+            after.overtaken = true;
+            after.failed |= !rejected && kind != RemoteErrorKind::UidValidityChanged;
+        }
+        if rejected {
+            self.unmovable.extend(rows.map(|row| row.id));
+        }
+    }
+
+    /// Moves messages on the server. Without MOVE they are copied and expunged, with an intent: between the two they are
+    /// in both places, and copying them again would double them. Returns also what is to be recorded of that.
+    pub(super) async fn transfer(
+        &mut self,
+        plan: &MailboxPlan,
+        from: Ground,
+        uids: &UidSet,
+        target: &Target,
+    ) -> Result<(Transfer, Expunged, Vec<Record>), Failure> {
+        if self.terms.moves {
+            let moved = self.remote.move_to(&plan.name, from.uid_validity, uids, &target.name).await?;
+            return Ok((moved, Expunged::Done, Vec::new()));
+        }
+        let intent = Intent::Copy {
+            mailbox: plan.mailbox,
+            uid_validity: from.uid_validity,
+            uids: uids.clone(),
+            target: target.name.clone(),
+            before: (target.ground.uid_validity, target.ground.uid_next),
+        };
+        let intents = self.journal.begin(&[intent])?;
+        let copied = self.remote.copy(&plan.name, from.uid_validity, uids, &target.name).await?;
+        let expunged = self.remote.expunge(&plan.name, from.uid_validity, uids).await?;
+        Ok((copied, expunged, intents.into_iter().map(Record::Settled).collect()))
+    }
+
+    /// Where the server does not tell the new UIDs, the next look finds them.
+    fn record_moved(
+        &mut self,
+        (plan, target): (&MailboxPlan, &MailboxPlan),
+        to: Ground,
+        leaving: &[&RemoteMove],
+        (transfer, expunged): (Transfer, Expunged),
+        mut records: Vec<Record>,
+    ) -> Result<(), Failure> {
+        let arrived: BTreeMap<Uid, Uid> = match transfer {
+            Transfer::Proven(validity, pairs) if validity == to.uid_validity => pairs.into_iter().collect(),
+            Transfer::Proven(..) | Transfer::Unproven => BTreeMap::new(),
+        };
+        let mut labels = Vec::new();
+        for one in leaving {
+            let new = arrived.get(&one.row.uid);
+            if let Some(uid) = new {
+                let row = moved_row(&one.row, (*uid, &one.unique, one.stat), (one.row.date, one.row.size));
+                records.push(Record::Insert(target.mailbox, row));
+                let (unique, entry) = (one.unique.clone(), one.entry.clone());
+                labels.extend(one.meant.clone().map(|meant| Label { unique, entry, meant }));
+            }
+            match expunged {
+                Expunged::Flagged => records.push(Record::Bury(one.row.id, Tombstone::Waiting)),
+                Expunged::Done => records.extend(new.map(|_| Record::Forget(one.row.id))),
+            }
+        }
+        if arrived.len() < leaving.len() {
+            self.after(plan.mailbox).overtaken = true;
+            self.after(target.mailbox).overtaken = true;
+        }
+        self.relabel(target, labels, &records)?;
+        Ok(())
+    }
+
+    fn move_files(&mut self, plan: &MailboxPlan, target: &MailboxPlan, leaving: &[&LocalMove]) -> Result<(), Failure> {
+        if leaving.is_empty() {
+            return Ok(());
+        }
+        let (mut records, mut labels) = (Vec::new(), Vec::new());
+        for one in leaving {
+            if !self.move_file(plan, target, one)? {
+                continue;
+            }
+            self.after(target.mailbox).overtaken |= !one.flags_agree;
+            let row = moved_row(&one.row, (one.uid, &one.unique, one.stat), (one.date.or(one.row.date), one.size));
+            records.extend([Record::Forget(one.row.id), Record::Insert(target.mailbox, row)]);
+            let (unique, entry, meant) = (one.unique.clone(), one.entry.clone(), one.meant.clone());
+            labels.push(Label { unique, entry, meant });
+        }
+        // The new name first: a file is rather in both places than in none.
+        self.local.sync(&target.local)?;
+        self.local.sync(&plan.local)?;
+        self.report.local.moved += labels.len() as u64;
+        (self.progress)(Event::Changed(leaving.len() as u64));
+        self.relabel(target, labels, &records)?;
+        Ok(())
+    }
+
+    /// Returns true if the file is in its new place. One that went back to where it was on the server has not moved.
+    fn move_file(&mut self, plan: &MailboxPlan, target: &MailboxPlan, one: &LocalMove) -> Result<bool, Failure> {
+        if plan.mailbox == target.mailbox {
+            return Ok(true);
+        }
+        for mailbox in [plan.mailbox, target.mailbox] {
+            self.after(mailbox).local_changed = true;
+        }
+        match self.local.move_to(&plan.local, &one.unique, &one.entry, &target.local) {
+            Ok(Edit::Done(())) => return Ok(true),
+            Ok(Edit::Changed) => {}
+            Err(error) if error.kind == LocalErrorKind::Item => {
+                self.report.problem(local_problem(&plan.name, Some(one.unique.to_string()), &error));
+                self.unmovable.insert(one.row.id);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        for mailbox in [plan.mailbox, target.mailbox] {
+            self.after(mailbox).overtaken = true;
+        }
+        Ok(false)
+    }
+
+    /// Commits the rows of files that came from other folders, and gives their names the letters of this one. Returns the
+    /// files as they are named then.
+    pub(super) fn relabel(
+        &mut self,
+        plan: &MailboxPlan,
+        labels: Vec<Label>,
+        rows: &[Record],
+    ) -> Result<BTreeMap<UniqueName, LocalEntry>, Failure> {
+        let letters = self.letters_for(plan, labels.iter().map(|label| &label.meant))?;
+        let (mut due, mut intents) = (Vec::new(), Vec::new());
+        for Label { unique, entry, meant } in labels {
+            let info = self.local.relabelled(&entry, &meant, &letters);
+            if info != *entry.info {
+                let (before, after) = (entry.info.to_string(), info.clone());
+                intents.push(Intent::Relabel { mailbox: plan.mailbox, unique: unique.clone(), before, after });
+                due.push((unique, LocalEntry { in_new: false, info: info.into(), ..entry.clone() }, entry));
+            }
+        }
+        let intents = if intents.is_empty() { Vec::new() } else { self.journal.begin(&intents)? };
+        self.commit(rows)?;
+        let (mut named, mut settled) = (BTreeMap::new(), Vec::new());
+        for ((unique, new, entry), intent) in due.into_iter().zip(intents) {
+            self.after(plan.mailbox).local_changed = true;
+            match self.local.relabel(&plan.local, &unique, &entry, &entry.info, &new.info) {
+                Ok(Edit::Done(())) => {
+                    named.insert(unique, new);
+                    settled.push(Record::Settled(intent));
+                }
+                Ok(Edit::Changed) => self.after(plan.mailbox).overtaken = true,
+                Err(error) if error.kind == LocalErrorKind::Item => {
+                    self.after(plan.mailbox).failed = true;
+                    self.report.problem(local_problem(&plan.name, Some(unique.to_string()), &error));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !settled.is_empty() {
+            self.local.sync(&plan.local)?;
+        }
+        self.commit(&settled)?;
+        Ok(named)
+    }
+}
+
+/// Returns a row in its new place, with what it knew: the flags last agreed on are those that changes are measured from.
+fn moved_row(
+    row: &MessageRow,
+    (uid, unique, stat): (Uid, &UniqueName, FileStat),
+    (date, size): (Option<Timestamp>, Option<u64>),
+) -> NewMessage {
+    NewMessage {
+        uid,
+        unique: Some(unique.clone()),
+        flags: row.flags.clone(),
+        tombstone: None,
+        date,
+        size: size.or(row.size),
+        content: row.content,
+        message_id: row.message_id,
+        stat: Some(stat),
+    }
+}

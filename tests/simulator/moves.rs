@@ -1,0 +1,278 @@
+//! Messages moved and renamed, on either side or on both: one message in the right place, and no body travels.
+
+use mailtide::model::{MailboxName, UniqueName};
+use mailtide::reconcile::policy::Delete;
+use mailtide::reconcile::snapshot::Abilities;
+
+use super::check::{View, local_view, remote_view};
+use super::history::calm_run;
+use super::scenarios::{
+    Act, FULL, PLAIN, Scenario, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete,
+    remote_flag, uid,
+};
+use super::users::folder;
+use super::world::World;
+
+/// MOVE without UIDPLUS, and UIDPLUS without MOVE.
+const HALVES: [Abilities; 2] =
+    [Abilities { uid_plus: false, ..FULL }, Abilities { moves: false, mod_seq: false, ..FULL }];
+
+/// Mail in three folders, with keyword letters that mean different things in them.
+fn start(world: &mut World) {
+    local(world, "INBOX", 1, &["\\Seen", "work"]);
+    local(world, "INBOX", 2, &["later"]);
+    local(world, "Archive", 3, &["later", "$Forwarded"]);
+    local(world, "Archive", 4, &["work"]);
+    remote(world, "Lists/rust", 5, &["\\Flagged"]);
+    remote(world, "INBOX", 6, &[]);
+}
+
+/// How the file of a moved message is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Kept,
+    New,
+}
+
+fn local_move(world: &mut World, id: u32, target: &str, name: Name) {
+    let (from, unique) = file(world, id);
+    world.maildir.move_with_letters(&from, &unique, &folder(target), name == Name::New);
+    world.ledger.moved(id, &folder(target));
+    world.say(|| format!("local: {from}/{unique} ({id}) moved to {target}, {name:?}"));
+}
+
+fn remote_move(world: &mut World, id: u32, target: &str) {
+    let (from, uid) = uid(world, id);
+    world.remote_move(&from, uid, &folder(target));
+}
+
+fn rename(world: &mut World, id: u32) {
+    let (name, unique) = file(world, id);
+    let new = UniqueName::new(&format!("{id}.renamed")).unwrap();
+    world.maildir.user(&name, &unique, |place| Some(super::file::Place { unique: new, ..place.clone() }));
+}
+
+/// Returns each message's place and flags.
+fn places(view: &View) -> Vec<(u32, String, String)> {
+    let all = view.iter().flat_map(|(name, messages)| messages.iter().map(move |seen| (name, seen)));
+    let said = |(name, seen): (&MailboxName, &super::check::Seen)| {
+        (seen.id, name.to_string(), seen.flags.to_string().to_lowercase())
+    };
+    let mut places: Vec<_> = all.map(said).collect();
+    places.sort();
+    places
+}
+
+/// Checks that a change ends, on every kind of server, and on the best and the least one struck at every call, with these
+/// messages in these places with these flags, and the others where they were. Returns how often bodies travelled in the calm run.
+fn ends(delete: Delete, change: Act, expected: &[(u32, &str, &str)]) -> Vec<usize> {
+    let mut travelled = Vec::new();
+    for abilities in [FULL, PLAIN].into_iter().chain(HALVES) {
+        let scenario = Scenario { delete, abilities, start, change: Some(change) };
+        let shared = scenario.world(0);
+        shared.world().carried.clear();
+        calm_run(&shared, &Default::default());
+        travelled.push(shared.world().carried.values().sum());
+        quiet(&shared);
+        assert_kept(&shared, "run calm");
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            let places = places(&view);
+            let touched: Vec<_> = places.iter().map(|(id, name, flags)| (*id, name.as_str(), flags.as_str())).collect();
+            let others = [
+                (1, "INBOX", "\\seen work"),
+                (2, "INBOX", "later"),
+                (3, "Archive", "$forwarded later"),
+                (4, "Archive", "work"),
+                (5, "Lists/rust", "\\flagged"),
+                (6, "INBOX", ""),
+            ];
+            let named = |id: &u32| expected.iter().any(|one| one.0 == *id);
+            let mut all: Vec<_> = others.into_iter().filter(|one| !named(&one.0)).collect();
+            all.extend(expected.iter().filter(|one| !one.1.is_empty()));
+            all.sort_unstable();
+            assert_eq!(touched, all, "{abilities:?}");
+        }
+        drop(world);
+        if [FULL, PLAIN].contains(&abilities) && delete == Delete::Trash {
+            scenario.check();
+        }
+    }
+    travelled
+}
+
+/// Checks that it ends so without a body having travelled.
+fn moves(change: Act, expected: &[(u32, &str, &str)]) {
+    let travelled = ends(Delete::Trash, change, expected);
+    assert!(travelled.iter().all(|bodies| *bodies == 0), "bodies travelled: {travelled:?}");
+}
+
+#[test]
+fn moved_locally_under_the_same_name() {
+    moves(|world| local_move(world, 1, "Archive", Name::Kept), &[(1, "Archive", "\\seen work")]);
+}
+
+#[test]
+fn moved_locally_under_another_name() {
+    moves(|world| local_move(world, 2, "Lists/rust", Name::New), &[(2, "Lists/rust", "later")]);
+}
+
+#[test]
+fn several_moved_locally_in_all_directions() {
+    let change: Act = |world| {
+        local_move(world, 1, "Archive", Name::New);
+        local_move(world, 3, "INBOX", Name::Kept);
+        local_move(world, 4, "Lists/rust", Name::New);
+        local_move(world, 5, "INBOX", Name::Kept);
+    };
+    let expected = [
+        (1, "Archive", "\\seen work"),
+        (3, "INBOX", "$forwarded later"),
+        (4, "Lists/rust", "work"),
+        (5, "INBOX", "\\flagged"),
+    ];
+    moves(change, &expected);
+}
+
+#[test]
+fn moved_locally_by_a_program_that_drops_what_letters_it_does_not_know() {
+    let change: Act = |world| {
+        let (from, unique) = file(world, 1);
+        world.maildir.move_file(&from, &unique, &folder("Archive"), true);
+        world.ledger.moved(1, &folder("Archive"));
+    };
+    moves(change, &[(1, "Archive", "\\seen work")]);
+}
+
+#[test]
+fn moved_locally_and_flagged_on_both_sides() {
+    let change: Act = |world| {
+        remote_flag(world, 1, "\\Answered", true);
+        local_flag(world, 1, "\\Seen", false);
+        local_flag(world, 1, "$Junk", true);
+        local_move(world, 1, "Archive", Name::Kept);
+    };
+    moves(change, &[(1, "Archive", "\\answered $junk work")]);
+}
+
+#[test]
+fn moved_to_trash_locally() {
+    moves(|world| local_move(world, 1, "Trash", Name::New), &[(1, "Trash", "\\seen work")]);
+}
+
+#[test]
+fn moved_locally_where_removals_stay_on_the_server() {
+    for delete in [Delete::Never, Delete::Flag, Delete::Expunge] {
+        let change: Act = |world| local_move(world, 1, "Archive", Name::Kept);
+        assert_eq!(ends(delete, change, &[(1, "Archive", "\\seen work")]), [0; 4], "{delete:?}");
+    }
+}
+
+#[test]
+fn given_another_name_in_the_same_folder() {
+    moves(
+        |world| {
+            rename(world, 1);
+            local_flag(world, 1, "\\Flagged", true);
+        },
+        &[(1, "INBOX", "\\seen \\flagged work")],
+    );
+}
+
+#[test]
+fn given_another_name_and_deleted_on_the_server() {
+    moves(
+        |world| {
+            rename(world, 1);
+            remote_delete(world, 1);
+        },
+        &[(1, "", "")],
+    );
+}
+
+#[test]
+fn moved_on_the_server() {
+    moves(
+        |world| {
+            remote_move(world, 1, "Archive");
+            remote_move(world, 5, "INBOX");
+        },
+        &[(1, "Archive", "\\seen work"), (5, "INBOX", "\\flagged")],
+    );
+}
+
+#[test]
+fn moved_on_the_server_and_flagged_on_both_sides() {
+    let change: Act = |world| {
+        remote_flag(world, 1, "\\Answered", true);
+        remote_move(world, 1, "Archive");
+        remote_flag(world, 1, "work", false);
+        local_flag(world, 1, "\\Seen", false);
+    };
+    moves(change, &[(1, "Archive", "\\answered")]);
+}
+
+#[test]
+fn moved_away_and_back_on_the_server() {
+    moves(
+        |world| {
+            remote_move(world, 1, "Archive");
+            remote_move(world, 1, "INBOX");
+        },
+        &[(1, "INBOX", "\\seen work")],
+    );
+}
+
+#[test]
+fn moved_to_the_same_folder_on_both_sides() {
+    let change: Act = |world| {
+        remote_flag(world, 1, "\\Seen", false);
+        remote_move(world, 1, "Archive");
+        local_flag(world, 1, "\\Answered", true);
+        local_move(world, 1, "Archive", Name::New);
+    };
+    moves(change, &[(1, "Archive", "\\answered work")]);
+}
+
+#[test]
+fn moved_to_different_folders_the_servers_place_counts() {
+    let change: Act = |world| {
+        remote_move(world, 1, "Lists/rust");
+        local_move(world, 1, "Archive", Name::New);
+        local_move(world, 2, "Archive", Name::Kept);
+        remote_move(world, 2, "Lists/rust");
+    };
+    moves(change, &[(1, "Lists/rust", "\\seen work"), (2, "Lists/rust", "later")]);
+}
+
+#[test]
+fn moved_here_and_deleted_there_it_is_kept() {
+    let change: Act = |world| {
+        local_move(world, 5, "Archive", Name::Kept);
+        remote_delete(world, 5);
+    };
+    assert_eq!(ends(Delete::Trash, change, &[(5, "Archive", "\\flagged")]), [1; 4]);
+}
+
+#[test]
+fn deleted_here_and_moved_there_it_stays_there() {
+    let change: Act = |world| {
+        local_delete(world, 5);
+        remote_move(world, 5, "Archive");
+    };
+    assert_eq!(ends(Delete::Trash, change, &[(5, "Archive", "\\flagged")]), [1; 4]);
+}
+
+#[test]
+fn a_server_that_refuses_to_move_gets_what_was_moved_as_a_new_message() {
+    for abilities in [FULL, PLAIN] {
+        let change: Act = |world| local_move(world, 5, "Archive", Name::Kept);
+        let shared = Scenario { delete: Delete::Trash, abilities, start, change: Some(change) }.world(0);
+        shared.world().mishaps.transfers = true;
+        quiet(&shared);
+        assert_kept(&shared, "transfers refused");
+        let places = places(&remote_view(&shared.world()));
+        let five: Vec<_> = places.iter().filter(|(id, ..)| *id == 5).collect();
+        assert_eq!(five, [&(5, "Archive".to_owned(), "\\flagged".to_owned())], "{abilities:?}");
+    }
+}
