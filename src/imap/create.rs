@@ -44,17 +44,23 @@ impl ImapStore {
         match mailbox.parent().filter(|parent| !self.names.knows(parent)) {
             None => Err(Error::Refused(answer)),
             Some(parent) => {
-                Box::pin(self.create_one(&parent, None)).await?;
-                let parent_raw = self.names.wire(&parent)?;
-                self.names.remember(parent, parent_raw);
+                self.create_parent(&parent).await?;
                 let again = self.one("CREATE", raw, "").await?;
                 if again.is_ok() { Ok(()) } else { Err(Error::Refused(again)) }
             }
         }
     }
 
+    /// Creates a mailbox for others to lie in.
+    pub(super) async fn create_parent(&mut self, parent: &MailboxName) -> Result<(), Error> {
+        Box::pin(self.create_one(parent, None)).await?;
+        let raw = self.names.wire(parent)?;
+        self.names.remember(parent.clone(), raw);
+        Ok(())
+    }
+
     /// Asks whether a mailbox of exactly this name can be selected. `%` and `*` in a name would match others too.
-    async fn exists(&mut self, raw: &[u8]) -> Result<bool, Error> {
+    pub(super) async fn exists(&mut self, raw: &[u8]) -> Result<bool, Error> {
         let mut found = false;
         let command = Command::new("LIST \"\"").string(raw, &self.capabilities);
         let mut see = |_: usize, data: Untagged| {

@@ -1,7 +1,6 @@
 //! DELETE, of what is empty only.
 
 use super::ImapStore;
-use super::command::Command;
 use super::error::{Error, refusal_kind};
 use super::response::{Status, Untagged};
 use super::select::Selection;
@@ -22,7 +21,7 @@ impl ImapStore {
 
     async fn count(&mut self, mailbox: &MailboxName) -> Result<u32, Error> {
         let command = self.select_command("EXAMINE", mailbox, None)?;
-        self.selected = None;
+        self.about_to_select();
         let mut selection = Selection::default();
         let answers = self.connection.run(vec![command], &mut |_, data: Untagged| selection.take(&data)).await?;
         selection.answer = answers.into_iter().next();
@@ -30,12 +29,7 @@ impl ImapStore {
     }
 
     async fn delete_empty(&mut self, mailbox: &MailboxName) -> Result<(), Error> {
-        // Servers may refuse to delete what is selected.
-        let leave = match self.capabilities.has("UNSELECT") {
-            true => Command::new("UNSELECT"),
-            false => Command::new("EXAMINE INBOX"),
-        };
-        self.connection.run(vec![leave], &mut |_, _| {}).await?;
+        self.leave().await?;
         let raw = self.names.wire(mailbox)?;
         let deleted = self.one("DELETE", &raw, "").await?;
         if !deleted.is_ok() && refusal_kind(&deleted) != RemoteErrorKind::NoSuchMailbox {

@@ -182,7 +182,7 @@ impl ImapStore {
         bodies.verified = !bodies.selecting;
         if bodies.selecting {
             commands.push(self.select_command("SELECT", mailbox, None)?);
-            self.selected = None;
+            self.about_to_select();
         }
         let selecting = bodies.selecting;
         commands.extend(parts.iter().map(|part| Command::new(format!("UID FETCH {part} {}", bodies.wanted.items))));

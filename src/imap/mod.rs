@@ -27,6 +27,7 @@ mod modify;
 mod names;
 mod observe;
 mod quirk;
+mod rename;
 mod response;
 mod sasl;
 #[cfg(test)]
@@ -111,6 +112,8 @@ pub struct ImapStore {
     /// The server said that QRESYNC is enabled.
     qresync: bool,
     selected: Option<Selected>,
+    /// A mailbox other than the inbox may be selected, be it for changes or not.
+    within: bool,
 }
 
 /// Connects and logs in.
@@ -126,7 +129,8 @@ pub async fn connect(settings: &Settings) -> Result<ImapStore, RemoteError> {
 
 impl ImapStore {
     fn new(connection: Connection, capabilities: Capabilities) -> Self {
-        Self { connection, capabilities, names: Names::default(), introduced: false, qresync: false, selected: None }
+        let names = Names::default();
+        Self { connection, capabilities, names, introduced: false, qresync: false, selected: None, within: false }
     }
 
     /// Returns what the server says it can do, in upper case.
@@ -230,6 +234,16 @@ impl RemoteStore for ImapStore {
     async fn delete(&mut self, mailbox: &MailboxName) -> Result<bool, RemoteError> {
         let deleted = self.delete_mailbox(mailbox).await;
         deleted.map_err(|error| error.doing(format!("deleting folder {mailbox}")))
+    }
+
+    async fn rename(
+        &mut self,
+        from: &MailboxName,
+        to: &MailboxName,
+        subscribed: &[MailboxName],
+    ) -> Result<(), RemoteError> {
+        let renamed = self.rename_mailbox(from, to, subscribed).await;
+        renamed.map_err(|error| error.doing(format!("renaming folder {from} to {to}")))
     }
 
     async fn linger(&mut self) -> Result<(), RemoteError> {

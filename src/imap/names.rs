@@ -18,6 +18,19 @@ pub(super) struct Names {
     read: BTreeMap<Vec<u8>, MailboxName>,
 }
 
+/// A name, and what a rename makes of it, each with the server's spelling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Move {
+    /// The name.
+    pub(super) from: MailboxName,
+    /// Its spelling.
+    pub(super) from_raw: Vec<u8>,
+    /// The new name.
+    pub(super) to: MailboxName,
+    /// Its spelling.
+    pub(super) to_raw: Vec<u8>,
+}
+
 impl Names {
     /// Reads all names of a listing. Returns with them those that can't be used, and why. Names of other users and
     /// shared ones are left out.
@@ -101,6 +114,28 @@ impl Names {
     pub(super) fn remember(&mut self, name: MailboxName, raw: Vec<u8>) {
         self.read.insert(raw.clone(), name.clone());
         self.known.insert(name, raw);
+    }
+
+    /// Returns what a rename does to the names: to the mailbox's first, then to those of all known below it, whose
+    /// spelling stays from there on as it is.
+    pub(super) fn moves(&self, from: &MailboxName, to: &MailboxName) -> Result<Vec<Move>, Error> {
+        let (from_raw, to_raw) = (self.wire(from)?, self.wire(to)?);
+        let below = self.iter().filter_map(|(name, raw)| {
+            let rest = raw.strip_prefix(from_raw.as_slice()).filter(|_| name.is_below(from))?;
+            let to_raw = [&to_raw, rest].concat();
+            Some(Move { from: name.clone(), from_raw: raw.to_vec(), to: name.rebased(from, to)?, to_raw })
+        });
+        let below: Vec<Move> = below.collect();
+        let top = Move { from: from.clone(), to: to.clone(), from_raw, to_raw };
+        Ok(std::iter::once(top).chain(below).collect())
+    }
+
+    /// Knows the new names from now on, and the old ones no more.
+    pub(super) fn take(&mut self, moves: &[Move]) {
+        for raw in moves.iter().filter_map(|one| self.known.remove(&one.from)) {
+            self.read.remove(&raw);
+        }
+        moves.iter().for_each(|one| self.remember(one.to.clone(), one.to_raw.clone()));
     }
 
     /// Returns the mailbox that the server spells like this in another reply.

@@ -110,7 +110,7 @@ impl ImapStore {
                 }
             }
         }
-        self.selected = None;
+        self.about_to_select();
         if !commands.is_empty() {
             self.connection.run(commands, &mut burst).await?;
         }

@@ -107,12 +107,27 @@ impl ImapStore {
             return Ok(());
         }
         let command = self.select_command("SELECT", mailbox, None)?;
-        self.selected = None;
+        self.about_to_select();
         let mut selection = Selection::default();
         let answers = self.connection.run(vec![command], &mut |_, data: Untagged| selection.take(&data)).await?;
         selection.answer = answers.into_iter().next();
         self.selected(mailbox, &selection);
         selection.check(validity)
+    }
+
+    /// Forgets which mailbox is selected, before a command that selects another.
+    pub(super) fn about_to_select(&mut self) {
+        (self.selected, self.within) = (None, true);
+    }
+
+    /// Leaves the selected mailbox, if one is: servers may refuse to delete or rename it.
+    pub(super) async fn leave(&mut self) -> Result<(), Error> {
+        self.selected = None;
+        if std::mem::take(&mut self.within) {
+            let leave = if self.capabilities.has("UNSELECT") { "UNSELECT" } else { "EXAMINE INBOX" };
+            self.connection.run(vec![Command::new(leave)], &mut |_, _| {}).await?;
+        }
+        Ok(())
     }
 
     /// Remembers which mailbox is selected.

@@ -72,26 +72,40 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 /// Renames a file, never over an existing one (`AlreadyExists`). Two names of one file, as a crash between the steps
 /// of [`link_and_unlink`] leaves them, become the new one.
 pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match rename_noreplace(from, to) {
+    match rename_noreplace(from, to).unwrap_or_else(|| link_and_unlink(from, to)) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_same_file(from, to)? => fs::remove_file(from),
         other => other,
     }
 }
 
+/// Renames a directory, never over anything. Where the system can't promise that, an empty directory that comes there
+/// at the same moment may be replaced, which loses nothing.
+pub(super) fn rename_dir_new(from: &Path, to: &Path) -> io::Result<()> {
+    rename_noreplace(from, to).unwrap_or_else(|| rename_if_missing(from, to))
+}
+
+fn rename_if_missing(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns `None` where there is no such call: some file systems (NFS, old kernels) don't know the flag.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
+fn rename_noreplace(from: &Path, to: &Path) -> Option<io::Result<()>> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use rustix::io::Errno;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // The file system (NFS, old kernels) doesn't know the flag.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => link_and_unlink(from, to),
-        other => Ok(other?),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => None,
+        other => Some(other.map_err(io::Error::from)),
     }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
-    link_and_unlink(from, to)
+fn rename_noreplace(_: &Path, _: &Path) -> Option<io::Result<()>> {
+    None
 }
 
 /// Renames by link and unlink: link never replaces. A crash in between leaves two names of one file.
@@ -126,6 +140,24 @@ mod tests {
         fs::hard_link(&two, &three).unwrap();
         rename_new(&two, &three).unwrap();
         assert!(!two.exists() && three.exists());
+    }
+
+    #[test]
+    fn a_directory_is_renamed_never_over_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two, file] = ["1", "2", "file"].map(|name| dir.path().join(name));
+        fs::write(&file, "x").unwrap();
+        for rename in [rename_dir_new, rename_if_missing] {
+            [&one, &two].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+            for taken in [&two, &file] {
+                assert_eq!(rename(&one, taken).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+            }
+            fs::remove_dir(&two).unwrap();
+            rename(&one, &two).unwrap();
+            assert!(!one.exists() && two.is_dir());
+            assert_eq!(rename(&one, &one.join("x")).unwrap_err().kind(), io::ErrorKind::NotFound);
+            fs::remove_dir(&two).unwrap();
+        }
     }
 
     #[test]

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Reach, failed, found};
 use super::stamp::{self, FileClock};
-use super::{Layout, Settings, durable, layout};
+use super::{Layout, Settings, durable, layout, rename};
 use crate::model::{MailboxName, Stamp};
 use crate::reconcile::snapshot::{LocalListing, LocalMaildir};
 use crate::store::LocalError;
 
 /// The directories that make a maildir. `cur` comes last: what has it is a maildir, so a creation cut short leaves none.
-const PARTS: [&str; 3] = ["tmp", "new", "cur"];
+pub(super) const PARTS: [&str; 3] = ["tmp", "new", "cur"];
 
 /// Lists all maildirs below the root, and what their directories look like, trusted or not. Symbolic links are not followed: they could lead out of it, or in twice.
 pub(super) fn list(settings: &Settings, clock: FileClock) -> Result<(LocalListing, Stamps), LocalError> {
@@ -75,7 +75,7 @@ impl Walk<'_> {
             return;
         }
         match name.to_str() {
-            Some(name) if PARTS.contains(&name) => {}
+            Some(name) if PARTS.contains(&name) || rename::is_on_its_way(name) => {}
             Some(name) => self.holders.push([directories, &[name.to_owned()]].concat()),
             None if entry.path().join("cur").is_dir() => self.reject(&entry.path(), "its name is not UTF-8"),
             None => {}
@@ -136,12 +136,7 @@ pub(super) fn locate(settings: &Settings, name: &MailboxName) -> Result<PathBuf,
 /// Creates a maildir with its parents, durably. Parents become plain directories.
 pub(super) fn create(settings: &Settings, name: &MailboxName) -> Result<(), LocalError> {
     let maildir = locate(settings, name)?;
-    durable::make_dirs(&settings.root)?;
-    let mut path = settings.root.clone();
-    for part in &layout::path_of(settings.layout, name)? {
-        path.push(part);
-        make_exactly(&path)?;
-    }
+    make_way(settings, &maildir)?;
     for part in PARTS {
         let part = maildir.join(part);
         durable::make_dir(&part).map_err(|error| failed("create the directory", &part, Reach::All, error))?;
@@ -152,9 +147,16 @@ pub(super) fn create(settings: &Settings, name: &MailboxName) -> Result<(), Loca
     durable::sync_dir(&maildir)
 }
 
+/// Creates the root and a directory below it with its parents, durably.
+pub(super) fn make_way(settings: &Settings, path: &Path) -> Result<(), LocalError> {
+    durable::make_dirs(&settings.root)?;
+    let below: Vec<&Path> = path.ancestors().take_while(|ancestor| *ancestor != settings.root).collect();
+    below.into_iter().rev().try_for_each(make_exactly)
+}
+
 /// Creates a directory durably. One that another name leads to, as on a case-insensitive file system, is an error: two
 /// folders would share it.
-fn make_exactly(path: &Path) -> Result<(), LocalError> {
+pub(super) fn make_exactly(path: &Path) -> Result<(), LocalError> {
     if path.is_dir() && is_lenient_about(path) && !is_listed(path)? {
         return Err(found(path, "another folder has this directory: the file system takes both names for the same"));
     }
@@ -171,7 +173,8 @@ fn is_lenient_about(path: &Path) -> bool {
         .any(|other| other != name && id(&path.with_file_name(other)).is_some_and(|other| Some(other) == id(path)))
 }
 
-fn is_listed(path: &Path) -> Result<bool, LocalError> {
+/// Returns true if the directory has the name in exactly these letters.
+pub(super) fn is_listed(path: &Path) -> Result<bool, LocalError> {
     let parent = path.parent().unwrap_or(path);
     let mut entries = fs::read_dir(parent).map_err(|error| failed("list", parent, Reach::All, error))?;
     Ok(entries.any(|entry| entry.is_ok_and(|entry| Some(entry.file_name().as_os_str()) == path.file_name())))

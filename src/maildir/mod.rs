@@ -1,8 +1,8 @@
 //! The local side: Maildirs on disk. Only this module knows file names.
 //!
-//! `layout` gives each folder its directory, `list` finds and creates them, `scan` observes one, `stage` and `edit`
-//! change message files, `body` reads them, `saved` tells which were saved again, `trash` keeps what leaves, `put_back`
-//! brings it back, `keywords` and `name` know what names mean.
+//! `layout` gives each folder its directory, `list` finds and creates them, `rename` moves them, `scan` observes one,
+//! `stage` and `edit` change message files, `body` reads them, `saved` tells which were saved again, `trash` keeps what
+//! leaves, `put_back` brings it back, `keywords` and `name` know what names mean.
 
 mod body;
 mod durable;
@@ -16,6 +16,7 @@ mod lock;
 mod name;
 mod put_back;
 mod removal;
+mod rename;
 mod root;
 mod saved;
 mod scan;
@@ -187,6 +188,17 @@ impl LocalStore for Maildir {
             self.seen.remove(mailbox);
         }
         Ok(removed)
+    }
+
+    fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> Result<(), LocalError> {
+        rename::rename(&self.settings, from, to)?;
+        if let Some(seen) = self.seen.remove(from) {
+            let now = stamp::of_maildir(&self.locate(to)?).ok();
+            // Others' changes since it was seen stay changes.
+            let now = now.filter(|now| stamp::is_same_but_renamed(&seen, now)).unwrap_or(seen);
+            self.seen.insert(to.clone(), now);
+        }
+        Ok(())
     }
 
     fn assign_letters(

@@ -1,5 +1,6 @@
 //! Removes a maildir that holds no message any more.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -83,13 +84,17 @@ fn remove_empty(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Returns true for a file that other programs, or this one, keep about the maildir that it lies in.
+pub(super) fn is_about_maildir(file: &OsStr) -> bool {
+    file.to_str().is_some_and(|name| ABOUT_IT.iter().any(|prefix| name.starts_with(prefix)))
+}
+
 /// Removes what is left of the folder's own directory, if nothing else is in it.
 fn remove_rest(maildir: &Path) -> io::Result<()> {
     for entry in entries(maildir)? {
         let entry = entry?;
         let name = entry.file_name();
-        let about_it = name.to_str().is_some_and(|name| ABOUT_IT.iter().any(|prefix| name.starts_with(prefix)));
-        if about_it && entry.file_type()?.is_file() {
+        if is_about_maildir(&name) && entry.file_type()?.is_file() {
             durable::remove(&entry.path())?;
         }
     }

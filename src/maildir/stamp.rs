@@ -83,6 +83,13 @@ fn of_dir(path: &Path) -> io::Result<DirStamp> {
     })
 }
 
+/// Returns true if nothing was added to, or taken from, the directories between two looks. A rename of their own shows
+/// in the time of the status only.
+pub(super) fn is_same_but_renamed(before: &Stamp, now: &Stamp) -> bool {
+    let same = |one: &DirStamp, other: &DirStamp| DirStamp { ctime_ns: other.ctime_ns, ..*one } == *other;
+    same(&before.cur, &now.cur) && same(&before.new, &now.new)
+}
+
 fn times(stamp: &Stamp) -> [i64; 4] {
     [stamp.cur.mtime_ns, stamp.cur.ctime_ns, stamp.new.mtime_ns, stamp.new.ctime_ns]
 }

@@ -142,6 +142,12 @@ pub trait LocalStore {
     /// in it, be it a message that is just being delivered: then it stays a maildir.
     fn remove(&mut self, mailbox: &MailboxName) -> Result<bool, LocalError>;
 
+    /// Gives a maildir another name, durably, with all that lies in its directory; parents of the new name are created.
+    /// Folders below it keep their names. One that a crash left half renamed is renamed the rest of the way; one that has
+    /// the new name already is no error. Another maildir of the new name is an error of this folder alone, and nothing is
+    /// done; so is a maildir that has neither name.
+    fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> Result<(), LocalError>;
+
     /// Makes sure that these keywords have letters, durably, before any name bears one, and returns the map. Keywords
     /// beyond the capacity are left out.
     fn assign_letters(

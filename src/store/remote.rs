@@ -189,6 +189,15 @@ pub trait RemoteStore {
     /// holds some: then nothing was done.
     fn delete(&mut self, mailbox: &MailboxName) -> impl Future<Output = Result<bool, RemoteError>>;
 
+    /// Renames a mailbox; those below it follow (RFC 9051 section 6.3.6). `subscribed` are those of them, by their old
+    /// names, whose subscription is carried over.
+    fn rename(
+        &mut self,
+        from: &MailboxName,
+        to: &MailboxName,
+        subscribed: &[MailboxName],
+    ) -> impl Future<Output = Result<(), RemoteError>>;
+
     /// Waits a moment, in which commands that a lost connection left behind may take effect.
     fn linger(&mut self) -> impl Future<Output = Result<(), RemoteError>>;
 

@@ -270,6 +270,27 @@ impl LocalStore for Shared {
         )
     }
 
+    fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> Result<(), LocalError> {
+        self.touch(
+            LocalErrorKind::Item,
+            || format!("rename maildir {from} to {to}"),
+            |world| {
+                let before = world.maildir.stamps();
+                let (had, taken) = (before.contains_key(from), before.contains_key(to));
+                if had == taken && from != to || !had && !taken {
+                    return Err(bad(LocalErrorKind::Item, if taken { "a maildir already" } else { "no such maildir" }));
+                }
+                if world.maildir.rename_folder(from, to)
+                    && let Some(seen) = world.seen.remove(from)
+                {
+                    let now = if before.get(from) == Some(&seen) { world.folder(to)?.stamp() } else { seen };
+                    world.seen.insert(to.clone(), now);
+                }
+                Ok(())
+            },
+        )
+    }
+
     fn assign_letters(
         &mut self,
         mailbox: &MailboxName,

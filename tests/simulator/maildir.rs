@@ -214,6 +214,18 @@ impl Maildir {
         empty
     }
 
+    /// Gives a maildir another name, durably; those below it keep theirs. Returns false if it is missing, or the name
+    /// taken.
+    pub(super) fn rename_folder(&mut self, from: &MailboxName, to: &MailboxName) -> bool {
+        if self.folders.contains_key(to) {
+            return false;
+        }
+        let Some(mut folder) = self.folders.remove(from) else { return false };
+        folder.touch();
+        self.folders.insert(to.clone(), folder);
+        true
+    }
+
     fn file(&mut self, dir: Dir, bytes: Bytes, mtime: Timestamp, info: Box<str>) -> File {
         let inode = self.number();
         let unique = UniqueName::new(&format!("{inode}.sim")).unwrap();
@@ -495,6 +507,20 @@ mod tests {
         assert!(after_power_cut(&maildir).iter().any(|left| messages(left) == 0));
         maildir.folders.get_mut(&inbox).unwrap().sync();
         assert!(after_power_cut(&maildir).iter().all(|left| messages(left) == 1));
+    }
+
+    #[test]
+    fn a_renamed_maildir_is_the_same_and_goes_alone() {
+        let (mut maildir, inbox) = with_inbox();
+        let [child, other] = ["INBOX/a", "b"].map(|text| MailboxName::parse(text).unwrap());
+        [&child, &other].into_iter().for_each(|name| maildir.create(name));
+        let before = maildir.folders[&inbox].stamp();
+        assert!(!maildir.rename_folder(&inbox, &other));
+        assert!(maildir.folders.remove(&other).is_some() && !maildir.rename_folder(&other, &child));
+        assert!(maildir.rename_folder(&inbox, &other));
+        let after = maildir.folders[&other].stamp();
+        assert!(after != before && after.directory() == before.directory());
+        assert!(maildir.folders.contains_key(&child) && !maildir.folders.contains_key(&inbox));
     }
 
     #[test]

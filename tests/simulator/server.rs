@@ -1,6 +1,6 @@
 //! An IMAP server: UIDs, UIDVALIDITY, mod-sequences, expunged history, and abilities that can be missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mailtide::model::{
     Flag, FlagDelta, FlagSet, MailboxName, ModSeq, PermanentFlags, Role, Timestamp, Uid, UidSet, UidValidity, Watermark,
@@ -25,6 +25,8 @@ pub(super) struct Mailbox {
     pub(super) role: Option<Role>,
     pub(super) selectable: bool,
     pub(super) permanent: PermanentFlags,
+    /// Its mailbox id, which stays with it under any name.
+    id: u64,
     uid_validity: UidValidity,
     uid_next: u32,
     mod_seq: u64,
@@ -42,8 +44,17 @@ pub(super) struct Server {
     pub(super) special_use: bool,
     /// What new mailboxes let be stored.
     pub(super) permanent: PermanentFlags,
-    validities: u64,
+    /// LIST brings mailbox ids.
+    pub(super) object_ids: bool,
+    /// New mailboxes all get one UIDVALIDITY, as those created within a second do; under a name that was in use, one of
+    /// their own.
+    pub(super) same_second: bool,
+    used_names: BTreeSet<MailboxName>,
+    numbers: u64,
 }
+
+/// The UIDVALIDITY of all mailboxes created within [`Server::same_second`].
+const THE_SECOND: UidValidity = UidValidity(50);
 
 pub(super) fn refuse(kind: RemoteErrorKind, words: &str) -> RemoteError {
     RemoteError { kind, cause: words.into() }
@@ -144,7 +155,10 @@ impl Server {
             status: true,
             special_use: true,
             permanent: PermanentFlags::all(),
-            validities: 100,
+            object_ids: false,
+            same_second: false,
+            used_names: BTreeSet::new(),
+            numbers: 100,
         };
         server.create(&MailboxName::inbox(), None);
         server
@@ -152,11 +166,7 @@ impl Server {
 
     /// Creates a mailbox; its missing parents become names that only hold others.
     pub(super) fn create(&mut self, name: &MailboxName, role: Option<Role>) {
-        if let Some(parent) = name.parent()
-            && !self.mailboxes.contains_key(&parent)
-        {
-            self.add(&parent, None, false);
-        }
+        self.add_parents(name);
         match self.mailboxes.get_mut(name) {
             Some(mailbox) => mailbox.selectable = true,
             None => self.add(name, role.filter(|_| self.special_use), true),
@@ -181,13 +191,44 @@ impl Server {
         empty
     }
 
+    /// Gives a mailbox another name, and those below it with it; each keeps all its numbers. Returns false if nothing was
+    /// done.
+    pub(super) fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> bool {
+        let taken = to.is_below(from) || self.mailboxes.keys().any(|name| name == to || name.is_below(to));
+        if from.is_inbox() || taken || !self.mailboxes.contains_key(from) {
+            return false;
+        }
+        self.add_parents(to);
+        for name in self.mailboxes.keys().cloned().collect::<Vec<_>>() {
+            let Some(new) = name.rebased(from, to) else { continue };
+            let mailbox = self.mailboxes.remove(&name);
+            self.used_names.insert(new.clone());
+            self.mailboxes.extend(mailbox.map(|mailbox| (new, mailbox)));
+        }
+        true
+    }
+
+    fn add_parents(&mut self, name: &MailboxName) {
+        if let Some(parent) = name.parent().filter(|parent| !self.mailboxes.contains_key(parent)) {
+            self.add_parents(&parent);
+            self.add(&parent, None, false);
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
     fn add(&mut self, name: &MailboxName, role: Option<Role>, selectable: bool) {
-        self.validities += 1;
+        let id = self.number();
+        let fresh = self.used_names.insert(name.clone());
         let mailbox = Mailbox {
             role,
             selectable,
             permanent: self.permanent.clone(),
-            uid_validity: UidValidity(self.validities),
+            id,
+            uid_validity: if self.same_second && fresh { THE_SECOND } else { UidValidity(id) },
             uid_next: 1,
             mod_seq: 1,
             messages: BTreeMap::new(),
@@ -198,9 +239,9 @@ impl Server {
 
     /// Gives a mailbox another UIDVALIDITY and its messages other UIDs.
     pub(super) fn renumber(&mut self, name: &MailboxName) {
-        self.validities += 1;
+        let validity = UidValidity(self.number());
         let Some(mailbox) = self.mailboxes.get_mut(name) else { return };
-        mailbox.uid_validity = UidValidity(self.validities);
+        mailbox.uid_validity = validity;
         mailbox.uid_next = 1;
         mailbox.expunged.clear();
         for message in std::mem::take(&mut mailbox.messages).into_values() {
@@ -245,7 +286,7 @@ impl Server {
             role: mailbox.role,
             selectable: mailbox.selectable,
             subscribed: true,
-            object_id: None,
+            object_id: self.object_ids.then(|| format!("F{}", mailbox.id)),
             status: (self.status && mailbox.selectable).then(|| mailbox.watermark(self.abilities.mod_seq)),
         };
         RemoteListing {
@@ -372,5 +413,29 @@ mod tests {
         let full = server.observe(&request(Some(other), known), mark, true).unwrap();
         let RemoteMessages::Full(messages) = full.messages else { panic!("a delta across UIDVALIDITY") };
         assert_eq!(messages[&uid].date, Some(Timestamp(5)), "a UID known under another UIDVALIDITY is unknown");
+    }
+
+    #[test]
+    fn a_renamed_mailbox_keeps_its_numbers_and_takes_those_below_it_along() {
+        let name = |text: &str| MailboxName::parse(text).unwrap();
+        let mut server = Server::new(Abilities::default());
+        (server.object_ids, server.same_second) = (true, true);
+        ["a", "a/x", "b"].iter().for_each(|text| server.create(&name(text), None));
+        let numbers = |server: &Server, text: &str| {
+            let id = server.list().mailboxes[&name(text)].object_id.clone();
+            (id, server.uid_validity(&name(text)))
+        };
+        let before = (numbers(&server, "a"), numbers(&server, "a/x"));
+        assert!(before.0.1 == before.1.1 && before.0.0 != before.1.0 && before.0.0.is_some());
+        for (from, to) in [("INBOX", "y"), ("a", "b"), ("gone", "y"), ("a", "a/y"), ("a", "a")] {
+            assert!(!server.rename(&name(from), &name(to)), "{from} {to}");
+        }
+        assert!(server.rename(&name("a"), &name("c/d/e")));
+        assert_eq!((numbers(&server, "c/d/e"), numbers(&server, "c/d/e/x")), before);
+        let holders: Vec<_> = server.mailboxes.iter().filter(|(_, mailbox)| !mailbox.selectable).collect();
+        assert_eq!(holders.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["c", "c/d"]);
+        assert_eq!(server.mailboxes.len(), 6, "the old names are gone");
+        server.create(&name("a"), None);
+        assert_ne!(numbers(&server, "a").1, before.0.1, "nor does a new mailbox of the old name pass for it");
     }
 }

@@ -353,6 +353,30 @@ impl RemoteStore for Shared {
         self.ask(|| format!("delete {mailbox}"), deed).await
     }
 
+    async fn rename(
+        &mut self,
+        from: &MailboxName,
+        to: &MailboxName,
+        _subscribed: &[MailboxName],
+    ) -> Result<(), RemoteError> {
+        let deed = |world: &mut World| {
+            if world.mishaps.renames {
+                return Err(refuse(RemoteErrorKind::Refused, "NO never"));
+            }
+            if from.is_inbox() {
+                world.complain(format!("RENAME of the inbox to {to}, which would only move its messages"));
+            }
+            if !world.server.mailboxes.contains_key(from) {
+                return Err(refuse(RemoteErrorKind::NoSuchMailbox, "NO [NONEXISTENT] no such mailbox"));
+            }
+            match world.server.rename(from, to) {
+                true => Ok(()),
+                false => Err(refuse(RemoteErrorKind::Refused, "NO [ALREADYEXISTS] there is one")),
+            }
+        };
+        self.ask(|| format!("rename {from} to {to}"), deed).await
+    }
+
     async fn linger(&mut self) -> Result<(), RemoteError> {
         Ok(())
     }

@@ -49,6 +49,8 @@ pub(super) struct Mishaps {
     pub(super) read_only: BTreeSet<MailboxName>,
     /// The server refuses every CREATE.
     pub(super) creates: bool,
+    /// The server refuses every RENAME.
+    pub(super) renames: bool,
     /// This maildir can't be read.
     pub(super) unreadable: Option<MailboxName>,
     /// This mailbox can't be looked at.
