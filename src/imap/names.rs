@@ -233,6 +233,11 @@ fn lossy(raw: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::imap::response::Namespace;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    /// Every separator that servers are known to have.
+    const SEPARATORS: [u8; 4] = *b"/.\\^";
 
     fn listed(names: &[&[u8]], separator: u8) -> Vec<Listed> {
         let entry = |name: &&[u8]| Listed { attributes: vec![], separator: Some(separator), name: name.to_vec() };
@@ -342,5 +347,108 @@ mod tests {
         let endless = "a/".repeat(500_000) + "a";
         let (names, rejected) = Names::read(None, &listed(&[endless.as_bytes(), b"b"], b'/'));
         assert_eq!((texts(&names), rejected.len()), (vec!["b"], 1));
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        let nasty = prop_oneof![
+            Just("INBOX"),
+            Just("inbox"),
+            Just("."),
+            Just(".."),
+            Just("/"),
+            Just("\\"),
+            Just("^"),
+            Just("%"),
+            Just("%2F"),
+            Just("&"),
+            Just("&AOk-"),
+            Just("-"),
+            Just("\""),
+            Just("*"),
+            Just(" "),
+            Just("\0"),
+            Just("\r\n"),
+            Just("\u{7f}"),
+            Just("é"),
+            Just("e\u{301}"),
+            Just("😀"),
+            Just("Mail"),
+            Just("x"),
+        ];
+        prop_oneof![
+            proptest::collection::vec(nasty, 1..5).prop_map(|parts| parts.concat()),
+            any::<String>().prop_filter("empty", |text| !text.is_empty()),
+            (250..320_usize).prop_map(|len| "x".repeat(len)),
+        ]
+    }
+
+    fn name() -> impl Strategy<Value = MailboxName> {
+        proptest::collection::vec(text(), 1..4)
+            .prop_map(|parts| MailboxName::from_components(parts.iter().map(String::as_str)).unwrap())
+    }
+
+    /// The prefix of the personal namespace, for a separator.
+    fn prefixes(separator: u8) -> [String; 3] {
+        let separator = char::from(separator);
+        [String::new(), format!("INBOX{separator}"), format!("Mail{separator}")]
+    }
+
+    /// What servers and liars spell: modified UTF-7, UTF-8, neither.
+    fn raw() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            text().prop_map(|text| utf7::encode(&text)),
+            text().prop_map(String::into_bytes),
+            proptest::collection::vec(any::<u8>(), 0..8),
+            "(INBOX|Inbox|Mail|a|&AGE-|&|x&-){1}([/.^\\\\](INBOX|inbox|Mail|a|&AGE-|&|&-)){0,3}[/.^]?"
+                .prop_map(String::into_bytes),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_new_name_is_listed_as_itself_or_refused(names in proptest::collection::vec(name(), 1..12)) {
+            for separator in SEPARATORS {
+                for prefix in prefixes(separator) {
+                    let namespaces = namespaces(&prefix, &[], separator);
+                    let (empty, _) = Names::read(Some(&namespaces), &listed(&[b"INBOX"], separator));
+                    let holds = |part: &String| part.contains(char::from(separator));
+                    let mut spelled: BTreeMap<Vec<u8>, &MailboxName> = BTreeMap::new();
+                    for name in &names {
+                        let Ok(raw) = empty.wire(name) else {
+                            prop_assert!(name.components().iter().any(holds), "{name}");
+                            continue;
+                        };
+                        prop_assert!(raw.iter().all(|byte| (0x20..0x7f).contains(byte)));
+                        let (again, rejected) = Names::read(Some(&namespaces), &listed(&[&raw], separator));
+                        prop_assert_eq!((texts(&again), rejected), (vec![name.as_str()], vec![]));
+                        prop_assert_eq!(spelled.insert(raw, name).unwrap_or(name), name);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn every_listed_name_is_one_folder_and_spelled_back_exactly(
+            raws in proptest::collection::vec(raw(), 0..12)
+        ) {
+            for separator in SEPARATORS {
+                for prefix in prefixes(separator) {
+                    let all: Vec<&[u8]> = raws.iter().map(Vec::as_slice).collect();
+                    let (names, rejected) =
+                        Names::read(Some(&namespaces(&prefix, &[], separator)), &listed(&all, separator));
+                    for (name, raw) in names.iter() {
+                        let stored = MailboxName::parse(name.as_str());
+                        prop_assert_eq!(stored.as_ref(), Some(name), "as the database has it");
+                        prop_assert_eq!(names.find(raw), Some(name));
+                        prop_assert_eq!(names.wire(name).unwrap(), raw);
+                    }
+                    let distinct: BTreeSet<Vec<u8>> = raws.iter().map(|raw| spelling(raw)).collect();
+                    let told: BTreeSet<&String> = rejected.iter().map(|(raw, _)| raw).collect();
+                    for raw in distinct {
+                        prop_assert!(names.find(&raw).is_some() || told.contains(&lossy(&raw)), "{}", lossy(&raw));
+                    }
+                }
+            }
+        }
     }
 }
