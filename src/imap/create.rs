@@ -26,11 +26,11 @@ impl ImapStore {
         loop {
             let special = role.map(|role| format!(" (USE (\\{}))", attribute(role))).unwrap_or_default();
             let answer = self.one("CREATE", &raw, &special).await?;
-            if answer.is_ok() || answer.code_name() == "ALREADYEXISTS" {
+            if answer.is_ok() {
                 return Ok(());
             }
             // A role that the server can't give, or that another mailbox has, is no reason to go without the mailbox.
-            if role.take().is_none() {
+            if answer.code_name() == "ALREADYEXISTS" || role.take().is_none() {
                 return self.create_otherwise(mailbox, &raw, answer).await;
             }
         }
@@ -59,14 +59,14 @@ impl ImapStore {
         Ok(())
     }
 
-    /// Asks whether a mailbox of exactly this name can be selected. `%` and `*` in a name would match others too.
+    /// Asks whether a mailbox of exactly this name can be selected. `%` and `*` in a name would match others too, and to a
+    /// server without case `lists` exists where `Lists` does: two folders here must not share that.
     pub(super) async fn exists(&mut self, raw: &[u8]) -> Result<bool, Error> {
         let mut found = false;
         let command = Command::new("LIST \"\"").string(raw, &self.capabilities);
         let mut see = |_: usize, data: Untagged| {
             if let Untagged::List(entry) = data {
-                let dead = entry.attributes.iter().any(|word| word == "\\noselect" || word == "\\nonexistent");
-                found |= entry.name == raw && !dead;
+                found |= entry.name == raw && entry.is_selectable();
             }
         };
         let answers = self.connection.run(vec![command], &mut see).await?;
@@ -117,8 +117,12 @@ mod tests {
     fn a_mailbox_that_exists_is_no_error_and_one_that_cannot_be_is() {
         const SUBSCRIBE: Step = ("SUBSCRIBE \"a.b\"", "$ NO not that either\r\n");
         block_on(async {
-            let script = vec![("CREATE \"a.b\"", "$ NO [ALREADYEXISTS] x\r\n"), SUBSCRIBE];
-            assert_eq!(create(&[], script, Some(Role::Sent)).await, Ok(()));
+            let script = vec![
+                ("CREATE \"a.b\" (USE (\\Sent))", "$ NO [ALREADYEXISTS] x\r\n"),
+                ("LIST \"\" \"a.b\"", "* LIST () \".\" a.b\r\n$ OK x\r\n"),
+                SUBSCRIBE,
+            ];
+            assert_eq!(create(&["CREATE-SPECIAL-USE"], script, Some(Role::Sent)).await, Ok(()));
             let script = vec![
                 ("CREATE \"a.b\" (USE (\\Sent))", "$ NO [USEATTR] x\r\n"),
                 ("CREATE \"a.b\"", "$ NO x\r\n"),
@@ -139,6 +143,18 @@ mod tests {
                 ("LIST \"\" \"a.b\"", "$ OK x\r\n"),
                 ("CREATE \"a\"", "$ NO [NOPERM] x\r\n"),
                 ("LIST \"\" \"a\"", "$ OK x\r\n"),
+            ];
+            assert_eq!(create(&[], script, None).await, Err(RemoteErrorKind::Refused));
+        });
+    }
+    #[test]
+    fn a_mailbox_that_exists_in_another_case_is_not_taken_for_this_one() {
+        block_on(async {
+            let script = vec![
+                ("CREATE \"a.b\"", "$ NO [ALREADYEXISTS] x\r\n"),
+                ("LIST \"\" \"a.b\"", "* LIST () \".\" A.B\r\n$ OK x\r\n"),
+                ("CREATE \"a\"", "$ NO [ALREADYEXISTS] x\r\n"),
+                ("LIST \"\" \"a\"", "* LIST () \".\" A\r\n$ OK x\r\n"),
             ];
             assert_eq!(create(&[], script, None).await, Err(RemoteErrorKind::Refused));
         });

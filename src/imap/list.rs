@@ -108,7 +108,7 @@ impl ImapStore {
     /// Asks for the STATUS of each mailbox. A refusal leaves that mailbox without one.
     async fn ask_statuses(&mut self, heard: &mut Heard) -> Result<(), Error> {
         let selectable: BTreeSet<&[u8]> =
-            heard.listed.iter().filter(|entry| is_selectable(entry)).map(|entry| entry.name.as_slice()).collect();
+            heard.listed.iter().filter(|entry| entry.is_selectable()).map(|entry| entry.name.as_slice()).collect();
         let items = format!(" {}", self.status_items());
         let ask = |raw| Command::new("STATUS").string(raw, &self.capabilities).text(&items);
         let asked = |name: &MailboxName, raw: &[u8]| name.is_inbox() || selectable.contains(raw);
@@ -131,8 +131,8 @@ impl ImapStore {
         for entry in &heard.listed {
             let Some(name) = self.names.find(&entry.name) else { continue };
             let mailbox = mailboxes.entry(name.clone()).or_insert_with(unknown);
-            mailbox.selectable &= is_selectable(entry);
-            mailbox.subscribed |= has(entry, "\\subscribed");
+            mailbox.selectable &= entry.is_selectable();
+            mailbox.subscribed |= entry.has("\\subscribed");
             mailbox.role = mailbox.role.or_else(|| role(entry)).filter(|_| !name.is_inbox());
         }
         for entry in &heard.subscribed {
@@ -163,14 +163,6 @@ impl ImapStore {
 
 fn unknown() -> ListedMailbox {
     ListedMailbox { role: None, selectable: true, subscribed: false, object_id: None, status: None }
-}
-
-fn has(entry: &Listed, attribute: &str) -> bool {
-    entry.attributes.iter().any(|other| other == attribute)
-}
-
-fn is_selectable(entry: &Listed) -> bool {
-    !has(entry, "\\noselect") && !has(entry, "\\nonexistent")
 }
 
 fn role(entry: &Listed) -> Option<Role> {

@@ -7,6 +7,10 @@ use super::response::{Listed, Namespaces};
 use super::utf7;
 use crate::model::MailboxName;
 
+/// The longest spelling that is read. No file system has a path for a longer one; time and memory for what a server may
+/// send as a name have an end with it.
+const LONGEST: usize = 16 << 10;
+
 /// The mailboxes' names as the server spells them, and how a new one is spelled.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
@@ -37,21 +41,27 @@ impl Names {
     pub(super) fn read(namespaces: Option<&Namespaces>, listed: &[Listed]) -> (Self, Vec<(String, String)>) {
         let mut names = Names::frame(namespaces, listed);
         let mut rejected = Vec::new();
-        let mut found: Vec<(bool, MailboxName, Vec<u8>)> = Vec::new();
+        let mut found: Vec<Found> = Vec::new();
         for entry in listed.iter().filter(|entry| !names.is_foreign(&entry.name)) {
+            let mailless = !entry.is_selectable();
             match names.decode(&entry.name, entry.separator.or(names.separator)) {
-                Some((regular, name)) => found.push((!regular, name, spelling(&entry.name))),
-                None => rejected.push((lossy(&entry.name), "its name is no text, or a part of it is empty".to_owned())),
+                Ok((regular, name)) => {
+                    found.push(Found { mailless, odd: !regular, name, raw: spelling(&entry.name) });
+                }
+                Err(why) if !mailless => rejected.push((lossy(&entry.name), why.to_owned())),
+                Err(_) => {}
             }
         }
-        // Names spelled as we would spell them come first: of two that clash, the odd one is left out.
+        // Of two that clash, the one without mail is left out, else the one that we would spell otherwise.
         found.sort();
-        for (_, name, raw) in found {
+        for Found { mailless, name, raw, .. } in found {
             match names.known.get(&name) {
-                Some(other) if *other != raw => {
+                Some(other) if *other == raw => {}
+                Some(other) if !mailless => {
                     rejected.push((lossy(&raw), format!("it reads as {name}, like {}", lossy(other))));
                 }
-                _ => names.remember(name, raw),
+                Some(_) => {}
+                None => names.remember(name, raw),
             }
         }
         (names, rejected)
@@ -84,8 +94,15 @@ impl Names {
         self.foreign.iter().any(|prefix| (prefix.len() > own || (prefix.is_empty() && own == 0)) && of(prefix))
     }
 
-    /// Reads one name, and whether we would spell it the same.
-    fn decode(&self, raw: &[u8], separator: Option<u8>) -> Option<(bool, MailboxName)> {
+    /// Reads one name, and whether we would spell it the same; or says why it can't be used.
+    fn decode(&self, raw: &[u8], separator: Option<u8>) -> Result<(bool, MailboxName), &'static str> {
+        if raw.len() > LONGEST {
+            return Err("its name is too long");
+        }
+        self.decode_text(raw, separator).ok_or("its name is no text, or a part of it is empty")
+    }
+
+    fn decode_text(&self, raw: &[u8], separator: Option<u8>) -> Option<(bool, MailboxName)> {
         if raw.eq_ignore_ascii_case(b"INBOX") {
             return Some((true, MailboxName::inbox()));
         }
@@ -158,6 +175,20 @@ impl Names {
         if let Some(raw) = self.known.get(name) {
             return Ok(raw.clone());
         }
+        let raw = self.spell(name)?;
+        // Created like this it would be listed as another folder next time, or as somebody else's.
+        if self.is_foreign(&raw) || self.decode(&raw, self.separator).ok().map(|(_, read)| read).as_ref() != Some(name)
+        {
+            return Err(Error::Unusable(format!("on this server {:?} would be another folder", lossy(&raw))));
+        }
+        Ok(raw)
+    }
+
+    /// Spells a new name, below its parent as that is spelled.
+    fn spell(&self, name: &MailboxName) -> Result<Vec<u8>, Error> {
+        if let Some(raw) = self.known.get(name) {
+            return Ok(raw.clone());
+        }
         if name.is_inbox() {
             return Ok(MailboxName::INBOX.into());
         }
@@ -183,11 +214,22 @@ impl Names {
         let mut raw = match parent.is_inbox() && !self.prefix.is_empty() {
             // `INBOX.` is the prefix of everything: a child of the inbox is spelled `INBOX.INBOX.child`.
             true => [&self.prefix, MailboxName::INBOX.as_bytes()].concat(),
-            false => self.wire(parent)?,
+            false => self.spell(parent)?,
         };
         raw.push(separator);
         Ok(raw)
     }
+}
+
+/// A name of a listing, in the order in which they are taken.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    /// It can hold no message.
+    mailless: bool,
+    /// We would spell it otherwise.
+    odd: bool,
+    name: MailboxName,
+    raw: Vec<u8>,
 }
 
 /// Without NAMESPACE: everything but the inbox lies below it, so that is no more than a prefix.
@@ -226,6 +268,11 @@ fn lossy(raw: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::imap::response::Namespace;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    /// Every separator that servers are known to have.
+    const SEPARATORS: [u8; 4] = *b"/.\\^";
 
     fn listed(names: &[&[u8]], separator: u8) -> Vec<Listed> {
         let entry = |name: &&[u8]| Listed { attributes: vec![], separator: Some(separator), name: name.to_vec() };
@@ -292,5 +339,151 @@ mod tests {
         let (names, _) = Names::read(None, &flat);
         assert!(names.wire(&MailboxName::parse("a/b").unwrap()).is_err());
         assert_eq!(names.wire(&MailboxName::parse("a.b").unwrap()).unwrap(), b"a.b");
+    }
+
+    #[test]
+    fn what_holds_no_mail_and_has_no_usable_name_is_no_matter() {
+        let noselect =
+            |name: &[u8]| Listed { attributes: vec!["\\noselect".into()], separator: Some(b'.'), name: name.to_vec() };
+        let mut all = listed(&[b"INBOX", b"INBOX.INBOX.INBOX", b"INBOX.a.b"], b'.');
+        // Dovecot lists the middle one when it has the last; others list a directory as `x.` or the root as an empty name.
+        all.extend([noselect(b""), noselect(b"INBOX."), noselect(b"INBOX.x."), noselect(b"INBOX.INBOX")]);
+        let (names, rejected) = Names::read(Some(&namespaces("INBOX.", &[], b'.')), &all);
+        assert_eq!((texts(&names), rejected), (vec!["INBOX", "INBOX/INBOX", "a/b"], vec![]));
+        assert_eq!(names.wire(&MailboxName::parse("INBOX/INBOX").unwrap()).unwrap(), b"INBOX.INBOX.INBOX");
+    }
+
+    #[test]
+    fn of_two_that_clash_the_one_with_mail_stays() {
+        let mut all = listed(&[b"INBOX.INBOX", b"INBOX.INBOX.INBOX"], b'.');
+        all[1].attributes.push("\\noselect".to_owned());
+        let (names, rejected) = Names::read(Some(&namespaces("INBOX.", &[], b'.')), &all);
+        assert_eq!((names.find(b"INBOX.INBOX").unwrap().as_str(), rejected), ("INBOX/INBOX", vec![]));
+    }
+
+    #[test]
+    fn a_new_name_that_would_be_listed_as_another_is_refused() {
+        let wire = |names: &Names, text: &str| names.wire(&MailboxName::parse(text).unwrap()).map(|raw| lossy(&raw));
+        let all = listed(&[b"INBOX", b"INBOX.INBOX"], b'.');
+        let (names, _) = Names::read(Some(&namespaces("INBOX.", &[], b'.')), &all);
+        assert_eq!(wire(&names, "INBOX/INBOX").unwrap(), "INBOX.INBOX");
+        // `INBOX.INBOX.x` is `INBOX/x`.
+        assert!(wire(&names, "INBOX/INBOX/x").is_err());
+        assert_eq!(wire(&names, "INBOX/x").unwrap(), "INBOX.INBOX.x");
+        let (names, _) = Names::read(Some(&namespaces("", &["user.", "shared."], b'.')), &listed(&[b"INBOX"], b'.'));
+        for other_users in ["user", "user/bob", "shared/team/x"] {
+            assert!(wire(&names, other_users).unwrap_err().to_string().contains("another folder"), "{other_users}");
+        }
+        assert_eq!(wire(&names, "users/bob").unwrap(), "users.bob");
+    }
+
+    #[test]
+    fn an_endless_name_is_rejected() {
+        let endless = "a/".repeat(500_000) + "a";
+        let (names, rejected) = Names::read(None, &listed(&[endless.as_bytes(), b"b"], b'/'));
+        assert_eq!((texts(&names), rejected.len()), (vec!["b"], 1));
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        let nasty = prop_oneof![
+            Just("INBOX"),
+            Just("inbox"),
+            Just("."),
+            Just(".."),
+            Just("/"),
+            Just("\\"),
+            Just("^"),
+            Just("%"),
+            Just("%2F"),
+            Just("&"),
+            Just("&AOk-"),
+            Just("-"),
+            Just("\""),
+            Just("*"),
+            Just(" "),
+            Just("\0"),
+            Just("\r\n"),
+            Just("\u{7f}"),
+            Just("é"),
+            Just("e\u{301}"),
+            Just("😀"),
+            Just("Mail"),
+            Just("x"),
+        ];
+        prop_oneof![
+            proptest::collection::vec(nasty, 1..5).prop_map(|parts| parts.concat()),
+            any::<String>().prop_filter("empty", |text| !text.is_empty()),
+            (250..320_usize).prop_map(|len| "x".repeat(len)),
+        ]
+    }
+
+    fn name() -> impl Strategy<Value = MailboxName> {
+        proptest::collection::vec(text(), 1..4)
+            .prop_map(|parts| MailboxName::from_components(parts.iter().map(String::as_str)).unwrap())
+    }
+
+    /// The prefix of the personal namespace, for a separator.
+    fn prefixes(separator: u8) -> [String; 3] {
+        let separator = char::from(separator);
+        [String::new(), format!("INBOX{separator}"), format!("Mail{separator}")]
+    }
+
+    /// What servers and liars spell: modified UTF-7, UTF-8, neither.
+    fn raw() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            text().prop_map(|text| utf7::encode(&text)),
+            text().prop_map(String::into_bytes),
+            proptest::collection::vec(any::<u8>(), 0..8),
+            "(INBOX|Inbox|Mail|a|&AGE-|&|x&-){1}([/.^\\\\](INBOX|inbox|Mail|a|&AGE-|&|&-)){0,3}[/.^]?"
+                .prop_map(String::into_bytes),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_new_name_is_listed_as_itself_or_refused(names in proptest::collection::vec(name(), 1..12)) {
+            for separator in SEPARATORS {
+                for prefix in prefixes(separator) {
+                    let namespaces = namespaces(&prefix, &[], separator);
+                    let (empty, _) = Names::read(Some(&namespaces), &listed(&[b"INBOX"], separator));
+                    let holds = |part: &String| part.contains(char::from(separator));
+                    let mut spelled: BTreeMap<Vec<u8>, &MailboxName> = BTreeMap::new();
+                    for name in &names {
+                        let Ok(raw) = empty.wire(name) else {
+                            prop_assert!(name.components().iter().any(holds), "{name}");
+                            continue;
+                        };
+                        prop_assert!(raw.iter().all(|byte| (0x20..0x7f).contains(byte)));
+                        let (again, rejected) = Names::read(Some(&namespaces), &listed(&[&raw], separator));
+                        prop_assert_eq!((texts(&again), rejected), (vec![name.as_str()], vec![]));
+                        prop_assert_eq!(spelled.insert(raw, name).unwrap_or(name), name);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn every_listed_name_is_one_folder_and_spelled_back_exactly(
+            raws in proptest::collection::vec(raw(), 0..12)
+        ) {
+            for separator in SEPARATORS {
+                for prefix in prefixes(separator) {
+                    let all: Vec<&[u8]> = raws.iter().map(Vec::as_slice).collect();
+                    let (names, rejected) =
+                        Names::read(Some(&namespaces(&prefix, &[], separator)), &listed(&all, separator));
+                    for (name, raw) in names.iter() {
+                        let stored = MailboxName::parse(name.as_str());
+                        prop_assert_eq!(stored.as_ref(), Some(name), "as the database has it");
+                        prop_assert_eq!(names.find(raw), Some(name));
+                        prop_assert_eq!(names.wire(name).unwrap(), raw);
+                    }
+                    let distinct: BTreeSet<Vec<u8>> = raws.iter().map(|raw| spelling(raw)).collect();
+                    let told: BTreeSet<&String> = rejected.iter().map(|(raw, _)| raw).collect();
+                    for raw in distinct {
+                        prop_assert!(names.find(&raw).is_some() || told.contains(&lossy(&raw)), "{}", lossy(&raw));
+                    }
+                }
+            }
+        }
     }
 }

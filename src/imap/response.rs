@@ -147,6 +147,18 @@ pub(super) struct Listed {
     pub(super) name: Vec<u8>,
 }
 
+impl Listed {
+    /// Returns true if the server says this of the mailbox; `attribute` in lower case.
+    pub(super) fn has(&self, attribute: &str) -> bool {
+        self.attributes.iter().any(|other| other == attribute)
+    }
+
+    /// Returns true if the mailbox can hold messages.
+    pub(super) fn is_selectable(&self) -> bool {
+        !self.has("\\noselect") && !self.has("\\nonexistent")
+    }
+}
+
 /// STATUS of one mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MailboxStatus {

@@ -12,8 +12,8 @@ use super::lock::Dotlock;
 use crate::model::{Keyword, KeywordLetters};
 use crate::store::LocalError;
 
-/// The file's name.
-const FILE: &str = "dovecot-keywords";
+/// The file's name. No folder's directory is called so.
+pub(super) const FILE: &str = "dovecot-keywords";
 
 /// The file by which a local Dovecot at work shows.
 const UIDLIST: &str = "dovecot-uidlist";

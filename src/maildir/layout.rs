@@ -2,20 +2,23 @@
 //!
 //! A component is written as it is, but for characters that could do harm, which are percent-encoded byte by byte:
 //! control characters, `/`, a `%` that would read as such an escape, a leading `.`, a trailing `.` or space, the first
-//! letter of `cur`, `new` and `tmp` in any case, and characters that a normalising file system would change. The
+//! letter of names that Maildir keeps for itself, and characters that a normalising file system would change. The
 //! `maildir++` layout encodes every `.`, which separates components there.
+//!
+//! Paths that are the same to a file system without case or with one normal form are those of names that differ in case
+//! alone. Such twins stay apart where the file system has case; where it has none, creating the second fails alone.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use unicode_normalization::{IsNormalized, char::canonical_combining_class, is_nfc_quick};
 
-use super::Layout;
 use super::error::Trouble;
+use super::{Layout, keywords};
 use crate::model::MailboxName;
 
 /// The most bytes that common file systems allow in a name.
-const LONGEST: usize = 255;
+pub(super) const LONGEST: usize = 255;
 
 /// Pieces of a component too long for one directory (`fs` only) are this long at most, before the guards of their ends.
 const PIECE: usize = 240;
@@ -130,8 +133,9 @@ fn is_hex_pair(text: &str) -> bool {
 
 /// Encodes what must not stand at the ends of a directory's name, and the names that Maildir keeps for itself. `New` is
 /// a folder's name like any other; where it can't be, on a file system that takes both for the same, creating it fails.
+/// The keywords file of a maildir comes later than the folders below it may, so its name is kept in any case.
 fn guarded(name: &str) -> String {
-    let reserved = ["cur", "new", "tmp"].contains(&name);
+    let reserved = ["cur", "new", "tmp"].contains(&name) || name.eq_ignore_ascii_case(keywords::FILE);
     let name = if reserved || name.starts_with('.') { first_encoded(name) } else { name.to_owned() };
     match name.strip_suffix('.') {
         Some(rest) => format!("{rest}%2E"),
@@ -186,6 +190,11 @@ mod tests {
 
     const LAYOUTS: [Layout; 2] = [Layout::Fs, Layout::MaildirPlusPlus];
 
+    /// What a file system that has neither case nor more than one normal form compares.
+    fn without_case(text: &str) -> String {
+        text.nfd().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfd().collect()
+    }
+
     fn directories(layout: Layout, name: &MailboxName) -> Vec<String> {
         let path = path_of(layout, name).unwrap();
         path.components().map(|part| part.as_os_str().to_str().unwrap().to_owned()).collect()
@@ -212,6 +221,16 @@ mod tests {
             Just("\u{212b}"),
             Just("mailtide"),
             Just(".mailtide"),
+            Just("Mailtide..tmp"),
+            Just("dovecot-keywords"),
+            Just("Dovecot-Keywords"),
+            Just("maildirfolder"),
+            Just("ǅ"),
+            Just("ß"),
+            Just("İ"),
+            Just("ς"),
+            Just("가"),
+            Just("\u{1100}\u{1161}"),
             Just("INBOX"),
             Just("inbox"),
             Just("~"),
@@ -226,6 +245,7 @@ mod tests {
             proptest::collection::vec(nasty, 1..4).prop_map(|parts| parts.concat()),
             any::<String>().prop_filter("empty", |text| !text.is_empty()),
             "[ -~]{1,12}",
+            (230..520_usize, ".{1,3}").prop_map(|(len, end)| "x".repeat(len) + &end),
         ]
     }
 
@@ -238,7 +258,11 @@ mod tests {
         #[test]
         fn every_name_has_a_safe_directory_and_comes_back(name in name()) {
             for layout in LAYOUTS {
-                let Ok(path) = path_of(layout, &name) else { continue };
+                let Ok(path) = path_of(layout, &name) else {
+                    let whole: usize = name.components().iter().map(|part| 1 + 3 * part.len()).sum();
+                    prop_assert!(layout == Layout::MaildirPlusPlus && whole > LONGEST, "{:?} refuses {name}", layout);
+                    continue;
+                };
                 let directories = directories(layout, &name);
                 prop_assert_eq!(name_of(layout, &directories), Some(name.clone()), "{:?}", path);
                 for (part, text) in path.components().zip(&directories) {
@@ -246,7 +270,8 @@ mod tests {
                     prop_assert!(text.len() <= LONGEST);
                     prop_assert!(!["cur", "new", "tmp"].contains(&text.as_str()));
                     prop_assert_eq!(text.starts_with('.'), layout == Layout::MaildirPlusPlus);
-                    prop_assert!(!text.eq_ignore_ascii_case(".mailtide"));
+                    prop_assert!(!text.eq_ignore_ascii_case(".mailtide") && text != ".mailtide..tmp");
+                    prop_assert!(!text.eq_ignore_ascii_case("dovecot-keywords"));
                     prop_assert!(!text.chars().any(char::is_control) && !text.ends_with(['.', ' ']));
                     prop_assert_eq!(&text.nfc().collect::<String>(), text, "a normalising file system changes it");
                 }
@@ -254,13 +279,41 @@ mod tests {
         }
 
         #[test]
-        fn no_two_names_share_a_directory(names in proptest::collection::vec(name(), 2..20)) {
+        fn no_two_names_share_a_directory_not_even_twins_in_normal_form(
+            names in proptest::collection::vec(name(), 1..10)
+        ) {
+            let twin = |normal: fn(&str) -> String, name: &MailboxName| {
+                let parts: Vec<String> = name.components().iter().map(|part| normal(part)).collect();
+                MailboxName::from_components(parts.iter().map(String::as_str)).unwrap()
+            };
+            let twins = |name: &MailboxName| {
+                [name.clone(), twin(|part| part.nfc().collect(), name), twin(|part| part.nfd().collect(), name)]
+            };
             for layout in LAYOUTS {
                 let mut seen = BTreeMap::new();
-                for name in names.iter().filter(|name| path_of(layout, name).is_ok()) {
-                    let folded: String = directories(layout, name).join("/").nfd().collect();
-                    let other = seen.insert(folded, name.clone());
-                    prop_assert!(other.as_ref().is_none_or(|other| other == name), "{name} {other:?}");
+                for name in names.iter().flat_map(twins).filter(|name| path_of(layout, name).is_ok()) {
+                    let normal: String = directories(layout, &name).join("/").nfd().collect();
+                    let other = seen.insert(normal, name.clone());
+                    prop_assert!(other.as_ref().is_none_or(|other| *other == name), "{name} {other:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn on_a_file_system_without_case_only_case_twins_share_a_directory(
+            one in name(),
+            others in proptest::collection::vec(name(), 0..20)
+        ) {
+            let upper: Vec<String> = one.components().iter().map(|part| part.to_uppercase()).collect();
+            let twin = MailboxName::from_components(upper.iter().map(String::as_str)).unwrap();
+            for layout in LAYOUTS {
+                let mut seen: BTreeMap<String, &MailboxName> = BTreeMap::new();
+                let all = [&one, &twin].into_iter().chain(&others);
+                for name in all.filter(|name| path_of(layout, name).is_ok()) {
+                    let path = without_case(&directories(layout, name).join("/"));
+                    let other = *seen.entry(path).or_insert(name);
+                    prop_assert_eq!(without_case(name.as_str()), without_case(other.as_str()));
+                    prop_assert_eq!(path_of(layout, name).ok() == path_of(layout, other).ok(), name == other);
                 }
             }
         }
@@ -288,6 +341,7 @@ mod tests {
             ("..", "%2E%2E", ".%2E%2E"),
             ("x%2Fy", "x%2Fy", ".x%2Fy"),
             ("mailtide", "mailtide", ".%6Dailtide"),
+            ("a/dovecot-keywords", "a/%64ovecot-keywords", ".a.dovecot-keywords"),
         ] {
             let name = MailboxName::parse(name).unwrap();
             assert_eq!(path_of(Layout::Fs, &name).unwrap(), PathBuf::from(fs));
@@ -303,6 +357,23 @@ mod tests {
             assert!(directories.iter().all(|directory| directory.len() <= LONGEST) && directories.len() > 2);
             assert_eq!(name_of(Layout::Fs, &directories), Some(name.clone()));
             assert!(path_of(Layout::MaildirPlusPlus, &name).is_err());
+        }
+    }
+
+    #[test]
+    fn twins_in_normal_form_stay_apart_everywhere_and_twins_in_case_where_there_is_case() {
+        let paths = |layout, one: &str, other: &str| {
+            [one, other].map(|name| path_of(layout, &MailboxName::parse(name).unwrap()).unwrap().display().to_string())
+        };
+        for layout in LAYOUTS {
+            for (one, other) in [("é", "e\u{301}"), ("\u{212b}", "Å"), ("가", "\u{1100}\u{1161}"), ("a", "a%")] {
+                let [one, other] = paths(layout, one, other);
+                assert_ne!(without_case(&one), without_case(&other));
+            }
+            for (one, other) in [("Lists", "lists"), ("É", "é"), ("a/Cur", "a/CUR")] {
+                let [one, other] = paths(layout, one, other);
+                assert!(one != other && without_case(&one) == without_case(&other), "{one} {other}");
+            }
         }
     }
 

@@ -56,6 +56,10 @@ impl Walk<'_> {
         let entries = match fs::read_dir(&path) {
             Err(error) if is_gone(&error) && !directories.is_empty() => return Ok(()),
             Err(error) if is_lost_and_found(directories, &error) => return Ok(()),
+            Err(error) if is_too_long(&error) => {
+                self.reject(&path, "its path is too long");
+                return Ok(());
+            }
             other => other.map_err(|error| failed("list", &path, Reach::All, error))?,
         };
         for entry in entries {
@@ -87,7 +91,8 @@ impl Walk<'_> {
         let now = self.clock.now_ns();
         let stamp = match stamp::of_maildir(path) {
             Ok(stamp) => stamp,
-            Err(error) if is_gone(&error) || is_lost_and_found(directories, &error) => {
+            // Where the path of `cur` is too long, no mail can have been.
+            Err(error) if is_gone(&error) || is_too_long(&error) || is_lost_and_found(directories, &error) => {
                 if path.join("cur").is_dir() {
                     self.reject(path, "has `cur` but no `new`, so it is no maildir");
                 }
@@ -116,6 +121,10 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+fn is_too_long(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidFilename
+}
+
 /// The directory that a file system's root has, readable for the system only.
 fn is_lost_and_found(directories: &[String], error: &io::Error) -> bool {
     directories == ["lost+found"] && error.kind() == io::ErrorKind::PermissionDenied
@@ -136,6 +145,7 @@ pub(super) fn locate(settings: &Settings, name: &MailboxName) -> Result<PathBuf,
 /// Creates a maildir with its parents, durably. Parents become plain directories.
 pub(super) fn create(settings: &Settings, name: &MailboxName) -> Result<(), LocalError> {
     let maildir = locate(settings, name)?;
+    refuse_endless(&maildir)?;
     make_way(settings, &maildir)?;
     for part in PARTS {
         let part = maildir.join(part);
@@ -152,6 +162,15 @@ pub(super) fn make_way(settings: &Settings, path: &Path) -> Result<(), LocalErro
     durable::make_dirs(&settings.root)?;
     let below: Vec<&Path> = path.ancestors().take_while(|ancestor| *ancestor != settings.root).collect();
     below.into_iter().rev().try_for_each(make_exactly)
+}
+
+/// Makes sure that files in the maildir can have a path, before any directory of it is there.
+pub(super) fn refuse_endless(maildir: &Path) -> Result<(), LocalError> {
+    let longest = maildir.join("cur").join("x".repeat(layout::LONGEST));
+    match fs::symlink_metadata(&longest) {
+        Err(error) if is_too_long(&error) => Err(found(maildir, "its path is too long")),
+        _ => Ok(()),
+    }
 }
 
 /// Creates a directory durably. One that another name leads to, as on a case-insensitive file system, is an error: two
@@ -247,6 +266,40 @@ mod tests {
         let through = MailboxName::parse("link").unwrap();
         assert_eq!(locate(&settings, &through).unwrap_err().kind, LocalErrorKind::Item);
         assert!(create(&settings, &through).is_err() && !outside.join("tmp").exists());
+    }
+
+    #[test]
+    fn a_path_too_long_for_a_folder_fails_alone_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(&dir.path().join("root"), Layout::Fs);
+        create(&settings, &MailboxName::inbox()).unwrap();
+        let component = "x".repeat(250);
+        for depth in 1..40 {
+            let name = MailboxName::from_components(std::iter::repeat_n(component.as_str(), depth)).unwrap();
+            match create(&settings, &name) {
+                Ok(()) => assert!(depth < 16 && locate(&settings, &name).unwrap().join("cur").is_dir()),
+                Err(error) => assert!(depth > 10 && error.kind == LocalErrorKind::Item, "{error}"),
+            }
+            let listing = list(&settings, FileClock::default()).unwrap().0;
+            assert!(listing.maildirs.len() > 1 && listing.rejected.is_empty(), "{:?}", listing.rejected);
+        }
+    }
+
+    #[test]
+    fn a_tree_deeper_than_any_path_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(&dir.path().join("root"), Layout::Fs);
+        create(&settings, &MailboxName::inbox()).unwrap();
+        // As others may leave it who go down step by step.
+        let mut at = fs::File::open(&settings.root).unwrap();
+        for _ in 0..20 {
+            let component = "x".repeat(250);
+            rustix::fs::mkdirat(&at, &component, rustix::fs::Mode::RWXU).unwrap();
+            let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
+            at = rustix::fs::openat(&at, &component, flags, rustix::fs::Mode::empty()).unwrap().into();
+        }
+        let listing = list(&settings, FileClock::default()).unwrap().0;
+        assert_eq!((names(&listing), listing.rejected.len()), (vec!["INBOX"], 1));
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub(super) fn rename(settings: &Settings, from: &MailboxName, to: &MailboxName) 
             return Err(found(path, "is the root itself, as the inbox is in this layout, and can't be renamed"));
         }
     }
+    list::refuse_endless(&target)?;
     arrive(&target)?;
     match (has_cur(&source), has_cur(&target)) {
         (true, true) if source == target => {}

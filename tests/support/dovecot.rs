@@ -34,12 +34,14 @@ pub(crate) enum Kind {
     NoUidplus,
     /// As `Full`, with a certificate for another host.
     WrongHost,
+    /// As `Full` with this separator; its storage keeps names apart from files, so they may hold anything but that.
+    Separated(&'static str),
 }
 
 impl Kind {
     fn capability(self) -> &'static str {
         match self {
-            Kind::Full | Kind::AnyName | Kind::WrongHost => "",
+            Kind::Full | Kind::AnyName | Kind::WrongHost | Kind::Separated(_) => "",
             Kind::Bare => "imap_capability = IMAP4rev1",
             Kind::NoUidplus => {
                 "imap_capability = IMAP4rev1 SASL-IR LITERAL+ ENABLE IDLE NAMESPACE UNSELECT ESEARCH CONDSTORE \
@@ -51,6 +53,7 @@ impl Kind {
     fn storage(self) -> &'static str {
         match self {
             Kind::AnyName => "mdbox:~/mdbox",
+            Kind::Separated(_) => "mdbox:~/mdbox:LAYOUT=index",
             Kind::Full | Kind::Bare | Kind::NoUidplus | Kind::WrongHost => "maildir:~/Maildir",
         }
     }
@@ -59,6 +62,7 @@ impl Kind {
     pub(crate) fn namespace(self) -> (&'static str, &'static str) {
         match self {
             Kind::Bare => ("INBOX.", "."),
+            Kind::Separated(separator) => ("", separator),
             Kind::Full | Kind::AnyName | Kind::NoUidplus | Kind::WrongHost => ("", "/"),
         }
     }
@@ -66,7 +70,9 @@ impl Kind {
     fn certificate_names(self) -> &'static [&'static str] {
         match self {
             Kind::WrongHost => &["mail.example.org"],
-            Kind::Full | Kind::AnyName | Kind::Bare | Kind::NoUidplus => &["localhost", "127.0.0.1"],
+            Kind::Full | Kind::AnyName | Kind::Bare | Kind::NoUidplus | Kind::Separated(_) => {
+                &["localhost", "127.0.0.1"]
+            }
         }
     }
 }
@@ -225,7 +231,7 @@ fn write_files(directory: &Path, kind: Kind, owner: &Owner, port: u16, tls_port:
         .replace("@GROUP@", &group_of(owner))
         .replace("@STORAGE@", kind.storage())
         .replace("@PREFIX@", prefix)
-        .replace("@SEPARATOR@", separator)
+        .replace("@SEPARATOR@", &format!("{separator:?}"))
         .replace("@PORT@", &port.to_string())
         .replace("@TLS_PORT@", &tls_port.to_string())
         .replace("@CAPABILITY@", kind.capability());

@@ -268,7 +268,7 @@ fn tokenise(line: &[u8], open: &mut Vec<Vec<Item>>) {
 const UTF7: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::IMAP_MUTF7, NO_PAD);
 
 /// Encodes a folder name (RFC 3501 section 5.1.3).
-fn to_utf7(name: &str) -> String {
+pub(crate) fn to_utf7(name: &str) -> String {
     let mut out = String::new();
     let mut shifted: Vec<u8> = Vec::new();
     let flush = |shifted: &mut Vec<u8>, out: &mut String| {

@@ -58,7 +58,7 @@ impl Root {
     pub(crate) fn folders(&self) -> BTreeMap<Vec<String>, Maildir> {
         let mut found = BTreeMap::new();
         match self.layout {
-            Layout::Fs => walk(&self.path, &mut Vec::new(), &mut found),
+            Layout::Fs => walk(&self.path, &[], "", &mut found),
             Layout::PlusPlus => {
                 found.insert(vec!["INBOX".to_owned()], self.inbox());
                 for (name, path) in directories(&self.path) {
@@ -72,17 +72,22 @@ impl Root {
     }
 }
 
-fn walk(directory: &Path, components: &mut Vec<String>, found: &mut BTreeMap<Vec<String>, Maildir>) {
+/// Visits what lies below the folder with these components. A directory whose name ends in `%+` holds the rest of a long
+/// component, of which `begun` is what came before.
+fn walk(directory: &Path, above: &[String], begun: &str, found: &mut BTreeMap<Vec<String>, Maildir>) {
     for (name, path) in directories(directory) {
         if ["cur", "new", "tmp"].contains(&name.as_str()) || name.starts_with('.') {
             continue;
         }
-        components.push(decode(&name));
+        if let Some(piece) = name.strip_suffix("%+") {
+            walk(&path, above, &format!("{begun}{piece}"), found);
+            continue;
+        }
+        let components = [above, &[decode(&format!("{begun}{name}"))]].concat();
         if path.join("cur").is_dir() {
             found.insert(components.clone(), Maildir(path.clone()));
         }
-        walk(&path, components, found);
-        components.pop();
+        walk(&path, &components, "", found);
     }
 }
 

@@ -13,6 +13,7 @@ mod folders;
 mod gone;
 mod holds;
 mod hostile;
+mod names;
 mod new_mail;
 mod partial;
 mod restore;
