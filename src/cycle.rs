@@ -9,6 +9,7 @@ mod gone;
 mod identify;
 mod moves;
 mod observe;
+mod renames;
 mod renumber;
 mod replaced;
 pub mod restore;
@@ -90,6 +91,8 @@ struct Run<'a, R, L, J> {
     uploaded: BTreeMap<(MailboxId, UniqueName), FlagSet>,
     /// Messages that could not be moved: they go the long way, as a new message and a removal.
     unmovable: BTreeSet<MessageId>,
+    /// Mailboxes that have another name on a side: what is missing under the old one is elsewhere.
+    elsewhere: BTreeSet<MailboxId>,
     /// Folders, by local name, about which nothing is decided because one of their sides can't be used: what lies in
     /// their maildirs may have come from elsewhere, and nothing is done for it.
     blind: BTreeSet<MailboxName>,
@@ -104,9 +107,20 @@ struct Scene {
     /// Mailboxes that are to be looked at because an earlier pass of this run changed them.
     again: BTreeSet<MailboxId>,
     first: bool,
+    /// Folders that a dry run would rename, under the names that they have.
+    to_be_renamed: Vec<Folder>,
 }
 
 impl Scene {
+    fn new(header: Header, listing: RemoteListing, maildirs: LocalListing) -> Self {
+        let (folders, to_be_renamed) = (Vec::new(), Vec::new());
+        Scene { header, listing, maildirs, folders, again: BTreeSet::new(), first: true, to_be_renamed }
+    }
+
+    fn is_to_be_renamed(&self, folder: &Folder) -> bool {
+        self.to_be_renamed.iter().any(|other| other.name == folder.name || other.local == folder.local)
+    }
+
     /// Returns true for a mailbox that has gone from the server and is to be followed.
     fn is_gone(&self, name: &MailboxName) -> bool {
         self.folders.iter().any(|folder| folder.name == *name && folder.fate == Fate::GoneRemote)
@@ -121,9 +135,22 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         now: Timestamp,
         progress: &'a dyn Fn(Event),
     ) -> Self {
-        let (report, abilities) = (Report::default(), Abilities::default());
+        let (report, abilities, elsewhere) = (Report::default(), Abilities::default(), BTreeSet::new());
         let (uploaded, unmovable, blind) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        Run { account, policy, options, now, progress, report, abilities, numbered: false, uploaded, unmovable, blind }
+        Run {
+            account,
+            policy,
+            options,
+            now,
+            progress,
+            report,
+            abilities,
+            numbered: false,
+            uploaded,
+            unmovable,
+            elsewhere,
+            blind,
+        }
     }
 }
 
@@ -218,6 +245,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             grounds: BTreeMap::new(),
             letters: BTreeMap::new(),
             uploaded: BTreeMap::new(),
+            given: BTreeSet::new(),
             unmovable: BTreeSet::new(),
             aftermath: BTreeMap::new(),
         }

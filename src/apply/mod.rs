@@ -17,7 +17,9 @@ mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{FlagSet, KeywordLetters, MailboxId, MailboxName, MessageId, Timestamp, UidValidity, UniqueName};
+use crate::model::{
+    FlagSet, KeywordLetters, MailboxId, MailboxName, MessageId, Timestamp, Uid, UidValidity, UniqueName,
+};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::{Event, Problem, Report};
@@ -96,6 +98,8 @@ pub struct Apply<'a, R, L, J> {
     pub letters: BTreeMap<MailboxId, KeywordLetters>,
     /// Files that the server is proven to have now, and the flags they were sent with.
     pub uploaded: BTreeMap<(MailboxId, UniqueName), FlagSet>,
+    /// UIDs that messages got which were sent.
+    pub given: BTreeSet<(MailboxId, Uid)>,
     /// Messages that could not be moved.
     pub unmovable: BTreeSet<MessageId>,
     /// What was left behind, by mailbox.

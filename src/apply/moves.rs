@@ -191,7 +191,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         for mailbox in [plan.mailbox, target.mailbox] {
             self.after(mailbox).local_changed = true;
         }
-        match self.local.move_to(&plan.local, &one.unique, &one.entry, &target.local) {
+        match self.local.move_to(&plan.local, &one.unique, &one.entry, one.stat, &target.local) {
             Ok(Edit::Done(())) => return Ok(true),
             Ok(Edit::Changed) => {}
             Err(error) if error.kind == LocalErrorKind::Item => {

@@ -36,12 +36,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         Ok(())
     }
 
-    /// A message whose new place is not proven stays where it is for now.
+    /// A message whose new place is not proven stays where it is for now. So does one whose UID the server has just given
+    /// to another: it was restored from a backup, and what the UID named is not there.
     fn due<'p>(&mut self, plan: &'p MailboxPlan, how: Removal) -> Vec<&'p RemoteRemoval> {
         let (due, early): (Vec<_>, Vec<_>) = plan
             .remove_remote
             .iter()
             .filter(|removal| removal.how == how)
+            .filter(|removal| !self.given.contains(&(plan.mailbox, removal.uid)))
             .partition(|removal| removal.moved_to.as_ref().is_none_or(|place| self.uploaded.contains_key(place)));
         let after = self.after(plan.mailbox);
         // What was saved again while it was sent is sent again at once.

@@ -115,6 +115,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         match answer {
             Appended::As(validity, uid) if validity == ground.uid_validity => {
+                self.given.insert((plan.mailbox, uid));
                 Ok(vec![Record::Insert(plan.mailbox, file.row(uid)), Record::Settled(intent)])
             }
             Appended::As(..) | Appended::Somewhere => {

@@ -4,6 +4,7 @@ use super::{Run, Scene};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
 use crate::model::{KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, Role, Side};
 use crate::reconcile::mailboxes::{Fate, Folder, infer_roles, pair_folders};
+use crate::reconcile::renames::is_swap;
 use crate::reconcile::report::{PlanLine, Problem};
 use crate::reconcile::snapshot::{ListedMailbox, LocalListing, RemoteListing};
 use crate::store::{Failure, Header, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
@@ -11,21 +12,24 @@ use crate::store::{Failure, Header, Intent, Journal, LocalErrorKind, LocalStore,
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Lists both sides, pairs their folders, and creates what is missing.
     pub(super) async fn list(&mut self, header: Header) -> Result<Scene, Failure> {
-        let mut listing = self.account.remote.list().await?;
-        infer_roles(&mut listing);
+        self.finish_renames()?;
+        let listing = self.listing().await?;
         self.abilities = listing.abilities;
         self.refuse_clashes(&listing)?;
         let maildirs = self.list_maildirs()?;
         for (name, why) in listing.rejected.iter().chain(&maildirs.rejected) {
             self.report.problem(rejected(name, why));
         }
-        let mut scene = Scene { header, listing, maildirs, folders: Vec::new(), again: [].into(), first: true };
+        let mut scene = Scene::new(header, listing, maildirs);
         self.leave_out(&scene)?;
+        self.follow_renames(&mut scene).await?;
         // What an interrupted run did makes folders and messages known.
         self.recover(&scene).await?;
         let rows = self.account.journal.mailboxes()?;
         let mut folders = pair_folders(&rows, &scene.listing, &scene.maildirs, &self.policy.scope);
-        folders.retain(|folder| self.is_named(&folder.name));
+        folders.retain(|folder| self.is_named(&folder.name) && !scene.is_to_be_renamed(folder));
+        folders.append(&mut scene.to_be_renamed);
+        self.leave_waiting(&rows, &mut folders);
         self.tell_unmatched(&folders);
         self.report.folders = folders.iter().filter(|folder| folder.fate != Fate::GoneBoth).count() as u64;
         let (gone, there): (Vec<Folder>, Vec<Folder>) = folders.into_iter().partition(|folder| is_gone(folder, &rows));
@@ -39,6 +43,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let gone = self.follow_gone(&mut scene, &rows, gone).await?;
         scene.folders.extend(gone);
         Ok(scene)
+    }
+
+    /// Lists the server's mailboxes with what they are for.
+    pub(super) async fn listing(&mut self) -> Result<RemoteListing, Failure> {
+        let mut listing = self.account.remote.list().await?;
+        infer_roles(&mut listing);
+        Ok(listing)
+    }
+
+    /// Leaves alone the folders that wait for their new names.
+    fn leave_waiting(&mut self, rows: &[MailboxRow], folders: &mut Vec<Folder>) {
+        let waiting: Vec<&MailboxRow> = rows.iter().filter(|row| is_swap(&row.name) || is_swap(&row.local)).collect();
+        let waits = |folder: &Folder| waiting.iter().any(|row| row.name == folder.name || row.local == folder.local);
+        let left = folders.extract_if(.., |folder| waits(folder));
+        self.blind.extend(left.map(|folder| folder.local));
     }
 
     /// Lets go of what is known of the messages in folders that take part no more: should they again, both sides are united

@@ -29,8 +29,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 self.blind.insert(folder.local);
                 continue;
             }
-            let messages = self.files_known(row.id)?;
-            gone.push((Vanished { folder, messages }, row));
+            let (messages, elsewhere) = (self.files_known(row.id)?, self.elsewhere.contains(&row.id));
+            gone.push((Vanished { folder, messages, elsewhere }, row));
         }
         let vanished: Vec<&Vanished> = gone.iter().map(|(vanished, _)| vanished).collect();
         let renumbered = is_renumbered(rows, &scene.listing);
@@ -119,7 +119,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// A maildir that is gone is created again, empty: its messages are then removed ones, and new mail finds a place.
     /// What has a role is there for its role, and the inbox always: such are not removed for being empty.
     fn follow(&mut self, row: &MailboxRow, vanished: Vanished) -> Result<Option<Folder>, Failure> {
-        let Vanished { folder, messages } = vanished;
+        let Vanished { folder, messages, .. } = vanished;
         let stays = folder.name.is_inbox() || folder.role.is_some();
         if folder.fate == Fate::GoneLocal && stays && messages == 0 {
             self.match_anew(row, &folder)?;

@@ -58,6 +58,11 @@ impl<'a> Plans<'a> {
         self.sight(mailbox).is_some_and(|sight| sight.scan.entries.contains_key(unique))
     }
 
+    fn has_row(&self, mailbox: MailboxId, unique: &UniqueName) -> bool {
+        let rows = self.sight(mailbox).map(|sight| sight.rows.as_slice()).unwrap_or_default();
+        rows.iter().any(|row| row.unique.as_ref() == Some(unique))
+    }
+
     /// Returns the rows that neither side has any more, by what they were recorded with.
     fn gone_from_both(&self, rows: &BTreeMap<MessageId, &'a MessageRow>) -> Vec<&'a MessageRow> {
         let forgotten = self.plans.iter().flat_map(|plan| &plan.forget).filter_map(|id| rows.get(id).copied());
@@ -294,10 +299,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(Some(identities))
     }
 
-    /// Another file may have the name already.
+    /// Another file may have the name already, or one that has gone and that the baseline still knows.
     fn is_taken(&self, all: &Plans<'_>, one: &Missing<'_>, to: MailboxId) -> bool {
         let (here, unique) = &one.place;
-        to != *here && all.has_file(to, unique)
+        to != *here && (all.has_file(to, unique) || all.has_row(to, unique))
     }
 
     /// Plans that a file follows its message.

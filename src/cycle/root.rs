@@ -40,7 +40,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// place is another file now, or none: the message counts like any other.
     fn start_over(&mut self, header: &Header, extent: Extent) -> Result<(), Failure> {
         let intents = self.account.journal.intents()?;
-        let void = |intent: &Intent| extent == Extent::Server || matches!(intent, Intent::Append { .. });
+        let void = |intent: &Intent| match intent {
+            Intent::Append { .. } | Intent::Rename { .. } | Intent::Relabel { .. } => true,
+            Intent::Download { .. } | Intent::Copy { .. } => extent == Extent::Server,
+        };
         let void = intents.iter().filter(|(_, intent)| void(intent));
         let mut records: Vec<Record> = void.map(|(id, _)| Record::Settled(*id)).collect();
         for row in self.account.journal.mailboxes()? {

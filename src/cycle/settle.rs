@@ -152,6 +152,8 @@ fn settled(sight: &Sight, plan: &MailboxPlan, after: Aftermath, now: Timestamp) 
         let full_look = full.then_some(now);
         records.push(Record::Looked { mailbox: id, watermark, permanent, read_only, full_look });
     }
+    let directory = sight.scan.directory.filter(|directory| Some(*directory) != row.directory);
+    records.extend(directory.map(|directory| Record::Directory(id, directory)));
     let stamp = sight.scan.stamp.filter(|_| !pinned && !after.local_changed);
     if stamp != row.stamp {
         records.push(Record::Scanned(id, stamp));

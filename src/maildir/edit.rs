@@ -62,11 +62,15 @@ pub(super) fn move_to(
     maildir: &Path,
     unique: &UniqueName,
     entry: &LocalEntry,
+    seen: FileStat,
     target: &Path,
 ) -> Result<Edit<()>, LocalError> {
     let from = name::path(maildir, unique, entry);
     match fs::symlink_metadata(&from) {
-        Ok(meta) if meta.ino() == entry.inode => rename(&from, &name::path(target, unique, entry)),
+        // Saved again, it is another message than the one that was moved.
+        Ok(meta) if meta.ino() == entry.inode && saved::is_as_seen(Some(seen), &meta) => {
+            rename(&from, &name::path(target, unique, entry))
+        }
         Ok(_) => Ok(Edit::Changed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Edit::Changed),
         Err(error) => Err(failed("look at", &from, Reach::All, error)),

@@ -288,9 +288,10 @@ impl LocalStore for Maildir {
         mailbox: &MailboxName,
         unique: &UniqueName,
         entry: &LocalEntry,
+        seen: FileStat,
         target: &MailboxName,
     ) -> Result<Edit<()>, LocalError> {
-        edit::move_to(&self.locate(mailbox)?, unique, entry, &self.locate(target)?)
+        edit::move_to(&self.locate(mailbox)?, unique, entry, seen, &self.locate(target)?)
     }
 
     fn keep(

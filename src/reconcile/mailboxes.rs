@@ -112,6 +112,8 @@ pub struct Vanished {
     pub folder: Folder,
     /// How many of its messages the baseline has files of.
     pub messages: u64,
+    /// It is known to be elsewhere, under a name that it can't be given on the other side.
+    pub elsewhere: bool,
 }
 
 /// Tells for each folder whether its going looks like an accident.
@@ -122,7 +124,8 @@ pub struct Vanished {
 pub fn accidents(vanished: &[&Vanished], limit: u64, renumbered: bool) -> Vec<bool> {
     let limit = if renumbered { 0 } else { limit };
     let here = |one: &Vanished| one.folder.fate == Fate::GoneLocal;
-    let mail_here = vanished.iter().any(|one| here(one) && one.messages > 0);
+    let lost = |one: &Vanished| if one.elsewhere { 0 } else { one.messages };
+    let mail_here = vanished.iter().any(|one| here(one) && lost(one) > 0);
     let is_within = |one: &Vanished, top: &MailboxName| one.folder.name == *top || one.folder.name.is_below(top);
     let there = || vanished.iter().filter(|one| !here(one));
     let top_of = |one: &Vanished| {
@@ -130,11 +133,11 @@ pub fn accidents(vanished: &[&Vanished], limit: u64, renumbered: bool) -> Vec<bo
         above.min_by_key(|name| name.as_str().len()).cloned()
     };
     let together =
-        |top: &MailboxName| there().filter(|other| is_within(other, top)).map(|other| other.messages).sum::<u64>();
+        |top: &MailboxName| there().filter(|other| is_within(other, top)).map(|other| lost(other)).sum::<u64>();
     vanished
         .iter()
         .map(|one| match here(one) {
-            true => mail_here,
+            true => mail_here && !one.elsewhere,
             false => top_of(one).is_some_and(|top| together(&top) > limit),
         })
         .collect()

@@ -10,6 +10,7 @@ pub mod memory;
 pub mod moves;
 pub mod plan;
 pub mod policy;
+pub mod renames;
 pub mod renumber;
 pub mod replace;
 pub mod report;

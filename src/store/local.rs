@@ -212,13 +212,14 @@ pub trait LocalStore {
         after: &str,
     ) -> Result<Edit<()>, LocalError>;
 
-    /// Moves a file to another maildir under the same name, if it still has the name observed; never over another. Durable
-    /// after [`LocalStore::sync`] of both.
+    /// Moves a file to another maildir under the same name, if it still has the name observed and the size and time seen;
+    /// never over another. Durable after [`LocalStore::sync`] of both.
     fn move_to(
         &mut self,
         mailbox: &MailboxName,
         unique: &UniqueName,
         entry: &LocalEntry,
+        seen: FileStat,
         target: &MailboxName,
     ) -> Result<Edit<()>, LocalError>;
 

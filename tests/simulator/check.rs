@@ -128,7 +128,7 @@ impl Check<'_> {
     /// Returns true if the message may stay on the server though it was removed locally.
     fn may_stay(&self, story: &Story) -> bool {
         let removed = story.deletions.iter().any(|deletion| deletion.side == Side::Local);
-        (removed || story.moves > 0 || story.outdated.is_some())
+        (removed || story.moves > 0 || self.world.ledger.renamed || story.outdated.is_some())
             && (self.keeps() || !self.world.server.abilities.uid_plus)
     }
 
@@ -168,7 +168,7 @@ impl Check<'_> {
         if let Some(outdated) = story.outdated {
             return self.outdated(id, story, outdated, here);
         }
-        if story.moves > 0 {
+        if story.moves > 0 || self.world.ledger.renamed {
             if !story.is_deleted() && (local == 0 || remote == 0) {
                 self.fail(format!("{id} moved and lost: local {local}, remote {remote}"));
             }

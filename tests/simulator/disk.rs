@@ -444,6 +444,7 @@ impl LocalStore for Shared {
         mailbox: &MailboxName,
         unique: &UniqueName,
         entry: &LocalEntry,
+        seen: FileStat,
         target: &MailboxName,
     ) -> Result<Edit<()>, LocalError> {
         self.touch(
@@ -454,7 +455,7 @@ impl LocalStore for Shared {
                 if world.folder(target)?.messages().any(|file| file.is_named(unique)) {
                     return Err(bad(LocalErrorKind::Item, "the name is taken"));
                 }
-                Ok(match world.maildir.move_to(mailbox, unique, entry, target) {
+                Ok(match world.maildir.move_to(mailbox, unique, entry, seen, target) {
                     true => Edit::Done(()),
                     false => Edit::Changed,
                 })

@@ -66,7 +66,10 @@ fn a_world(seed: u64) -> World {
     if second.chance(150) {
         world.mishaps.drops = users::some_dropped(&mut second);
     }
-    world.habits = Habits { moves, renumber, restore, removes_folders, relocates, revokes, partial };
+    let renames = second.chance(200) && !(restore || relocates);
+    world.server.object_ids = second.chance(300);
+    world.server.same_second = second.chance(150);
+    world.habits = Habits { moves, renumber, restore, removes_folders, relocates, revokes, partial, renames };
     world
 }
 

@@ -107,6 +107,8 @@ pub(super) struct Ledger {
     pub(super) deleted_folders: BTreeSet<MailboxName>,
     /// One of them was created again by others: nothing in it says what was removed from the one before.
     pub(super) recreated: bool,
+    /// Folders were renamed: where a message ends is then open, but it must not be lost.
+    pub(super) renamed: bool,
     /// The account moved to another server, or its Maildir to another layout.
     pub(super) relocated: bool,
 }
@@ -155,6 +157,13 @@ impl Ledger {
             Side::Remote => touch.remote = true,
         }
         touch.last = on;
+    }
+
+    pub(super) fn rename_folder(&mut self, from: &MailboxName, to: &MailboxName) {
+        self.renamed = true;
+        for story in self.stories.values_mut() {
+            story.home = story.home.rebased(from, to).unwrap_or_else(|| story.home.clone());
+        }
     }
 
     pub(super) fn moved(&mut self, id: u32, target: &MailboxName) {

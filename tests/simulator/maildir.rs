@@ -338,10 +338,11 @@ impl Maildir {
         name: &MailboxName,
         unique: &UniqueName,
         entry: &LocalEntry,
+        seen: FileStat,
         target: &MailboxName,
     ) -> bool {
         let Some(folder) = self.folders.get_mut(name) else { return false };
-        let is_it = |file: &File| file.is_as(unique, entry) && file.inode == entry.inode;
+        let is_it = |file: &File| file.is_as(unique, entry) && file.stat() == seen;
         let Some(at) = folder.files.iter().position(is_it) else { return false };
         let file = folder.files.remove(at);
         folder.touch();

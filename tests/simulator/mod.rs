@@ -21,6 +21,7 @@ mod check;
 mod compare;
 mod disk;
 mod file;
+mod folders;
 mod history;
 mod holds;
 mod ledger;

@@ -53,7 +53,7 @@ fn rename(world: &mut World, id: u32) {
 }
 
 /// Returns each message's place and flags.
-fn places(view: &View) -> Vec<(u32, String, String)> {
+pub(super) fn places(view: &View) -> Vec<(u32, String, String)> {
     let all = view.iter().flat_map(|(name, messages)| messages.iter().map(move |seen| (name, seen)));
     let said = |(name, seen): (&MailboxName, &super::check::Seen)| {
         (seen.id, name.to_string(), seen.flags.to_string().to_lowercase())
@@ -68,7 +68,7 @@ fn places(view: &View) -> Vec<(u32, String, String)> {
 fn ends(delete: Delete, change: Act, expected: &[(u32, &str, &str)]) -> Vec<usize> {
     let mut travelled = Vec::new();
     for abilities in [FULL, PLAIN].into_iter().chain(HALVES) {
-        let scenario = Scenario { delete, abilities, start, change: Some(change) };
+        let scenario = Scenario { delete, abilities, tune: |_| (), start, change: Some(change) };
         let shared = scenario.world(0);
         shared.world().carried.clear();
         calm_run(&shared, &Default::default());
@@ -267,7 +267,7 @@ fn deleted_here_and_moved_there_it_stays_there() {
 fn a_server_that_refuses_to_move_gets_what_was_moved_as_a_new_message() {
     for abilities in [FULL, PLAIN] {
         let change: Act = |world| local_move(world, 5, "Archive", Name::Kept);
-        let shared = Scenario { delete: Delete::Trash, abilities, start, change: Some(change) }.world(0);
+        let shared = Scenario { delete: Delete::Trash, abilities, tune: |_| (), start, change: Some(change) }.world(0);
         shared.world().mishaps.transfers = true;
         quiet(&shared);
         assert_kept(&shared, "transfers refused");

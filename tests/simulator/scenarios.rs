@@ -25,6 +25,8 @@ pub(super) type Act = fn(&mut World);
 pub(super) struct Scenario {
     pub(super) delete: Delete,
     pub(super) abilities: Abilities,
+    /// What else is special about the server.
+    pub(super) tune: Act,
     /// What was there before the first sync.
     pub(super) start: Act,
     /// What happened after it; then the sync that is struck. If `None`, the first sync is struck.
@@ -35,6 +37,7 @@ impl Scenario {
     /// Returns the world in front of the sync to be struck.
     pub(super) fn world(&self, seed: u64) -> Shared {
         let mut world = World::new(Server::new(self.abilities), policy(self.delete), Rng::new(seed));
+        (self.tune)(&mut world);
         world.server.create(&folder("Trash"), Some(Role::Trash));
         (self.start)(&mut world);
         let shared = Shared::new(world);
@@ -154,7 +157,7 @@ pub(super) fn some_mail(world: &mut World) {
 /// Checks a scenario on a server with all abilities and on one with none.
 pub(super) fn both_ways(delete: Delete, start: Act, change: Option<Act>) {
     for abilities in [FULL, PLAIN] {
-        Scenario { delete, abilities, start, change }.check();
+        Scenario { delete, abilities, tune: |_| (), start, change }.check();
     }
 }
 
@@ -297,7 +300,7 @@ fn deleted_locally_to_a_trash_that_was_itself_deleted() {
         local_delete(world, 1);
     };
     let abilities = Abilities { moves: false, ..FULL };
-    Scenario { delete: Delete::Trash, abilities, start: some_mail, change: Some(change) }.check();
+    Scenario { delete: Delete::Trash, abilities, tune: |_| (), start: some_mail, change: Some(change) }.check();
     both_ways(Delete::Trash, some_mail, Some(change));
 }
 

@@ -13,6 +13,8 @@ use super::world::World;
 
 const KEYWORDS: [&str; 4] = ["$Forwarded", "$Junk", "work", "Later"];
 const FOLDERS: [&str; 5] = ["INBOX", "Archive", "Lists/rust", "Lists", DRAFTS];
+/// What folders are renamed to, besides.
+const RENAMED: [&str; 4] = ["Other", "Lists/Other", "archive", "Old/Archive"];
 /// Its name alone says what it is for.
 const DRAFTS: &str = "Entwürfe";
 
@@ -37,6 +39,8 @@ pub(super) struct Habits {
     pub(super) revokes: bool,
     /// Sync some folders only.
     pub(super) partial: bool,
+    /// Rename folders with what lies below them.
+    pub(super) renames: bool,
 }
 
 /// What a user does with one flag.
@@ -194,6 +198,28 @@ impl World {
         }
     }
 
+    /// Renames a folder on the server with those below it; where it can't be done nothing happens.
+    pub(super) fn remote_rename_folder(&mut self, from: &MailboxName, to: &MailboxName) {
+        if self.server.rename(from, to) {
+            self.ledger.rename_folder(from, to);
+            self.say(|| format!("remote: folder {from} renamed to {to}"));
+        }
+    }
+
+    /// Renames a folder in the Maildir with those below it; where it can't be done nothing happens.
+    pub(super) fn local_rename_folder(&mut self, from: &MailboxName, to: &MailboxName) {
+        let all: Vec<_> = self.maildir.folders.keys().cloned().collect();
+        let moves = || all.iter().filter_map(|name| Some((name, name.rebased(from, to)?)));
+        if from.is_inbox() || to.is_below(from) || moves().any(|(_, new)| all.contains(&new)) {
+            return;
+        }
+        for (name, new) in moves() {
+            self.maildir.rename_folder(name, &new);
+        }
+        self.ledger.rename_folder(from, to);
+        self.say(|| format!("local: folder {from} renamed to {to}"));
+    }
+
     /// Saves a message again with another content, which gets a number of its own.
     pub(super) fn local_save(&mut self, name: &MailboxName, unique: &UniqueName, how: Save) -> Option<u32> {
         let old = self.local_bytes(name, unique)?;
@@ -289,6 +315,9 @@ pub(super) fn edit(world: &mut World) {
         let (name, unique) = world.rng.pick(&drafts).unwrap();
         return save(world, &name, &unique);
     }
+    if world.habits.renames && world.rng.chance(80) {
+        return rename_folder(world, remote);
+    }
     match (remote, moves) {
         (true, _) if world.habits.renumber && world.rng.chance(100) => renumber(world),
         (true, _) if world.habits.removes_folders && world.rng.chance(60) => {
@@ -303,6 +332,20 @@ pub(super) fn edit(world: &mut World) {
         (false, true) => some_local_move(world),
         (true, false) => remote_edit(world),
         (false, false) => local_edit(world),
+    }
+}
+
+/// Renames a folder to one of few names, so that names are often taken, exchanged or given again.
+fn rename_folder(world: &mut World, remote: bool) {
+    let names: Vec<MailboxName> = match remote {
+        true => world.server.mailboxes.keys().cloned().collect(),
+        false => world.maildir.folders.keys().cloned().collect(),
+    };
+    let (Some(from), to) = (world.rng.pick(&names), world.rng.below(RENAMED.len() + FOLDERS.len())) else { return };
+    let to = folder(RENAMED.iter().chain(&FOLDERS).nth(to).unwrap());
+    match remote {
+        true => world.remote_rename_folder(&from, &to),
+        false => world.local_rename_folder(&from, &to),
     }
 }
 

@@ -100,6 +100,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 Intent::Append { .. } => appends.push((id, intent)),
                 Intent::Copy { .. } => copies.push((id, intent)),
                 Intent::Relabel { .. } => labels.push((id, intent)),
+                // Those are followed to their end before anything is listed.
                 Intent::Rename { .. } => records.push(Record::Settled(id)),
             }
         }

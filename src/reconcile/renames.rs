@@ -1,0 +1,251 @@
+//! Folders that have another name than they had: recognised on either side by what they are, and followed on the other.
+//!
+//! A mailbox is known by its mailbox id (RFC 8474), else by its UIDVALIDITY together with its messages: servers give equal
+//! UIDVALIDITYs to mailboxes made in the same second. A maildir is known by its directory together with its files, else by
+//! its files alone: inodes are given again at once. Whoever looks alike in one way only is another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::scope::Scope;
+use super::snapshot::{ListedMailbox, LocalListing, LocalMaildir, LocalSnapshot, RemoteListing, RemoteSnapshot};
+use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, UniqueName};
+
+/// Begins the names under which folders wait that exchange their names: such is never a folder of its own.
+const SWAP: &str = "mailtide-swap-";
+
+/// Returns the name under which a folder waits until its new one is free.
+pub fn swap_name(mailbox: MailboxId) -> Option<MailboxName> {
+    MailboxName::parse(&format!("{SWAP}{}", mailbox.0))
+}
+
+/// Returns true for the name of a folder that waits until its new one is free.
+pub fn is_swap(name: &MailboxName) -> bool {
+    name.as_str().strip_prefix(SWAP).is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// What became of a folder on one side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// It has the name it had.
+    Stayed,
+    /// It has this one.
+    Moved(MailboxName),
+    /// It is nowhere, as far as can be told.
+    Gone,
+}
+
+/// Returns true if the mailbox that has a row's name, if any, is hardly the row's.
+pub fn is_displaced_there(row: &MailboxRow, listing: &RemoteListing) -> bool {
+    let Some(listed) = listing.mailboxes.get(&row.name).filter(|listed| listed.selectable) else { return true };
+    if let (Some(before), Some(now)) = (&row.object_id, &listed.object_id) {
+        return before != now;
+    }
+    let Some(status) = listed.status else { return false };
+    let went_back = row.watermark.is_some_and(|mark| {
+        status.uid_next < mark.uid_next || (status.mod_seq.is_some() && status.mod_seq < mark.mod_seq)
+    });
+    row.uid_validity.is_some_and(|validity| validity != status.uid_validity || went_back)
+}
+
+/// Returns the names under which a mailbox may be listed that has lost its own: those certain, or all that are to be
+/// looked at. A name that a mailbox rightly has is none, unless nothing but a look can tell the two apart.
+pub fn candidates_there(
+    row: &MailboxRow,
+    rows: &[MailboxRow],
+    listing: &RemoteListing,
+    scope: &Scope,
+) -> (Option<MailboxName>, Vec<MailboxName>) {
+    let others = || {
+        let usable = |(name, listed): &(&MailboxName, &ListedMailbox)| {
+            let takes_part = is_swap(name) || scope.takes_part(name, listed.role, listed.subscribed);
+            listed.selectable && **name != row.name && !name.is_inbox() && takes_part
+        };
+        listing.mailboxes.iter().filter(usable)
+    };
+    if row.object_id.is_some()
+        && let Some((name, _)) = others().find(|(_, listed)| listed.object_id == row.object_id)
+    {
+        return (Some(name.clone()), Vec::new());
+    }
+    let owner = |name: &MailboxName| rows.iter().find(|other| other.name == *name && is_known(other));
+    let is_free = |name: &MailboxName| {
+        let same_second = |other: &MailboxRow| other.uid_validity == row.uid_validity;
+        owner(name).is_none_or(|other| is_displaced_there(other, listing) || same_second(other))
+    };
+    let same_id = |listed: &ListedMailbox| row.object_id.is_none() || listed.object_id.is_none();
+    let may_be = |(name, listed): &(&MailboxName, &ListedMailbox)| {
+        let next = row.watermark.map_or(0, |mark| mark.uid_next);
+        let fits = listed
+            .status
+            .is_some_and(|status| Some(status.uid_validity) == row.uid_validity && status.uid_next >= next);
+        fits && same_id(listed) && is_free(name)
+    };
+    (None, others().filter(may_be).map(|(name, _)| name.clone()).collect())
+}
+
+/// Returns true for a row that says something about both sides.
+pub fn is_known(row: &MailboxRow) -> bool {
+    row.watermark.is_some() || row.with_uid > 0
+}
+
+/// Returns true if a mailbox of a row's UIDVALIDITY is the row's, by a look at all of its messages with dates and sizes:
+/// none is another, and at least half of those known are there. Of an empty one only emptiness speaks.
+pub fn is_that_mailbox(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapshot) -> bool {
+    let listed = seen.messages.listed();
+    if messages.is_empty() {
+        return listed.is_empty() && row.watermark.is_some_and(|mark| mark.uid_next == seen.watermark.uid_next);
+    }
+    let mut same = 0;
+    for message in messages {
+        let Some(now) = listed.get(&message.uid) else { continue };
+        if message.date.zip(now.date).is_some_and(|(before, now)| before != now) {
+            return false;
+        }
+        same += usize::from(message.date.is_some() && message.size == now.size);
+    }
+    same * 2 >= messages.len()
+}
+
+/// Returns true if the maildir that has a row's local name, if any, may be another than the row's.
+pub fn is_displaced_here(row: &MailboxRow, maildirs: &LocalListing) -> bool {
+    let found = maildirs.maildirs.iter().find(|maildir| maildir.name == row.local);
+    found.is_none_or(|maildir| row.directory.is_some_and(|directory| directory != maildir.directory))
+}
+
+/// Returns the maildirs that may be that of a row which has lost its own.
+pub fn candidates_here<'m>(row: &MailboxRow, rows: &[MailboxRow], maildirs: &'m LocalListing) -> Vec<&'m LocalMaildir> {
+    let owner = |name: &MailboxName| rows.iter().find(|other| other.local == *name && is_known(other));
+    let is_free = |maildir: &&LocalMaildir| {
+        let name = &maildir.name;
+        *name != row.local && !name.is_inbox() && owner(name).is_none_or(|other| is_displaced_here(other, maildirs))
+    };
+    maildirs.maildirs.iter().filter(is_free).collect()
+}
+
+/// Returns how much speaks for a maildir to be that of a row: the number of its files that are there, if it is enough.
+pub fn resemblance(row: &MailboxRow, messages: &[MessageRow], seen: &LocalSnapshot) -> Option<usize> {
+    let names: Vec<&UniqueName> = messages.iter().filter_map(|message| message.unique.as_ref()).collect();
+    let there = names.iter().filter(|name| seen.entries.contains_key(**name)).count();
+    let same_directory = row.directory.is_some() && row.directory == seen.directory;
+    match names.len() {
+        0 => (same_directory && seen.entries.is_empty()).then_some(0),
+        all => (there * 2 >= all).then_some(there),
+    }
+}
+
+/// What is to be done about a folder that has another name on one side, or should have one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rename {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// Its server name now,
+    pub name: MailboxName,
+    /// and its local name now.
+    pub local: MailboxName,
+    /// What is to be done.
+    pub way: Way,
+}
+
+/// Which side follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// The Maildir: it gets this local name.
+    Here(MailboxName),
+    /// The server: the mailbox gets this name.
+    There(MailboxName),
+    /// None: both have the right names already.
+    Neither,
+}
+
+/// Decides about a folder. Where both sides renamed it the server's name counts; one that waits under a swap name on a
+/// side has no name of its own there. `None` if there is nothing to do, or nothing that can be done as a rename.
+pub fn decide(
+    row: &MailboxRow,
+    there: &Whereabouts,
+    here: &Whereabouts,
+    local_name: impl Fn(&MailboxName) -> MailboxName,
+    server_name: impl Fn(&MailboxName) -> Option<MailboxName>,
+) -> Option<Rename> {
+    let name = match there {
+        Whereabouts::Stayed => &row.name,
+        Whereabouts::Moved(name) => name,
+        Whereabouts::Gone => return None,
+    };
+    let rename = |local: &MailboxName, way| Rename { mailbox: row.id, name: name.clone(), local: local.clone(), way };
+    let local = match here {
+        Whereabouts::Stayed => &row.local,
+        Whereabouts::Moved(local) => local,
+        // It is missed under its new name.
+        Whereabouts::Gone => return (*name != row.name).then(|| rename(&local_name(name), Way::Neither)),
+    };
+    let follows_there = is_swap(name) || (*name == row.name && *local != row.local && !is_swap(local));
+    if follows_there {
+        let wanted = server_name(local)?;
+        return Some(rename(local, if wanted == *name { Way::Neither } else { Way::There(wanted) }));
+    }
+    let wanted = local_name(name);
+    match (wanted == *local, *name == row.name && *local == row.local) {
+        (true, true) => None,
+        (true, false) => Some(rename(local, Way::Neither)),
+        (false, _) => Some(rename(local, Way::Here(wanted))),
+    }
+}
+
+/// One rename on one side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// Its name on that side,
+    pub from: MailboxName,
+    /// and the one it gets.
+    pub to: MailboxName,
+}
+
+/// Puts renames of one side in an order in which every name is free when it is given, and none is given below a folder
+/// that is about to be renamed and would take it along. Folders that wait for each other in a circle are led apart by way
+/// of a swap name. Returns also those whose new name somebody else has.
+pub fn order(wanted: Vec<Step>, taken: &BTreeSet<MailboxName>) -> (Vec<Step>, Vec<Step>) {
+    let mut taken = taken.clone();
+    let mut left: Vec<Step> = wanted;
+    left.sort_by(|one, other| one.from.cmp(&other.from));
+    let mut steps = Vec::new();
+    loop {
+        let free = |step: &Step| !taken.contains(&step.to);
+        let calm = |step: &Step| !left.iter().any(|other| step.to.is_below(&other.from) && other != step);
+        let free = left.iter().position(|step| free(step) && calm(step)).or_else(|| left.iter().position(free));
+        let Some(at) = free else {
+            let Some(circle) = circle(&left) else { return (steps, left) };
+            let Some(step) = left.get_mut(circle) else { return (steps, left) };
+            let Some(swap) = swap_name(step.mailbox).filter(|name| !taken.contains(name)) else {
+                return (steps, left);
+            };
+            taken.remove(&step.from);
+            taken.insert(swap.clone());
+            steps.push(Step { to: swap.clone(), ..step.clone() });
+            step.from = swap;
+            continue;
+        };
+        let step = left.remove(at);
+        taken.remove(&step.from);
+        taken.insert(step.to.clone());
+        steps.push(step);
+    }
+}
+
+/// Returns one of the renames that wait for each other in a circle.
+fn circle(left: &[Step]) -> Option<usize> {
+    let from: BTreeMap<&MailboxName, usize> = left.iter().enumerate().map(|(at, step)| (&step.from, at)).collect();
+    (0..left.len()).find(|start| {
+        let next = |at: &usize| left.get(*at).and_then(|step| from.get(&step.to).copied());
+        std::iter::successors(next(start), next).take(left.len()).any(|at| at == *start)
+    })
+}
+
+/// Returns where a folder is after others above it were renamed with all that lies below them.
+pub fn carried(name: &MailboxName, done: &[Step]) -> MailboxName {
+    done.iter().fold(name.clone(), |name, step| name.rebased(&step.from, &step.to).unwrap_or(name))
+}
+
+#[cfg(test)]
+mod tests;

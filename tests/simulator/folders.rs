@@ -1,0 +1,252 @@
+//! Folders renamed, on either side or on both: state and mail follow, and no body travels.
+
+use mailtide::model::MailboxName;
+use mailtide::reconcile::policy::{Delete, Options};
+use mailtide::reconcile::report::Report;
+use mailtide::reconcile::snapshot::Abilities;
+
+use super::check::{local_view, remote_view};
+use super::history::calm_run;
+use super::moves::places;
+use super::scenarios::{
+    Act, FULL, PLAIN, Scenario, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete,
+    remote_flag,
+};
+use super::users::folder;
+use super::world::World;
+
+/// Servers that tell mailboxes apart by ids, by their UIDVALIDITYs, and by nothing but their messages.
+const KINDS: [(Abilities, Act); 4] = [
+    (FULL, |world| world.server.object_ids = true),
+    (FULL, |_| ()),
+    (PLAIN, |_| ()),
+    (PLAIN, |world| world.server.same_second = true),
+];
+
+fn start(world: &mut World) {
+    local(world, "A", 1, &["\\Seen", "work"]);
+    local(world, "A", 2, &["later"]);
+    local(world, "A/x", 3, &["work", "later"]);
+    world.server.create(&folder("A/y"), None);
+    remote(world, "B", 4, &["\\Flagged"]);
+    remote(world, "INBOX", 5, &[]);
+    // Of two mailboxes of one UIDVALIDITY and one STATUS nobody can see that they exchanged their names.
+    remote(world, "B", 6, &[]);
+}
+
+const START: [(u32, &str, &str); 6] = [
+    (1, "A", "\\seen work"),
+    (2, "A", "later"),
+    (3, "A/x", "later work"),
+    (4, "B", "\\flagged"),
+    (5, "INBOX", ""),
+    (6, "B", ""),
+];
+
+fn there(world: &mut World, from: &str, to: &str) {
+    assert!(world.server.rename(&folder(from), &folder(to)), "{from} to {to}");
+    world.ledger.rename_folder(&folder(from), &folder(to));
+}
+
+fn here(world: &mut World, from: &str, to: &str) {
+    let all: Vec<MailboxName> = world.maildir.folders.keys().cloned().collect();
+    for name in all {
+        let Some(new) = name.rebased(&folder(from), &folder(to)) else { continue };
+        assert!(world.maildir.rename_folder(&name, &new), "{name} to {new}");
+    }
+    world.ledger.rename_folder(&folder(from), &folder(to));
+}
+
+/// Checks that a change ends on every kind of server, struck at every call, with messages where they were but for these
+/// folders. Returns what the calm runs did, and how many bodies travelled in them.
+fn ends(change: Act, renamed: &[(&str, &str)], flags: &[(u32, &str)]) -> Vec<(Report, usize)> {
+    let mut done = Vec::new();
+    for (abilities, tune) in KINDS {
+        let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) };
+        let shared = scenario.world(0);
+        shared.world().carried.clear();
+        let report = calm_run(&shared, &Options::default());
+        done.push((report, shared.world().carried.values().sum()));
+        quiet(&shared);
+        assert_kept(&shared, "run calm");
+        let place = |name: &str| {
+            let rebased = |(from, to): &(&str, &str)| folder(name).rebased(&folder(from), &folder(to));
+            renamed.iter().find_map(rebased).unwrap_or_else(|| folder(name)).to_string()
+        };
+        let flagged = |id: u32, before: &str| {
+            let now = flags.iter().find(|(other, _)| *other == id);
+            now.map_or_else(|| before.to_owned(), |(_, words)| (*words).to_owned())
+        };
+        let expected: Vec<_> = START
+            .iter()
+            .filter(|(id, ..)| flagged(*id, "") != "gone")
+            .map(|(id, name, words)| (*id, place(name), flagged(*id, words)))
+            .collect();
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            let known: Vec<_> = places(&view).into_iter().filter(|(id, name, _)| *id <= 6 && name != "Trash").collect();
+            assert_eq!(known, expected, "{abilities:?}");
+            assert!(view.contains_key(&folder(&place("A/y"))), "{:?}", view.keys());
+            assert!(!view.keys().any(|name| name.as_str().starts_with("mailtide")), "{:?}", view.keys());
+        }
+        drop(world);
+        scenario.check();
+    }
+    done
+}
+
+/// Checks also that nothing was done but to rename so many folders on each side.
+fn renames(change: Act, renamed: &[(&str, &str)], (local, remote): (u64, u64)) {
+    for (at, (report, bodies)) in ends(change, renamed, &[]).into_iter().enumerate() {
+        assert_eq!(bodies, 0, "bodies travelled");
+        assert!(report.problems.is_empty() && report.held.is_empty(), "{report:?}");
+        assert_eq!(
+            (report.local.folders_renamed, report.remote.folders_renamed),
+            (local, remote),
+            "kind {at}: {report:?}"
+        );
+        let mut rest = report.clone();
+        (rest.local.folders_renamed, rest.remote.folders_renamed, rest.folders) = (0, 0, 0);
+        assert_eq!(rest, Report::default());
+    }
+}
+
+#[test]
+fn renamed_on_the_server_with_children() {
+    renames(|world| there(world, "A", "C/New"), &[("A", "C/New")], (3, 0));
+}
+
+#[test]
+fn renamed_in_the_maildir_with_children() {
+    renames(|world| here(world, "A", "C/New"), &[("A", "C/New")], (0, 3));
+}
+
+#[test]
+fn a_child_moved_out_and_up() {
+    renames(|world| there(world, "A/x", "X"), &[("A/x", "X")], (1, 0));
+    renames(|world| here(world, "A/x", "X"), &[("A/x", "X")], (0, 1));
+}
+
+#[test]
+fn renamed_in_case_only() {
+    renames(|world| there(world, "B", "b"), &[("B", "b")], (1, 0));
+    renames(|world| here(world, "B", "b"), &[("B", "b")], (0, 1));
+}
+
+#[test]
+fn two_exchanged_their_names() {
+    let there: Act = |world| {
+        there(world, "B", "tmp");
+        there(world, "A/x", "B");
+        there(world, "tmp", "A/x");
+    };
+    renames(there, &[("B", "A/x"), ("A/x", "B")], (2, 0));
+    let here: Act = |world| {
+        here(world, "B", "tmp");
+        here(world, "A/x", "B");
+        here(world, "tmp", "A/x");
+    };
+    renames(here, &[("B", "A/x"), ("A/x", "B")], (0, 2));
+}
+
+#[test]
+fn a_chain_of_names() {
+    let there: Act = |world| {
+        there(world, "B", "C");
+        there(world, "A", "B");
+    };
+    renames(there, &[("B", "C"), ("A", "B")], (4, 0));
+    let here: Act = |world| {
+        here(world, "B", "C");
+        here(world, "A", "B");
+    };
+    renames(here, &[("B", "C"), ("A", "B")], (0, 4));
+}
+
+#[test]
+fn renamed_alike_on_both_sides() {
+    let both: Act = |world| {
+        there(world, "A", "C");
+        here(world, "A", "C");
+    };
+    renames(both, &[("A", "C")], (0, 0));
+}
+
+#[test]
+fn renamed_to_different_names_the_servers_counts() {
+    let both: Act = |world| {
+        here(world, "A", "Here");
+        there(world, "A", "There");
+        world.ledger.rename_folder(&folder("Here"), &folder("There"));
+    };
+    renames(both, &[("A", "There")], (3, 0));
+}
+
+/// What both sides did to the messages of `A` while it was renamed on one of them.
+fn meanwhile(world: &mut World) {
+    remote_flag(world, 1, "\\Answered", true);
+    local_flag(world, 1, "\\Seen", false);
+    local_flag(world, 3, "work", false);
+}
+
+#[test]
+fn renamed_on_the_server_while_messages_change_on_both_sides() {
+    let change: Act = |world| {
+        meanwhile(world);
+        local(world, "A", 11, &["\\Seen"]);
+        remote(world, "A", 12, &["\\Seen"]);
+        local_delete(world, 2);
+        there(world, "A", "C");
+    };
+    let flags = [(1, "\\answered work"), (3, "later"), (2, "gone")];
+    let done = ends(change, &[("A", "C")], &flags);
+    assert!(done.iter().all(|(report, bodies)| *bodies <= 3 && report.local.folders_renamed == 3), "{done:?}");
+}
+
+#[test]
+fn renamed_in_the_maildir_while_messages_change_on_both_sides() {
+    let change: Act = |world| {
+        meanwhile(world);
+        local(world, "A", 11, &["\\Seen"]);
+        remote(world, "A", 12, &["\\Seen"]);
+        remote_delete(world, 2);
+        here(world, "A", "C");
+    };
+    let flags = [(1, "\\answered work"), (3, "later"), (2, "gone")];
+    let done = ends(change, &[("A", "C")], &flags);
+    assert!(done.iter().all(|(report, bodies)| *bodies == 2 && report.remote.folders_renamed == 3), "{done:?}");
+}
+
+#[test]
+fn renamed_in_the_maildir_and_deleted_on_the_server_it_is_kept() {
+    let change: Act = |world| {
+        world.remote_remove_folder(&folder("B"));
+        here(world, "B", "C");
+    };
+    for (abilities, tune) in KINDS {
+        let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) };
+        let shared = scenario.world(0);
+        quiet(&shared);
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            assert!(places(&view).contains(&(4, "C".to_owned(), "\\flagged".to_owned())), "{:?}", places(&view));
+        }
+    }
+}
+
+#[test]
+fn into_its_own_child_where_the_server_refuses_that() {
+    let change: Act = |world| {
+        let (name, _) = file(world, 4);
+        assert!(world.maildir.rename_folder(&name, &folder("B/old")));
+        world.ledger.rename_folder(&folder("B"), &folder("B/old"));
+    };
+    for (abilities, tune) in KINDS {
+        let shared = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) }.world(0);
+        quiet(&shared);
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            assert!(places(&view).contains(&(4, "B/old".to_owned(), "\\flagged".to_owned())), "{:?}", places(&view));
+        }
+    }
+}
