@@ -3,6 +3,7 @@
 
 mod absence;
 mod compare;
+mod copies;
 mod first;
 mod folders;
 mod gone;
@@ -91,6 +92,8 @@ struct Run<'a, R, L, J> {
     uploaded: BTreeMap<(MailboxId, UniqueName), FlagSet>,
     /// Messages that could not be moved: they go the long way, as a new message and a removal.
     unmovable: BTreeSet<MessageId>,
+    /// Files whose messages could not be copied: they are sent.
+    uncopied: BTreeSet<(MailboxId, UniqueName)>,
     /// Mailboxes that have another name on a side: what is missing under the old one is elsewhere.
     elsewhere: BTreeSet<MailboxId>,
     /// Folders, by local name, about which nothing is decided because one of their sides can't be used: what lies in
@@ -136,7 +139,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         progress: &'a dyn Fn(Event),
     ) -> Self {
         let (report, abilities, elsewhere) = (Report::default(), Abilities::default(), BTreeSet::new());
-        let (uploaded, unmovable, blind) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        let (uploaded, unmovable, uncopied, blind) = Default::default();
         Run {
             account,
             policy,
@@ -148,6 +151,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             numbered: false,
             uploaded,
             unmovable,
+            uncopied,
             elsewhere,
             blind,
         }
@@ -183,6 +187,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         self.tell_stuck(&views, &plans, scene.first);
         self.pair_moves(&views, &mut plans).await?;
+        self.pair_copies(scene, &views, &mut plans).await?;
         self.defer_removals(scene, &views, &mut plans).await?;
         self.hold_first_uploads(scene, &views, &mut plans);
         self.guard(scene, &views, &mut plans)?;
@@ -206,9 +211,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         apply.grounds = views.iter().filter_map(|sight| Some((sight.row.id, sight.ground()?))).collect();
         apply.letters = views.iter().map(|sight| (sight.row.id, sight.letters())).collect();
         apply.run(&plans).await?;
-        let Apply { aftermath, letters, uploaded, unmovable, .. } = apply;
+        let Apply { aftermath, letters, uploaded, unmovable, uncopied, .. } = apply;
         self.uploaded = uploaded;
         self.unmovable.extend(unmovable);
+        self.uncopied.extend(uncopied);
         scene.again.extend(self.settle(&views, &plans, &aftermath, &letters)?);
         self.conclude_gone(scene).await
     }
@@ -247,6 +253,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             uploaded: BTreeMap::new(),
             given: BTreeSet::new(),
             unmovable: BTreeSet::new(),
+            uncopied: BTreeSet::new(),
             aftermath: BTreeMap::new(),
         }
     }
@@ -299,7 +306,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             download: sum(|plan| plan.download.len()),
             upload: sum(|plan| plan.upload.len()),
             other: sum(|plan| plan.adopt.len() + plan.flags.len() + plan.remove_local.len() + plan.remove_remote.len())
-                + sum(|plan| plan.move_local.len() + plan.move_remote.len()),
+                + sum(|plan| plan.move_local.len() + plan.move_remote.len())
+                + sum(|plan| plan.copy_local.len() + plan.copy_remote.len()),
         });
     }
 

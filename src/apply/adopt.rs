@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Apply;
-use super::moves::Label;
+use super::label::Label;
 use crate::model::{FlagSet, MessageId, Uid};
 use crate::reconcile::plan::{Adoption, FlagChange, MailboxPlan};
 use crate::reconcile::report::Event;

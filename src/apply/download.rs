@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use super::{Apply, Ground};
 use crate::model::{FlagDelta, Timestamp, Uid, UidSet};
 use crate::reconcile::flags::download_flags;
-use crate::reconcile::plan::MailboxPlan;
+use crate::reconcile::plan::{LocalCopy, MailboxPlan};
 use crate::reconcile::report::{Event, Problem};
 use crate::store::{
-    BodySink, Edit, Failure, FailureRow, FetchedMessage, Intent, Journal, LocalError, LocalErrorKind, LocalStore,
-    NewMessage, Record, RemoteStore, Staged,
+    BodySink, BodySource, Edit, Failure, FailureRow, FetchedMessage, Intent, Journal, LocalError, LocalErrorKind,
+    LocalStore, NewMessage, Record, RemoteStore, Staged,
 };
 
 /// How many messages are made durable together,
@@ -20,9 +20,13 @@ const BATCH_MESSAGES: usize = 500;
 /// or how many bytes, whichever is reached first.
 const BATCH_BYTES: u64 = 64 << 20;
 
+/// A file is copied in pieces of so many bytes.
+const COPY_BUFFER: usize = 64 * 1024;
+
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     pub(super) async fn download(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
-        let Some(ground) = self.ground(plan).filter(|_| !plan.download.is_empty()) else { return Ok(()) };
+        let idle = plan.download.is_empty() && plan.copy_local.is_empty();
+        let Some(ground) = self.ground(plan).filter(|_| !idle) else { return Ok(()) };
         let wanted: UidSet = plan.download.iter().copied().collect();
         self.after(plan.mailbox).local_changed = true;
         let (outcome, arrived) = self.fetch(plan, ground, &wanted).await;
@@ -51,7 +55,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             progress: self.progress,
             failure: None,
         };
-        let fetched = self.remote.fetch(&plan.name, ground.uid_validity, wanted, &mut batch).await;
+        let copied = plan.copy_local.iter().try_for_each(|copy| batch.copy(copy));
+        let fetched = match copied {
+            Err(error) => Err(error.into()),
+            Ok(()) if wanted.is_empty() => Ok(()),
+            Ok(()) => self.remote.fetch(&plan.name, ground.uid_validity, wanted, &mut batch).await,
+        };
         // What arrived before the connection broke is worth keeping.
         let flushed = match &batch.failure {
             None => batch.flush(),
@@ -63,7 +72,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             (None, Ok(()), Ok(())) => Ok(()),
         };
         let (arrived, letters) = (std::mem::take(&mut batch.arrived), std::mem::take(&mut batch.letters));
-        self.report.local.added += arrived.len() as u64;
+        let copied = plan.copy_local.iter().filter(|copy| arrived.contains(&copy.uid)).count();
+        self.report.local.copied += copied as u64;
+        self.report.local.added += (arrived.len() - copied) as u64;
+        self.after(plan.mailbox).overtaken |= copied < plan.copy_local.len();
         self.letters.insert(plan.mailbox, letters);
         (outcome, arrived.into_iter().collect())
     }
@@ -114,6 +126,35 @@ struct Batch<'a, L, J> {
 }
 
 impl<L: LocalStore, J: Journal> Batch<'_, L, J> {
+    /// Takes a message from a file that has it, like one that arrives. A file that is no longer as it was is left alone,
+    /// and so is the message: the next pass sees it again.
+    fn copy(&mut self, copy: &LocalCopy) -> Result<(), LocalError> {
+        let LocalCopy { uid, flags, date, from, source, entry, stat } = copy;
+        let body = match self.local.read(from, source, entry) {
+            Ok(Edit::Done(body)) => body,
+            Ok(Edit::Changed) => return Ok(()),
+            Err(error) if matches!(error.kind, LocalErrorKind::Item | LocalErrorKind::NoMessage) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.begin()?;
+        let read = self.pour(body);
+        let same = read.is_ok() && self.local.revisit(from, source, entry, Some(*stat))? == Edit::Done((None, *stat));
+        match same {
+            true => self.finish(FetchedMessage { uid: *uid, flags: flags.clone(), date: *date }),
+            false => self.discard(),
+        }
+    }
+
+    fn pour(&mut self, mut body: Box<dyn BodySource>) -> Result<(), LocalError> {
+        let mut buffer = vec![0; COPY_BUFFER];
+        loop {
+            match body.read(&mut buffer)? {
+                0 => return Ok(()),
+                len => self.write(buffer.get(..len).unwrap_or_default())?,
+            }
+        }
+    }
+
     fn flush(&mut self) -> Result<(), Failure> {
         let staged = std::mem::take(&mut self.staged);
         self.bytes = 0;

@@ -6,8 +6,10 @@
 //! is explained by an intent, which [`recover`] reads before anything is observed again.
 
 mod adopt;
+mod copies;
 mod download;
 mod flags;
+mod label;
 mod local_removal;
 mod moves;
 pub mod recover;
@@ -102,6 +104,8 @@ pub struct Apply<'a, R, L, J> {
     pub given: BTreeSet<(MailboxId, Uid)>,
     /// Messages that could not be moved.
     pub unmovable: BTreeSet<MessageId>,
+    /// Files whose messages could not be copied.
+    pub uncopied: BTreeSet<(MailboxId, UniqueName)>,
     /// What was left behind, by mailbox.
     pub aftermath: BTreeMap<MailboxId, Aftermath>,
 }
@@ -113,7 +117,7 @@ impl<R, L, J> std::fmt::Debug for Apply<'_, R, L, J> {
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
-    /// Carries the plans out: first all moves, then everything that adds, in all mailboxes, then everything that removes,
+    /// Carries the plans out: first all copies and moves, then everything that adds, in all mailboxes, then everything that removes,
     /// so that a message which went from one to another is never nowhere.
     ///
     /// # Errors
@@ -121,6 +125,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     pub async fn run(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
         for plan in plans {
             let done = self.reset(plan);
+            self.mailbox_done(plan, done)?;
+        }
+        for plan in plans {
+            let done = self.copy_in(plan).await;
             self.mailbox_done(plan, done)?;
         }
         for plan in plans {

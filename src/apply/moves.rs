@@ -2,27 +2,19 @@
 //!
 //! A move leaves the message's row where it was until both sides are in the new place: after a crash in between, the
 //! next look finds it gone from one place and new in another on both sides, and the row follows with what it knows. A
-//! file keeps its name on the way, keyword letters included; they are rewritten for the new folder last, with an intent
-//! that is worth something only once the row is there. So they are never rewritten twice.
+//! file keeps its name on the way, keyword letters included; they are rewritten for the new folder last.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::label::Label;
 use super::{Apply, Ground, Target, is_fatal, local_problem, mailbox_problem};
-use crate::model::{FileStat, FlagSet, MailboxId, MessageRow, Timestamp, Tombstone, Uid, UidSet, UniqueName};
+use crate::model::{FileStat, MailboxId, MessageRow, Timestamp, Tombstone, Uid, UidSet, UniqueName};
 use crate::reconcile::plan::{LocalMove, MailboxPlan, RemoteMove, Renamed};
 use crate::reconcile::report::Event;
-use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{
     Edit, Expunged, Failure, Intent, Journal, LocalErrorKind, LocalStore, NewMessage, Record, RemoteErrorKind,
     RemoteStore, Transfer,
 };
-
-/// A file whose name is to mean the same in its new folder as in the old one.
-pub(super) struct Label {
-    pub(super) unique: UniqueName,
-    pub(super) entry: LocalEntry,
-    pub(super) meant: FlagSet,
-}
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     /// Moves what leaves one mailbox, on both sides.
@@ -204,49 +196,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             self.after(mailbox).overtaken = true;
         }
         Ok(false)
-    }
-
-    /// Commits the rows of files that came from other folders, and gives their names the letters of this one. Returns the
-    /// files as they are named then.
-    pub(super) fn relabel(
-        &mut self,
-        plan: &MailboxPlan,
-        labels: Vec<Label>,
-        rows: &[Record],
-    ) -> Result<BTreeMap<UniqueName, LocalEntry>, Failure> {
-        let letters = self.letters_for(plan, labels.iter().map(|label| &label.meant))?;
-        let (mut due, mut intents) = (Vec::new(), Vec::new());
-        for Label { unique, entry, meant } in labels {
-            let info = self.local.relabelled(&entry, &meant, &letters);
-            if info != *entry.info {
-                let (before, after) = (entry.info.to_string(), info.clone());
-                intents.push(Intent::Relabel { mailbox: plan.mailbox, unique: unique.clone(), before, after });
-                due.push((unique, LocalEntry { in_new: false, info: info.into(), ..entry.clone() }, entry));
-            }
-        }
-        let intents = if intents.is_empty() { Vec::new() } else { self.journal.begin(&intents)? };
-        self.commit(rows)?;
-        let (mut named, mut settled) = (BTreeMap::new(), Vec::new());
-        for ((unique, new, entry), intent) in due.into_iter().zip(intents) {
-            self.after(plan.mailbox).local_changed = true;
-            match self.local.relabel(&plan.local, &unique, &entry, &entry.info, &new.info) {
-                Ok(Edit::Done(())) => {
-                    named.insert(unique, new);
-                    settled.push(Record::Settled(intent));
-                }
-                Ok(Edit::Changed) => self.after(plan.mailbox).overtaken = true,
-                Err(error) if error.kind == LocalErrorKind::Item => {
-                    self.after(plan.mailbox).failed = true;
-                    self.report.problem(local_problem(&plan.name, Some(unique.to_string()), &error));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if !settled.is_empty() {
-            self.local.sync(&plan.local)?;
-        }
-        self.commit(&settled)?;
-        Ok(named)
     }
 }
 

@@ -11,16 +11,13 @@ use super::observe::Sight;
 use crate::apply::{is_fatal, mailbox_problem};
 use crate::model::{FlagSet, Identity, MailboxId, MessageId, MessageRow, Timestamp, Uid, UidSet, UniqueName};
 use crate::reconcile::adopt::Matcher;
-use crate::reconcile::moves::{Arrival, Place, may_be_a_move, pair};
+use crate::reconcile::moves::{Arrival, Arrivals, Place, may_be_a_move, pair};
 use crate::reconcile::plan::{LocalMove, LocalRemoval, MailboxPlan, RemoteMove, Removal, Renamed};
 use crate::reconcile::snapshot::{LocalEntry, RemoteMessage};
 use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
-/// New files as they were read, by their places.
-type Arrivals = BTreeMap<Place, Arrival>;
-
 /// A message on the server.
-type Spot = (MailboxId, Uid);
+pub(super) type Spot = (MailboxId, Uid);
 
 /// A message that has gone from the server and whose file is still somewhere.
 struct Missing<'s> {
@@ -32,17 +29,17 @@ struct Missing<'s> {
 }
 
 /// What was seen of all mailboxes in a pass, and what is planned for them.
-struct Plans<'a> {
-    sights: &'a [Sight],
-    plans: &'a mut [MailboxPlan],
+pub(super) struct Plans<'a> {
+    pub(super) sights: &'a [Sight],
+    pub(super) plans: &'a mut [MailboxPlan],
 }
 
 impl<'a> Plans<'a> {
-    fn of(&mut self, mailbox: MailboxId) -> Option<&mut MailboxPlan> {
+    pub(super) fn of(&mut self, mailbox: MailboxId) -> Option<&mut MailboxPlan> {
         self.plans.iter_mut().find(|plan| plan.mailbox == mailbox)
     }
 
-    fn sight(&self, mailbox: MailboxId) -> Option<&'a Sight> {
+    pub(super) fn sight(&self, mailbox: MailboxId) -> Option<&'a Sight> {
         self.sights.iter().find(|sight| sight.row.id == mailbox)
     }
 
@@ -50,7 +47,7 @@ impl<'a> Plans<'a> {
         self.sights.iter().flat_map(|sight| &sight.rows).map(|row| (row.id, row)).collect()
     }
 
-    fn message(&self, (mailbox, uid): Spot) -> Option<&'a RemoteMessage> {
+    pub(super) fn message(&self, (mailbox, uid): Spot) -> Option<&'a RemoteMessage> {
         self.sight(mailbox)?.remote.as_ref()?.messages.listed().get(&uid)
     }
 
@@ -106,7 +103,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(arrivals)
     }
 
-    fn arrival(&mut self, sight: &Sight, unique: &UniqueName, entry: &LocalEntry) -> Result<Option<Arrival>, Failure> {
+    pub(super) fn arrival(
+        &mut self,
+        sight: &Sight,
+        unique: &UniqueName,
+        entry: &LocalEntry,
+    ) -> Result<Option<Arrival>, Failure> {
         match self.account.local.identify(&sight.row.local, unique, entry) {
             Ok(Edit::Done((identity, stat))) => Ok(Some(Arrival { entry: entry.clone(), identity, stat })),
             Ok(Edit::Changed) => Ok(None),
@@ -269,7 +271,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(Some(matcher.finish().into_iter().map(|found| (found.file, found.message)).collect()))
     }
 
-    async fn identify_spots(
+    pub(super) async fn identify_spots(
         &mut self,
         all: &Plans<'_>,
         spots: &[Spot],
@@ -338,9 +340,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 }
 
 /// What is known of a message without asking for it.
-type Key = (u64, Timestamp);
+pub(super) type Key = (u64, Timestamp);
 
-fn key(size: Option<u64>, date: Option<Timestamp>) -> Option<Key> {
+pub(super) fn key(size: Option<u64>, date: Option<Timestamp>) -> Option<Key> {
     size.zip(date)
 }
 

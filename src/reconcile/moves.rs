@@ -9,6 +9,9 @@ use crate::model::{FileStat, Fingerprint, Identity, MailboxId, MessageRow, Uniqu
 /// Where a file lies.
 pub type Place = (MailboxId, UniqueName);
 
+/// New files as they were read, by their places.
+pub type Arrivals = BTreeMap<Place, Arrival>;
+
 /// A file in a place where the baseline has none, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival {
@@ -26,10 +29,7 @@ type Rule<'a> = dyn Fn(&MessageRow, &Place) -> bool + 'a;
 /// Pairs messages whose files are gone with files of the same content that appeared, one to one: those of the same
 /// unique name first, then those of the same inode. Both are worth nothing alone: names are given again, and so are
 /// inodes, at once.
-pub fn pair<'r>(
-    rows: impl IntoIterator<Item = &'r MessageRow>,
-    arrivals: &BTreeMap<Place, Arrival>,
-) -> Vec<(&'r MessageRow, Place)> {
+pub fn pair<'r>(rows: impl IntoIterator<Item = &'r MessageRow>, arrivals: &Arrivals) -> Vec<(&'r MessageRow, Place)> {
     let mut free: BTreeMap<Fingerprint, Vec<&Place>> = BTreeMap::new();
     for (place, arrival) in arrivals {
         let content = arrival.identity.content.into_iter();

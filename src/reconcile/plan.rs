@@ -43,6 +43,10 @@ pub struct MailboxPlan {
     pub move_local: Vec<LocalMove>,
     /// Files that were given other names.
     pub renamed: Vec<Renamed>,
+    /// Messages to be copied into this mailbox on the server, as their files were copied here.
+    pub copy_remote: Vec<RemoteCopy>,
+    /// Files to be copied into this maildir, as their messages were copied there.
+    pub copy_local: Vec<LocalCopy>,
     /// Which of them take the place of messages on the server.
     pub replace: BTreeMap<UniqueName, Replacement>,
     /// What files looked like that may leave only if they still do.
@@ -124,6 +128,51 @@ pub struct LocalMove {
     pub meant: FlagSet,
     /// Neither side changed the flags.
     pub flags_agree: bool,
+}
+
+/// A message to be copied on the server, as its file was copied in the Maildir.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteCopy {
+    /// The row of the message that it is a copy of,
+    pub row: MessageRow,
+    /// in this mailbox, under this UIDVALIDITY.
+    pub from: (MailboxName, UidValidity),
+    /// The file,
+    pub unique: UniqueName,
+    /// as it was seen,
+    pub entry: LocalEntry,
+    /// and as it was read.
+    pub identity: Identity,
+    /// Its stat at that time.
+    pub stat: FileStat,
+    /// What its name means; `None` if it means there what it says.
+    pub meant: Option<FlagSet>,
+}
+
+impl RemoteCopy {
+    /// Returns the flags that the copy on the server and the file have in common.
+    pub fn shared(&self) -> FlagSet {
+        self.row.flags.intersection(self.meant.as_ref().unwrap_or(&self.entry.flags))
+    }
+}
+
+/// A file to be copied in the Maildir, as its message was copied on the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalCopy {
+    /// The message.
+    pub uid: Uid,
+    /// Its flags,
+    pub flags: FlagSet,
+    /// and its date.
+    pub date: Option<Timestamp>,
+    /// The maildir that has its content,
+    pub from: MailboxName,
+    /// in this file,
+    pub source: UniqueName,
+    /// as it was seen,
+    pub entry: LocalEntry,
+    /// and as it was read.
+    pub stat: FileStat,
 }
 
 /// A message whose file has another unique name in the same folder.
@@ -234,6 +283,8 @@ impl MailboxPlan {
             move_remote: Vec::new(),
             move_local: Vec::new(),
             renamed: Vec::new(),
+            copy_remote: Vec::new(),
+            copy_local: Vec::new(),
             replace: BTreeMap::new(),
             unchanged: BTreeMap::new(),
             remove_local: Vec::new(),
@@ -255,6 +306,8 @@ impl MailboxPlan {
             && self.move_remote.is_empty()
             && self.move_local.is_empty()
             && self.renamed.is_empty()
+            && self.copy_remote.is_empty()
+            && self.copy_local.is_empty()
             && self.replace.is_empty()
             && self.remove_local.is_empty()
             && self.remove_remote.is_empty()

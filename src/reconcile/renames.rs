@@ -75,9 +75,8 @@ pub fn candidates_there(
     let same_id = |listed: &ListedMailbox| row.object_id.is_none() || listed.object_id.is_none();
     let may_be = |(name, listed): &(&MailboxName, &ListedMailbox)| {
         let next = row.watermark.map_or(0, |mark| mark.uid_next);
-        let fits = listed
-            .status
-            .is_some_and(|status| Some(status.uid_validity) == row.uid_validity && status.uid_next >= next);
+        let fits =
+            listed.status.is_none_or(|status| Some(status.uid_validity) == row.uid_validity && status.uid_next >= next);
         fits && same_id(listed) && is_free(name)
     };
     (None, others().filter(may_be).map(|(name, _)| name.clone()).collect())

@@ -59,6 +59,8 @@ impl Report {
         self.remote.added += count(plan.upload.len() - saved_again);
         self.local.moved += count(plan.move_local.len());
         self.remote.moved += count(plan.move_remote.len());
+        self.local.copied += count(plan.copy_local.len());
+        self.remote.copied += count(plan.copy_remote.len());
         self.local.removed += count(plan.remove_local.len());
         self.remote.removed += count(
             plan.remove_remote.iter().filter(|one| one.how != Removal::Keep && !outdated.contains(&one.row)).count(),
@@ -112,6 +114,15 @@ fn lines(plan: &MailboxPlan) -> Vec<PlanLine> {
             }),
         );
     }
+    let (copied_here, copied_there) = (plan.copy_local.iter(), plan.copy_remote.iter());
+    lines.extend(
+        copied_here.map(|copy| {
+            line(Some(Side::Local), "copy", Some(copy.uid), Some(&copy.source), Some(copy.from.to_string()))
+        }),
+    );
+    lines.extend(copied_there.map(|copy| {
+        line(Some(Side::Remote), "copy", Some(copy.row.uid), Some(&copy.unique), Some(copy.from.0.to_string()))
+    }));
     lines.extend(plan.download.iter().map(|uid| line(Some(Side::Local), "download", Some(*uid), None, None)));
     lines.extend(plan.upload.iter().map(|upload| match plan.replace.get(&upload.unique) {
         Some(Replacement { outdated, .. }) => {
@@ -271,7 +282,7 @@ pub struct Waiting {
 pub struct PlanLine {
     /// The side that changes; `None` for what only the database learns.
     pub side: Option<Side>,
-    /// What is done: `download`, `upload`, `replace`, `set-flags`, `move`, `remove`, `adopt`, `create-folder` …
+    /// What is done: `download`, `upload`, `replace`, `set-flags`, `move`, `copy`, `remove`, `adopt`, `create-folder` …
     pub op: &'static str,
     /// The folder.
     pub folder: MailboxName,

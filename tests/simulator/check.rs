@@ -194,8 +194,12 @@ impl Check<'_> {
 
     /// A version that another took the place of is gone if the database knew it, and may be anywhere if not.
     fn outdated(&mut self, id: u32, story: &Story, outdated: Outdated, here: (usize, usize)) {
-        let alone =
-            story.is_unique() && story.moves == 0 && !self.may_return() && !story.revived && story.restored.is_none();
+        let alone = story.is_unique()
+            && story.moves == 0
+            && !self.world.ledger.renamed
+            && !self.may_return()
+            && !story.revived
+            && story.restored.is_none();
         // With `flag` it comes back if somebody clears `\Deleted`.
         let wanted = self.keeps() && story.flags.contains_key(Flag::Deleted.as_imap());
         if outdated.known && alone && !wanted && (here.0 > 0 || (here.1 > 0 && !self.may_stay(story))) {

@@ -460,6 +460,24 @@ impl Maildir {
     }
 }
 
+impl Maildir {
+    /// Copies a file under a new name as a program does that keeps what it does not know; durable.
+    pub(super) fn copy_with_letters(&mut self, name: &MailboxName, unique: &UniqueName, target: &MailboxName) {
+        let number = self.number();
+        let Some(folder) = self.folders.get(name) else { return };
+        let Some(mut file) = folder.files.iter().find(|file| file.is_named(unique)).cloned() else { return };
+        file.inode = number;
+        if let Some(place) = &mut file.place {
+            place.unique = UniqueName::new(&format!("{number}.copy")).unwrap_or_else(|| unique.clone());
+        }
+        file.sync();
+        if let Some(into) = self.folders.get_mut(target) {
+            into.files.push(file);
+            into.touch();
+        }
+    }
+}
+
 fn without_letters(info: &str) -> Box<str> {
     info.chars().filter(|letter| !letter.is_ascii_lowercase()).collect()
 }

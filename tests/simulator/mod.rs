@@ -19,6 +19,7 @@
 mod book;
 mod check;
 mod compare;
+mod copies;
 mod disk;
 mod file;
 mod folders;

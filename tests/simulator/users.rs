@@ -200,7 +200,12 @@ impl World {
 
     /// Renames a folder on the server with those below it; where it can't be done nothing happens.
     pub(super) fn remote_rename_folder(&mut self, from: &MailboxName, to: &MailboxName) {
+        let inside = |name: &MailboxName| name == from || name.is_below(from);
+        let messages = self.uids().into_iter().filter(|(name, uid)| inside(name) && !self.book.knows_uid(name, *uid));
+        let unknown: Vec<u32> =
+            messages.map(|(name, uid)| id_of(&self.server.mailboxes[&name].messages[&uid].bytes)).collect();
         if self.server.rename(from, to) {
+            unknown.into_iter().for_each(|id| self.ledger.moved(id, to));
             self.ledger.rename_folder(from, to);
             self.say(|| format!("remote: folder {from} renamed to {to}"));
         }
@@ -213,9 +218,14 @@ impl World {
         if from.is_inbox() || to.is_below(from) || moves().any(|(_, new)| all.contains(&new)) {
             return;
         }
+        let inside = |name: &MailboxName| name == from || name.is_below(from);
+        let files = self.files().into_iter().filter(|(name, unique)| inside(name) && !self.is_recorded(name, unique));
+        let unknown: Vec<u32> = files.filter_map(|(name, unique)| self.local_id(&name, &unique)).collect();
         for (name, new) in moves() {
             self.maildir.rename_folder(name, &new);
         }
+        // Without a baseline nobody can tell that it is not a new one.
+        unknown.into_iter().for_each(|id| self.ledger.moved(id, to));
         self.ledger.rename_folder(from, to);
         self.say(|| format!("local: folder {from} renamed to {to}"));
     }

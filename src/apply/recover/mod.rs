@@ -108,7 +108,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             self.recover_downloads(place, downloads)?,
             self.recover_appends(place, appends).await?,
             self.recover_copies(place, places, copies).await?,
-            self.recover_labels(place, labels)?,
         ];
         for part in parts {
             match part {
@@ -116,7 +115,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 Settlement::Unknown => return Ok(Settlement::Unknown),
             }
         }
-        Ok(Settlement::Records(records))
+        // A label counts if its file has a row, which may be one of these.
+        self.commit(&records)?;
+        self.recover_labels(place, labels)
     }
 
     /// Looks at one mailbox from its watermark on; `None` if it is no more.
