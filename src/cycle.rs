@@ -10,6 +10,7 @@ mod gone;
 mod identify;
 mod moves;
 mod observe;
+mod plans;
 mod renames;
 mod renumber;
 mod replaced;

@@ -46,6 +46,12 @@
 //!   proves no absence.
 //! - **Watermarks and stamps** are stored only when everything seen before them was acted on. What was held, failed or
 //!   could not be seen pins them, so that it is seen again.
+//! - **Moves.** What left one folder and arrived in another is paired across all mailboxes before anything counts as
+//!   removed or new ([`reconcile::moves`]); a message's row goes with it, so that changes on either side are still measured
+//!   from what was agreed on. It stays where it was until both sides are in the new place: what a crash leaves looks like
+//!   a move that users made on both sides.
+//! - **Folders** are told by what they are, not by their names ([`reconcile::renames`]). Nothing else says what of a rename
+//!   is still to be done, so it can be cut short anywhere.
 //! - **Removals** come after everything that adds, in all folders; what leaves the Maildir goes to a recoverable trash
 //!   first; a folder leaves last, once it was seen empty. A message missing from one folder may be in another that was
 //!   looked at too early: then its removal waits.

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::moves::{Key, Plans, Spot, key};
 use super::observe::Sight;
+use super::plans::{Key, Plans, Spot, key};
 use super::{Run, Scene};
 use crate::model::{FlagSet, Identity, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, UniqueName};
 use crate::reconcile::moves::{Arrival, Arrivals};

@@ -3,7 +3,7 @@
 use super::{Run, Scene};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
 use crate::model::{KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, Role, Side};
-use crate::reconcile::mailboxes::{Fate, Folder, infer_roles, pair_folders};
+use crate::reconcile::mailboxes::{Fate, Folder, infer_roles, pair_folders, role_for};
 use crate::reconcile::renames::is_swap;
 use crate::reconcile::report::{PlanLine, Problem};
 use crate::reconcile::snapshot::{ListedMailbox, LocalListing, RemoteListing};
@@ -214,15 +214,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     pub(super) async fn create_remote(&mut self, scene: &mut Scene, folder: &Folder) -> Result<bool, Failure> {
+        let role = role_for(&folder.name, &scene.listing);
         let done = match self.options.dry_run {
             true => Ok(()),
-            false => self.account.remote.create(&folder.name, None).await,
+            false => self.account.remote.create(&folder.name, role).await,
         };
         match done {
             Ok(()) => {
                 self.report.remote.folders_created += 1;
                 self.note_created(Side::Remote, folder);
-                scene.listing.mailboxes.insert(folder.name.clone(), just_created(folder.role));
+                scene.listing.mailboxes.insert(folder.name.clone(), just_created(folder.role.or(role)));
                 Ok(true)
             }
             Err(error) if is_fatal(&error) => Err(error.into()),

@@ -8,16 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Run;
 use super::observe::Sight;
+use super::plans::{Key, Plans, Spot, key};
 use crate::apply::{is_fatal, mailbox_problem};
-use crate::model::{FlagSet, Identity, MailboxId, MessageId, MessageRow, Timestamp, Uid, UidSet, UniqueName};
+use crate::model::{FlagSet, Identity, MailboxId, MessageId, MessageRow, Uid, UidSet, UniqueName};
 use crate::reconcile::adopt::Matcher;
 use crate::reconcile::moves::{Arrival, Arrivals, Place, may_be_a_move, pair};
 use crate::reconcile::plan::{LocalMove, LocalRemoval, MailboxPlan, RemoteMove, Removal, Renamed};
-use crate::reconcile::snapshot::{LocalEntry, RemoteMessage};
+use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
-
-/// A message on the server.
-pub(super) type Spot = (MailboxId, Uid);
 
 /// A message that has gone from the server and whose file is still somewhere.
 struct Missing<'s> {
@@ -26,52 +24,6 @@ struct Missing<'s> {
     arrival: Arrival,
     /// The file lies where it always did.
     at_home: bool,
-}
-
-/// What was seen of all mailboxes in a pass, and what is planned for them.
-pub(super) struct Plans<'a> {
-    pub(super) sights: &'a [Sight],
-    pub(super) plans: &'a mut [MailboxPlan],
-}
-
-impl<'a> Plans<'a> {
-    pub(super) fn of(&mut self, mailbox: MailboxId) -> Option<&mut MailboxPlan> {
-        self.plans.iter_mut().find(|plan| plan.mailbox == mailbox)
-    }
-
-    pub(super) fn sight(&self, mailbox: MailboxId) -> Option<&'a Sight> {
-        self.sights.iter().find(|sight| sight.row.id == mailbox)
-    }
-
-    fn rows(&self) -> BTreeMap<MessageId, &'a MessageRow> {
-        self.sights.iter().flat_map(|sight| &sight.rows).map(|row| (row.id, row)).collect()
-    }
-
-    pub(super) fn message(&self, (mailbox, uid): Spot) -> Option<&'a RemoteMessage> {
-        self.sight(mailbox)?.remote.as_ref()?.messages.listed().get(&uid)
-    }
-
-    fn has_file(&self, mailbox: MailboxId, unique: &UniqueName) -> bool {
-        self.sight(mailbox).is_some_and(|sight| sight.scan.entries.contains_key(unique))
-    }
-
-    fn has_row(&self, mailbox: MailboxId, unique: &UniqueName) -> bool {
-        let rows = self.sight(mailbox).map(|sight| sight.rows.as_slice()).unwrap_or_default();
-        rows.iter().any(|row| row.unique.as_ref() == Some(unique))
-    }
-
-    /// Returns the rows that neither side has any more, by what they were recorded with.
-    fn gone_from_both(&self, rows: &BTreeMap<MessageId, &'a MessageRow>) -> Vec<&'a MessageRow> {
-        let forgotten = self.plans.iter().flat_map(|plan| &plan.forget).filter_map(|id| rows.get(id).copied());
-        let no_file = |row: &&MessageRow| row.unique.as_ref().is_some_and(|name| !self.has_file(row.mailbox, name));
-        forgotten.filter(no_file).collect()
-    }
-
-    fn forget_no_more(&mut self, row: &MessageRow) {
-        if let Some(plan) = self.of(row.mailbox) {
-            plan.forget.retain(|id| *id != row.id);
-        }
-    }
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
@@ -337,13 +289,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             flags_agree,
         });
     }
-}
-
-/// What is known of a message without asking for it.
-pub(super) type Key = (u64, Timestamp);
-
-pub(super) fn key(size: Option<u64>, date: Option<Timestamp>) -> Option<Key> {
-    size.zip(date)
 }
 
 /// Leaves a message where it is until its file is on the server in its new place.

@@ -62,6 +62,13 @@ pub fn infer_roles(listing: &mut RemoteListing) {
     }
 }
 
+/// Returns the role that a mailbox about to be created is known for by its name, if no other has it.
+pub fn role_for(name: &MailboxName, listing: &RemoteListing) -> Option<Role> {
+    let is_usual = |names: &[&str]| names.iter().any(|usual| name.as_str().eq_ignore_ascii_case(usual));
+    let role = USUAL_NAMES.iter().find(|(_, names)| is_usual(names)).map(|(role, _)| *role);
+    role.filter(|role| listing.mailboxes.values().all(|mailbox| mailbox.role != Some(*role)))
+}
+
 /// Pairs the folders of both sides. `listing` must be complete: what it lacks counts as gone.
 pub fn pair_folders(
     rows: &[MailboxRow],

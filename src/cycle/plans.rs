@@ -1,0 +1,64 @@
+//! All plans of a pass beside what they were made from: what crosses mailboxes is found here.
+
+use std::collections::BTreeMap;
+
+use super::observe::Sight;
+use crate::model::{MailboxId, MessageId, MessageRow, Timestamp, Uid, UniqueName};
+use crate::reconcile::plan::MailboxPlan;
+use crate::reconcile::snapshot::RemoteMessage;
+
+/// A message on the server.
+pub(super) type Spot = (MailboxId, Uid);
+
+/// What is known of a message without asking for it.
+pub(super) type Key = (u64, Timestamp);
+
+pub(super) fn key(size: Option<u64>, date: Option<Timestamp>) -> Option<Key> {
+    size.zip(date)
+}
+
+/// What was seen of all mailboxes in a pass, and what is planned for them.
+pub(super) struct Plans<'a> {
+    pub(super) sights: &'a [Sight],
+    pub(super) plans: &'a mut [MailboxPlan],
+}
+
+impl<'a> Plans<'a> {
+    pub(super) fn of(&mut self, mailbox: MailboxId) -> Option<&mut MailboxPlan> {
+        self.plans.iter_mut().find(|plan| plan.mailbox == mailbox)
+    }
+
+    pub(super) fn sight(&self, mailbox: MailboxId) -> Option<&'a Sight> {
+        self.sights.iter().find(|sight| sight.row.id == mailbox)
+    }
+
+    pub(super) fn rows(&self) -> BTreeMap<MessageId, &'a MessageRow> {
+        self.sights.iter().flat_map(|sight| &sight.rows).map(|row| (row.id, row)).collect()
+    }
+
+    pub(super) fn message(&self, (mailbox, uid): Spot) -> Option<&'a RemoteMessage> {
+        self.sight(mailbox)?.remote.as_ref()?.messages.listed().get(&uid)
+    }
+
+    pub(super) fn has_file(&self, mailbox: MailboxId, unique: &UniqueName) -> bool {
+        self.sight(mailbox).is_some_and(|sight| sight.scan.entries.contains_key(unique))
+    }
+
+    pub(super) fn has_row(&self, mailbox: MailboxId, unique: &UniqueName) -> bool {
+        let rows = self.sight(mailbox).map(|sight| sight.rows.as_slice()).unwrap_or_default();
+        rows.iter().any(|row| row.unique.as_ref() == Some(unique))
+    }
+
+    /// Returns the rows that neither side has any more, by what they were recorded with.
+    pub(super) fn gone_from_both(&self, rows: &BTreeMap<MessageId, &'a MessageRow>) -> Vec<&'a MessageRow> {
+        let forgotten = self.plans.iter().flat_map(|plan| &plan.forget).filter_map(|id| rows.get(id).copied());
+        let no_file = |row: &&MessageRow| row.unique.as_ref().is_some_and(|name| !self.has_file(row.mailbox, name));
+        forgotten.filter(no_file).collect()
+    }
+
+    pub(super) fn forget_no_more(&mut self, row: &MessageRow) {
+        if let Some(plan) = self.of(row.mailbox) {
+            plan.forget.retain(|id| *id != row.id);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Carries renames out, on one side after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::apply::{is_fatal, local_problem, mailbox_problem};
+use crate::cycle::{Run, Scene};
+use crate::model::{MailboxId, MailboxName, MailboxRow};
+use crate::reconcile::renames::{self, Rename, Step, Way, carried};
+use crate::store::{Failure, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteStore, Renaming};
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
+    /// Renames maildirs; returns where those are that were to be.
+    pub(super) fn rename_here(
+        &mut self,
+        scene: &Scene,
+        renames: &[Rename],
+    ) -> Result<BTreeMap<MailboxId, MailboxName>, Failure> {
+        let wanted = renames.iter().filter_map(|rename| match &rename.way {
+            Way::Here(to) => Some(Step { mailbox: rename.mailbox, from: rename.local.clone(), to: to.clone() }),
+            Way::There(_) | Way::Neither => None,
+        });
+        let wanted: Vec<Step> = wanted.collect();
+        let taken = scene.maildirs.maildirs.iter().map(|maildir| maildir.name.clone()).collect();
+        let ends: BTreeMap<_, _> = wanted.iter().map(|step| (step.mailbox, step.to.clone())).collect();
+        let (steps, _) = renames::order(wanted, &taken);
+        let (mut places, mut failed) = (BTreeMap::new(), BTreeSet::new());
+        for step in steps.into_iter().filter(|step| !step.to.is_inbox()) {
+            if failed.contains(&step.mailbox) || failed_target(&places, &failed, &step, renames) {
+                failed.insert(step.mailbox);
+                continue;
+            }
+            match self.rename_maildir(&step)? {
+                true => drop(places.insert(step.mailbox, step.to)),
+                false => drop(failed.insert(step.mailbox)),
+            }
+        }
+        self.report.local.folders_renamed +=
+            places.iter().filter(|(mailbox, place)| ends.get(mailbox) == Some(place)).count() as u64;
+        Ok(places)
+    }
+
+    /// Returns false if it could not be renamed.
+    fn rename_maildir(&mut self, step: &Step) -> Result<bool, Failure> {
+        let Step { mailbox, from, to } = step.clone();
+        let intents = self.account.journal.begin(&[Intent::Rename { mailbox, from: from.clone(), to: to.clone() }])?;
+        let settled = intents.into_iter().map(Record::Settled);
+        match self.account.local.rename(&from, &to) {
+            Ok(()) => {
+                let records: Vec<Record> = settled.chain([Record::LocalName(mailbox, to)]).collect();
+                self.account.journal.commit(&records)?;
+                Ok(true)
+            }
+            // A maildir half renamed is neither here nor there.
+            Err(error) if error.kind == LocalErrorKind::Item && self.is_whole(&from)? => {
+                self.report.problem(local_problem(&from, None, &error));
+                self.account.journal.commit(&settled.collect::<Vec<_>>())?;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Records the names of the folders whose names on both sides belong together now.
+    pub(super) fn record(
+        &mut self,
+        renames: &[Rename],
+        places: &BTreeMap<MailboxId, MailboxName>,
+    ) -> Result<(), Failure> {
+        let named = renames.iter().filter_map(|Rename { mailbox, name, local, way }| {
+            let local = match way {
+                Way::Neither => local.clone(),
+                Way::Here(to) => places.get(mailbox).filter(|place| *place == to)?.clone(),
+                Way::There(_) => return None,
+            };
+            Some(Renaming { mailbox: *mailbox, name: name.clone(), local })
+        });
+        self.name(named.collect())
+    }
+
+    /// Gives mailboxes their names in the database. A row of such a name that says nothing of any mail makes room.
+    pub(super) fn name(&mut self, named: Vec<Renaming>) -> Result<(), Failure> {
+        if named.is_empty() {
+            return Ok(());
+        }
+        let rows = self.account.journal.mailboxes()?;
+        let stays = |row: &&MailboxRow| named.iter().all(|one| one.mailbox != row.id);
+        let in_the_way = rows.iter().filter(stays).filter(|row| named.iter().any(|one| one.name == row.name));
+        let mut records: Vec<Record> = in_the_way.map(|row| Record::ForgetMailbox(row.id)).collect();
+        records.push(Record::Renamed(named));
+        Ok(self.account.journal.commit(&records)?)
+    }
+
+    /// Renames mailboxes, those above others first: they take these along.
+    pub(super) async fn rename_there(&mut self, scene: &mut Scene, renames: &[Rename]) -> Result<(), Failure> {
+        let wanted = renames.iter().filter_map(|rename| match &rename.way {
+            Way::There(to) => Some(Step { mailbox: rename.mailbox, from: rename.name.clone(), to: to.clone() }),
+            Way::Here(_) | Way::Neither => None,
+        });
+        let selectable = scene.listing.mailboxes.iter().filter(|(_, listed)| listed.selectable);
+        let taken = selectable.map(|(name, _)| name.clone()).collect();
+        let (mut steps, _) = renames::order(wanted.collect(), &taken);
+        steps.reverse();
+        let mut done: Vec<Step> = Vec::new();
+        while let Some(step) = steps.pop() {
+            let now = carried(&step.from, &done);
+            if now != step.from {
+                scene.listing = self.listing().await?;
+            }
+            let is_there = scene.listing.mailboxes.get(&step.to).is_some_and(|listed| listed.selectable);
+            if now == step.to && is_there {
+                self.note_renamed_there(renames, &step)?;
+                continue;
+            }
+            // Not every server takes along what lies below.
+            let from = if now == step.to { step.from.clone() } else { now };
+            match self.account.remote.rename(&from, &step.to, &subscribed(scene, &from)).await {
+                Ok(()) => {
+                    done.push(Step { from, ..step.clone() });
+                    self.note_renamed_there(renames, &step)?;
+                }
+                Err(error) if is_fatal(&error) => return Err(error.into()),
+                Err(error) => {
+                    self.report.problem(mailbox_problem(&step.from, &error));
+                    steps.retain(|other| other.mailbox != step.mailbox);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note_renamed_there(&mut self, renames: &[Rename], step: &Step) -> Result<(), Failure> {
+        let Some(rename) = renames.iter().find(|rename| rename.mailbox == step.mailbox) else { return Ok(()) };
+        let rows = self.account.journal.mailboxes()?;
+        let before = rows.iter().find(|row| row.id == step.mailbox).map(|row| row.local.clone());
+        let arrived = rename.way == Way::There(step.to.clone());
+        self.report.remote.folders_renamed += u64::from(arrived);
+        let local = if arrived { Some(rename.local.clone()) } else { before };
+        let named = local.map(|local| Renaming { mailbox: step.mailbox, name: step.to.clone(), local });
+        self.name(named.into_iter().collect())
+    }
+}
+
+/// Returns those of a mailbox and what lies below it that are subscribed to.
+fn subscribed(scene: &Scene, from: &MailboxName) -> Vec<MailboxName> {
+    let listed = scene.listing.mailboxes.iter().filter(|(_, listed)| listed.subscribed);
+    listed.map(|(name, _)| name).filter(|name| *name == from || name.is_below(from)).cloned().collect()
+}
+
+/// Returns true if the name that a maildir is to get is still that of another which could not be renamed.
+fn failed_target(
+    places: &BTreeMap<MailboxId, MailboxName>,
+    failed: &BTreeSet<MailboxId>,
+    step: &Step,
+    renames: &[Rename],
+) -> bool {
+    let held = |rename: &Rename| places.get(&rename.mailbox).unwrap_or(&rename.local) == &step.to;
+    renames.iter().any(|rename| failed.contains(&rename.mailbox) && held(rename))
+}

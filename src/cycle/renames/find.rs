@@ -1,0 +1,234 @@
+//! Finds the folders that have other names than they had.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::apply::is_fatal;
+use crate::cycle::{Run, Scene, role_of};
+use crate::model::{MailboxName, MailboxRow, MessageHash, MessageRow, Role, Uid, UidSet};
+use crate::reconcile::renames::{
+    self, Rename, Way, Whereabouts, candidates_here, candidates_there, is_displaced_here, is_displaced_there, is_known,
+    is_swap, is_that_mailbox, resemblance,
+};
+use crate::reconcile::snapshot::{RemoteMessages, RemoteRequest};
+use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
+
+/// How many messages' headers tell a mailbox from another that looks like it.
+const SAMPLE: usize = 8;
+
+/// A search for folders that have other names.
+struct Search<'a> {
+    scene: &'a Scene,
+    rows: &'a [MailboxRow],
+    /// The server's names under which one was found,
+    there: BTreeSet<MailboxName>,
+    /// and the Maildir's.
+    here: BTreeSet<MailboxName>,
+}
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
+    /// Finds the folders that have other names, or should have.
+    pub(super) async fn find_renames(&mut self, scene: &Scene) -> Result<Vec<Rename>, Failure> {
+        let rows = self.account.journal.mailboxes()?;
+        let mut search = Search { scene, rows: &rows, there: BTreeSet::new(), here: BTreeSet::new() };
+        let known = rows.iter().filter(|row| is_known(row) && !row.name.is_inbox());
+        let (doubtful, others): (Vec<_>, Vec<_>) = known.partition(|row| self.may_be_renamed(scene, row));
+        let mut found = Vec::new();
+        for row in doubtful {
+            let there = self.find_there(&mut search, row, false).await?;
+            found.push((row, there, self.find_here(&mut search, row, false)?));
+        }
+        let robbed =
+            others.into_iter().filter(|row| search.there.contains(&row.name) || search.here.contains(&row.local));
+        found.extend(robbed.map(|row| (row, Whereabouts::Stayed, Whereabouts::Stayed)));
+        let mut renames = Vec::new();
+        for (row, mut there, mut here) in found {
+            // Whose place another has taken is elsewhere, though it does not look so.
+            if there == Whereabouts::Stayed && search.there.contains(&row.name) {
+                there = self.find_there(&mut search, row, true).await?;
+            }
+            if here == Whereabouts::Stayed && search.here.contains(&row.local) {
+                here = self.find_here(&mut search, row, true)?;
+            }
+            renames.extend(self.decide(scene, row, &there, &here));
+        }
+        self.leave_conflicts(&rows, renames)
+    }
+
+    fn decide(&mut self, scene: &Scene, row: &MailboxRow, there: &Whereabouts, here: &Whereabouts) -> Option<Rename> {
+        // Whatever becomes of the folder, what is elsewhere is not lost.
+        if matches!((there, here), (Whereabouts::Moved(_), _) | (_, Whereabouts::Moved(_))) {
+            self.elsewhere.insert(row.id);
+        }
+        let scope = &self.policy.scope;
+        let role = |name: &MailboxName| role_of(scene, name);
+        let local_name = |name: &MailboxName| scope.local_name(name, role);
+        let server_name = |local: &MailboxName| {
+            let name = scope.server_name(local, role, |role| holder(scene, role))?;
+            scope.takes_part(&name, role(&name), true).then_some(name)
+        };
+        let found = renames::decide(row, there, here, local_name, server_name);
+        found.filter(|rename| self.is_asked_for(row, rename))
+    }
+
+    /// Leaves out what would take the name of a folder that stays and that the baseline knows mail of.
+    fn leave_conflicts(&mut self, rows: &[MailboxRow], mut renames: Vec<Rename>) -> Result<Vec<Rename>, Failure> {
+        loop {
+            let stays = |row: &&MailboxRow| renames.iter().all(|rename| rename.mailbox != row.id);
+            let mut held = BTreeSet::new();
+            for row in rows.iter().filter(stays).filter(|row| renames.iter().any(|one| *new_name(one) == row.name)) {
+                let messages = self.account.journal.messages(row.id)?;
+                held.extend(messages.iter().any(|message| message.unique.is_some()).then(|| row.name.clone()));
+            }
+            if held.is_empty() {
+                return Ok(renames);
+            }
+            renames.retain(|rename| !held.contains(new_name(rename)));
+        }
+    }
+
+    /// A folder in its place on both sides is not looked at.
+    fn may_be_renamed(&self, scene: &Scene, row: &MailboxRow) -> bool {
+        let role = role_of(scene, &row.name).or(row.role);
+        let subscribed = scene.listing.mailboxes.get(&row.name).is_none_or(|listed| listed.subscribed);
+        let takes_part = is_swap(&row.name) || self.policy.scope.takes_part(&row.name, role, subscribed);
+        let elsewhere = self.policy.scope.local_name(&row.name, |name| role_of(scene, name)) != row.local;
+        takes_part
+            && (elsewhere
+                || is_displaced_there(row, &scene.listing)
+                || is_displaced_here(row, &scene.maildirs)
+                || is_swap(&row.name))
+    }
+
+    /// A run over some folders only renames those of them.
+    fn is_asked_for(&self, row: &MailboxRow, rename: &Rename) -> bool {
+        self.is_named(&row.name) || self.is_named(new_name(rename))
+    }
+
+    async fn find_there(
+        &mut self,
+        search: &mut Search<'_>,
+        row: &MailboxRow,
+        displaced: bool,
+    ) -> Result<Whereabouts, Failure> {
+        let scene = search.scene;
+        if !displaced && !is_displaced_there(row, &scene.listing) {
+            return Ok(Whereabouts::Stayed);
+        }
+        let (certain, possible) = candidates_there(row, search.rows, &scene.listing, &self.policy.scope);
+        let messages = self.account.journal.messages(row.id)?;
+        let mut found = certain;
+        for name in possible {
+            if found.is_none() && !search.there.contains(&name) && self.is_it(row, &messages, &name).await? {
+                found = Some(name);
+            }
+        }
+        // Renumbered, it still is under its name.
+        let is_listed = scene.listing.mailboxes.get(&row.name).is_some_and(|listed| listed.selectable);
+        Ok(match found {
+            Some(name) => {
+                search.there.insert(name.clone());
+                Whereabouts::Moved(name)
+            }
+            None if is_listed && !displaced => Whereabouts::Stayed,
+            None => Whereabouts::Gone,
+        })
+    }
+
+    /// Looks whether a mailbox is the one that a row speaks of.
+    async fn is_it(&mut self, row: &MailboxRow, messages: &[MessageRow], name: &MailboxName) -> Result<bool, Failure> {
+        let request = RemoteRequest { mailbox: name.clone(), since: None, known: UidSet::new() };
+        match self.account.remote.observe(&[request]).await?.pop().map(|observed| observed.outcome) {
+            Some(Ok(seen)) => {
+                let whole = matches!(seen.messages, RemoteMessages::Full(_));
+                let same = whole && Some(seen.uid_validity()) == row.uid_validity;
+                Ok(same && is_that_mailbox(row, messages, &seen) && self.hold_the_same(row, messages, name).await?)
+            }
+            Some(Err(error)) if is_fatal(&error) => Err(error.into()),
+            Some(Err(_)) | None => Ok(false),
+        }
+    }
+
+    /// Looks at the headers of some messages: in mailboxes made at once and filled alike, numbers, sizes and dates may agree.
+    async fn hold_the_same(
+        &mut self,
+        row: &MailboxRow,
+        messages: &[MessageRow],
+        name: &MailboxName,
+    ) -> Result<bool, Failure> {
+        let some = sample(messages);
+        let Some(validity) = row.uid_validity.filter(|_| !some.is_empty()) else { return Ok(true) };
+        let uids: UidSet = some.keys().copied().collect();
+        match self.account.remote.identify(name, validity, &uids, false).await {
+            Ok(found) => Ok(found.iter().all(|(uid, identity)| identity.message_id == some.get(uid).copied())),
+            Err(error) if is_fatal(&error) => Err(error.into()),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn find_here(
+        &mut self,
+        search: &mut Search<'_>,
+        row: &MailboxRow,
+        displaced: bool,
+    ) -> Result<Whereabouts, Failure> {
+        let scene = search.scene;
+        if !displaced && !is_displaced_here(row, &scene.maildirs) {
+            return Ok(Whereabouts::Stayed);
+        }
+        let messages = self.account.journal.messages(row.id)?;
+        let is_listed = scene.maildirs.maildirs.iter().any(|maildir| maildir.name == row.local);
+        if !displaced && is_listed && self.likeness(row, &messages, &row.local)?.is_some() {
+            return Ok(Whereabouts::Stayed);
+        }
+        let mut best: Option<(bool, usize, MailboxName)> = None;
+        for maildir in candidates_here(row, search.rows, &scene.maildirs) {
+            if search.here.contains(&maildir.name) {
+                continue;
+            }
+            let Some(likeness) = self.likeness(row, &messages, &maildir.name)? else { continue };
+            let this = (row.directory == Some(maildir.directory), likeness, maildir.name.clone());
+            best = best.filter(|other| (other.0, other.1) >= (this.0, this.1)).or(Some(this));
+        }
+        Ok(match best {
+            Some((_, _, name)) => {
+                search.here.insert(name.clone());
+                Whereabouts::Moved(name)
+            }
+            None if is_listed && !displaced => Whereabouts::Stayed,
+            None => Whereabouts::Gone,
+        })
+    }
+
+    fn likeness(
+        &mut self,
+        row: &MailboxRow,
+        messages: &[MessageRow],
+        local: &MailboxName,
+    ) -> Result<Option<usize>, Failure> {
+        match self.account.local.observe(local, &row.letters) {
+            Ok(seen) => Ok(resemblance(row, messages, &seen)),
+            Err(error) if error.kind == LocalErrorKind::Item => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Returns a few messages that have a Message-ID, from all parts of a mailbox.
+fn sample(messages: &[MessageRow]) -> BTreeMap<Uid, MessageHash> {
+    let named: Vec<_> = messages.iter().filter_map(|message| Some((message.uid, message.message_id?))).collect();
+    let step = named.len().div_ceil(SAMPLE).max(1);
+    named.into_iter().rev().step_by(step).collect()
+}
+
+/// Returns the server's name that a folder will have.
+fn new_name(rename: &Rename) -> &MailboxName {
+    match &rename.way {
+        Way::There(name) => name,
+        Way::Here(_) | Way::Neither => &rename.name,
+    }
+}
+
+fn holder(scene: &Scene, role: Role) -> Option<MailboxName> {
+    let holders = scene.listing.mailboxes.iter().find(|(_, listed)| listed.role == Some(role));
+    holders.map(|(name, _)| name.clone())
+}
