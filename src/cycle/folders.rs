@@ -142,6 +142,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 }
                 self.create_remote(scene, &folder).await?
             }
+            // It has another name on either side, and can't be given the one: its messages are followed one by one.
+            Fate::GoneBoth if row.is_some_and(|row| self.elsewhere.contains(&row.id)) && !self.options.dry_run => {
+                self.account.local.create(&folder.local)?;
+                return Ok(Some(Folder { fate: Fate::GoneRemote, ..folder }));
+            }
             Fate::GoneBoth => {
                 // One that is only missing from the list keeps what must never come back, and what is held in it.
                 if let Some(row) = row

@@ -66,7 +66,8 @@ fn a_world(seed: u64) -> World {
     if second.chance(150) {
         world.mishaps.drops = users::some_dropped(&mut second);
     }
-    let renames = second.chance(200) && !(restore || relocates);
+    // Without STATUS a mailbox that has another's name can't be told from it.
+    let renames = second.chance(200) && !(restore || relocates) && world.server.status;
     world.server.object_ids = second.chance(300);
     world.server.same_second = second.chance(150);
     world.habits = Habits { moves, renumber, restore, removes_folders, relocates, revokes, partial, renames };
@@ -251,7 +252,11 @@ fn tell(seed: u64) -> String {
     let (broken, log) = history(seed, true);
     let world = a_world(seed);
     let (server, policy) = (world.server.abilities, world.policy.delete);
-    format!("seed {seed}: {server:?} delete {policy:?}\n{}\nbroken: {broken:#?}", log.join("\n"))
+    format!(
+        "seed {seed}: {server:?} status {} delete {policy:?}\n{}\nbroken: {broken:#?}",
+        world.server.status,
+        log.join("\n")
+    )
 }
 
 fn number(variable: &str) -> Option<u64> {
