@@ -1,13 +1,13 @@
 //! Messages that are new in one folder and known in another: copies. Nothing is transferred where both are certain to be
 //! the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::observe::Sight;
 use super::plans::{Key, Plans, Spot, key};
 use super::{Run, Scene};
 use crate::model::{FlagSet, Identity, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, UniqueName};
-use crate::reconcile::moves::{Arrival, Arrivals};
+use crate::reconcile::moves::{Arrival, Arrivals, Place};
 use crate::reconcile::plan::{LocalCopy, MailboxPlan, RemoteCopy};
 use crate::reconcile::snapshot::{LocalEntry, LocalSnapshot};
 use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
@@ -41,8 +41,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if !self.abilities.uid_plus {
             return Ok(());
         }
+        // What a message waits for that could not be moved is sent.
+        let removals = all.plans.iter().flat_map(|plan| &plan.remove_remote);
+        let awaited: BTreeSet<Place> = removals.filter_map(|removal| removal.moved_to.clone()).collect();
         for ((mailbox, unique), arrival) in self.new_uploads(all)? {
-            if self.uncopied.contains(&(mailbox, unique.clone())) {
+            let place = (mailbox, unique.clone());
+            if self.uncopied.contains(&place) || awaited.contains(&place) {
                 continue;
             }
             let of_size = self.account.journal.messages_of_size(arrival.identity.size)?;

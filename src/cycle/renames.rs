@@ -24,7 +24,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let Intent::Rename { mailbox, from, to } = intent else { continue };
             let mut records = vec![Record::Settled(id)];
             match self.account.local.rename(&from, &to) {
-                Ok(()) => records.push(Record::LocalName(mailbox, to)),
+                Ok(true) => records.push(Record::LocalName(mailbox, to)),
+                // Users did something else with it since.
+                Ok(false) => {}
                 // It was not begun, or is in a state that only a look can tell.
                 Err(error) if error.kind == LocalErrorKind::Item && self.is_whole(&from)? => {}
                 Err(error) if error.kind == LocalErrorKind::Item && self.is_whole(&to)? => {

@@ -190,15 +190,17 @@ impl LocalStore for Maildir {
         Ok(removed)
     }
 
-    fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> Result<(), LocalError> {
-        rename::rename(&self.settings, from, to)?;
+    fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> Result<bool, LocalError> {
+        if !rename::rename(&self.settings, from, to)? {
+            return Ok(false);
+        }
         if let Some(seen) = self.seen.remove(from) {
             let now = stamp::of_maildir(&self.locate(to)?).ok();
             // Others' changes since it was seen stay changes.
             let now = now.filter(|now| stamp::is_same_but_renamed(&seen, now)).unwrap_or(seen);
             self.seen.insert(to.clone(), now);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn assign_letters(

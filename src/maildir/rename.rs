@@ -24,8 +24,8 @@ pub(super) fn is_on_its_way(name: &str) -> bool {
     name.starts_with(ON_ITS_WAY)
 }
 
-/// Renames a maildir, or the rest of it. Folders below it keep their names.
-pub(super) fn rename(settings: &Settings, from: &MailboxName, to: &MailboxName) -> Result<(), LocalError> {
+/// Renames a maildir, or the rest of it; returns false if there is none. Folders below it keep their names.
+pub(super) fn rename(settings: &Settings, from: &MailboxName, to: &MailboxName) -> Result<bool, LocalError> {
     let (source, target) = (list::locate(settings, from)?, list::locate(settings, to)?);
     for path in [&source, &target] {
         if *path == settings.root {
@@ -38,11 +38,11 @@ pub(super) fn rename(settings: &Settings, from: &MailboxName, to: &MailboxName) 
         (true, true) if source == target => {}
         (true, true) if is_same(&source, &target) => respell(settings, &source, &target)?,
         (true, true) => return Err(found(&target, "is a maildir already")),
-        (false, false) => return Err(found(&source, "is no maildir (any more), nor is the one that it was to become")),
+        (false, false) => return Ok(false),
         (true, false) => move_on(settings, &source, &target)?,
         (false, true) => {}
     }
-    settle(settings, &source, &target)
+    settle(settings, &source, &target).map(|()| true)
 }
 
 /// What has it is a maildir.

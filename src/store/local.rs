@@ -144,9 +144,9 @@ pub trait LocalStore {
 
     /// Gives a maildir another name, durably, with all that lies in its directory; parents of the new name are created.
     /// Folders below it keep their names. One that a crash left half renamed is renamed the rest of the way; one that has
-    /// the new name already is no error. Another maildir of the new name is an error of this folder alone, and nothing is
-    /// done; so is a maildir that has neither name.
-    fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> Result<(), LocalError>;
+    /// the new name already is no error. Returns false if there is a maildir of neither name. Another maildir of the new name
+    /// is an error of this folder alone, and nothing is done.
+    fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> Result<bool, LocalError>;
 
     /// Makes sure that these keywords have letters, durably, before any name bears one, and returns the map. Keywords
     /// beyond the capacity are left out.

@@ -270,15 +270,17 @@ impl LocalStore for Shared {
         )
     }
 
-    fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> Result<(), LocalError> {
+    fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> Result<bool, LocalError> {
         self.touch(
             LocalErrorKind::Item,
             || format!("rename maildir {from} to {to}"),
             |world| {
                 let before = world.maildir.stamps();
                 let (had, taken) = (before.contains_key(from), before.contains_key(to));
-                if had == taken && from != to || !had && !taken {
-                    return Err(bad(LocalErrorKind::Item, if taken { "a maildir already" } else { "no such maildir" }));
+                match (had, taken) {
+                    (false, false) => return Ok(false),
+                    (true, true) if from != to => return Err(bad(LocalErrorKind::Item, "a maildir already")),
+                    _ => {}
                 }
                 if world.maildir.rename_folder(from, to)
                     && let Some(seen) = world.seen.remove(from)
@@ -286,7 +288,7 @@ impl LocalStore for Shared {
                     let now = if before.get(from) == Some(&seen) { world.folder(to)?.stamp() } else { seen };
                     world.seen.insert(to.clone(), now);
                 }
-                Ok(())
+                Ok(true)
             },
         )
     }

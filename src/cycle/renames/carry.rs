@@ -45,7 +45,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let intents = self.account.journal.begin(&[Intent::Rename { mailbox, from: from.clone(), to: to.clone() }])?;
         let settled = intents.into_iter().map(Record::Settled);
         match self.account.local.rename(&from, &to) {
-            Ok(()) => {
+            Ok(false) => {
+                self.account.journal.commit(&settled.collect::<Vec<_>>())?;
+                Ok(false)
+            }
+            Ok(true) => {
                 let records: Vec<Record> = settled.chain([Record::LocalName(mailbox, to)]).collect();
                 self.account.journal.commit(&records)?;
                 Ok(true)

@@ -42,7 +42,7 @@ impl Root {
         list::locate(&self.settings, &name(folder)).unwrap()
     }
 
-    fn rename(&self, from: &str, to: &str) -> Result<(), LocalErrorKind> {
+    fn rename(&self, from: &str, to: &str) -> Result<bool, LocalErrorKind> {
         rename(&self.settings, &name(from), &name(to)).map_err(|error| error.kind)
     }
 
@@ -83,7 +83,7 @@ fn a_maildir_goes_with_all_that_is_its_own_and_a_second_time_is_no_error() {
         let root = Root::with(layout, &["A", "A/child", "Z"]);
         let cur = fs::metadata(root.path("A").join("cur")).unwrap().ino();
         for _ in 0..2 {
-            assert_eq!(root.rename("A", "New/deep/B"), Ok(()));
+            assert_eq!(root.rename("A", "New/deep/B"), Ok(true));
             assert_eq!(root.folders(), pairs(&[("New/deep/B", "A"), ("A/child", "A/child"), ("Z", "Z")]));
             assert_eq!(fs::metadata(root.path("New/deep/B").join("cur")).unwrap().ino(), cur);
         }
@@ -140,8 +140,8 @@ fn what_is_in_the_way_or_missing_is_an_error_and_nothing_is_done() {
         let root = Root::with(layout, &["A", "A/x", "B", "INBOX"]);
         let before = root.everything();
         assert_eq!(root.rename("A", "B"), Err(LocalErrorKind::Item));
-        assert_eq!(root.rename("gone", "C/D"), Err(LocalErrorKind::Item));
-        assert_eq!(root.rename("gone", "gone"), Err(LocalErrorKind::Item));
+        assert_eq!(root.rename("gone", "C/D"), Ok(false));
+        assert_eq!(root.rename("gone", "gone"), Ok(false));
         if layout == Layout::MaildirPlusPlus {
             assert_eq!(root.rename("INBOX", "C"), Err(LocalErrorKind::Item));
             assert_eq!(root.rename("A", "INBOX"), Err(LocalErrorKind::Item));
@@ -176,7 +176,7 @@ fn whatever_a_crash_left_the_same_call_goes_on_from_there() {
         for steps in 0..7 {
             let root = Root::with(Layout::Fs, &others);
             crashed_after(&root, to, steps);
-            assert_eq!(root.rename("A", to), Ok(()), "{to} after {steps} of {others:?}");
+            assert_eq!(root.rename("A", to), Ok(true), "{to} after {steps} of {others:?}");
             let mut expected = others.clone();
             expected.retain(|folder| *folder != "A");
             let mut expected: Vec<_> = expected.into_iter().map(|folder| (folder, folder)).collect();
