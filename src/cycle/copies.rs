@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::observe::Sight;
 use super::plans::{Key, Plans, Spot, key};
 use super::{Run, Scene};
-use crate::model::{FlagSet, Identity, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, UniqueName};
+use crate::model::{
+    Flag, FlagSet, Identity, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, Role, UniqueName,
+};
 use crate::reconcile::moves::{Arrival, Arrivals, Place};
 use crate::reconcile::plan::{LocalCopy, MailboxPlan, RemoteCopy};
-use crate::reconcile::snapshot::{LocalEntry, LocalSnapshot};
+use crate::reconcile::snapshot::{LocalEntry, LocalSnapshot, RemoteMessage};
 use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
 /// Known messages and their files, by what they were looked up for.
@@ -97,7 +99,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         for (spot, (size, date)) in new_messages(all) {
             let of_size = if any { self.account.journal.messages_of_size(size)? } else { Vec::new() };
             let same: Vec<MessageRow> =
-                of_size.into_iter().filter(|row| row.date == Some(date) && row.message_id.is_some()).collect();
+                of_size.into_iter().filter(|row| row.date == Some(date) && is_settled(row)).collect();
             let earlier = *first.entry((size, date)).or_insert(spot);
             match same.is_empty() {
                 false => likely.push((spot, same)),
@@ -185,10 +187,18 @@ fn or_nothing<T>(read: Result<T, crate::store::LocalError>) -> Result<Option<T>,
     }
 }
 
+/// Returns the new messages that may be copies of others. What comes to Trash may be the good version of a message that
+/// was damaged here, and drafts are saved again within a second: equal headers prove nothing about them.
 fn new_messages(all: &Plans<'_>) -> Vec<(Spot, Key)> {
-    let spots = all.plans.iter().flat_map(|plan| plan.download.iter().map(|uid| (plan.mailbox, *uid)));
-    let known = |spot: Spot| all.message(spot).and_then(|message| key(message.size, message.date));
+    let plans = all.plans.iter().filter(|plan| !matches!(plan.role, Some(Role::Trash | Role::Drafts)));
+    let spots = plans.flat_map(|plan| plan.download.iter().map(|uid| (plan.mailbox, *uid)));
+    let settled = |message: &&RemoteMessage| !message.flags.has(Flag::Draft);
+    let known = |spot: Spot| all.message(spot).filter(settled).and_then(|message| key(message.size, message.date));
     spots.filter_map(|spot| Some((spot, known(spot)?))).collect()
+}
+
+fn is_settled(row: &MessageRow) -> bool {
+    row.message_id.is_some() && !row.flags.has(Flag::Draft)
 }
 
 fn is_twin(one: &Identity, other: &Identity) -> bool {

@@ -115,7 +115,10 @@ fn an_old_copy_of_the_maildir_under_a_newer_database_loses_nothing() {
     copy(&setup.root.path, &old);
     setup.append(&["INBOX"], &corpus::odd(8));
     setup.sync_in_step();
-    fs::remove_file(&setup.root.inbox().messages()[0].path).unwrap();
+    let inbox = setup.root.inbox();
+    let old_one =
+        inbox.messages().into_iter().find(|entry| old.join("INBOX/cur").join(entry.path.file_name().unwrap()).exists());
+    fs::remove_file(old_one.expect("a message that the copy has").path).unwrap();
     setup.sync_in_step();
     fs::remove_dir_all(&setup.root.path).unwrap();
     fs::rename(&old, &setup.root.path).unwrap();

@@ -132,7 +132,7 @@ fn an_unreadable_folder_fails_alone_and_nothing_is_removed_for_it() {
     lock(0o700);
     let run = run.expect(1);
     assert_eq!(codes(&run, "errors"), ["local-item", "folder-unfinished"], "{}", run.stdout);
-    assert_eq!(run.count("local", "added"), 1, "the rest goes on: {}", run.stdout);
+    assert_eq!(run.count("local", "copied"), 1, "the rest goes on: {}", run.stdout);
     assert_eq!(run.count("remote", "removed"), 0, "{}", run.stdout);
     assert_eq!(setup.imap().messages(&["INBOX"]).len(), 4);
     setup.entrance.clear();
