@@ -57,7 +57,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             Err(error) if is_fatal(&error) => Err(error.into()),
             // COPY does all or nothing (RFC 9051 section 6.4.7).
             Err(error) => {
-                if error.kind != RemoteErrorKind::UidValidityChanged {
+                // What it would be a copy of has gone: no trouble, it is sent.
+                let gone = [RemoteErrorKind::UidValidityChanged, RemoteErrorKind::NoSuchMailbox];
+                if !gone.contains(&error.kind) {
                     self.report.problem(mailbox_problem(&plan.name, &error));
                 }
                 self.not_copied(plan, copies);

@@ -210,26 +210,39 @@ pub fn order(wanted: Vec<Step>, taken: &BTreeSet<MailboxName>) -> (Vec<Step>, Ve
     left.sort_by(|one, other| one.from.cmp(&other.from));
     let mut steps = Vec::new();
     loop {
-        let free = |step: &Step| !taken.contains(&step.to);
-        let calm = |step: &Step| !left.iter().any(|other| step.to.is_below(&other.from) && other != step);
-        let free = left.iter().position(|step| free(step) && calm(step)).or_else(|| left.iter().position(free));
-        let Some(at) = free else {
-            let Some(circle) = circle(&left) else { return (steps, left) };
-            let Some(step) = left.get_mut(circle) else { return (steps, left) };
-            let Some(swap) = swap_name(step.mailbox).filter(|name| !taken.contains(name)) else {
-                return (steps, left);
-            };
-            taken.remove(&step.from);
-            taken.insert(swap.clone());
-            steps.push(Step { to: swap.clone(), ..step.clone() });
-            step.from = swap;
+        let calm = ready(&left, &taken, true);
+        // Led apart before anything is put below a folder of theirs.
+        if calm.is_none()
+            && let Some(step) = lead_apart(&mut left, &mut taken)
+        {
+            steps.push(step);
             continue;
-        };
+        }
+        let Some(at) = calm.or_else(|| ready(&left, &taken, false)) else { return (steps, left) };
         let step = left.remove(at);
         taken.remove(&step.from);
         taken.insert(step.to.clone());
         steps.push(step);
     }
+}
+
+/// Returns a rename whose new name is free, and, if `calmly`, not below a folder that is about to be renamed.
+fn ready(left: &[Step], taken: &BTreeSet<MailboxName>, calmly: bool) -> Option<usize> {
+    let free = |step: &Step| !taken.contains(&step.to);
+    let calm = |step: &Step| !left.iter().any(|other| step.to.is_below(&other.from) && other != step);
+    left.iter().position(|step| free(step) && (!calmly || calm(step)))
+}
+
+/// Takes one folder of a circle out of the way of the others.
+fn lead_apart(left: &mut [Step], taken: &mut BTreeSet<MailboxName>) -> Option<Step> {
+    let at = circle(left)?;
+    let step = left.get_mut(at)?;
+    let swap = swap_name(step.mailbox).filter(|name| !taken.contains(name))?;
+    taken.remove(&step.from);
+    taken.insert(swap.clone());
+    let aside = Step { to: swap.clone(), ..step.clone() };
+    step.from = swap;
+    Some(aside)
 }
 
 /// Returns one of the renames that wait for each other in a circle.

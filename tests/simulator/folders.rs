@@ -32,15 +32,17 @@ fn start(world: &mut World) {
     remote(world, "INBOX", 5, &[]);
     // Of two mailboxes of one UIDVALIDITY and one STATUS nobody can see that they exchanged their names.
     remote(world, "B", 6, &[]);
+    remote(world, "B", 7, &[]);
 }
 
-const START: [(u32, &str, &str); 6] = [
+const START: [(u32, &str, &str); 7] = [
     (1, "A", "\\seen work"),
     (2, "A", "later"),
     (3, "A/x", "later work"),
     (4, "B", "\\flagged"),
     (5, "INBOX", ""),
     (6, "B", ""),
+    (7, "B", ""),
 ];
 
 fn there(world: &mut World, from: &str, to: &str) {
@@ -84,7 +86,7 @@ fn ends(change: Act, renamed: &[(&str, &str)], flags: &[(u32, &str)]) -> Vec<(Re
             .collect();
         let world = shared.world();
         for view in [local_view(&world), remote_view(&world)] {
-            let known: Vec<_> = places(&view).into_iter().filter(|(id, name, _)| *id <= 6 && name != "Trash").collect();
+            let known: Vec<_> = places(&view).into_iter().filter(|(id, name, _)| *id <= 7 && name != "Trash").collect();
             assert_eq!(known, expected, "{abilities:?}");
             assert!(view.contains_key(&folder(&place("A/y"))), "{:?}", view.keys());
             assert!(!view.keys().any(|name| name.as_str().starts_with("mailtide")), "{:?}", view.keys());
@@ -147,6 +149,22 @@ fn two_exchanged_their_names() {
         here(world, "tmp", "A/x");
     };
     renames(here, &[("B", "A/x"), ("A/x", "B")], (0, 2));
+}
+
+#[test]
+fn two_exchanged_their_names_and_one_has_children() {
+    let there: Act = |world| {
+        there(world, "B", "tmp");
+        there(world, "A", "B");
+        there(world, "tmp", "A");
+    };
+    renames(there, &[("B", "A"), ("A", "B")], (4, 0));
+    let here: Act = |world| {
+        here(world, "B", "tmp");
+        here(world, "A", "B");
+        here(world, "tmp", "A");
+    };
+    renames(here, &[("B", "A"), ("A", "B")], (0, 4));
 }
 
 #[test]

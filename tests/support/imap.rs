@@ -130,11 +130,20 @@ impl Imap {
 
     /// Returns all folders that can hold messages.
     pub(crate) fn folders(&mut self) -> BTreeSet<Vec<String>> {
+        self.listed("LIST")
+    }
+
+    /// Returns the folders subscribed to.
+    pub(crate) fn subscriptions(&mut self) -> BTreeSet<Vec<String>> {
+        self.listed("LSUB")
+    }
+
+    fn listed(&mut self, command: &str) -> BTreeSet<Vec<String>> {
         let mut folders = BTreeSet::new();
-        for reply in self.run("LIST \"\" \"*\"") {
+        for reply in self.run(&format!("{command} \"\" \"*\"")) {
             let [_, Item::Atom(kind), flags, _, name] = &reply[..] else { continue };
             let selectable = !flags.list().iter().any(|flag| flag.text().eq_ignore_ascii_case("\\Noselect"));
-            if kind == "LIST" && selectable {
+            if kind == command && selectable {
                 let name = from_utf7(name.text());
                 let bare = name.strip_prefix(self.prefix).unwrap_or(&name);
                 folders.insert(bare.split(self.separator).map(str::to_owned).collect());
@@ -199,6 +208,16 @@ impl Imap {
     /// Deletes a folder with its messages.
     pub(crate) fn delete(&mut self, folder: &[&str]) {
         self.run(&format!("DELETE {}", self.quoted(folder)));
+    }
+
+    /// Renames a folder with those below it. Subscriptions are left as they are.
+    pub(crate) fn rename(&mut self, folder: &[&str], new: &[&str]) {
+        self.run(&format!("RENAME {} {}", self.quoted(folder), self.quoted(new)));
+    }
+
+    /// Subscribes to a folder.
+    pub(crate) fn subscribe(&mut self, folder: &[&str]) {
+        self.run(&format!("SUBSCRIBE {}", self.quoted(folder)));
     }
 
     /// Creates a folder.

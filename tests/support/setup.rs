@@ -229,11 +229,22 @@ impl Run {
         self.account()[side][what].as_u64().unwrap_or_else(|| panic!("no {side} {what} in {}", self.stdout))
     }
 
+    /// Returns how many bytes went over the wire, both ways.
+    pub(crate) fn bytes(&self) -> u64 {
+        ["bytes_in", "bytes_out"].iter().map(|way| self.account()[way].as_u64().unwrap()).sum()
+    }
+
     /// Demands that nothing was done on either side.
     pub(crate) fn expect_nothing_done(self) -> Run {
+        self.expect_only(&[])
+    }
+
+    /// Demands that this was done, each a side, what, and how often, and nothing else.
+    pub(crate) fn expect_only(self, done: &[(&str, &str, u64)]) -> Run {
         for side in ["local", "remote"] {
             for (what, count) in self.account()[side].as_object().unwrap() {
-                assert_eq!(count, 0, "{side} {what}: {}", self.stdout);
+                let expected = done.iter().find(|one| (one.0, one.1) == (side, what)).map_or(0, |one| one.2);
+                assert_eq!(*count, expected, "{side} {what}: {}", self.stdout);
             }
         }
         assert_eq!(self.account()["adopted"], 0, "{}", self.stdout);

@@ -135,7 +135,8 @@ fn mixed(kind: Kind) -> Setup {
     setup
 }
 
-fn killed(prepare: fn(Kind) -> Setup, kind: Kind) {
+/// Kills runs at many moments, and demands in the end what an undisturbed run makes. Returns the accounts.
+pub(super) fn killed(prepare: fn(Kind) -> Setup, kind: Kind) -> [Setup; 3] {
     let (clean, took) = undisturbed(prepare, kind);
     // A second run may carry over what the first one made: a message moved to Trash.
     clean.setup.sync_in_step();
@@ -153,6 +154,7 @@ fn killed(prepare: fn(Kind) -> Setup, kind: Kind) {
     let killed = (1..=times).filter(|time| by_time.kill_after_time(took * *time / times)).count();
     assert!(killed > 0, "no run was at work when it was killed");
     by_time.expect_outcome_of(&clean);
+    [clean, by_bytes, by_time].map(|scenario| scenario.setup)
 }
 
 #[test]

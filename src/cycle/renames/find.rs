@@ -55,8 +55,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     fn decide(&mut self, scene: &Scene, row: &MailboxRow, there: &Whereabouts, here: &Whereabouts) -> Option<Rename> {
-        // Whatever becomes of the folder, what is elsewhere is not lost.
-        if matches!((there, here), (Whereabouts::Moved(_), _) | (_, Whereabouts::Moved(_))) {
+        // Whatever becomes of the folder, what is elsewhere is not lost. Gone from the Maildir, it is.
+        let moved = |place: &Whereabouts| matches!(place, Whereabouts::Moved(_));
+        if moved(here) || (moved(there) && *here != Whereabouts::Gone) {
             self.elsewhere.insert(row.id);
         }
         let scope = &self.policy.scope;

@@ -44,6 +44,13 @@ fn nothing_is_put_below_a_folder_that_is_about_to_go() {
 }
 
 #[test]
+fn an_exchange_comes_before_what_lies_below() {
+    let wanted = [step(1, "A", "B"), step(2, "A/x", "B/x"), step(3, "B", "A"), step(4, "B/y", "A/y")];
+    let expected = [("A", "mailtide-swap-1"), ("B", "A"), ("mailtide-swap-1", "B"), ("A/x", "B/x"), ("B/y", "A/y")];
+    assert_eq!(ordered(&wanted, &["A", "A/x", "B", "B/y"]), (pairs(&expected), 0));
+}
+
+#[test]
 fn a_name_that_somebody_else_has_is_not_taken() {
     let wanted = [step(1, "A", "B"), step(2, "C", "A")];
     assert_eq!(ordered(&wanted, &["A", "B", "C"]), (vec![], 2));
