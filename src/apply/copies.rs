@@ -55,7 +55,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         match self.remote.copy(name, *validity, &uids, &plan.name).await {
             Ok(transfer) => self.record_copied((plan, to), copies, transfer, (intents, due)),
             Err(error) if is_fatal(&error) => Err(error.into()),
-            // COPY does all or nothing (RFC 9051 section 6.4.7).
+            // Of several commands some may have been carried out: the intents stay, and the next look settles them.
             Err(error) => {
                 // What it would be a copy of has gone: no trouble, it is sent.
                 let gone = [RemoteErrorKind::UidValidityChanged, RemoteErrorKind::NoSuchMailbox];
@@ -63,8 +63,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                     self.report.problem(mailbox_problem(&plan.name, &error));
                 }
                 self.not_copied(plan, copies);
-                let begun = intents.into_iter().chain(due.into_iter().map(|due| due.intent));
-                self.commit(&begun.map(Record::Settled).collect::<Vec<_>>())
+                Ok(())
             }
         }
     }
