@@ -1,13 +1,18 @@
 //! What identifies message content across the two sides, computed from a stream of its bytes. The same result comes
 //! from LF and from CRLF line ends, however the stream is cut into pieces.
 
-use super::message::{Fingerprint, Identity, MessageHash, Timestamp};
+mod header;
+
+use header::HeaderBlock;
+
+use super::message::{Fingerprint, Identity, Timestamp};
 
 /// Computes an [`Identity`] from a message's bytes, given piece by piece with either kind of line end.
 ///
 /// The canonical form that is hashed has each CRLF as LF; a CR that stands alone stays. The header block ends with the
 /// first line that is empty or holds nothing but CRs; if a message ends before, the line ends missing to make its
-/// header end with an empty line are taken as there.
+/// header end with an empty line are taken as there. Header fields in which mail programs keep accounts of a message for
+/// themselves are left out: mutt and neomutt add some when they save a message to another folder.
 #[derive(Debug, Clone)]
 pub struct IdentityHasher {
     /// A CR was the last byte seen: what follows decides what it is.
@@ -56,6 +61,8 @@ impl IdentityHasher {
         if self.pending_cr {
             self.canonical(b"\r");
         }
+        let open = self.header.end();
+        self.count(&open, &[]);
         let (header, message_id) = self.header.finish();
         Identity {
             size: self.length + self.line_ends,
@@ -70,10 +77,14 @@ impl IdentityHasher {
     fn canonical(&mut self, bytes: &[u8]) {
         self.length += bytes.len() as u64;
         self.line_ends += bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let (header, body) = self.header.take(bytes);
+        self.count(&header, body);
+    }
+
+    fn count(&mut self, header: &[u8], body: &[u8]) {
         if let Some(content) = &mut self.content {
-            content.update(bytes);
+            content.update(header).update(body);
         }
-        let (header, body) = bytes.split_at(self.header.take(bytes));
         if let Some(loose) = &mut self.loose {
             loose.header(header);
             loose.body(body);
@@ -85,108 +96,6 @@ fn fingerprint(hasher: &blake3::Hasher) -> Fingerprint {
     let mut short = [0; 16];
     hasher.finalize_xof().fill(&mut short);
     Fingerprint(short)
-}
-
-/// The header block: its hash and the Message-ID in it.
-#[derive(Debug, Clone)]
-struct HeaderBlock {
-    hasher: blake3::Hasher,
-    ended: bool,
-    /// At the start of a line.
-    at_start: bool,
-    /// The line holds nothing but CRs so far.
-    blank: bool,
-    field: Field,
-}
-
-impl Default for HeaderBlock {
-    fn default() -> Self {
-        Self { hasher: blake3::Hasher::new(), ended: false, at_start: true, blank: true, field: Field::Other }
-    }
-}
-
-impl HeaderBlock {
-    /// Takes what belongs to the header block and returns how much that is.
-    fn take(&mut self, bytes: &[u8]) -> usize {
-        if self.ended {
-            return 0;
-        }
-        let len = bytes.iter().position(|&byte| self.ends_with(byte)).map_or(bytes.len(), |at| at + 1);
-        self.hasher.update(bytes.get(..len).unwrap_or_default());
-        len
-    }
-
-    /// Takes a byte and returns true if the header block ends with it.
-    fn ends_with(&mut self, byte: u8) -> bool {
-        if byte == b'\n' {
-            self.ended = self.blank;
-            self.at_start = true;
-            self.blank = true;
-            return self.ended;
-        }
-        self.field.take(byte, self.at_start);
-        self.at_start = false;
-        self.blank &= byte == b'\r';
-        false
-    }
-
-    fn finish(mut self) -> (Fingerprint, Option<MessageHash>) {
-        if !self.ended {
-            self.hasher.update(if self.at_start { b"\n" } else { b"\n\n" });
-        }
-        (fingerprint(&self.hasher), self.field.finish())
-    }
-}
-
-/// Where in a header field the bytes are, as far as finding the first Message-ID goes.
-#[derive(Debug, Clone)]
-enum Field {
-    /// In a field of another name.
-    Other,
-    /// In a field's name.
-    Name(Vec<u8>),
-    /// In the body of the Message-ID field, or behind it (`true`). Line ends are left out: it is unfolded.
-    MessageId(Vec<u8>, bool),
-}
-
-impl Field {
-    const NAME: &[u8] = b"message-id";
-    /// Longer names are none of ours, with white space before the colon allowed for (RFC 5322 section 4.5).
-    const LONGEST_NAME: usize = 32;
-    /// What is looked at of a Message-ID; a line has at most 998 bytes (RFC 5322 section 2.1.1).
-    const LONGEST_ID: usize = 998;
-
-    fn take(&mut self, byte: u8, at_start: bool) {
-        let folded = matches!(byte, b' ' | b'\t');
-        match self {
-            Field::MessageId(_, true) => {}
-            Field::MessageId(_, behind) if at_start && !folded => *behind = true,
-            Field::MessageId(id, _) if id.len() < Self::LONGEST_ID => id.push(survivor(byte)),
-            Field::MessageId(..) => {}
-            _ if at_start => *self = if folded { Field::Other } else { Field::Name(vec![byte]) },
-            Field::Name(name) if byte == b':' => {
-                *self = match name.trim_ascii_end().eq_ignore_ascii_case(Self::NAME) {
-                    true => Field::MessageId(Vec::new(), false),
-                    false => Field::Other,
-                }
-            }
-            Field::Name(name) if name.len() < Self::LONGEST_NAME => name.push(byte),
-            Field::Name(_) => *self = Field::Other,
-            Field::Other => {}
-        }
-    }
-
-    fn finish(self) -> Option<MessageHash> {
-        let Field::MessageId(id, _) = self else { return None };
-        let bracketed = id.iter().position(|&byte| byte == b'<').and_then(|open| {
-            let inner = id.get(open + 1..)?;
-            inner.get(..inner.iter().position(|&byte| byte == b'>')?)
-        });
-        let id = bracketed.unwrap_or(&id).trim_ascii();
-        let hash = blake3::hash(id);
-        let short = hash.as_bytes().first_chunk::<8>()?;
-        (!id.is_empty()).then(|| MessageHash(i64::from_le_bytes(*short)))
-    }
 }
 
 /// What a header byte reads as once a server has stored it: Cyrus makes `X` of each byte from 0x80, Dovecot 0x80 of NUL.
@@ -258,7 +167,15 @@ mod tests {
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![Just(b'\n'), Just(b'\r'), Just(b' '), Just(b':'), Just(b'a'), Just(0), 0x7fu8..0x82];
         let body = proptest::collection::vec(byte, 0..60);
-        (prop_oneof![Just(""), Just("Message-Id: <x>\n"), Just("A: b\r\nMESSAGE-ID:\r\n <x@y>\r\n")], body)
+        (
+            prop_oneof![
+                Just(""),
+                Just("Message-Id: <x>\n"),
+                Just("A: b\r\nMESSAGE-ID:\r\n <x@y>\r\n"),
+                Just("Lines: 1\r\n 2")
+            ],
+            body,
+        )
             .prop_map(|(head, body)| [head.as_bytes(), &body].concat())
     }
 
@@ -282,6 +199,7 @@ mod tests {
 
         #[test]
         fn the_exact_fingerprint_is_of_the_canonical_bytes(bytes in bytes()) {
+            prop_assume!(!bytes.starts_with(b"Lines"));
             let mut canonical = Vec::new();
             for (at, &byte) in bytes.iter().enumerate() {
                 if byte != b'\r' || bytes.get(at + 1) != Some(&b'\n') {
@@ -309,6 +227,28 @@ mod tests {
             assert_eq!((head.content, head.loose), (None, None));
         }
         assert_ne!(whole(b"A: b\n\nx").header, whole(b"A: c\n\nx").header);
+    }
+
+    #[test]
+    fn what_mail_programs_keep_for_themselves_does_not_count() {
+        let original = whole(b"A: b\nMessage-ID: <1@x>\nZ: y\n\nbody\nStatus: O\n");
+        for same in [
+            "A: b\nMessage-ID: <1@x>\nZ: y\nContent-Length: 15\nLines: 2\n\nbody\nStatus: O\n",
+            "Status: RO\r\nA: b\r\nX-Status : F\r\n folded\r\nMessage-ID: <1@x>\r\nZ: y\r\n\r\nbody\r\nStatus: O\r\n",
+        ] {
+            let same = whole(same.as_bytes());
+            assert_eq!((same.content, same.loose), (original.content, original.loose));
+            assert_eq!((same.header, same.message_id), (original.header, original.message_id));
+            assert_ne!(same.size, original.size);
+        }
+        for other in [
+            "A: b\nMessage-ID: <1@x>\nZ: y\n\nbody\n",
+            "A: b\nMessage-ID: <1@x>\nZ: y\nX-Lines: 1\n\nbody\nStatus: O\n",
+        ] {
+            assert_ne!(whole(other.as_bytes()).content, original.content);
+        }
+        assert_eq!(whole(b"A: b\nLines: 1").header, whole(b"A: b\n").header);
+        assert_ne!(whole(b"A: b\nLines").content, whole(b"A: b\n").content);
     }
 
     #[test]

@@ -41,15 +41,25 @@ impl From<&Message> for Common {
                 word => keywords.insert(word.to_lowercase()),
             };
         }
-        Common { content: canonical(&message.body), flags, keywords, date: message.date }
+        Common { content: content(&message.body), flags, keywords, date: message.date }
     }
 }
 
 impl From<&Entry> for Common {
     fn from(entry: &Entry) -> Common {
         let keywords = entry.keywords.iter().map(|keyword| keyword.to_lowercase()).collect();
-        Common { content: canonical(&entry.content), flags: entry.flags.clone(), keywords, date: entry.date }
+        Common { content: content(&entry.content), flags: entry.flags.clone(), keywords, date: entry.date }
     }
+}
+
+/// Returns what both sides must agree on: not on the `Content-Length` that mutt and neomutt write at the end of a header.
+fn content(bytes: &[u8]) -> Vec<u8> {
+    let canonical = canonical(bytes);
+    let end = canonical.windows(2).position(|end| end == b"\n\n").map_or(0, |at| at + 1);
+    let (header, body) = canonical.split_at(end);
+    let lines = header.split_inclusive(|&byte| byte == b'\n');
+    let counted = lines.filter(|line| !line.starts_with(b"Content-Length: "));
+    counted.chain([body]).flatten().copied().collect()
 }
 
 /// Returns the content with LF line ends, and with 0x80 for NUL: Dovecot shows a NUL so.

@@ -30,9 +30,9 @@ enum How {
     Linked,
     /// `cp -p` and `rm`: between two file systems, that is what `mv` does.
     Copied,
-    /// mutt, with a message to which it has added its `Content-Length` before: written anew into `tmp` of the target, renamed
-    /// into its `cur` under a new name with all the letters, its date set. The old file is unlinked once mutt writes
-    /// the mailbox back.
+    /// mutt: written anew into `tmp` of the target, with a `Content-Length` at the end of its header, renamed into its
+    /// `cur` under a new name with all the letters, its date set. The old file is unlinked once mutt writes the mailbox
+    /// back.
     Mutt,
     /// neomutt: likewise, but it drops the letters it does not know.
     Neomutt,
@@ -73,12 +73,18 @@ fn move_here(entry: &Entry, target: &Maildir, how: How) -> PathBuf {
         }
         How::Mutt | How::Neomutt => {
             let temporary = target.0.join("tmp").join(&unique);
-            write_anew(&temporary, &entry.content, entry.date);
+            write_anew(&temporary, &with_length(&entry.content), entry.date);
             fs::rename(&temporary, &new).unwrap();
             fs::remove_file(&entry.path).unwrap();
         }
     }
     new
+}
+
+fn with_length(content: &[u8]) -> Vec<u8> {
+    let header = content.windows(2).position(|end| end == b"\n\n").unwrap() + 1;
+    let (header, rest) = content.split_at(header);
+    [header, format!("Content-Length: {}\n", rest.len() - 1).as_bytes(), rest].concat()
 }
 
 fn write_anew(path: &Path, content: &[u8], date: i64) {
