@@ -135,10 +135,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             let done = self.move_away(plan, plans).await;
             self.mailbox_done(plan, done)?;
         }
-        for plan in plans {
-            let done = self.add(plan).await;
-            self.mailbox_done(plan, done)?;
-        }
+        self.add(plans).await?;
         for plan in plans {
             let done = self.remove(plan).await;
             self.mailbox_done(plan, done)?;
@@ -146,33 +143,32 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         Ok(())
     }
 
-    async fn add(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
-        let adopted = self.adopt(plan).await;
-        self.step_done(plan, adopted)?;
-        let changed = self.change_flags(plan).await;
-        self.step_done(plan, changed)?;
-        let downloaded = self.download(plan).await;
-        self.step_done(plan, downloaded)?;
-        self.upload(plan).await
+    /// What is refused of one kind of change says nothing about the others: a keyword that the server won't store must
+    /// not keep new mail away. In a mailbox that is another now, or is no more, nothing else can be done.
+    async fn add(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
+        let mut open: Vec<&MailboxPlan> = Vec::new();
+        for plan in plans {
+            let adopted = self.adopt(plan).await;
+            let changed = match ends(&adopted) {
+                true => Ok(()),
+                false => self.change_flags(plan).await,
+            };
+            open.extend((!ends(&adopted) && !ends(&changed)).then_some(plan));
+            self.mailbox_done(plan, adopted)?;
+            self.mailbox_done(plan, changed)?;
+        }
+        self.download(&open).await?;
+        for plan in open {
+            let uploaded = self.upload(plan).await;
+            self.mailbox_done(plan, uploaded)?;
+        }
+        Ok(())
     }
 
     async fn remove(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
         let removed = self.remove_locally(plan);
-        self.step_done(plan, removed)?;
+        self.mailbox_done(plan, removed)?;
         self.remove_remotely(plan).await
-    }
-
-    /// What is refused of one kind of change says nothing about the others: a keyword that the server won't store must
-    /// not keep new mail away. In a mailbox that is another now, or is no more, nothing else can be done.
-    fn step_done(&mut self, plan: &MailboxPlan, done: Result<(), Failure>) -> Result<(), Failure> {
-        match done {
-            Err(Failure::Remote(error))
-                if matches!(error.kind, RemoteErrorKind::UidValidityChanged | RemoteErrorKind::NoSuchMailbox) =>
-            {
-                Err(error.into())
-            }
-            done => self.mailbox_done(plan, done),
-        }
     }
 
     /// Rows that neither side has any more go before any new one comes, and the UIDVALIDITY of the new is recorded.
@@ -226,6 +222,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             done => done,
         }
     }
+}
+
+/// Returns true if nothing else can be done in a mailbox.
+fn ends(done: &Result<(), Failure>) -> bool {
+    let kinds = [RemoteErrorKind::UidValidityChanged, RemoteErrorKind::NoSuchMailbox];
+    matches!(done, Err(Failure::Remote(error)) if kinds.contains(&error.kind))
 }
 
 /// Returns true if an error concerns the whole account.

@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Run;
 use super::observe::Sight;
 use super::plans::{Key, Plans, Spot, key};
-use crate::apply::{is_fatal, mailbox_problem};
+use crate::apply::mailbox_problem;
 use crate::model::{FlagSet, Identity, MailboxId, MessageId, MessageRow, Uid, UidSet, UniqueName};
 use crate::reconcile::adopt::Matcher;
 use crate::reconcile::moves::{Arrival, Arrivals, Place, may_be_a_move, pair};
 use crate::reconcile::plan::{LocalMove, LocalRemoval, MailboxPlan, RemoteMove, Removal, Renamed};
 use crate::reconcile::snapshot::LocalEntry;
-use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
+use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, Messages, RemoteStore};
 
 /// A message that has gone from the server and whose file is still somewhere.
 struct Missing<'s> {
@@ -231,21 +231,27 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     ) -> Result<Option<BTreeMap<Spot, Identity>>, Failure> {
         let mut by_mailbox: BTreeMap<MailboxId, Vec<Uid>> = BTreeMap::new();
         spots.iter().for_each(|(mailbox, uid)| by_mailbox.entry(*mailbox).or_default().push(*uid));
+        let asked = by_mailbox.into_iter().filter_map(|(id, uids)| {
+            let sight = all.sight(id)?;
+            let validity = sight.remote.as_ref()?.uid_validity();
+            Some((id, Messages { mailbox: sight.row.name.clone(), validity, uids: uids.into_iter().collect() }))
+        });
+        let (ids, messages): (Vec<MailboxId>, Vec<Messages>) = asked.unzip();
+        if messages.is_empty() {
+            return Ok(Some(BTreeMap::new()));
+        }
         let mut identities = BTreeMap::new();
-        for (mailbox, uids) in by_mailbox {
-            let Some(sight) = all.sight(mailbox) else { continue };
-            let Some(remote) = &sight.remote else { continue };
-            let uids: UidSet = uids.into_iter().collect();
-            match self.account.remote.identify(&sight.row.name, remote.uid_validity(), &uids, whole).await {
+        let answers = self.account.remote.identify_all(&messages, whole).await?;
+        for ((id, messages), answer) in ids.into_iter().zip(messages).zip(answers) {
+            match answer {
                 Ok(found) => identities.extend(found.into_iter().map(|(uid, identity)| {
-                    let message = all.message((mailbox, uid));
+                    let message = all.message((id, uid));
                     let size = message.and_then(|message| message.size).filter(|_| !whole).unwrap_or(identity.size);
                     let date = message.and_then(|message| message.date);
-                    ((mailbox, uid), Identity { size, date, ..identity })
+                    ((id, uid), Identity { size, date, ..identity })
                 })),
-                Err(error) if is_fatal(&error) => return Err(error.into()),
                 Err(error) => {
-                    self.report.problem(mailbox_problem(&sight.row.name, &error));
+                    self.report.problem(mailbox_problem(&messages.mailbox, &error));
                     return Ok(None);
                 }
             }

@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use super::capability::Capabilities;
 use super::error::Error;
 use super::response::{Condition, Response, Status, Untagged, parse};
-use super::wire::{BUFFER, Reply, Wire};
-use crate::store::{BodySink, BodySource, LocalError, LocalErrorKind};
+use super::wire::{BUFFER, LiteralSink, Reply, Wire};
+use crate::store::{BodySource, LocalError, LocalErrorKind};
 
 /// A command, as what has to be sent one after the other.
 #[derive(Debug)]
@@ -86,8 +86,9 @@ pub(super) trait Handler {
     /// Hears that a command is complete.
     fn completed(&mut self, _at: usize, _status: &Status) {}
 
-    /// Returns where a message body that is about to arrive goes; `None` drops it.
-    fn sink(&mut self) -> Option<&mut (dyn BodySink + '_)> {
+    /// Returns where a message body goes that arrives while `at` is the oldest command not yet completed; `None` drops
+    /// it.
+    fn sink(&mut self, _at: usize) -> Option<&mut (dyn LiteralSink + '_)> {
         None
     }
 }
@@ -143,7 +144,7 @@ impl Connection {
         self.wire.count_round_trip();
         loop {
             burst.feed(&mut self.wire)?;
-            while self.wire.next(handler.sink())? {
+            while self.wire.next(handler.sink(burst.oldest()))? {
                 let reply = self.wire.take_reply();
                 self.dispatch(&reply, &mut burst, handler)?;
                 self.wire.recycle(reply);

@@ -7,8 +7,9 @@ use super::command::{Command, Handler};
 use super::error::Error;
 use super::response::{Body, Fetch, Status, Untagged};
 use super::select::Selection;
-use crate::model::{MailboxName, Uid, UidSet, UidValidity};
-use crate::store::{BodySink, FetchedMessage, LocalError};
+use super::wire::LiteralSink;
+use crate::model::{Uid, UidSet};
+use crate::store::{BodySink, FetchedMessage, LocalError, Messages};
 
 /// How many messages, and how many ranges of UIDs, one command asks for: well below what servers take in a line.
 const PER_COMMAND: (u32, usize) = (1000, 400);
@@ -26,40 +27,69 @@ pub(super) struct Wanted {
 
 const WHOLE: Wanted = Wanted { items: "(UID FLAGS INTERNALDATE BODY.PEEK[])", section: "BODY[]", flags: true };
 
-/// Takes bodies of messages that were asked for, each once, and drops all others.
-pub(super) struct Bodies<'a> {
+/// The sizes that the server told besides the bodies.
+pub(super) type Sizes = BTreeMap<Uid, u64>;
+
+/// Takes bodies of messages that were asked for, each once, and drops all others. Data belongs to the mailbox whose
+/// command is the oldest without an answer.
+struct Bodies<'a> {
     sink: Begun<'a>,
     wanted: Wanted,
-    asked_for: UidSet,
-    delivered: UidSet,
-    selection: Selection,
-    asked: UidValidity,
-    selecting: bool,
-    verified: bool,
-    flagless: Option<Uid>,
-    sizes: BTreeMap<Uid, u64>,
+    parts: Vec<Part<'a>>,
+    /// For each command of the burst the part it is for, and whether it is the SELECT.
+    commands: Vec<(usize, bool)>,
 }
 
-/// A sink of which is known whether a body is being written.
+/// What is asked of one mailbox, and what came of it.
+struct Part<'a> {
+    asked: &'a Messages,
+    delivered: UidSet,
+    selection: Selection,
+    /// The UIDs mean the messages asked for.
+    verified: bool,
+    flagless: Option<Uid>,
+    sizes: Sizes,
+    failed: Option<Error>,
+}
+
+impl<'a> Part<'a> {
+    fn new(asked: &'a Messages) -> Self {
+        let (delivered, selection, sizes) = Default::default();
+        Self { asked, delivered, selection, verified: false, flagless: None, sizes, failed: None }
+    }
+
+    fn outcome(self) -> Result<Sizes, Error> {
+        match (self.failed, self.flagless) {
+            (Some(error), _) => Err(error),
+            (None, Some(uid)) => Err(Error::Unusable(format!("the server sent message {uid} without its flags"))),
+            (None, None) => Ok(self.sizes),
+        }
+    }
+}
+
+/// A sink of which is known whether a body is being written, and of which part.
 struct Begun<'a> {
     inner: &'a mut dyn BodySink,
+    part: usize,
     open: bool,
 }
 
-impl BodySink for Begun<'_> {
+impl LiteralSink for Begun<'_> {
     fn begin(&mut self) -> Result<(), LocalError> {
         self.discard()?;
         self.open = true;
-        self.inner.begin()
+        self.inner.begin(self.part)
     }
 
     fn write(&mut self, wire: &[u8]) -> Result<(), LocalError> {
         self.inner.write(wire)
     }
+}
 
+impl Begun<'_> {
     fn finish(&mut self, message: FetchedMessage) -> Result<(), LocalError> {
         self.open = false;
-        self.inner.finish(message)
+        self.inner.finish(self.part, message)
     }
 
     fn discard(&mut self) -> Result<(), LocalError> {
@@ -67,51 +97,39 @@ impl BodySink for Begun<'_> {
     }
 }
 
-impl<'a> Bodies<'a> {
-    fn new(sink: &'a mut dyn BodySink, wanted: Wanted, uids: &UidSet, asked: UidValidity) -> Self {
-        Self {
-            sink: Begun { inner: sink, open: false },
-            wanted,
-            asked_for: uids.clone(),
-            delivered: UidSet::new(),
-            selection: Selection::default(),
-            asked,
-            selecting: false,
-            verified: true,
-            flagless: None,
-            sizes: BTreeMap::new(),
-        }
-    }
-
-    fn arrived(&mut self, fetch: Fetch) -> Result<(), LocalError> {
+impl Bodies<'_> {
+    fn arrived(&mut self, owner: usize, fetch: Fetch) -> Result<(), LocalError> {
+        let Some(part) = self.parts.get_mut(owner) else { return self.sink.discard() };
         let Some((section, body)) = fetch.body else { return self.sink.discard() };
-        let is_wanted = |&uid: &Uid| self.asked_for.contains(uid) && !self.delivered.contains(uid);
-        let is_usable = section == self.wanted.section && self.verified && body != Body::Nil;
+        let is_wanted = |&uid: &Uid| part.asked.uids.contains(uid) && !part.delivered.contains(uid);
+        let is_usable = section == self.wanted.section && part.verified && body != Body::Nil;
         let Some(uid) = fetch.uid.filter(is_wanted).filter(|_| is_usable) else { return self.sink.discard() };
         let Some(flags) = fetch.flags.or_else(|| (!self.wanted.flags).then(Default::default)) else {
-            self.flagless = Some(uid);
+            part.flagless = Some(uid);
             return self.sink.discard();
         };
         if let Body::Inline(bytes) = body {
+            self.sink.part = owner;
             self.sink.begin()?;
             self.sink.write(&bytes)?;
         } else if !self.sink.open {
             return Ok(());
         }
-        self.delivered.insert(uid);
-        self.sizes.extend(fetch.size.filter(|_| !self.wanted.flags).map(|size| (uid, size)));
+        part.delivered.insert(uid);
+        part.sizes.extend(fetch.size.filter(|_| !self.wanted.flags).map(|size| (uid, size)));
         self.sink.finish(FetchedMessage { uid, flags, date: fetch.date.flatten() })
     }
 }
 
 impl Handler for Bodies<'_> {
-    fn untagged(&mut self, _: usize, data: Untagged) -> Result<(), Error> {
+    fn untagged(&mut self, at: usize, data: Untagged) -> Result<(), Error> {
+        let Some(&(owner, selecting)) = self.commands.get(at) else { return Ok(()) };
         match data {
-            Untagged::Fetch(fetch) => self.arrived(fetch)?,
+            Untagged::Fetch(fetch) => self.arrived(owner, fetch)?,
             other => {
                 self.sink.discard()?;
-                if self.selecting {
-                    self.selection.take(&other);
+                if let Some(part) = self.parts.get_mut(owner).filter(|_| selecting) {
+                    part.selection.take(&other);
                 }
             }
         }
@@ -119,14 +137,17 @@ impl Handler for Bodies<'_> {
     }
 
     fn completed(&mut self, at: usize, status: &Status) {
-        if at == 0 && std::mem::take(&mut self.selecting) {
-            self.selection.answer = Some(status.clone());
-            self.verified = self.selection.check(self.asked).is_ok();
+        let Some(&(owner, true)) = self.commands.get(at) else { return };
+        if let Some(part) = self.parts.get_mut(owner) {
+            part.selection.answer = Some(status.clone());
+            part.verified = part.selection.check(part.asked.validity).is_ok();
         }
     }
 
-    fn sink(&mut self) -> Option<&mut (dyn BodySink + '_)> {
-        if self.verified { Some(&mut self.sink) } else { None }
+    fn sink(&mut self, at: usize) -> Option<&mut (dyn LiteralSink + '_)> {
+        let &(owner, _) = self.commands.get(at)?;
+        self.sink.part = owner;
+        if self.parts.get(owner)?.verified { Some(&mut self.sink) } else { None }
     }
 }
 
@@ -134,68 +155,93 @@ impl ImapStore {
     /// Fetches whole messages.
     pub(super) async fn fetch_messages(
         &mut self,
-        mailbox: &MailboxName,
-        validity: UidValidity,
-        uids: &UidSet,
+        wanted: &[Messages],
         sink: &mut dyn BodySink,
-    ) -> Result<(), Error> {
-        self.fetch_bodies(mailbox, validity, uids, WHOLE, sink).await.map(drop)
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        let fetched = self.fetch_bodies(wanted, WHOLE, sink).await?;
+        Ok(fetched.into_iter().map(|part| part.map(drop)).collect())
     }
 
-    /// Fetches bodies of messages, and returns the sizes that the server told besides. Where a whole command was
-    /// refused its messages are asked for one by one, so that one that can't be read doesn't stop the others.
+    /// Fetches bodies of messages of all mailboxes in one burst, each behind its SELECT, and returns for each the sizes
+    /// that the server told besides. Where a whole command was refused its messages are asked for one by one, so that
+    /// one that can't be read doesn't stop the others.
     pub(super) async fn fetch_bodies(
         &mut self,
-        mailbox: &MailboxName,
-        validity: UidValidity,
-        uids: &UidSet,
+        asked: &[Messages],
         wanted: Wanted,
         sink: &mut dyn BodySink,
-    ) -> Result<BTreeMap<Uid, u64>, Error> {
+    ) -> Result<Vec<Result<Sizes, Error>>, Error> {
         self.introduce().await?;
-        let mut bodies = Bodies::new(sink, wanted, uids, validity);
-        let refused = self.fetch_parts(mailbox, &mut bodies, uids.chunks(PER_COMMAND.0, PER_COMMAND.1)).await?;
-        let mut last = None;
-        if !refused.is_empty() {
-            let single = refused.iter().flat_map(|(part, _)| part.difference(&bodies.delivered).chunks(1, 1)).collect();
-            last = self.fetch_parts(mailbox, &mut bodies, single).await?.pop();
+        let parts: Vec<Part<'_>> = asked.iter().map(Part::new).collect();
+        let sink = Begun { inner: sink, part: 0, open: false };
+        let mut bodies = Bodies { sink, wanted, parts, commands: Vec::new() };
+        let chunks = asked.iter().map(|messages| messages.uids.chunks(PER_COMMAND.0, PER_COMMAND.1)).collect();
+        let mut single: Vec<Vec<UidSet>> = asked.iter().map(|_| Vec::new()).collect();
+        for (owner, chunk, _) in self.fetch_chunks(&mut bodies, chunks).await? {
+            if let (Some(part), Some(single)) = (bodies.parts.get(owner), single.get_mut(owner)) {
+                single.extend(chunk.difference(&part.delivered).chunks(1, 1));
+            }
         }
-        match (last, bodies.flagless) {
-            (Some((_, status)), _) => Err(Error::Refused(status)),
-            (None, Some(uid)) => Err(Error::Unusable(format!("the server sent message {uid} without its flags"))),
-            (None, None) => Ok(bodies.sizes),
+        for (owner, _, status) in self.fetch_chunks(&mut bodies, single).await? {
+            if let Some(part) = bodies.parts.get_mut(owner) {
+                part.failed = Some(Error::Refused(status));
+            }
         }
+        Ok(bodies.parts.into_iter().map(Part::outcome).collect())
     }
 
-    /// Sends one burst, behind a SELECT if need be, and returns the parts that were refused.
-    async fn fetch_parts(
+    /// Sends one burst and returns the chunks that were refused, each with the part it is of.
+    async fn fetch_chunks(
         &mut self,
-        mailbox: &MailboxName,
         bodies: &mut Bodies<'_>,
-        parts: Vec<UidSet>,
-    ) -> Result<Vec<(UidSet, Status)>, Error> {
-        if parts.is_empty() {
+        chunks: Vec<Vec<UidSet>>,
+    ) -> Result<Vec<(usize, UidSet, Status)>, Error> {
+        let (mut commands, mut asked) = (Vec::new(), Vec::new());
+        bodies.commands.clear();
+        for (owner, chunks) in chunks.into_iter().enumerate().filter(|(_, chunks)| !chunks.is_empty()) {
+            let Some(part) = bodies.parts.get_mut(owner) else { continue };
+            part.verified = commands.is_empty() && self.has_selected(&part.asked.mailbox, part.asked.validity);
+            if !part.verified {
+                match self.select_command("SELECT", &part.asked.mailbox, None) {
+                    Ok(select) => commands.push(select),
+                    Err(error) => {
+                        part.failed = Some(error);
+                        continue;
+                    }
+                }
+                part.selection = Selection::default();
+                bodies.commands.push((owner, true));
+                asked.push(None);
+            }
+            for chunk in chunks {
+                commands.push(Command::new(format!("UID FETCH {chunk} {}", bodies.wanted.items)));
+                bodies.commands.push((owner, false));
+                asked.push(Some(chunk));
+            }
+        }
+        if commands.is_empty() {
             return Ok(Vec::new());
         }
-        let mut commands = Vec::with_capacity(parts.len() + 1);
-        bodies.selecting = !self.has_selected(mailbox, bodies.asked);
-        bodies.verified = !bodies.selecting;
-        if bodies.selecting {
-            commands.push(self.select_command("SELECT", mailbox, None)?);
+        let last_selected = bodies.commands.iter().rev().find(|(_, selecting)| *selecting).map(|(owner, _)| *owner);
+        if last_selected.is_some() {
             self.about_to_select();
         }
-        let selecting = bodies.selecting;
-        commands.extend(parts.iter().map(|part| Command::new(format!("UID FETCH {part} {}", bodies.wanted.items))));
         let run = self.connection.run(commands, bodies).await;
         let discarded = bodies.sink.discard();
         let answers = run?;
         discarded?;
-        if selecting {
-            self.selected(mailbox, &bodies.selection);
-            bodies.selection.check(bodies.asked)?;
+        if let Some(part) = last_selected.and_then(|owner| bodies.parts.get(owner)) {
+            self.selected(&part.asked.mailbox, &part.selection);
         }
-        let answers = answers.into_iter().skip(usize::from(selecting));
-        Ok(parts.into_iter().zip(answers).filter(|(_, answer)| is_refusal(answer)).collect())
+        for part in bodies.parts.iter_mut().filter(|part| part.selection.answer.is_some()) {
+            part.failed = part.selection.check(part.asked.validity).err();
+        }
+        let asked = bodies.commands.iter().zip(asked).zip(answers);
+        let refused = asked.filter_map(|((&(owner, _), chunk), answer)| Some((owner, chunk?, answer)));
+        let standing = |(owner, _, answer): &(usize, UidSet, Status)| {
+            is_refusal(answer) && bodies.parts.get(*owner).is_some_and(|part| part.failed.is_none())
+        };
+        Ok(refused.filter(standing).collect())
     }
 }
 
@@ -206,7 +252,7 @@ fn is_refusal(answer: &Status) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::imap::script::{Kept, Step, block_on, name, scripted, uids};
+    use crate::imap::script::{Kept, Step, block_on, name, of_a, scripted};
     use crate::model::{FlagSet, UidValidity};
     use crate::store::{RemoteError, RemoteErrorKind, RemoteStore};
 
@@ -218,7 +264,7 @@ mod tests {
             let first = "* 9 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\nm2 OK done\r\nm1 NO [NONEXISTENT] x\r\n";
             let script = vec![("SELECT \"A\"", ""), ("UID FETCH 1 (UID FLAGS INTERNALDATE BODY.PEEK[])", first)];
             let (mut store, server) = scripted(&[], script);
-            let error = store.fetch(&name("A"), UidValidity(7), &uids(&[1]), &mut Kept::default()).await.unwrap_err();
+            let error = store.fetch(&[of_a(&[1])], &mut Kept::default()).await.unwrap().remove(0).unwrap_err();
             server.await.unwrap();
             assert_eq!(error.kind, RemoteErrorKind::NoSuchMailbox);
             assert!(!store.has_selected(&name("A"), UidValidity(7)));
@@ -238,7 +284,7 @@ mod tests {
 
     async fn fetch(script: Vec<Step>, asked: &[u32], sink: &mut Kept) -> Result<(), RemoteError> {
         let (mut store, server) = scripted(&[], script);
-        let outcome = store.fetch(&name("A"), UidValidity(7), &uids(asked), sink).await;
+        let outcome = store.fetch(&[of_a(asked)], sink).await.and_then(|mut answers| answers.remove(0));
         drop(store);
         if outcome.is_ok() {
             server.await.unwrap();

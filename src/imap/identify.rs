@@ -1,13 +1,10 @@
 //! Identifies messages by hashing what is fetched of them, without keeping it.
 
-use std::collections::BTreeMap;
-
 use super::ImapStore;
 use super::error::Error;
-use super::fetch::Wanted;
+use super::fetch::{Sizes, Wanted};
 use crate::model::identity::IdentityHasher;
-use crate::model::{Identity, MailboxName, Uid, UidSet, UidValidity};
-use crate::store::{BodySink, FetchedMessage, LocalError};
+use crate::store::{BodySink, FetchedMessage, Identities, LocalError, Messages};
 
 const HEADER: Wanted =
     Wanted { items: "(UID INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER])", section: "BODY[HEADER]", flags: false };
@@ -17,7 +14,7 @@ const WHOLE: Wanted = Wanted { items: "(UID INTERNALDATE BODY.PEEK[])", section:
 struct Identifier {
     whole: bool,
     hasher: IdentityHasher,
-    identities: BTreeMap<Uid, Identity>,
+    identities: Vec<Identities>,
 }
 
 impl Identifier {
@@ -27,9 +24,8 @@ impl Identifier {
 }
 
 impl BodySink for Identifier {
-    fn begin(&mut self) -> Result<(), LocalError> {
-        self.hasher = Self::hasher(self.whole);
-        Ok(())
+    fn begin(&mut self, _: usize) -> Result<(), LocalError> {
+        self.discard()
     }
 
     fn write(&mut self, wire: &[u8]) -> Result<(), LocalError> {
@@ -37,14 +33,17 @@ impl BodySink for Identifier {
         Ok(())
     }
 
-    fn finish(&mut self, message: FetchedMessage) -> Result<(), LocalError> {
+    fn finish(&mut self, of: usize, message: FetchedMessage) -> Result<(), LocalError> {
         let hasher = std::mem::replace(&mut self.hasher, Self::hasher(self.whole));
-        self.identities.insert(message.uid, hasher.finish(message.date));
+        if let Some(identities) = self.identities.get_mut(of) {
+            identities.insert(message.uid, hasher.finish(message.date));
+        }
         Ok(())
     }
 
     fn discard(&mut self) -> Result<(), LocalError> {
-        self.begin()
+        self.hasher = Self::hasher(self.whole);
+        Ok(())
     }
 }
 
@@ -52,19 +51,20 @@ impl ImapStore {
     /// Identifies messages. From the header alone, the size is the server's RFC822.SIZE.
     pub(super) async fn identify_messages(
         &mut self,
-        mailbox: &MailboxName,
-        validity: UidValidity,
-        uids: &UidSet,
+        messages: &[Messages],
         whole: bool,
-    ) -> Result<BTreeMap<Uid, Identity>, Error> {
-        let mut identifier = Identifier { whole, hasher: Identifier::hasher(whole), identities: BTreeMap::new() };
+    ) -> Result<Vec<Result<Identities, Error>>, Error> {
+        let identities = messages.iter().map(|_| Identities::new()).collect();
+        let mut identifier = Identifier { whole, hasher: Identifier::hasher(whole), identities };
         let wanted = if whole { WHOLE } else { HEADER };
-        let sizes = self.fetch_bodies(mailbox, validity, uids, wanted, &mut identifier).await?;
-        if !whole {
-            for (uid, identity) in &mut identifier.identities {
-                identity.size = sizes.get(uid).copied().unwrap_or(identity.size);
+        let told = self.fetch_bodies(messages, wanted, &mut identifier).await?;
+        let sized = |(mut identities, sizes): (Identities, Result<Sizes, Error>)| {
+            let sizes = sizes?;
+            for (uid, identity) in &mut identities {
+                identity.size = sizes.get(uid).copied().filter(|_| !whole).unwrap_or(identity.size);
             }
-        }
-        Ok(identifier.identities)
+            Ok(identities)
+        };
+        Ok(identifier.identities.into_iter().zip(told).map(sized).collect())
     }
 }

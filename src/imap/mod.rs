@@ -4,7 +4,6 @@
 //! `connect`, `tls`, `sasl` and `login` (through async-imap, behind `gate`) bring a connection about; one file per verb
 //! of [`RemoteStore`] does the rest.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,13 +40,14 @@ mod wire;
 
 use capability::Capabilities;
 use command::{Command, Connection};
+use error::Error;
 use names::Names;
 use select::Selected;
 
-use crate::model::{FlagDelta, Identity, MailboxName, Role, Uid, UidSet, UidValidity};
+use crate::model::{FlagDelta, MailboxName, Role, Uid, UidSet, UidValidity};
 use crate::reconcile::snapshot::{RemoteListing, RemoteRequest};
 use crate::store::{
-    Append, Appended, BodySink, Expunged, Observed, RemoteError, RemoteStore, StoredFlags, Traffic, Transfer,
+    Append, Appended, BodySink, Expunged, Identities, Messages, Observed, RemoteError, RemoteStore, StoredFlags, Traffic, Transfer,
 };
 
 /// How long to wait for commands that a lost connection left behind.
@@ -148,6 +148,22 @@ impl ImapStore {
     }
 }
 
+/// Says of each error which mailbox it is about.
+fn each<T>(
+    what: &str,
+    messages: &[Messages],
+    outcome: Result<Vec<Result<T, Error>>, Error>,
+) -> Result<Vec<Result<T, RemoteError>>, RemoteError> {
+    let doing = |of: &Messages| format!("{what} {}", of.mailbox);
+    match (outcome, messages) {
+        (Err(error), [only]) => Err(error.doing(doing(only))),
+        (Err(error), _) => Err(error.doing(format!("{what} several folders"))),
+        (Ok(parts), _) => {
+            Ok(parts.into_iter().zip(messages).map(|(part, of)| part.map_err(|error| error.doing(doing(of)))).collect())
+        }
+    }
+}
+
 impl RemoteStore for ImapStore {
     async fn list(&mut self) -> Result<RemoteListing, RemoteError> {
         self.list_mailboxes().await.map_err(|error| error.doing("listing folders"))
@@ -157,26 +173,22 @@ impl RemoteStore for ImapStore {
         self.observe_mailboxes(requests).await.map_err(|error| error.doing("looking at folders"))
     }
 
-    async fn identify(
+    async fn identify_all(
         &mut self,
-        mailbox: &MailboxName,
-        validity: UidValidity,
-        uids: &UidSet,
+        messages: &[Messages],
         whole: bool,
-    ) -> Result<BTreeMap<Uid, Identity>, RemoteError> {
-        let identified = self.identify_messages(mailbox, validity, uids, whole).await;
-        identified.map_err(|error| error.doing(format!("identifying messages in {mailbox}")))
+    ) -> Result<Vec<Result<Identities, RemoteError>>, RemoteError> {
+        let identified = self.identify_messages(messages, whole).await;
+        each("identifying messages in", messages, identified)
     }
 
     async fn fetch(
         &mut self,
-        mailbox: &MailboxName,
-        validity: UidValidity,
-        uids: &UidSet,
+        messages: &[Messages],
         sink: &mut dyn BodySink,
-    ) -> Result<(), RemoteError> {
-        let fetched = self.fetch_messages(mailbox, validity, uids, sink).await;
-        fetched.map_err(|error| error.doing(format!("fetching messages from {mailbox}")))
+    ) -> Result<Vec<Result<(), RemoteError>>, RemoteError> {
+        let fetched = self.fetch_messages(messages, sink).await;
+        each("fetching messages from", messages, fetched)
     }
 
     async fn append(&mut self, mailbox: &MailboxName, messages: Vec<Append>) -> Result<Vec<Appended>, RemoteError> {

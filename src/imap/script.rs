@@ -8,9 +8,9 @@ use tokio::task::JoinHandle;
 use super::ImapStore;
 use super::capability::Capabilities;
 use super::command::Connection;
-use super::wire::Wire;
-use crate::model::{FlagSet, MailboxName, Uid, UidSet};
-use crate::store::{BodySink, FetchedMessage, LocalError, LocalErrorKind, Traffic};
+use super::wire::{LiteralSink, Wire};
+use crate::model::{FlagSet, MailboxName, Uid, UidSet, UidValidity};
+use crate::store::{BodySink, FetchedMessage, LocalError, LocalErrorKind, Messages, Traffic};
 
 /// What the client is to send, without its tag, and the answer, in which `$` stands for the tag. An empty step only
 /// speaks; [`EMPTY_LINE`] waits for an empty line.
@@ -83,7 +83,7 @@ pub(super) struct Kept {
     pub(super) fail_at: Option<usize>,
 }
 
-impl BodySink for Kept {
+impl LiteralSink for Kept {
     fn begin(&mut self) -> Result<(), LocalError> {
         assert_eq!(self.open, None, "begun twice");
         self.begun += 1;
@@ -98,8 +98,18 @@ impl BodySink for Kept {
         self.open.as_mut().expect("begun").extend_from_slice(wire);
         Ok(())
     }
+}
 
-    fn finish(&mut self, message: FetchedMessage) -> Result<(), LocalError> {
+impl BodySink for Kept {
+    fn begin(&mut self, _: usize) -> Result<(), LocalError> {
+        LiteralSink::begin(self)
+    }
+
+    fn write(&mut self, wire: &[u8]) -> Result<(), LocalError> {
+        LiteralSink::write(self, wire)
+    }
+
+    fn finish(&mut self, _: usize, message: FetchedMessage) -> Result<(), LocalError> {
         let body = self.open.take().expect("begun");
         self.messages.push((message.uid.get(), body, message.flags));
         Ok(())
@@ -124,4 +134,9 @@ pub(super) fn uid(number: u32) -> Uid {
 /// Returns a mailbox name.
 pub(super) fn name(text: &str) -> MailboxName {
     MailboxName::parse(text).unwrap()
+}
+
+/// Returns messages of mailbox A, whose UIDVALIDITY is 7.
+pub(super) fn of_a(numbers: &[u32]) -> Messages {
+    Messages { mailbox: name("A"), validity: UidValidity(7), uids: uids(numbers) }
 }

@@ -13,12 +13,20 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::error::Error;
-use crate::store::{BodySink, Traffic};
+use crate::store::{LocalError, Traffic};
 
 /// A byte stream to a server.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug> Transport for T {}
+
+/// Takes a message's body, or a part of one, as it arrives.
+pub(super) trait LiteralSink {
+    /// It starts.
+    fn begin(&mut self) -> Result<(), LocalError>;
+    /// Some of its bytes.
+    fn write(&mut self, wire: &[u8]) -> Result<(), LocalError>;
+}
 
 /// How much is read at once, and how much output is queued at most before the caller should wait.
 pub(super) const BUFFER: usize = 256 * 1024;
@@ -154,7 +162,7 @@ impl Wire {
     }
 
     /// Goes on with the next response as far as bytes have arrived. Returns true when it is complete.
-    pub(super) fn next(&mut self, mut sink: Option<&mut (dyn BodySink + '_)>) -> Result<bool, Error> {
+    pub(super) fn next(&mut self, mut sink: Option<&mut (dyn LiteralSink + '_)>) -> Result<bool, Error> {
         loop {
             match self.state {
                 State::Complete => {
@@ -187,7 +195,7 @@ impl Wire {
     /// Moves text up to a line end. A bare LF ends a line too; some servers send that.
     fn take_line(&mut self) -> Result<bool, Error> {
         let arrived = self.input.get(self.start..self.end).unwrap_or_default();
-        let line_end = arrived.iter().position(|&byte| byte == b'\n');
+        let line_end = memchr::memchr(b'\n', arrived);
         let line = arrived.get(..line_end.unwrap_or(arrived.len())).unwrap_or_default();
         if self.reply.text.len() + line.len() > MAX_TEXT {
             return Err(Error::Garbled("an endless line"));
@@ -212,7 +220,7 @@ impl Wire {
         Ok(Some((self.fragment + at, length)))
     }
 
-    fn begin_literal(&mut self, at: usize, len: u64, sink: Option<&mut (dyn BodySink + '_)>) -> Result<(), Error> {
+    fn begin_literal(&mut self, at: usize, len: u64, sink: Option<&mut (dyn LiteralSink + '_)>) -> Result<(), Error> {
         let target = match is_body(self.reply.text.get(..at).unwrap_or_default()) {
             true if sink.is_some() && !self.reply.literals.iter().any(|earlier| earlier.streamed) => Target::Sink,
             true => Target::Nowhere,
@@ -237,7 +245,7 @@ impl Wire {
         &mut self,
         left: u64,
         target: Target,
-        sink: Option<&mut (dyn BodySink + '_)>,
+        sink: Option<&mut (dyn LiteralSink + '_)>,
     ) -> Result<bool, Error> {
         let arrived = self.input.get(self.start..self.end).unwrap_or_default();
         let part = arrived.get(..usize::try_from(left).unwrap_or(usize::MAX).min(arrived.len())).unwrap_or_default();
@@ -406,7 +414,7 @@ mod tests {
                     while wire.next(Some(&mut sink))? {
                         replies.push(wire.take_reply());
                         wire.recycle(Reply::default());
-                        sink.discard().unwrap();
+                        sink.open = None;
                     }
                     match wire.progress().await {
                         Err(Error::Lost(None)) => return Ok((replies, sink.open.unwrap_or_default())),

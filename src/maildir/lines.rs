@@ -23,7 +23,7 @@ impl ToFile {
                     out.push(b'\r');
                 }
             }
-            let until_cr = wire.iter().position(|&byte| byte == b'\r');
+            let until_cr = memchr::memchr(b'\r', wire);
             let (plain, rest) = wire.split_at(until_cr.unwrap_or(wire.len()));
             out.extend_from_slice(plain);
             self.doubled = self.pending && until_cr == Some(0);

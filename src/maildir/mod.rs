@@ -227,7 +227,7 @@ impl LocalStore for Maildir {
         self.stage.write(wire)
     }
 
-    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<Staged, LocalError> {
+    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<(), LocalError> {
         self.stage.finish(date)
     }
 
@@ -235,9 +235,8 @@ impl LocalStore for Maildir {
         self.stage.discard()
     }
 
-    fn sync_staged(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
-        let maildir = self.locate(mailbox)?;
-        self.stage.sync(&maildir)
+    fn sync_staged(&mut self) -> Result<Vec<Staged>, LocalError> {
+        self.stage.sync()
     }
 
     fn publish(

@@ -48,7 +48,7 @@ impl IdentityHasher {
             if self.pending_cr && first != b'\n' {
                 self.canonical(b"\r");
             }
-            let until_cr = bytes.iter().position(|&byte| byte == b'\r');
+            let until_cr = memchr::memchr(b'\r', bytes);
             let (plain, rest) = bytes.split_at(until_cr.unwrap_or(bytes.len()));
             self.canonical(plain);
             self.pending_cr = until_cr.is_some();
@@ -76,7 +76,7 @@ impl IdentityHasher {
 
     fn canonical(&mut self, bytes: &[u8]) {
         self.length += bytes.len() as u64;
-        self.line_ends += bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        self.line_ends += memchr::memchr_iter(b'\n', bytes).count() as u64;
         let (header, body) = self.header.take(bytes);
         self.count(&header, body);
     }

@@ -164,13 +164,14 @@ pub trait LocalStore {
     fn stage_write(&mut self, wire: &[u8]) -> Result<(), LocalError>;
 
     /// Ends the staged message and sets its date.
-    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<Staged, LocalError>;
+    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<(), LocalError>;
 
     /// Removes the message being staged; none being staged is no error.
     fn stage_discard(&mut self) -> Result<(), LocalError>;
 
-    /// Makes all staged messages durable, data and directory entries.
-    fn sync_staged(&mut self, mailbox: &MailboxName) -> Result<(), LocalError>;
+    /// Makes the messages staged since the last time durable, data and directory entries, and returns them in the order in
+    /// which they were finished. Tells also of what went wrong while they were written; then none of them is left.
+    fn sync_staged(&mut self) -> Result<Vec<Staged>, LocalError>;
 
     /// Makes a staged message visible with these flags, in `new` if it has none, never over an existing name. One
     /// that is no longer in `tmp` is `Changed`.

@@ -18,15 +18,29 @@ pub struct FetchedMessage {
     pub date: Option<Timestamp>,
 }
 
+/// Messages of one mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Messages {
+    /// The mailbox.
+    pub mailbox: MailboxName,
+    /// What the UIDs stand on.
+    pub validity: UidValidity,
+    /// Their UIDs.
+    pub uids: UidSet,
+}
+
+/// What messages of one mailbox are, by UID.
+pub type Identities = BTreeMap<Uid, Identity>;
+
 /// Takes messages as they arrive: `begin`, any number of `write`, then `finish` or `discard`. FETCH may bring the UID
-/// after the body, so only `finish` tells which message it was.
+/// after the body, so only `finish` tells which message it was. `of` says which of the [`Messages`] asked for they are of.
 pub trait BodySink {
     /// A body starts.
-    fn begin(&mut self) -> Result<(), LocalError>;
+    fn begin(&mut self, of: usize) -> Result<(), LocalError>;
     /// A part of it, as it is on the wire.
     fn write(&mut self, wire: &[u8]) -> Result<(), LocalError>;
     /// It is complete.
-    fn finish(&mut self, message: FetchedMessage) -> Result<(), LocalError>;
+    fn finish(&mut self, of: usize, message: FetchedMessage) -> Result<(), LocalError>;
     /// It will not be completed, or was not asked for.
     fn discard(&mut self) -> Result<(), LocalError>;
 }
@@ -121,24 +135,33 @@ pub trait RemoteStore {
     /// at fails alone. A delta is given only if it is proven complete, else a full snapshot.
     fn observe(&mut self, requests: &[RemoteRequest]) -> impl Future<Output = Result<Vec<Observed>, RemoteError>>;
 
-    /// Identifies messages by their headers, or (`whole`) by their whole content. UIDs that are gone are left out.
+    /// Identifies messages of several mailboxes by their headers, or (`whole`) by their whole content. UIDs that are
+    /// gone are left out. As many answers as mailboxes: one that can't be looked into fails alone.
+    fn identify_all(
+        &mut self,
+        messages: &[Messages],
+        whole: bool,
+    ) -> impl Future<Output = Result<Vec<Result<Identities, RemoteError>>, RemoteError>>;
+
+    /// Identifies messages of one mailbox.
     fn identify(
         &mut self,
         mailbox: &MailboxName,
         validity: UidValidity,
         uids: &UidSet,
         whole: bool,
-    ) -> impl Future<Output = Result<BTreeMap<Uid, Identity>, RemoteError>>;
+    ) -> impl Future<Output = Result<Identities, RemoteError>> {
+        let messages = [Messages { mailbox: mailbox.clone(), validity, uids: uids.clone() }];
+        async move { self.identify_all(&messages, whole).await?.pop().unwrap_or_else(|| Ok(BTreeMap::new())) }
+    }
 
-    /// Fetches messages into the sink without setting `\Seen`. Messages that are gone, or that the server has no body
-    /// for, are left out.
+    /// Fetches messages of several mailboxes into the sink without setting `\Seen`. Messages that are gone, or that the
+    /// server has no body for, are left out. As many answers as mailboxes: one that can't be looked into fails alone.
     fn fetch(
         &mut self,
-        mailbox: &MailboxName,
-        validity: UidValidity,
-        uids: &UidSet,
+        messages: &[Messages],
         sink: &mut dyn BodySink,
-    ) -> impl Future<Output = Result<(), RemoteError>>;
+    ) -> impl Future<Output = Result<Vec<Result<(), RemoteError>>, RemoteError>>;
 
     /// Appends messages in order; as many answers as messages.
     fn append(

@@ -344,7 +344,7 @@ impl LocalStore for Shared {
         )
     }
 
-    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<Staged, LocalError> {
+    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<(), LocalError> {
         self.touch(
             LocalErrorKind::Full,
             || "stage_finish".to_owned(),
@@ -356,7 +356,9 @@ impl LocalStore for Shared {
                 let staged = world.maildir.stage(&mailbox, bytes.into(), date);
                 let (unique, stat) = staged.ok_or_else(|| bad(LocalErrorKind::Item, "no such maildir"))?;
                 let content = identity.content.ok_or_else(|| bad(LocalErrorKind::Item, "no content"))?;
-                Ok(Staged { unique, stat, content, message_id: identity.message_id, wire_size: identity.size })
+                let (message_id, wire_size) = (identity.message_id, identity.size);
+                world.staged.push((mailbox, Staged { unique, stat, content, message_id, wire_size }));
+                Ok(())
             },
         )
     }
@@ -372,13 +374,16 @@ impl LocalStore for Shared {
         )
     }
 
-    fn sync_staged(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
+    fn sync_staged(&mut self) -> Result<Vec<Staged>, LocalError> {
         self.touch(
             LocalErrorKind::Full,
-            || format!("sync_staged {mailbox}"),
+            || "sync_staged".to_owned(),
             |world| {
-                world.folder(mailbox)?.sync_staged();
-                Ok(())
+                let staged = std::mem::take(&mut world.staged);
+                for (mailbox, _) in &staged {
+                    world.folder(mailbox)?.sync_staged();
+                }
+                Ok(staged.into_iter().map(|(_, file)| file).collect())
             },
         )
     }

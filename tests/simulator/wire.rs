@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 
+use mailtide::apply::is_fatal;
 use mailtide::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Uid, UidSet, UidValidity};
 use mailtide::reconcile::snapshot::{RemoteListing, RemoteRequest, RemoteSnapshot};
 use mailtide::store::{
-    Append, Appended, BodySink, Expunged, FetchedMessage, Observed, RemoteError, RemoteErrorKind, RemoteStore,
-    StoredFlags, Traffic, Transfer,
+    Append, Appended, BodySink, Expunged, FetchedMessage, Identities, Messages, Observed, RemoteError, RemoteErrorKind,
+    RemoteStore, StoredFlags, Traffic, Transfer,
 };
 
 use super::mail;
@@ -168,12 +169,49 @@ fn read_all(mut body: Box<dyn mailtide::store::BodySource>) -> Result<Vec<u8>, R
     }
 }
 
-fn pass_on(sink: &mut dyn BodySink, uid: Uid, message: &Message) -> Result<(), RemoteError> {
-    sink.begin()?;
+fn pass_on(sink: &mut dyn BodySink, of: usize, uid: Uid, message: &Message) -> Result<(), RemoteError> {
+    sink.begin(of)?;
     for part in message.bytes.chunks(40) {
         sink.write(part)?;
     }
-    Ok(sink.finish(FetchedMessage { uid, flags: message.flags.clone(), date: Some(message.date) })?)
+    Ok(sink.finish(of, FetchedMessage { uid, flags: message.flags.clone(), date: Some(message.date) })?)
+}
+
+/// What the server refuses of one mailbox keeps nothing of another away.
+fn alone<T>(answer: Result<T, RemoteError>) -> Result<Result<T, RemoteError>, RemoteError> {
+    match answer {
+        Err(error) if is_fatal(&error) => Err(error),
+        answer => Ok(answer),
+    }
+}
+
+impl Shared {
+    async fn fetch_from(
+        &self,
+        of: usize,
+        Messages { mailbox, validity, uids }: &Messages,
+        sink: &mut dyn BodySink,
+    ) -> Result<(), RemoteError> {
+        for uid in uids.iter() {
+            let deed = |world: &mut World| Ok(world.server.select(mailbox, *validity)?.messages.get(&uid).cloned());
+            match self.ask(|| format!("fetch {mailbox} {uid}"), deed).await {
+                Ok(Some(message)) => {
+                    *self.world().carried.entry(mail::id_of(&message.bytes)).or_default() += 1;
+                    pass_on(sink, of, uid, &message)?;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    if self.world().cut {
+                        sink.begin(of)?;
+                        sink.write(b"Subject: torn\r\n")?;
+                        sink.discard()?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl RemoteStore for Shared {
@@ -201,47 +239,34 @@ impl RemoteStore for Shared {
         Ok(all)
     }
 
-    async fn identify(
+    async fn identify_all(
         &mut self,
-        mailbox: &MailboxName,
-        validity: UidValidity,
-        uids: &UidSet,
+        messages: &[Messages],
         whole: bool,
-    ) -> Result<BTreeMap<Uid, Identity>, RemoteError> {
-        let deed = |world: &mut World| {
-            let messages = &world.server.select(mailbox, validity)?.messages;
-            let found = messages.iter().filter(|(uid, _)| uids.contains(**uid));
-            Ok(found.map(|(uid, message)| (*uid, mail::identity(&message.bytes, message.date, whole))).collect())
-        };
-        self.ask(|| format!("identify {mailbox} {uids} whole {whole}"), deed).await
+    ) -> Result<Vec<Result<Identities, RemoteError>>, RemoteError> {
+        let mut all = Vec::new();
+        for Messages { mailbox, validity, uids } in messages {
+            let deed = |world: &mut World| {
+                let messages = &world.server.select(mailbox, *validity)?.messages;
+                let found = messages.iter().filter(|(uid, _)| uids.contains(**uid));
+                Ok(found.map(|(uid, message)| (*uid, mail::identity(&message.bytes, message.date, whole))).collect())
+            };
+            let answer = self.ask(|| format!("identify {mailbox} {uids} whole {whole}"), deed).await;
+            all.push(alone(answer)?);
+        }
+        Ok(all)
     }
 
     async fn fetch(
         &mut self,
-        mailbox: &MailboxName,
-        validity: UidValidity,
-        uids: &UidSet,
+        messages: &[Messages],
         sink: &mut dyn BodySink,
-    ) -> Result<(), RemoteError> {
-        for uid in uids.iter() {
-            let deed = |world: &mut World| Ok(world.server.select(mailbox, validity)?.messages.get(&uid).cloned());
-            match self.ask(|| format!("fetch {mailbox} {uid}"), deed).await {
-                Ok(Some(message)) => {
-                    *self.world().carried.entry(mail::id_of(&message.bytes)).or_default() += 1;
-                    pass_on(sink, uid, &message)?;
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    if self.world().cut {
-                        sink.begin()?;
-                        sink.write(b"Subject: torn\r\n")?;
-                        sink.discard()?;
-                    }
-                    return Err(error);
-                }
-            }
+    ) -> Result<Vec<Result<(), RemoteError>>, RemoteError> {
+        let mut all = Vec::new();
+        for (of, messages) in messages.iter().enumerate() {
+            all.push(alone(self.fetch_from(of, messages, sink).await)?);
         }
-        Ok(())
+        Ok(all)
     }
 
     async fn append(&mut self, mailbox: &MailboxName, messages: Vec<Append>) -> Result<Vec<Appended>, RemoteError> {

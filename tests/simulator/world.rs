@@ -11,7 +11,7 @@ use mailtide::cycle::restore::{Restoration, bring_back};
 use mailtide::cycle::{self, Account, Compared, Outcome};
 use mailtide::model::{FlagSet, MailboxName, Stamp, Timestamp, UniqueName};
 use mailtide::reconcile::policy::{KeepDeleted, Options, Policy};
-use mailtide::store::Trashed;
+use mailtide::store::{Staged, Trashed};
 
 use super::book::Book;
 use super::ledger::Ledger;
@@ -80,6 +80,8 @@ pub(super) struct World {
     dead: Option<CrashAt>,
     /// The message being staged: it is lost with the process.
     pub(super) staging: Option<(MailboxName, Vec<u8>)>,
+    /// Messages written since the last `sync_staged`.
+    pub(super) staged: Vec<(MailboxName, Staged)>,
     /// The maildirs as last listed or scanned.
     pub(super) seen: BTreeMap<MailboxName, Stamp>,
     /// A run died, or a call failed.
@@ -117,6 +119,7 @@ impl World {
             cut: false,
             dead: None,
             staging: None,
+            staged: Vec::new(),
             seen: BTreeMap::new(),
             struck: false,
             carried: BTreeMap::new(),
@@ -202,6 +205,7 @@ impl World {
         }
         self.cut = false;
         self.step = 0;
+        self.staged.clear();
         if let Some((mailbox, bytes)) = self.staging.take() {
             drop(self.maildir.stage(&mailbox, bytes.into(), Timestamp(0)));
         }

@@ -54,17 +54,29 @@ impl HeaderBlock {
 
     /// Takes what belongs to the header block. Returns what of it counts, as far as that is known, and the rest.
     pub(super) fn take<'b>(&mut self, bytes: &'b [u8]) -> (Vec<u8>, &'b [u8]) {
-        let mut kept = Vec::new();
-        if self.ended {
-            return (kept, bytes);
+        let (mut kept, mut rest) = (Vec::new(), bytes);
+        while !self.ended
+            && let Some(&byte) = rest.first()
+        {
+            let plain = self.is_plain().then(|| memchr::memchr(b'\n', rest).unwrap_or(rest.len()));
+            let (line, behind) = rest.split_at(plain.unwrap_or_default());
+            kept.extend_from_slice(line);
+            rest = behind;
+            if line.is_empty() {
+                self.take_byte(byte, &mut kept);
+                rest = rest.get(1..).unwrap_or_default();
+            }
         }
-        let len = bytes.iter().position(|&byte| self.ends_with(byte, &mut kept)).map_or(bytes.len(), |at| at + 1);
         self.hasher.update(&kept);
-        (kept, bytes.get(len..).unwrap_or_default())
+        (kept, rest)
     }
 
-    /// Takes a byte and returns true if the header block ends with it.
-    fn ends_with(&mut self, byte: u8, kept: &mut Vec<u8>) -> bool {
+    /// Returns true if all bytes up to the next line end count, and mean nothing.
+    fn is_plain(&self) -> bool {
+        self.field == Field::Other && !self.at_start && !self.blank
+    }
+
+    fn take_byte(&mut self, byte: u8, kept: &mut Vec<u8>) {
         let folded = matches!(byte, b' ' | b'\t');
         if byte != b'\n' && self.at_start && !folded {
             self.field = Field::Name(Vec::new());
@@ -80,7 +92,6 @@ impl HeaderBlock {
                 self.blank &= byte == b'\r';
             }
         }
-        self.ended
     }
 
     /// Puts a byte where it belongs.
