@@ -95,6 +95,8 @@ struct Run<'a, R, L, J> {
     unmovable: BTreeSet<MessageId>,
     /// Files whose messages could not be copied: they are sent.
     uncopied: BTreeSet<(MailboxId, UniqueName)>,
+    /// Files that were refused together with others.
+    alone: BTreeSet<(MailboxId, UniqueName)>,
     /// Mailboxes that have another name on a side: what is missing under the old one is elsewhere.
     elsewhere: BTreeSet<MailboxId>,
     /// Folders, by local name, about which nothing is decided because one of their sides can't be used: what lies in
@@ -140,7 +142,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         progress: &'a dyn Fn(Event),
     ) -> Self {
         let (report, abilities, elsewhere) = (Report::default(), Abilities::default(), BTreeSet::new());
-        let (uploaded, unmovable, uncopied, blind) = Default::default();
+        let (uploaded, unmovable, uncopied, alone, blind) = Default::default();
         Run {
             account,
             policy,
@@ -153,6 +155,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             uploaded,
             unmovable,
             uncopied,
+            alone,
             elsewhere,
             blind,
         }
@@ -212,10 +215,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         apply.grounds = views.iter().filter_map(|sight| Some((sight.row.id, sight.ground()?))).collect();
         apply.letters = views.iter().map(|sight| (sight.row.id, sight.letters())).collect();
         apply.run(&plans).await?;
-        let Apply { aftermath, letters, uploaded, unmovable, uncopied, .. } = apply;
+        let Apply { aftermath, letters, uploaded, unmovable, uncopied, alone, .. } = apply;
         self.uploaded = uploaded;
         self.unmovable.extend(unmovable);
         self.uncopied.extend(uncopied);
+        self.alone = alone;
         scene.again.extend(self.settle(&views, &plans, &aftermath, &letters)?);
         self.conclude_gone(scene).await
     }
@@ -255,6 +259,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             given: BTreeSet::new(),
             unmovable: BTreeSet::new(),
             uncopied: BTreeSet::new(),
+            alone: self.alone.clone(),
             aftermath: BTreeMap::new(),
         }
     }

@@ -17,6 +17,6 @@ pub use journal::{
 };
 pub use local::{Edit, KeptFile, LocalStore, PutBack, Root, Staged, Trashed};
 pub use remote::{
-    Append, Appended, BodySink, BodySource, Expunged, FetchedMessage, Identities, Messages, Observed, RemoteStore, StoredFlags,
-    Traffic, Transfer,
+    Append, Appended, BodySink, BodySource, Expunged, FetchedMessage, Identities, Messages, Observed, RemoteStore,
+    StoredFlags, Traffic, Transfer,
 };

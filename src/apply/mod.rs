@@ -106,6 +106,8 @@ pub struct Apply<'a, R, L, J> {
     pub unmovable: BTreeSet<MessageId>,
     /// Files whose messages could not be copied.
     pub uncopied: BTreeSet<(MailboxId, UniqueName)>,
+    /// Files that were refused together with others: each is sent alone.
+    pub alone: BTreeSet<(MailboxId, UniqueName)>,
     /// What was left behind, by mailbox.
     pub aftermath: BTreeMap<MailboxId, Aftermath>,
 }
@@ -131,11 +133,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             let done = self.copy_in(plan).await;
             self.mailbox_done(plan, done)?;
         }
+        self.announce(plans, |plan| !plan.move_remote.is_empty());
         for plan in plans {
             let done = self.move_away(plan, plans).await;
             self.mailbox_done(plan, done)?;
         }
+        self.announce(plans, |plan| plan.flags.iter().any(|change| !change.flags.to_remote.is_empty()));
         self.add(plans).await?;
+        self.announce(plans, |plan| !plan.remove_remote.is_empty());
         for plan in plans {
             let done = self.remove(plan).await;
             self.mailbox_done(plan, done)?;
@@ -158,11 +163,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             self.mailbox_done(plan, changed)?;
         }
         self.download(&open).await?;
-        for plan in open {
-            let uploaded = self.upload(plan).await;
-            self.mailbox_done(plan, uploaded)?;
-        }
-        Ok(())
+        self.upload(&open).await
     }
 
     async fn remove(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
@@ -181,6 +182,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             records.extend(news.map(|old| Record::Replaced(old.row, by.clone())));
         }
         self.commit(&records)
+    }
+
+    fn announce(&mut self, plans: &[MailboxPlan], changes: impl Fn(&MailboxPlan) -> bool) {
+        self.remote.about_to_change(plans.iter().filter(|plan| changes(plan)).map(|plan| plan.name.clone()).collect());
     }
 
     fn commit(&mut self, records: &[Record]) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 //! does not tell keeps its intent until the next look finds it.
 
 use super::{Apply, Ground, RETRY_AFTER, is_fatal};
-use crate::model::{FileStat, Fingerprint, FlagDelta, FlagSet, Identity, Timestamp, Uid, UniqueName};
+use crate::model::{FileStat, Fingerprint, FlagDelta, FlagSet, Identity, MailboxName, Timestamp, Uid, UniqueName};
 use crate::reconcile::flags::upload_flags;
 use crate::reconcile::plan::{MailboxPlan, Upload};
 use crate::reconcile::report::{Event, Problem};
@@ -11,11 +11,15 @@ use crate::store::{
     NewMessage, Record, RemoteError, RemoteErrorKind, RemoteStore,
 };
 
-/// How many messages are sent before their UIDs are recorded.
-const BURST: usize = 50;
+/// How many messages are sent before their UIDs are recorded: their files are open all at once.
+const BURST_MESSAGES: usize = 200;
+/// How many bytes, in files.
+const BURST_BYTES: u64 = 32 << 20;
 
 /// A file that was read and is about to be sent.
-struct Outgoing {
+struct Outgoing<'p> {
+    plan: &'p MailboxPlan,
+    ground: Ground,
     unique: UniqueName,
     identity: Identity,
     content: Fingerprint,
@@ -27,32 +31,43 @@ struct Outgoing {
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
-    pub(super) async fn upload(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
-        let Some(ground) = self.ground(plan) else { return Ok(()) };
-        for burst in plan.upload.chunks(BURST) {
-            self.send(plan, ground, burst).await?;
-        }
-        Ok(())
-    }
-
-    async fn send(&mut self, plan: &MailboxPlan, ground: Ground, burst: &[Upload]) -> Result<(), Failure> {
-        let (mut outgoing, mut messages) = (Vec::new(), Vec::new());
-        for upload in burst {
-            if let Some((file, message)) = self.open(plan, upload)? {
+    /// Sends new messages to all mailboxes, in bursts that don't care where one mailbox ends.
+    pub(super) async fn upload(&mut self, plans: &[&MailboxPlan]) -> Result<(), Failure> {
+        let (mut outgoing, mut messages, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for plan in plans {
+            let Some(ground) = self.ground(plan) else { continue };
+            for upload in &plan.upload {
+                let Some((file, message)) = self.open(plan, ground, upload)? else { continue };
+                bytes += file.stat.size;
                 outgoing.push(file);
                 messages.push(message);
+                if outgoing.len() >= BURST_MESSAGES || bytes >= BURST_BYTES {
+                    self.send(std::mem::take(&mut outgoing), std::mem::take(&mut messages)).await?;
+                    bytes = 0;
+                }
             }
         }
+        self.send(outgoing, messages).await
+    }
+
+    async fn send(&mut self, outgoing: Vec<Outgoing<'_>>, messages: Vec<Append>) -> Result<(), Failure> {
         if outgoing.is_empty() {
             return Ok(());
         }
-        let intents: Vec<Intent> = outgoing.iter().map(|file| file.intent(plan, ground)).collect();
+        let intents: Vec<Intent> = outgoing.iter().map(Outgoing::intent).collect();
         let intents = self.journal.begin(&intents)?;
-        self.after(plan.mailbox).remote_changed = true;
-        let answers = self.remote.append(&plan.name, messages).await?;
+        let mut parcels: Vec<(MailboxName, Vec<Append>)> = Vec::new();
+        for (file, message) in outgoing.iter().zip(messages) {
+            self.after(file.plan.mailbox).remote_changed = true;
+            match parcels.last_mut() {
+                Some((mailbox, messages)) if *mailbox == file.plan.name => messages.push(message),
+                _ => parcels.push((file.plan.name.clone(), vec![message])),
+            }
+        }
+        let answers = self.remote.append(parcels).await?;
         let mut records = Vec::new();
-        for ((file, intent), answer) in outgoing.iter().zip(intents).zip(answers) {
-            records.extend(self.sent(plan, ground, file, intent, answer)?);
+        for ((file, intent), answer) in outgoing.iter().zip(intents).zip(answers.into_iter().flatten()) {
+            records.extend(self.sent(file, intent, answer)?);
         }
         self.commit(&records)?;
         (self.progress)(Event::Uploaded(outgoing.len() as u64));
@@ -60,8 +75,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     }
 
     /// Reads a file. One that can't be read is reported and left alone; one that changed is looked at again.
-    fn open(&mut self, plan: &MailboxPlan, upload: &Upload) -> Result<Option<(Outgoing, Append)>, Failure> {
-        match self.read(plan, upload) {
+    fn open<'p>(
+        &mut self,
+        plan: &'p MailboxPlan,
+        ground: Ground,
+        upload: &Upload,
+    ) -> Result<Option<(Outgoing<'p>, Append)>, Failure> {
+        match self.read(plan, ground, upload) {
             Ok(Edit::Done(message)) => Ok(Some(message)),
             Ok(Edit::Changed) => {
                 self.after(plan.mailbox).overtaken = true;
@@ -77,7 +97,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
     }
 
-    fn read(&mut self, plan: &MailboxPlan, upload: &Upload) -> Result<Edit<(Outgoing, Append)>, LocalError> {
+    fn read<'p>(
+        &mut self,
+        plan: &'p MailboxPlan,
+        ground: Ground,
+        upload: &Upload,
+    ) -> Result<Edit<(Outgoing<'p>, Append)>, LocalError> {
         let Upload { unique, entry } = upload;
         let Edit::Done((identity, stat)) = self.local.identify(&plan.local, unique, entry)? else {
             return Ok(Edit::Changed);
@@ -95,19 +120,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         // The row bears the flags that the file has, so that the next look brings those of the server to the file.
         let flags = upload_flags(entry, &plan.rules);
         let sent = replacement.map_or_else(|| flags.clone(), |replacement| replacement.flags.clone());
-        let message = Append { flags: sent.clone(), date: identity.date, body };
-        Ok(Edit::Done((Outgoing { unique: unique.clone(), identity, content, stat, flags, sent }, message)))
+        let alone = self.alone.contains(&(plan.mailbox, unique.clone()));
+        let message = Append { flags: sent.clone(), date: identity.date, body, alone };
+        let unique = unique.clone();
+        Ok(Edit::Done((Outgoing { plan, ground, unique, identity, content, stat, flags, sent }, message)))
     }
 
     /// Returns what to record of an answer. Without a UID the intent stays, and the next look settles it.
-    fn sent(
-        &mut self,
-        plan: &MailboxPlan,
-        ground: Ground,
-        file: &Outgoing,
-        intent: IntentId,
-        answer: Appended,
-    ) -> Result<Vec<Record>, Failure> {
+    fn sent(&mut self, file: &Outgoing<'_>, intent: IntentId, answer: Appended) -> Result<Vec<Record>, Failure> {
+        let Outgoing { plan, ground, .. } = *file;
         if matches!(answer, Appended::As(..) | Appended::Somewhere) {
             self.uploaded.insert((plan.mailbox, file.unique.clone()), file.sent.clone());
             let count = &mut self.report.remote;
@@ -122,6 +143,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 self.after(plan.mailbox).overtaken = true;
                 Ok(Vec::new())
             }
+            // Who is to blame shows when each is sent alone; whether all were refused, in the look before that.
+            Appended::RefusedTogether => {
+                self.after(plan.mailbox).overtaken = true;
+                self.alone.insert((plan.mailbox, file.unique.clone()));
+                Ok(Vec::new())
+            }
             Appended::Refused(error) if is_fatal(&error) => Err(error.into()),
             // Busy now is no reason to wait a day.
             Appended::Refused(error) if error.kind == RemoteErrorKind::Busy => {
@@ -129,13 +156,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 self.report.problem(super::mailbox_problem(&plan.name, &error));
                 Ok(vec![Record::Settled(intent)])
             }
-            Appended::Refused(error) => {
-                Ok(vec![Record::Failed(self.refused(plan, file, &error)), Record::Settled(intent)])
-            }
+            Appended::Refused(error) => Ok(vec![Record::Failed(self.refused(file, &error)), Record::Settled(intent)]),
         }
     }
 
-    fn refused(&mut self, plan: &MailboxPlan, file: &Outgoing, error: &RemoteError) -> FailureRow {
+    fn refused(&mut self, file: &Outgoing<'_>, error: &RemoteError) -> FailureRow {
+        let plan = file.plan;
         let (code, hint) = match error.kind {
             RemoteErrorKind::TooLarge => {
                 ("message-too-large", "make room on the server, or keep the message outside this folder")
@@ -168,12 +194,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     }
 }
 
-impl Outgoing {
-    fn intent(&self, plan: &MailboxPlan, ground: Ground) -> Intent {
+impl Outgoing<'_> {
+    fn intent(&self) -> Intent {
         Intent::Append {
-            mailbox: plan.mailbox,
-            uid_validity: ground.uid_validity,
-            uid_next: ground.uid_next,
+            mailbox: self.plan.mailbox,
+            uid_validity: self.ground.uid_validity,
+            uid_next: self.ground.uid_next,
             unique: self.unique.clone(),
             flags: self.flags.clone(),
             difference: self.flags.delta_to(&self.sent),

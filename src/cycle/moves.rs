@@ -10,7 +10,7 @@ use super::Run;
 use super::observe::Sight;
 use super::plans::{Key, Plans, Spot, key};
 use crate::apply::mailbox_problem;
-use crate::model::{FlagSet, Identity, MailboxId, MessageId, MessageRow, Uid, UidSet, UniqueName};
+use crate::model::{FlagSet, Identity, MailboxId, MessageId, MessageRow, Uid, UniqueName};
 use crate::reconcile::adopt::Matcher;
 use crate::reconcile::moves::{Arrival, Arrivals, Place, may_be_a_move, pair};
 use crate::reconcile::plan::{LocalMove, LocalRemoval, MailboxPlan, RemoteMove, Removal, Renamed};

@@ -140,6 +140,14 @@ impl Connection {
         })
     }
 
+    /// Sends LOGOUT and closes the connection.
+    pub(super) async fn say_goodbye(mut self) {
+        if !self.out_of_step {
+            self.wire.send(b"bye LOGOUT\r\n");
+            self.wire.close().await;
+        }
+    }
+
     async fn drive(&mut self, mut burst: Burst, handler: &mut dyn Handler) -> Result<Vec<Status>, Error> {
         self.wire.count_round_trip();
         loop {

@@ -11,7 +11,7 @@ use super::connect;
 use super::error::Error;
 use super::gate::Gate;
 use super::response::{Condition, Status};
-use super::sasl::{Exchange, Mechanism};
+use super::sasl::{Exchange, Listeners, Mechanism};
 use super::wire::{Transport, Wire};
 use super::{Credential, Settings, Tls};
 use crate::store::Traffic;
@@ -28,8 +28,12 @@ pub(super) struct LoggedIn {
 /// Connects and logs in.
 pub(super) async fn log_in(settings: &Settings) -> Result<LoggedIn, Error> {
     let (stream, peer) = connect::tcp(settings).await?;
-    let exposed = settings.tls == Tls::None && !peer.ip().is_loopback();
-    if exposed && !settings.insecure_plaintext {
+    let listeners = match settings.tls {
+        Tls::Implicit | Tls::StartTls => Listeners::Nobody,
+        Tls::None if peer.ip().is_loopback() => Listeners::NoWay,
+        Tls::None => Listeners::Anyone,
+    };
+    if listeners == Listeners::Anyone && !settings.insecure_plaintext {
         return Err(Error::Protection(format!(
             "{} is another machine and the connection would not be protected (tls = \"none\")",
             settings.host
@@ -44,7 +48,7 @@ pub(super) async fn log_in(settings: &Settings) -> Result<LoggedIn, Error> {
     if settings.tls == Tls::StartTls {
         gate = start_tls(gate, settings, greeting).await?;
     }
-    authenticate(gate, settings, exposed).await
+    authenticate(gate, settings, listeners).await
 }
 
 /// Waits for the greeting.
@@ -95,7 +99,7 @@ async fn capabilities(gate: &mut Gate, timeout: Duration) -> Result<Capabilities
     Ok(gate.heard().capabilities.clone().unwrap_or_default())
 }
 
-async fn authenticate(mut gate: Gate, settings: &Settings, exposed: bool) -> Result<LoggedIn, Error> {
+async fn authenticate(mut gate: Gate, settings: &Settings, listeners: Listeners) -> Result<LoggedIn, Error> {
     let known_already = gate.heard().greeting.as_ref().is_some_and(|status| status.condition == Condition::PreAuth);
     let before = capabilities(&mut gate, settings.timeout).await?;
     if known_already {
@@ -103,8 +107,8 @@ async fn authenticate(mut gate: Gate, settings: &Settings, exposed: bool) -> Res
     }
     gate.heard().capabilities = None;
     gate.heard().answer = None;
-    let mechanism = Mechanism::strongest(&before, &settings.credential, exposed);
-    let mechanism = mechanism.ok_or_else(|| nothing_fits(&before, exposed))?;
+    let mechanism = Mechanism::best(&before, &settings.credential, listeners);
+    let mechanism = mechanism.ok_or_else(|| nothing_fits(&before, listeners))?;
     tracing::info!(mechanism = mechanism.name(), "logging in");
     let ended = match mechanism {
         Mechanism::Command => login_command(&mut gate, settings).await,
@@ -178,10 +182,10 @@ fn turned_away(settings: &Settings, answer: &Status) -> Error {
     }
 }
 
-fn nothing_fits(capabilities: &Capabilities, exposed: bool) -> Error {
+fn nothing_fits(capabilities: &Capabilities, listeners: Listeners) -> Error {
     let offered: Vec<&str> = capabilities.words().filter(|word| word.starts_with("AUTH=")).collect();
     let login = if capabilities.has("LOGINDISABLED") { "LOGINDISABLED" } else { "" };
-    let way = if exposed { " over a connection that is not protected" } else { "" };
+    let way = if listeners == Listeners::Anyone { " over a connection that is not protected" } else { "" };
     let offered = offered.join(" ");
     Error::Login(format!("the server offers no way to log in with this kind of secret{way} ({offered} {login})"))
 }
@@ -296,7 +300,10 @@ mod tests {
             let settings = settings(listener.local_addr().unwrap().port(), Tls::None);
             let server = async {
                 let mut stream = BufReader::new(listener.accept().await.unwrap().0);
-                stream.write_all(b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=SCRAM-SHA-256] x\r\n").await.unwrap();
+                stream
+                    .write_all(b"* OK [CAPABILITY IMAP4rev1 SASL-IR LOGINDISABLED AUTH=SCRAM-SHA-256] x\r\n")
+                    .await
+                    .unwrap();
                 let mut line = String::new();
                 stream.read_line(&mut line).await.unwrap();
                 assert!(line.starts_with("A0001 AUTHENTICATE SCRAM-SHA-256 "), "{line}");

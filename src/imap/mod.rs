@@ -4,6 +4,7 @@
 //! `connect`, `tls`, `sasl` and `login` (through async-imap, behind `gate`) bring a connection about; one file per verb
 //! of [`RemoteStore`] does the rest.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,15 +40,16 @@ mod utf7;
 mod wire;
 
 use capability::Capabilities;
-use command::{Command, Connection};
+use command::Connection;
 use error::Error;
 use names::Names;
 use select::Selected;
 
-use crate::model::{FlagDelta, MailboxName, Role, Uid, UidSet, UidValidity};
+use crate::model::{FlagDelta, MailboxName, Role, UidSet, UidValidity};
 use crate::reconcile::snapshot::{RemoteListing, RemoteRequest};
 use crate::store::{
-    Append, Appended, BodySink, Expunged, Identities, Messages, Observed, RemoteError, RemoteStore, StoredFlags, Traffic, Transfer,
+    Append, Appended, BodySink, Expunged, Identities, Messages, Observed, RemoteError, RemoteStore, StoredFlags,
+    Traffic, Transfer,
 };
 
 /// How long to wait for commands that a lost connection left behind.
@@ -98,7 +100,7 @@ pub enum Credential {
     Token(SecretString),
 }
 
-/// How long the server gets to say goodbye.
+/// How long the connection may take to carry our goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// An IMAP account over one connection.
@@ -114,6 +116,8 @@ pub struct ImapStore {
     selected: Option<Selected>,
     /// A mailbox other than the inbox may be selected, be it for changes or not.
     within: bool,
+    /// The mailboxes whose messages are to be changed next, in this order.
+    upcoming: VecDeque<MailboxName>,
 }
 
 /// Connects and logs in.
@@ -129,8 +133,17 @@ pub async fn connect(settings: &Settings) -> Result<ImapStore, RemoteError> {
 
 impl ImapStore {
     fn new(connection: Connection, capabilities: Capabilities) -> Self {
-        let names = Names::default();
-        Self { connection, capabilities, names, introduced: false, qresync: false, selected: None, within: false }
+        let (names, upcoming) = (Names::default(), VecDeque::new());
+        Self {
+            connection,
+            capabilities,
+            names,
+            introduced: false,
+            qresync: false,
+            selected: None,
+            within: false,
+            upcoming,
+        }
     }
 
     /// Returns what the server says it can do, in upper case.
@@ -138,12 +151,10 @@ impl ImapStore {
         self.capabilities.words().map(str::to_owned).collect()
     }
 
-    /// Says goodbye and closes the connection. A server that doesn't answer is not waited for.
-    pub async fn logout(mut self) {
-        let mut ignore = |_, _| {};
-        let farewell = self.connection.run(vec![Command::new("LOGOUT")], &mut ignore);
-        if tokio::time::timeout(GOODBYE, farewell).await.is_err() {
-            tracing::debug!("the server did not answer LOGOUT");
+    /// Says goodbye and closes the connection. Everything sent was answered, so the server's goodbye is not waited for.
+    pub async fn logout(self) {
+        if tokio::time::timeout(GOODBYE, self.connection.say_goodbye()).await.is_err() {
+            tracing::debug!("the server did not take LOGOUT");
         }
     }
 }
@@ -191,9 +202,16 @@ impl RemoteStore for ImapStore {
         each("fetching messages from", messages, fetched)
     }
 
-    async fn append(&mut self, mailbox: &MailboxName, messages: Vec<Append>) -> Result<Vec<Appended>, RemoteError> {
-        let appended = self.append_messages(mailbox, messages).await;
-        appended.map_err(|error| error.doing(format!("uploading to {mailbox}")))
+    async fn append(&mut self, parcels: Vec<(MailboxName, Vec<Append>)>) -> Result<Vec<Vec<Appended>>, RemoteError> {
+        let doing = match parcels.as_slice() {
+            [(mailbox, _)] => format!("uploading to {mailbox}"),
+            _ => "uploading to several folders".to_owned(),
+        };
+        self.append_messages(parcels).await.map_err(|error| error.doing(doing))
+    }
+
+    fn about_to_change(&mut self, mailboxes: Vec<MailboxName>) {
+        self.upcoming = mailboxes.into();
     }
 
     async fn store_flags(

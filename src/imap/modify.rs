@@ -22,7 +22,6 @@ impl ImapStore {
         validity: UidValidity,
         changes: &[(FlagDelta, UidSet)],
     ) -> Result<StoredFlags, Error> {
-        self.select(mailbox, validity).await?;
         let (mut wanted, mut orders) = (UidSet::new(), Vec::new());
         for (delta, uids) in changes {
             wanted.union_with(uids);
@@ -32,29 +31,35 @@ impl ImapStore {
             }
         }
         let mut now = BTreeMap::new();
-        let refused = self.give(orders, &wanted, &mut now).await?;
+        let refused = self.give(mailbox, validity, orders, (&wanted, &mut now)).await?;
         let mut unsure = UidSet::new();
         refused.iter().for_each(|(order, _)| unsure.union_with(&order.part));
         let again = refused.iter().flat_map(|(order, _)| order.one_by_one()).collect();
         let mut refusal = refused.iter().find(|(order, _)| order.is_single()).map(|(_, text)| text.clone());
-        let still = self.give(again, &wanted, &mut now).await?;
+        let still = self.give(mailbox, validity, again, (&wanted, &mut now)).await?;
         refusal = refusal.or_else(|| still.into_iter().next().map(|(_, text)| text));
         unsure.union_with(&wanted.difference(&now.keys().copied().collect()));
-        self.ask_flags(&unsure, &wanted, &mut now).await?;
+        if !unsure.is_empty() {
+            self.select(mailbox, validity).await?;
+            self.ask_flags(&unsure, &wanted, &mut now).await?;
+        }
         Ok(StoredFlags { now, refusal })
     }
 
     /// Gives orders in one burst and returns those that were refused for good, with the server's words.
     async fn give(
         &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
         orders: Vec<Order>,
-        wanted: &UidSet,
-        now: &mut BTreeMap<Uid, FlagSet>,
+        (wanted, now): (&UidSet, &mut BTreeMap<Uid, FlagSet>),
     ) -> Result<Vec<(Order, String)>, Error> {
         if orders.is_empty() {
             return Ok(Vec::new());
         }
-        let answers = self.hear_flags(orders.iter().map(Order::command).collect(), wanted, now).await?;
+        self.select(mailbox, validity).await?;
+        let commands = orders.iter().map(Order::command).collect();
+        let answers = self.run_last(commands, &mut |_: usize, data: Untagged| hear(data, wanted, now)).await?;
         let mut refused = Vec::new();
         for (order, answer) in orders.into_iter().zip(answers) {
             match refusal_kind(&answer) {
@@ -78,27 +83,8 @@ impl ImapStore {
             return Ok(());
         }
         now.retain(|uid, _| !unsure.contains(*uid));
-        let answers = self.hear_flags(questions, wanted, now).await?;
+        let answers = self.connection.run(questions, &mut |_: usize, data: Untagged| hear(data, wanted, now)).await?;
         require(answers.into_iter().filter(|answer| answer.code_name() != "EXPUNGEISSUED"))
-    }
-
-    /// Runs commands and notes the flags of these messages that the server tells meanwhile.
-    async fn hear_flags(
-        &mut self,
-        commands: Vec<Command>,
-        wanted: &UidSet,
-        now: &mut BTreeMap<Uid, FlagSet>,
-    ) -> Result<Vec<Status>, Error> {
-        let mut hear = |_: usize, data: Untagged| match data {
-            Untagged::Fetch(fetch) => {
-                if let (Some(uid), Some(flags)) = (fetch.uid.filter(|uid| wanted.contains(*uid)), fetch.flags) {
-                    now.insert(uid, flags);
-                }
-            }
-            Untagged::Vanished { uids, .. } => now.retain(|uid, _| !uids.contains(*uid)),
-            _ => {}
-        };
-        self.connection.run(commands, &mut hear).await
     }
 
     /// Flags messages `\Deleted` and expunges them. Without UIDPLUS there is only EXPUNGE for all that are flagged, so
@@ -118,7 +104,7 @@ impl ImapStore {
         }
         if self.capabilities.has("UIDPLUS") {
             commands.extend(parts.iter().map(|part| Command::new(format!("UID EXPUNGE {part}"))));
-            require(self.connection.run(commands, &mut |_, _| {}).await?)?;
+            require(self.run_last(commands, &mut |_, _| {}).await?)?;
             return Ok(Expunged::Done);
         }
         commands.push(Command::new("UID SEARCH DELETED"));
@@ -138,6 +124,19 @@ impl ImapStore {
                 Ok(Expunged::Done)
             }
         }
+    }
+}
+
+/// Notes the flags of these messages that the server tells.
+fn hear(data: Untagged, wanted: &UidSet, now: &mut BTreeMap<Uid, FlagSet>) {
+    match data {
+        Untagged::Fetch(fetch) => {
+            if let (Some(uid), Some(flags)) = (fetch.uid.filter(|uid| wanted.contains(*uid)), fetch.flags) {
+                now.insert(uid, flags);
+            }
+        }
+        Untagged::Vanished { uids, .. } => now.retain(|uid, _| !uids.contains(*uid)),
+        _ => {}
     }
 }
 

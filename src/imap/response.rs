@@ -100,7 +100,7 @@ pub(super) enum Code {
     /// PERMANENTFLAGS
     PermanentFlags(PermanentFlags),
     /// APPENDUID
-    AppendUid(UidValidity, Uid),
+    AppendUid(UidValidity, Vec<(Uid, Uid)>),
     /// COPYUID
     CopyUid(CopyUid),
     /// Any other, in upper case.
@@ -289,7 +289,7 @@ fn number<N: std::str::FromStr>(tokens: &mut Tokens<'_>) -> Option<N> {
 
 fn append_uid(tokens: &mut Tokens<'_>) -> Option<Code> {
     let validity = UidValidity(number(tokens)?);
-    Some(Code::AppendUid(validity, Uid::new(number(tokens)?)?))
+    Some(Code::AppendUid(validity, ranges(&tokens.next()?.text()?).collect::<Option<Vec<_>>>()?))
 }
 
 fn copy_uid(tokens: &mut Tokens<'_>) -> Option<CopyUid> {

@@ -33,15 +33,30 @@ pub(super) enum Mechanism {
     XOAuth2,
 }
 
+/// Who may listen to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listeners {
+    /// Anyone on the way.
+    Anyone,
+    /// Nobody: it is encrypted.
+    Nobody,
+    /// Nobody: there is no way, the server is on this machine.
+    NoWay,
+}
+
 impl Mechanism {
-    /// Returns the strongest mechanism that the server offers for this kind of secret. Where others may listen
-    /// (`exposed`), only one that doesn't tell the secret.
-    pub(super) fn strongest(capabilities: &Capabilities, credential: &Credential, exposed: bool) -> Option<Self> {
+    /// Returns the strongest mechanism that the server offers for this kind of secret. Where anyone may listen, only one
+    /// that doesn't tell the secret. On this machine the one of the fewest round trips.
+    pub(super) fn best(capabilities: &Capabilities, credential: &Credential, listeners: Listeners) -> Option<Self> {
         use Mechanism::{Command, Login, OAuthBearer, Plain, ScramSha1, ScramSha256, XOAuth2};
         let candidates: &[Mechanism] = match credential {
+            Credential::Password(_) if listeners == Listeners::NoWay => {
+                &[Plain, Command, ScramSha256, ScramSha1, Login]
+            }
             Credential::Password(_) => &[ScramSha256, ScramSha1, Plain, Command, Login],
             Credential::Token(_) => &[OAuthBearer, XOAuth2],
         };
+        let exposed = listeners == Listeners::Anyone;
         let mut candidates = candidates.iter().copied().filter(|mechanism| !exposed || mechanism.is_scram());
         candidates.find(|mechanism| match mechanism {
             Command => !capabilities.has("LOGINDISABLED"),
@@ -167,9 +182,11 @@ mod tests {
         let plain = server(&["IMAP4REV1", "AUTH=PLAIN", "AUTH=LOGIN"]);
         let password = Credential::Password("secret".to_owned().into());
         let token = Credential::Token("secret".to_owned().into());
-        assert_eq!(Mechanism::strongest(&all, &password, true), Some(Mechanism::ScramSha1));
-        assert_eq!(Mechanism::strongest(&plain, &password, true), None);
-        assert_eq!(Mechanism::strongest(&all, &token, true), None);
-        assert_eq!(Mechanism::strongest(&plain, &password, false), Some(Mechanism::Plain));
+        assert_eq!(Mechanism::best(&all, &password, Listeners::Anyone), Some(Mechanism::ScramSha1));
+        assert_eq!(Mechanism::best(&plain, &password, Listeners::Anyone), None);
+        assert_eq!(Mechanism::best(&all, &token, Listeners::Anyone), None);
+        assert_eq!(Mechanism::best(&plain, &password, Listeners::Nobody), Some(Mechanism::Plain));
+        assert_eq!(Mechanism::best(&all, &password, Listeners::Nobody), Some(Mechanism::ScramSha1));
+        assert_eq!(Mechanism::best(&all, &password, Listeners::NoWay), Some(Mechanism::Plain));
     }
 }

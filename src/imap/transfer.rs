@@ -52,7 +52,7 @@ impl Handler for Proofs {
 }
 
 impl ImapStore {
-    /// Copies or moves messages (`UID COPY`, `UID MOVE`).
+    /// Copies or moves messages (`UID COPY`, `UID MOVE`). Copies are often expunged from their mailbox afterwards.
     pub(super) async fn transfer(
         &mut self,
         verb: &str,
@@ -62,14 +62,17 @@ impl ImapStore {
         target: &MailboxName,
     ) -> Result<Transfer, Error> {
         self.select(mailbox, validity).await?;
-        let raw = self.names.wire(target)?;
+        let (raw, last) = (self.names.wire(target)?, verb == "UID MOVE");
         let command = |part: UidSet| Command::new(format!("{verb} {part}")).string(&raw, &self.capabilities);
         let commands: Vec<Command> = uids.chunks(u32::MAX, RANGES).into_iter().map(command).collect();
         if commands.is_empty() {
             return Ok(Transfer::Unproven);
         }
         let mut proofs = Proofs::default();
-        let answers = self.connection.run(commands, &mut proofs).await?;
+        let answers = match last {
+            true => self.run_last(commands, &mut proofs).await?,
+            false => self.connection.run(commands, &mut proofs).await?,
+        };
         match answers.into_iter().find(|answer| !answer.is_ok()) {
             Some(refused) => Err(Error::Refused(refused)),
             None => Ok(proofs.transfer(uids)),
@@ -104,6 +107,31 @@ mod tests {
         let outcome = store.move_to(&name("A"), UidValidity(7), &uids(&[1, 2, 3]), &name("B")).await;
         server.await.unwrap();
         outcome.map_err(|error| error.kind)
+    }
+
+    #[test]
+    fn the_next_mailbox_is_selected_behind_the_last_command_to_this_one() {
+        block_on(async {
+            let selected = |validity: u32| {
+                format!("* OK [CLOSED] x\r\n* 9 EXISTS\r\n* OK [UIDVALIDITY {validity}] x\r\n$ OK x\r\n")
+            };
+            let (a, b): (&'static str, &'static str) = (selected(7).leak(), selected(8).leak());
+            let script = vec![
+                ("SELECT \"A\"", a),
+                ("UID MOVE 1 \"C\"", "* OK [COPYUID 8 1 11] x\r\n* 1 EXPUNGE\r\n$ OK x\r\n"),
+                ("SELECT \"B\"", b),
+                ("UID MOVE 1 \"C\"", "* OK [COPYUID 8 1 12] x\r\n* 1 EXPUNGE\r\n$ OK x\r\n"),
+            ];
+            let (mut store, server) = scripted(&[], script);
+            store.about_to_change(vec![name("A"), name("B")]);
+            let (one, goal) = (uids(&[1]), name("C"));
+            let first = store.move_to(&name("A"), UidValidity(7), &one, &goal).await.unwrap();
+            assert_eq!(first, Transfer::Proven(UidValidity(8), vec![(uid(1), uid(11))]));
+            let second = store.move_to(&name("B"), UidValidity(8), &one, &goal).await.unwrap();
+            assert_eq!(second, Transfer::Proven(UidValidity(8), vec![(uid(1), uid(12))]));
+            server.await.unwrap();
+            assert_eq!(store.traffic().round_trips, 3);
+        });
     }
 
     #[test]

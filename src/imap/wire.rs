@@ -335,6 +335,15 @@ impl Wire {
         }
     }
 
+    /// Writes everything queued and closes the connection; TLS says so (RFC 8446 section 6.1).
+    pub(super) async fn close(&mut self) {
+        poll_fn(|cx| self.poll_flush(cx)).await;
+        let closed = poll_fn(|cx| Pin::new(&mut *self.stream).poll_shutdown(cx)).await;
+        if let Err(error) = closed {
+            tracing::debug!("closing the connection: {error}");
+        }
+    }
+
     /// Writes everything queued without reading; for the log-in, where one side speaks at a time. A server that
     /// doesn't listen any more is read to its end all the same: that is where it says why.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -64,6 +64,8 @@ pub struct Append {
     pub date: Option<Timestamp>,
     /// Its bytes.
     pub body: Box<dyn BodySource>,
+    /// Not with others in one command.
+    pub alone: bool,
 }
 
 /// How an append ended.
@@ -75,6 +77,8 @@ pub enum Appended {
     Somewhere,
     /// The server refused this message alone.
     Refused(RemoteError),
+    /// The server refused it together with others: it says nothing about any of them.
+    RefusedTogether,
 }
 
 /// What a look at one mailbox brought.
@@ -163,12 +167,15 @@ pub trait RemoteStore {
         sink: &mut dyn BodySink,
     ) -> impl Future<Output = Result<Vec<Result<(), RemoteError>>, RemoteError>>;
 
-    /// Appends messages in order; as many answers as messages.
+    /// Appends messages to mailboxes, those of each in order; as many answers as messages.
     fn append(
         &mut self,
-        mailbox: &MailboxName,
-        messages: Vec<Append>,
-    ) -> impl Future<Output = Result<Vec<Appended>, RemoteError>>;
+        parcels: Vec<(MailboxName, Vec<Append>)>,
+    ) -> impl Future<Output = Result<Vec<Vec<Appended>>, RemoteError>>;
+
+    /// Says in which mailboxes messages are to be changed next, in which order, so that the way to each can be prepared while
+    /// the one before it is changed. Nothing depends on it but time.
+    fn about_to_change(&mut self, _mailboxes: Vec<MailboxName>) {}
 
     /// Changes flags, as far as the server takes them: what it refuses keeps no other flag from being stored.
     fn store_flags(

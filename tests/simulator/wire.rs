@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::pending;
 
 use mailtide::apply::is_fatal;
-use mailtide::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Uid, UidSet, UidValidity};
+use mailtide::model::{FlagDelta, FlagSet, MailboxName, Role, Uid, UidSet, UidValidity};
 use mailtide::reconcile::snapshot::{RemoteListing, RemoteRequest, RemoteSnapshot};
 use mailtide::store::{
     Append, Appended, BodySink, Expunged, FetchedMessage, Identities, Messages, Observed, RemoteError, RemoteErrorKind,
@@ -269,10 +269,18 @@ impl RemoteStore for Shared {
         Ok(all)
     }
 
-    async fn append(&mut self, mailbox: &MailboxName, messages: Vec<Append>) -> Result<Vec<Appended>, RemoteError> {
+    async fn append(&mut self, parcels: Vec<(MailboxName, Vec<Append>)>) -> Result<Vec<Vec<Appended>>, RemoteError> {
         let mut all = Vec::new();
-        for message in messages {
-            all.push(self.append_one(mailbox, message).await?);
+        for (mailbox, messages) in parcels {
+            let mut answers = Vec::new();
+            let together = messages.iter().filter(|message| !message.alone).count() > 1;
+            for message in messages {
+                answers.push(match self.append_one(&mailbox, message).await? {
+                    Appended::Refused(_) if together => Appended::RefusedTogether,
+                    answer => answer,
+                });
+            }
+            all.push(answers);
         }
         Ok(all)
     }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::is_fatal;
 use crate::cycle::{Run, Scene, role_of};
-use crate::model::{MailboxName, MailboxRow, MessageHash, MessageRow, Role, Uid, UidSet};
+use crate::model::{MailboxName, MailboxRow, MessageRow, Role, Uid, UidSet};
 use crate::reconcile::renames::{
     self, Rename, Way, Whereabouts, candidates_here, candidates_there, is_displaced_here, is_displaced_there, is_known,
     is_swap, is_that_mailbox, resemblance,
 };
-use crate::reconcile::snapshot::{RemoteMessages, RemoteRequest};
+use crate::reconcile::snapshot::{RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
 /// How many messages' headers tell a mailbox from another that looks like it.
@@ -142,25 +142,36 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Some(Ok(seen)) => {
                 let whole = matches!(seen.messages, RemoteMessages::Full(_));
                 let same = whole && Some(seen.uid_validity()) == row.uid_validity;
-                Ok(same && is_that_mailbox(row, messages, &seen) && self.hold_the_same(row, messages, name).await?)
+                Ok(same && is_that_mailbox(row, messages, &seen) && self.hold_the_same(messages, &seen, name).await?)
             }
             Some(Err(error)) if is_fatal(&error) => Err(error.into()),
             Some(Err(_)) | None => Ok(false),
         }
     }
 
-    /// Looks at the headers of some messages: in mailboxes made at once and filled alike, numbers, sizes and dates may agree.
+    /// Looks at the headers of some of the messages that are there: in mailboxes made at once and filled alike, numbers,
+    /// sizes and dates may agree. Where no header has a Message-ID, at whole messages.
     async fn hold_the_same(
         &mut self,
-        row: &MailboxRow,
         messages: &[MessageRow],
+        seen: &RemoteSnapshot,
         name: &MailboxName,
     ) -> Result<bool, Failure> {
-        let some = sample(messages);
-        let Some(validity) = row.uid_validity.filter(|_| !some.is_empty()) else { return Ok(true) };
+        let there = messages.iter().filter(|message| seen.messages.get(message.uid).is_some());
+        let (named, nameless): (Vec<_>, Vec<_>) = there.partition(|message| message.message_id.is_some());
+        let whole = named.is_empty();
+        let some = sample(if whole { &nameless } else { &named });
+        if some.is_empty() {
+            return Ok(true);
+        }
         let uids: UidSet = some.keys().copied().collect();
-        match self.account.remote.identify(name, validity, &uids, false).await {
-            Ok(found) => Ok(found.iter().all(|(uid, identity)| identity.message_id == some.get(uid).copied())),
+        match self.account.remote.identify(name, seen.uid_validity(), &uids, whole).await {
+            Ok(found) => Ok(some.iter().all(|(uid, message)| {
+                found.get(uid).is_some_and(|identity| match whole {
+                    true => message.content.is_none_or(|content| identity.content == Some(content)),
+                    false => identity.message_id == message.message_id,
+                })
+            })),
             Err(error) if is_fatal(&error) => Err(error.into()),
             Err(_) => Ok(false),
         }
@@ -214,11 +225,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 }
 
-/// Returns a few messages that have a Message-ID, from all parts of a mailbox.
-fn sample(messages: &[MessageRow]) -> BTreeMap<Uid, MessageHash> {
-    let named: Vec<_> = messages.iter().filter_map(|message| Some((message.uid, message.message_id?))).collect();
-    let step = named.len().div_ceil(SAMPLE).max(1);
-    named.into_iter().rev().step_by(step).collect()
+/// Returns a few of these messages, from all parts of a mailbox.
+fn sample<'r>(messages: &[&'r MessageRow]) -> BTreeMap<Uid, &'r MessageRow> {
+    let step = messages.len().div_ceil(SAMPLE).max(1);
+    messages.iter().rev().step_by(step).map(|message| (message.uid, *message)).collect()
 }
 
 /// Returns the server's name that a folder will have.
