@@ -260,6 +260,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             unmovable: BTreeSet::new(),
             uncopied: BTreeSet::new(),
             alone: self.alone.clone(),
+            moved: BTreeMap::new(),
             aftermath: BTreeMap::new(),
         }
     }

@@ -18,5 +18,5 @@ pub use journal::{
 pub use local::{Edit, KeptFile, LocalStore, PutBack, Root, Staged, Trashed};
 pub use remote::{
     Append, Appended, BodySink, BodySource, Expunged, FetchedMessage, Identities, Messages, Observed, RemoteStore,
-    StoredFlags, Traffic, Transfer,
+    StoredFlags, Traffic, Transfer, move_one_by_one,
 };

@@ -20,13 +20,14 @@ mod upload;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    FlagSet, KeywordLetters, MailboxId, MailboxName, MessageId, Timestamp, Uid, UidValidity, UniqueName,
+    FlagSet, KeywordLetters, MailboxId, MailboxName, MessageId, Timestamp, Uid, UidSet, UidValidity, UniqueName,
 };
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::{Event, Problem, Report};
 use crate::store::{
     Failure, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteError, RemoteErrorKind, RemoteStore,
+    Transfer,
 };
 
 /// A day, in seconds: how long a message that was refused waits.
@@ -53,6 +54,9 @@ pub struct Aftermath {
     /// Something failed: look again with the next run.
     pub failed: bool,
 }
+
+/// What came of moves from a mailbox to another: which messages were to be moved, and how that ended.
+pub type Moved = BTreeMap<(MailboxId, MailboxName), (UidSet, Result<Transfer, RemoteError>)>;
 
 /// Where messages go on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +112,8 @@ pub struct Apply<'a, R, L, J> {
     pub uncopied: BTreeSet<(MailboxId, UniqueName)>,
     /// Files that were refused together with others: each is sent alone.
     pub alone: BTreeSet<(MailboxId, UniqueName)>,
+    /// What came of moves that were sent for many mailboxes at once and are not recorded yet.
+    pub moved: Moved,
     /// What was left behind, by mailbox.
     pub aftermath: BTreeMap<MailboxId, Aftermath>,
 }
@@ -133,13 +139,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             let done = self.copy_in(plan).await;
             self.mailbox_done(plan, done)?;
         }
-        self.announce(plans, |plan| !plan.move_remote.is_empty());
+        self.move_ahead(self.moves_of(plans)).await;
         for plan in plans {
             let done = self.move_away(plan, plans).await;
             self.mailbox_done(plan, done)?;
         }
         self.announce(plans, |plan| plan.flags.iter().any(|change| !change.flags.to_remote.is_empty()));
         self.add(plans).await?;
+        let removals = self.moves_to_trash(plans);
+        self.move_ahead(removals).await;
         self.announce(plans, |plan| !plan.remove_remote.is_empty());
         for plan in plans {
             let done = self.remove(plan).await;
@@ -237,15 +245,7 @@ fn ends(done: &Result<(), Failure>) -> bool {
 
 /// Returns true if an error concerns the whole account.
 pub fn is_fatal(error: &RemoteError) -> bool {
-    match error.kind {
-        RemoteErrorKind::Login | RemoteErrorKind::Unreachable | RemoteErrorKind::Local => true,
-        RemoteErrorKind::Refused
-        | RemoteErrorKind::Busy
-        | RemoteErrorKind::NoSuchMailbox
-        | RemoteErrorKind::UidValidityChanged
-        | RemoteErrorKind::TooLarge
-        | RemoteErrorKind::Unrepresentable => false,
-    }
+    error.concerns_account()
 }
 
 /// Returns the report of a mailbox that the server would not deal with.

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::label::Label;
 use super::{Apply, Ground, Target, is_fatal, local_problem, mailbox_problem};
-use crate::model::{FileStat, MailboxId, MessageRow, Timestamp, Tombstone, Uid, UidSet, UniqueName};
+use crate::model::{FileStat, MailboxId, MailboxName, MessageRow, Timestamp, Tombstone, Uid, UidSet, UniqueName};
 use crate::reconcile::plan::{LocalMove, MailboxPlan, RemoteMove, Renamed};
 use crate::reconcile::report::Event;
 use crate::store::{
-    Edit, Expunged, Failure, Intent, Journal, LocalErrorKind, LocalStore, NewMessage, Record, RemoteErrorKind,
-    RemoteStore, Transfer,
+    Edit, Expunged, Failure, Intent, Journal, LocalErrorKind, LocalStore, Messages, NewMessage, Record,
+    RemoteErrorKind, RemoteStore, Transfer,
 };
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
@@ -29,6 +29,35 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             self.move_files(plan, target, &leaving)?;
         }
         Ok(())
+    }
+
+    /// Returns the moves between mailboxes that were planned for the server.
+    pub(super) fn moves_of(&self, plans: &[MailboxPlan]) -> Vec<(MailboxId, Messages, MailboxName)> {
+        let ground =
+            |id: MailboxId| plans.iter().find(|plan| plan.mailbox == id).filter(|plan| self.ground(plan).is_some());
+        let mut moves: BTreeMap<(MailboxId, MailboxId), Vec<Uid>> = BTreeMap::new();
+        for (plan, one) in plans.iter().flat_map(|plan| plan.move_remote.iter().map(move |one| (plan, one))) {
+            moves.entry((plan.mailbox, one.to)).or_default().push(one.row.uid);
+        }
+        let order = |((from, to), uids): ((MailboxId, MailboxId), Vec<Uid>)| {
+            let (plan, target) = ground(from).zip(ground(to))?;
+            let (mailbox, validity) = (plan.name.clone(), self.ground(plan)?.uid_validity);
+            Some((from, Messages { mailbox, validity, uids: uids.into_iter().collect() }, target.name.clone()))
+        };
+        moves.into_iter().filter_map(order).collect()
+    }
+
+    /// Sends moves for many mailboxes at once, where the server can move. What came of each is recorded when its turn comes:
+    /// a crash before that leaves what looks like moves made on both sides.
+    pub(super) async fn move_ahead(&mut self, moves: Vec<(MailboxId, Messages, MailboxName)>) {
+        if !self.terms.moves || moves.len() < 2 {
+            return;
+        }
+        let (ids, orders): (Vec<MailboxId>, Vec<(Messages, MailboxName)>) =
+            moves.into_iter().map(|(id, messages, target)| (id, (messages, target))).unzip();
+        let moved = self.remote.move_all(&orders).await;
+        let done = ids.into_iter().zip(orders).zip(moved);
+        self.moved = done.map(|((id, (messages, target)), moved)| ((id, target), (messages.uids, moved))).collect();
     }
 
     /// The next look compares the flags under the new name.
@@ -100,7 +129,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         target: &Target,
     ) -> Result<(Transfer, Expunged, Vec<Record>), Failure> {
         if self.terms.moves {
-            let moved = self.remote.move_to(&plan.name, from.uid_validity, uids, &target.name).await?;
+            let done = self.moved.remove(&(plan.mailbox, target.name.clone())).filter(|(asked, _)| asked == uids);
+            let moved = match done {
+                Some((_, moved)) => moved?,
+                None => self.remote.move_to(&plan.name, from.uid_validity, uids, &target.name).await?,
+            };
             return Ok((moved, Expunged::Done, Vec::new()));
         }
         let intent = Intent::Copy {

@@ -3,11 +3,11 @@
 //! An EXPUNGE needs no intent: repeated, it finds nothing.
 
 use super::{Apply, Ground};
-use crate::model::{Flag, FlagDelta, FlagSet, MessageId, Side, Tombstone, Uid, UidSet};
+use crate::model::{Flag, FlagDelta, FlagSet, MailboxId, MailboxName, MessageId, Side, Tombstone, Uid, UidSet};
 use crate::reconcile::guard::is_watched;
 use crate::reconcile::plan::{MailboxPlan, RemoteRemoval, Removal};
 use crate::reconcile::report::Event;
-use crate::store::{Expunged, Failure, Journal, LocalStore, Record, RemoteStore};
+use crate::store::{Expunged, Failure, Journal, LocalStore, Messages, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     pub(super) async fn remove_remotely(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
@@ -34,6 +34,19 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             (self.progress)(Event::Changed(rows.len() as u64));
         }
         Ok(())
+    }
+
+    /// Returns what is to be moved to Trash on the server.
+    pub(super) fn moves_to_trash(&mut self, plans: &[MailboxPlan]) -> Vec<(MailboxId, Messages, MailboxName)> {
+        let Some(target) = self.terms.trash.clone() else { return Vec::new() };
+        let mut moves = Vec::new();
+        for plan in plans {
+            let Some(ground) = self.ground(plan) else { continue };
+            let uids: UidSet = self.due(plan, Removal::Trash).iter().map(|removal| removal.uid).collect();
+            let messages = Messages { mailbox: plan.name.clone(), validity: ground.uid_validity, uids };
+            moves.extend((!messages.uids.is_empty()).then(|| (plan.mailbox, messages, target.name.clone())));
+        }
+        moves
     }
 
     /// A message whose new place is not proven stays where it is for now. So does one whose UID the server has just given

@@ -12,7 +12,7 @@ use crate::store::{
 };
 
 /// How many messages are sent before their UIDs are recorded: their files are open all at once.
-const BURST_MESSAGES: usize = 200;
+const BURST_MESSAGES: usize = 400;
 /// How many bytes, in files.
 const BURST_BYTES: u64 = 32 << 20;
 

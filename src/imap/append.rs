@@ -55,7 +55,9 @@ impl ImapStore {
             };
             let appended = appended(answer, order.messages.len(), mailbox);
             for (at, appended) in order.messages.into_iter().zip(appended) {
-                outcomes.get_mut(at).map(|outcome| *outcome = Some(appended));
+                if let Some(outcome) = outcomes.get_mut(at) {
+                    *outcome = Some(appended);
+                }
             }
         }
         let lost = |mailbox: &MailboxName| Appended::Refused(Error::Garbled("no answer").doing(doing(mailbox)));

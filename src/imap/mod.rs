@@ -24,6 +24,7 @@ mod identify;
 mod list;
 mod login;
 mod modify;
+mod moves;
 mod names;
 mod observe;
 mod quirk;
@@ -49,7 +50,7 @@ use crate::model::{FlagDelta, MailboxName, Role, UidSet, UidValidity};
 use crate::reconcile::snapshot::{RemoteListing, RemoteRequest};
 use crate::store::{
     Append, Appended, BodySink, Expunged, Identities, Messages, Observed, RemoteError, RemoteStore, StoredFlags,
-    Traffic, Transfer,
+    Traffic, Transfer, move_one_by_one,
 };
 
 /// How long to wait for commands that a lost connection left behind.
@@ -244,6 +245,23 @@ impl RemoteStore for ImapStore {
     ) -> Result<Transfer, RemoteError> {
         let moved = self.transfer("UID MOVE", mailbox, validity, uids, target).await;
         moved.map_err(|error| error.doing(format!("moving messages from {mailbox} to {target}")))
+    }
+
+    async fn move_all(&mut self, moves: &[(Messages, MailboxName)]) -> Vec<Result<Transfer, RemoteError>> {
+        if !self.moves_in_one_burst() {
+            return move_one_by_one(self, moves).await;
+        }
+        let doing = |(messages, target): &(Messages, MailboxName)| {
+            format!("moving messages from {} to {target}", messages.mailbox)
+        };
+        match self.move_all_messages(moves).await {
+            Ok(results) => results
+                .into_iter()
+                .zip(moves)
+                .map(|(moved, of)| moved.map_err(|error| error.doing(doing(of))))
+                .collect(),
+            Err(error) => moves.first().map(|first| Err(error.doing(doing(first)))).into_iter().collect(),
+        }
     }
 
     async fn expunge(

@@ -10,22 +10,28 @@ use crate::store::Transfer;
 
 /// Collects COPYUID: a COPY has it in its tagged OK, a MOVE in an untagged one (RFC 6851 section 4.3).
 #[derive(Default)]
-struct Proofs {
+pub(super) struct Proofs {
     proofs: Vec<CopyUid>,
     silent: bool,
     heard: bool,
 }
 
 impl Proofs {
-    fn note(&mut self, status: &Status) {
+    /// Takes what a status response proves.
+    pub(super) fn note(&mut self, status: &Status) {
         if let Some(Code::CopyUid(proof)) = &status.code {
             self.heard = true;
             self.proofs.push(proof.clone());
         }
     }
 
+    /// Hears that a command is complete.
+    pub(super) fn end(&mut self) {
+        self.silent |= !std::mem::take(&mut self.heard);
+    }
+
     /// Returns the pairs, if every command brought some and they pair up.
-    fn transfer(self, uids: &UidSet) -> Transfer {
+    pub(super) fn transfer(self, uids: &UidSet) -> Transfer {
         let Some(validity) = self.proofs.first().map(|proof| proof.validity) else { return Transfer::Unproven };
         let pairs: Option<Vec<Vec<(Uid, Uid)>>> = self.proofs.iter().map(|proof| pairs(proof, uids)).collect();
         match pairs {
@@ -47,7 +53,7 @@ impl Handler for Proofs {
 
     fn completed(&mut self, _: usize, status: &Status) {
         self.note(status);
-        self.silent |= !std::mem::take(&mut self.heard);
+        self.end();
     }
 }
 

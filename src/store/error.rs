@@ -40,6 +40,21 @@ pub struct RemoteError {
     pub cause: Cause,
 }
 
+impl RemoteError {
+    /// Returns true if it is not about one mailbox or message alone.
+    pub fn concerns_account(&self) -> bool {
+        match self.kind {
+            RemoteErrorKind::Login | RemoteErrorKind::Unreachable | RemoteErrorKind::Local => true,
+            RemoteErrorKind::Refused
+            | RemoteErrorKind::Busy
+            | RemoteErrorKind::NoSuchMailbox
+            | RemoteErrorKind::UidValidityChanged
+            | RemoteErrorKind::TooLarge
+            | RemoteErrorKind::Unrepresentable => false,
+        }
+    }
+}
+
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.cause.fmt(f)

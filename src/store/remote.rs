@@ -203,6 +203,15 @@ pub trait RemoteStore {
         target: &MailboxName,
     ) -> impl Future<Output = Result<Transfer, RemoteError>>;
 
+    /// Moves messages from many mailboxes, where they can be moved. There is an answer for each move, in order, up to the
+    /// first that concerns the whole account: nothing is known of those behind it.
+    fn move_all(
+        &mut self,
+        moves: &[(Messages, MailboxName)],
+    ) -> impl Future<Output = Vec<Result<Transfer, RemoteError>>> {
+        move_one_by_one(self, moves)
+    }
+
     /// Flags messages `\Deleted` and expunges them, and nothing else.
     fn expunge(
         &mut self,
@@ -233,4 +242,21 @@ pub trait RemoteStore {
 
     /// Returns the traffic so far.
     fn traffic(&self) -> Traffic;
+}
+
+/// Moves messages mailbox by mailbox, until an error concerns the whole account.
+pub async fn move_one_by_one<R: RemoteStore + ?Sized>(
+    remote: &mut R,
+    moves: &[(Messages, MailboxName)],
+) -> Vec<Result<Transfer, RemoteError>> {
+    let mut all = Vec::with_capacity(moves.len());
+    for (messages, target) in moves {
+        let moved = remote.move_to(&messages.mailbox, messages.validity, &messages.uids, target).await;
+        let over = matches!(&moved, Err(error) if error.concerns_account());
+        all.push(moved);
+        if over {
+            break;
+        }
+    }
+    all
 }
