@@ -8,6 +8,11 @@ impl Rng {
         Rng(seed)
     }
 
+    /// Returns the state, which no other place in the sequence has.
+    pub(super) fn state(&self) -> u64 {
+        self.0
+    }
+
     pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
