@@ -178,6 +178,7 @@ mod tests {
             insecure_plaintext: false,
             timeout: Duration::from_secs(5),
             connections: 1,
+            disable: Vec::new(),
             user: "user".to_owned(),
             credential: Credential::Password("secret".to_owned().into()),
         };
