@@ -35,7 +35,7 @@ mod mishaps;
 mod moves;
 mod renumbered;
 mod restore;
-mod rng;
+pub(crate) mod rng;
 mod saves;
 mod scenarios;
 mod schedule;

@@ -42,7 +42,7 @@ impl Side {
 }
 
 /// Renames a folder with those below it, as `mv` does: in `maildir++` each has a directory of its own.
-fn rename_here(setup: &Setup, from: Name<'_>, to: Name<'_>) {
+pub(super) fn rename_here(setup: &Setup, from: Name<'_>, to: Name<'_>) {
     let root = &setup.root;
     if root.layout == Layout::Fs {
         let new = root.folder(to).0;
