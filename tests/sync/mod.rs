@@ -21,6 +21,7 @@ mod partial;
 mod random;
 mod renames;
 mod restore;
+mod security;
 mod support_works;
 mod uidvalidity;
 mod unsyncable;

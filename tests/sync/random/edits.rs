@@ -92,7 +92,8 @@ impl Life {
                 let made = imap.ask("CREATE", &parts(&name));
                 self.story.push(format!("there: folder {name:?}: {made}"));
             }
-            (13, _) if !is_inbox(&folder) => {
+            // The server makes Sent anew at once: a folder renamed and one of its old name are another test's.
+            (13, _) if !is_inbox(&folder) && folder[0] != "Sent" => {
                 let name = self.new_folder(&[]);
                 imap.rename(&from, &parts(&name));
                 self.story.push(format!("there: {folder:?} renamed to {name:?}"));

@@ -36,7 +36,7 @@ const EXTENSIONS: [&str; 9] =
 struct Ledger {
     made: u32,
     /// How many further copies were made.
-    copies: BTreeMap<u32, u32>,
+    copies: BTreeMap<u32, usize>,
     deleted_here: BTreeSet<u32>,
     deleted_there: BTreeSet<u32>,
     /// Messages that were on both sides when they were last in step.
@@ -141,6 +141,7 @@ impl Life {
         let output = child.wait_with_output().unwrap();
         let words = String::from_utf8_lossy(&output.stdout);
         assert!(matches!(output.status.code(), Some(0 | 1 | 4 | 5)), "{}\n{words} {output:?}", self.told());
+        self.story.push(format!("  = {words}"));
     }
 
     fn told(&self) -> String {
@@ -172,22 +173,23 @@ impl Life {
 
     /// Demands that no message is lost and none doubled.
     fn count(&mut self, words: &str) {
-        let (mut live, mut kept) = (BTreeMap::<u32, u32>::new(), BTreeSet::new());
+        let (mut live, mut kept) = (BTreeMap::<u32, Vec<String>>::new(), BTreeSet::new());
         let mut imap = self.setup.imap();
         for folder in imap.folders() {
             let components: Vec<&str> = folder.iter().map(String::as_str).collect();
             for number in imap.messages(&components).iter().filter_map(|message| number(&message.body)) {
                 match components == ["Trash"] {
                     true => drop(kept.insert(number)),
-                    false => *live.entry(number).or_default() += 1,
+                    false => live.entry(number).or_default().push(folder.join("/")),
                 }
             }
         }
         kept.extend(self.setup.recoverable().iter().filter_map(|body| number(body)));
         for number in 0..self.ledger.made {
-            let count = live.get(&number).copied().unwrap_or(0);
+            let places = live.get(&number).cloned().unwrap_or_default();
+            let count = places.len();
             let most = 1 + self.ledger.copies.get(&number).copied().unwrap_or(0);
-            let context = || format!("message {number}, {count} times:\n{}\n{words}", self.told());
+            let context = || format!("message {number}, now in {places:?}:\n{}\n{words}", self.told());
             assert!(count <= most, "doubled: {}", context());
             let [here, there] =
                 [&self.ledger.deleted_here, &self.ledger.deleted_there].map(|set| set.contains(&number));
