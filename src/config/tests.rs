@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::paths::Places;
 use super::raw::Command;
 use super::{Account, Config, ConfigError, Secret};
@@ -292,4 +294,42 @@ fn the_example_is_a_configuration() {
     let (_, example) = super::read::EXAMPLE.split_once('\n').unwrap();
     assert_eq!(example.lines().count(), 5);
     assert_eq!(only(example).name, "work");
+}
+
+/// Pieces of which configurations are made, and of what they are not.
+fn piece() -> impl Strategy<Value = String> {
+    let words = [
+        "[accounts.a]\n",
+        "[defaults]\n",
+        "[accounts.a.sync]\n",
+        "[[accounts.a.rules]]\n",
+        "host = \"h\"\n",
+        "user = 'u'\n",
+        "password = \"Zq9\"\n",
+        "password_command = [\"p\"]\n",
+        "port = 99999\n",
+        "timeout = \"1s\"\n",
+        "disable = []\n",
+        "max_delete = { percent = 5 }\n",
+        "folders.include = [\"*\", \"role:\"]\n",
+        "maildir.path = \"~/x\"\n",
+        "state_dir = \"/\"\n",
+        "folders.local_names = { \"A\" = \"B\" }\n",
+        "oauth2.token_command = \"t\"\n",
+        "tls_fingerprint = \"sha256:é\"\n",
+    ];
+    prop_oneof![8 => proptest::sample::select(words.to_vec()).prop_map(str::to_owned), 1 => any::<String>(), 1 => "[\\[\\]{}=\"'.#\n ]{0,6}"]
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_configuration_or_told_with_its_place(pieces in proptest::collection::vec(piece(), 0..12)) {
+        let text = pieces.concat();
+        if let Err(error) = load_with(&text, 0o600) {
+            prop_assert!(!error.message.is_empty());
+            let at = error.at.expect("a place in the file");
+            prop_assert!(at.line >= 1 && at.line <= text.split('\n').count(), "{error} in {text:?}");
+            prop_assert!(text.matches("password").count() != 1 || !error.to_string().contains("Zq9"), "{error}");
+        }
+    }
 }
