@@ -28,7 +28,7 @@ impl Life {
         let number = self.ledger.made;
         self.ledger.made += 1;
         let mut body = corpus::plain(&format!("random {number}"));
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             body.extend(b"a line of a longer message\n".repeat(400));
         }
         (number, body, DATE + i64::from(number))
