@@ -67,8 +67,17 @@
 //!   removed. Tombstones survive that: what must never come back still does not.
 //! - **What can't be carried out waits.** It is recorded, told once, tried again daily and listed in between, so that
 //!   the steady state of every setting plans nothing ([`reconcile::memory`]).
+//! - **A server is not believed what it can't mean.** Lines, literals, nesting, counts and waiting have limits; what a look
+//!   brings must add up, or nothing is concluded from it. `disable` takes away the extensions that a server has wrong.
 //! - **A new version goes up first.** What it replaces leaves the server once the new one is proven there
 //!   ([`reconcile::replace`]).
+//!
+//! # What proves it
+//!
+//! Decisions have properties, tried on random baselines and edits ([`reconcile`]). The engine lives random histories on
+//! in-memory sides that can crash, fail or change at every call; a seed replays them. The binary is run on real servers
+//! and on lying ones, killed and cut off at any moment. `tests/README.md` tells how, and how to replay a seed;
+//! `SECURITY.md` which attacks are tried.
 
 pub mod cli;
 pub mod config;

@@ -120,7 +120,6 @@ fn later(raw: &raw::Account) -> Result<(), Flaw> {
     not_yet(&[
         (&raw.keyring, "keyring"),
         (&raw.compress, "compress"),
-        (&raw.disable, "disable"),
         (&raw.watch, "watch"),
         (&raw.rules, "rules"),
         (&raw.pop3, "pop3"),

@@ -56,7 +56,7 @@ pub struct Account {
     pub timeout: Value<String>,
     pub connections: Value<u8>,
     pub compress: Later,
-    pub disable: Later,
+    pub disable: Option<Vec<String>>,
     pub maildir: Option<Maildir>,
     pub folders: Option<Folders>,
     pub sync: Option<Sync>,

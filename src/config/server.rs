@@ -33,6 +33,8 @@ pub struct Server {
     pub timeout: Duration,
     /// At most so many connections at once.
     pub connections: u8,
+    /// Extensions not to use, in upper case.
+    pub disable: Vec<String>,
     /// User name.
     pub user: String,
 }
@@ -49,6 +51,7 @@ impl Server {
             insecure_plaintext: self.insecure_plaintext,
             timeout: self.timeout,
             connections: self.connections,
+            disable: self.disable.clone(),
             user: self.user.clone(),
             credential,
         }
@@ -81,6 +84,7 @@ pub(super) fn check(raw: &raw::Account, account: &Range<usize>, places: &Places)
         insecure_plaintext,
         timeout: raw.timeout.as_ref().map_or(Ok(Duration::from_secs(60)), timeout)?,
         connections: raw.connections.as_ref().map_or(Ok(4), |count| nonzero(count, "connections"))?,
+        disable: raw.disable.iter().flatten().map(|word| word.to_ascii_uppercase()).collect(),
         user: required(raw.user.as_ref(), "user", account, |_| false)?,
     })
 }

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::paths::Places;
 use super::raw::Command;
 use super::{Account, Config, ConfigError, Secret};
@@ -77,6 +79,7 @@ fn every_key_means_what_it_says() {
         insecure_plaintext = true
         timeout = "2min"
         connections = 2
+        disable = ["QRESYNC", "list-status"]
         [accounts.w.maildir]
         path = "/mail"
         layout = "maildir++"
@@ -98,6 +101,7 @@ fn every_key_means_what_it_says() {
     assert_eq!(account.server.tls_fingerprint, Some(std::array::from_fn(|n| u8::try_from(n).unwrap())));
     assert!(account.server.insecure_plaintext);
     assert_eq!(account.server.timeout, Duration::from_secs(120));
+    assert_eq!(account.server.disable, ["QRESYNC", "LIST-STATUS"]);
     assert_eq!((account.maildir.root, account.maildir.layout), ("/mail".into(), Layout::MaildirPlusPlus));
     assert_eq!(account.database, PathBuf::from("/home/me/st/w.sqlite3"));
     assert!(matches!(&account.secret, Secret::TokenCommand(Command::Argv(words)) if words.len() == 3));
@@ -162,6 +166,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ("port = \"993\"", "5:8: invalid type: string \"993\", expected u16"),
         ("port = 70000", "5:8: invalid value: integer `70000`, expected u16"),
         ("port = 0", "5:8: port can't be 0"),
+        ("disable = \"QRESYNC\"", "5:11: invalid type: string \"QRESYNC\", expected a sequence"),
         ("connections = 0", "5:15: connections can't be 0"),
         ("tls = \"ssl\"", "5:7: tls can't be \"ssl\""),
         ("protocol = \"jmap\"", "5:12: protocol can't be \"jmap\""),
@@ -201,7 +206,6 @@ fn keys_of_later_work_are_refused_by_name() {
     for (lines, expected) in [
         ("keyring = true", "5:11: keyring is not supported yet"),
         ("compress = \"auto\"", "5:12: compress is not supported yet"),
-        ("disable = [\"QRESYNC\"]", "5:11: disable is not supported yet"),
         ("protocol = \"pop3\"", "5:12: protocol = \"pop3\" is not supported yet"),
         ("pop3.folder = \"INBOX\"", "5:1: pop3 is not supported yet"),
         ("oauth2.client_id = \"x\"", "5:8: oauth2.client_id is not supported yet"),
@@ -290,4 +294,42 @@ fn the_example_is_a_configuration() {
     let (_, example) = super::read::EXAMPLE.split_once('\n').unwrap();
     assert_eq!(example.lines().count(), 5);
     assert_eq!(only(example).name, "work");
+}
+
+/// Pieces of which configurations are made, and of what they are not.
+fn piece() -> impl Strategy<Value = String> {
+    let words = [
+        "[accounts.a]\n",
+        "[defaults]\n",
+        "[accounts.a.sync]\n",
+        "[[accounts.a.rules]]\n",
+        "host = \"h\"\n",
+        "user = 'u'\n",
+        "password = \"Zq9\"\n",
+        "password_command = [\"p\"]\n",
+        "port = 99999\n",
+        "timeout = \"1s\"\n",
+        "disable = []\n",
+        "max_delete = { percent = 5 }\n",
+        "folders.include = [\"*\", \"role:\"]\n",
+        "maildir.path = \"~/x\"\n",
+        "state_dir = \"/\"\n",
+        "folders.local_names = { \"A\" = \"B\" }\n",
+        "oauth2.token_command = \"t\"\n",
+        "tls_fingerprint = \"sha256:é\"\n",
+    ];
+    prop_oneof![8 => proptest::sample::select(words.to_vec()).prop_map(str::to_owned), 1 => any::<String>(), 1 => "[\\[\\]{}=\"'.#\n ]{0,6}"]
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_configuration_or_told_with_its_place(pieces in proptest::collection::vec(piece(), 0..12)) {
+        let text = pieces.concat();
+        if let Err(error) = load_with(&text, 0o600) {
+            prop_assert!(!error.message.is_empty());
+            let at = error.at.expect("a place in the file");
+            prop_assert!(at.line >= 1 && at.line <= text.split('\n').count(), "{error} in {text:?}");
+            prop_assert!(text.matches("password").count() != 1 || !error.to_string().contains("Zq9"), "{error}");
+        }
+    }
 }

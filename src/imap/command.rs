@@ -174,6 +174,7 @@ impl Connection {
                 if data == Untagged::Other {
                     tracing::debug!(bytes = reply.text.len(), "an untagged response of no known kind is skipped");
                 }
+                burst.count(&data)?;
                 handler.untagged(burst.oldest(), data)?;
             }
             Some(Response::Tagged(tag, status)) => match burst.complete(&tag, status) {
@@ -191,8 +192,16 @@ impl Connection {
     }
 }
 
+/// How many untagged responses about messages a command may bring, and how many others: more than any account has
+/// messages, or mailboxes. What never ends must not be listened to, or kept, without end.
+const MAX_ABOUT_MESSAGES: u32 = 1 << 25;
+const MAX_OTHERS: u32 = 1 << 21;
+
 /// Commands on their way.
 struct Burst {
+    /// Untagged responses since the last tagged one.
+    about_messages: u32,
+    others: u32,
     tags: HashMap<Vec<u8>, usize>,
     unsent: VecDeque<(usize, Command)>,
     unanswered: VecDeque<usize>,
@@ -203,6 +212,8 @@ struct Burst {
 impl Burst {
     fn new(commands: Vec<Command>, counter: &mut u64) -> Self {
         let mut burst = Self {
+            about_messages: 0,
+            others: 0,
             tags: HashMap::with_capacity(commands.len()),
             unsent: VecDeque::with_capacity(commands.len()),
             unanswered: (0..commands.len()).collect(),
@@ -246,6 +257,18 @@ impl Burst {
         Ok(())
     }
 
+    /// Counts what is untagged. An error means that there is no end to it.
+    fn count(&mut self, data: &Untagged) -> Result<(), Error> {
+        match data {
+            Untagged::Fetch(_) | Untagged::Search(_) | Untagged::Vanished { .. } => self.about_messages += 1,
+            _ => self.others += 1,
+        }
+        match self.about_messages > MAX_ABOUT_MESSAGES || self.others > MAX_OTHERS {
+            true => Err(Error::Garbled("responses without end")),
+            false => Ok(()),
+        }
+    }
+
     fn oldest(&self) -> usize {
         self.unanswered.front().copied().unwrap_or(self.answers.len().saturating_sub(1))
     }
@@ -254,6 +277,7 @@ impl Burst {
     /// only while a literal's `+` is awaited, and no server answers earlier.
     fn complete(&mut self, tag: &[u8], status: Status) -> Option<(usize, &Status)> {
         let at = self.tags.remove(tag)?;
+        (self.about_messages, self.others) = (0, 0);
         match self.unanswered.front() {
             Some(&first) if first == at => drop(self.unanswered.pop_front()),
             _ => self.unanswered.retain(|&other| other != at),

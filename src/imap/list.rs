@@ -67,7 +67,7 @@ impl ImapStore {
         }
         let (names, rejected) = Names::read(heard.namespaces.as_ref(), &heard.listed);
         self.names = names;
-        if !self.capabilities.has("LIST-STATUS") {
+        if !self.status_in_list() {
             self.ask_statuses(&mut heard).await?;
         }
         Ok(RemoteListing { mailboxes: self.mailboxes(&heard), rejected, abilities: self.abilities() })
@@ -94,8 +94,13 @@ impl ImapStore {
         }
         let mut options = vec!["SUBSCRIBED".to_owned()];
         options.extend(self.capabilities.has("SPECIAL-USE").then(|| "SPECIAL-USE".to_owned()));
-        options.extend(self.capabilities.has("LIST-STATUS").then(|| format!("STATUS {}", self.status_items())));
+        options.extend(self.status_in_list().then(|| format!("STATUS {}", self.status_items())));
         format!(" RETURN ({})", options.join(" "))
+    }
+
+    /// LIST-STATUS is an option of the extended LIST, and nothing without it.
+    fn status_in_list(&self) -> bool {
+        self.capabilities.has("LIST-EXTENDED") && self.capabilities.has("LIST-STATUS")
     }
 
     fn status_items(&self) -> String {
@@ -234,10 +239,16 @@ mod tests {
     }
 
     #[test]
-    fn with_no_extension_lsub_and_status_tell_the_same() {
+    fn with_no_extension_or_one_that_hangs_in_the_air_lsub_and_status_tell_the_same() {
+        for capabilities in [&["IMAP4REV1"][..], &["IMAP4REV1", "LIST-STATUS"]] {
+            lsub_and_status(capabilities);
+        }
+    }
+
+    fn lsub_and_status(capabilities: &[&str]) {
         block_on(async {
             let (client, server) = tokio::io::duplex(4096);
-            let mut store = store(client, &["IMAP4REV1"]);
+            let mut store = store(client, capabilities);
             let script = vec![
                 (
                     "LIST \"\" \"*\"",

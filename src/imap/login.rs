@@ -88,20 +88,20 @@ async fn command(gate: &mut Gate, name: &str, timeout: Duration) -> Result<Statu
     gate.heard().answer.take().ok_or_else(|| failure(gate, done.err()))
 }
 
-/// Returns the capabilities heard last, or asks for them.
-async fn capabilities(gate: &mut Gate, timeout: Duration) -> Result<Capabilities, Error> {
+/// Returns the capabilities heard last, or asks for them; without those that are not to be used.
+async fn capabilities(gate: &mut Gate, settings: &Settings) -> Result<Capabilities, Error> {
     if gate.heard().capabilities.is_none() {
-        let answer = command(gate, "CAPABILITY", timeout).await?;
+        let answer = command(gate, "CAPABILITY", settings.timeout).await?;
         if !answer.is_ok() {
             return Err(Error::Refused(answer));
         }
     }
-    Ok(gate.heard().capabilities.clone().unwrap_or_default())
+    Ok(gate.heard().capabilities.clone().unwrap_or_default().without(&settings.disable))
 }
 
 async fn authenticate(mut gate: Gate, settings: &Settings, listeners: Listeners) -> Result<LoggedIn, Error> {
     let known_already = gate.heard().greeting.as_ref().is_some_and(|status| status.condition == Condition::PreAuth);
-    let before = capabilities(&mut gate, settings.timeout).await?;
+    let before = capabilities(&mut gate, settings).await?;
     if known_already {
         return Ok(LoggedIn { wire: gate.into_wire(), capabilities: before });
     }
@@ -123,7 +123,7 @@ async fn authenticate(mut gate: Gate, settings: &Settings, listeners: Listeners)
         (Err(Error::Protection(_)), None) => return Err(failure(&mut gate, None)),
         (ended, _) => return Err(failure(&mut gate, ended.err())),
     }
-    let capabilities = capabilities(&mut gate, settings.timeout).await?;
+    let capabilities = capabilities(&mut gate, settings).await?;
     Ok(LoggedIn { wire: gate.into_wire(), capabilities })
 }
 
@@ -212,6 +212,7 @@ mod tests {
             insecure_plaintext: false,
             timeout: Duration::from_secs(5),
             connections: 1,
+            disable: vec!["X-UNWANTED".to_owned()],
             user: "user".to_owned(),
             credential: Credential::Password("secret".to_owned().into()),
         }
@@ -238,7 +239,7 @@ mod tests {
                 ("", "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] h\u{e9}llo\r\n"),
                 (
                     leak(format!("AUTHENTICATE PLAIN {PLAIN}")),
-                    "* OK [ALERT]\u{e9}\r\n* XYZ ((\r\n\r\n* CAPABILITY X\r\n$ OK [CAPABILITY IMAP4rev1 MOVE] \u{fc}\r\n",
+                    "* OK [ALERT]\u{e9}\r\n* XYZ ((\r\n\r\n* CAPABILITY X\r\n$ OK [CAPABILITY IMAP4rev1 MOVE X-UNWANTED] \u{fc}\r\n",
                 ),
             ];
             assert_eq!(attempt(Tls::None, None, script).await.unwrap(), ["IMAP4REV1", "MOVE"]);

@@ -75,6 +75,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// At most so many connections at once.
     pub connections: u8,
+    /// Extensions not to use whatever the server says, in upper case. One that it doesn't have changes nothing.
+    pub disable: Vec<String>,
     /// User name.
     pub user: String,
     /// What proves it.
@@ -147,7 +149,7 @@ impl ImapStore {
         }
     }
 
-    /// Returns what the server says it can do, in upper case.
+    /// Returns what the server says it can do, in upper case, without what the settings disable.
     pub fn capabilities(&self) -> Vec<String> {
         self.capabilities.words().map(str::to_owned).collect()
     }

@@ -152,35 +152,51 @@ mod tests {
     use crate::imap::script::block_on;
     use crate::imap::{Credential, Settings, Tls, connect};
     use std::time::Duration;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
     use tokio_rustls::rustls::ServerConfig;
     use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-    /// Starts a server with a certificate for `name` and returns what the client makes of it, and its log of one line.
-    async fn meet(name: &str, adjust: impl FnOnce(&mut Settings, &rcgen::Certificate)) -> Result<(), String> {
-        let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    fn server_config(certificate: &rcgen::Certificate, key: &rcgen::KeyPair) -> ServerConfig {
+        ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![cert.der().clone()], key)
-            .unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut settings = Settings {
+            .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+            .unwrap()
+    }
+
+    fn settings(port: u16) -> Settings {
+        Settings {
             host: "localhost".to_owned(),
-            port: listener.local_addr().unwrap().port(),
+            port,
             tls: Tls::Implicit,
             ca_file: None,
             tls_fingerprint: None,
             insecure_plaintext: false,
             timeout: Duration::from_secs(5),
             connections: 1,
+            disable: Vec::new(),
             user: "user".to_owned(),
             credential: Credential::Password("secret".to_owned().into()),
-        };
+        }
+    }
+
+    /// Starts a server with a certificate for `name` and returns what the client makes of it, and its log of one line.
+    async fn meet(name: &str, adjust: impl FnOnce(&mut Settings, &rcgen::Certificate)) -> Result<(), String> {
+        meet_with(rcgen::CertificateParams::new([name.to_owned()]).unwrap(), adjust).await
+    }
+
+    async fn meet_with(
+        params: rcgen::CertificateParams,
+        adjust: impl FnOnce(&mut Settings, &rcgen::Certificate),
+    ) -> Result<(), String> {
+        let signing_key = rcgen::KeyPair::generate().unwrap();
+        let cert = params.self_signed(&signing_key).unwrap();
+        let config = server_config(&cert, &signing_key);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut settings = settings(listener.local_addr().unwrap().port());
         adjust(&mut settings, &cert);
         let server = async {
             let stream = listener.accept().await.unwrap().0;
@@ -203,6 +219,62 @@ mod tests {
             assert_eq!(meet("elsewhere", pin).await, Ok(()));
             let other = meet("localhost", |settings, _| settings.tls_fingerprint = Some([1; 32])).await.unwrap_err();
             assert!(other.contains("not the one of tls_fingerprint (its fingerprint is sha256:"), "{other}");
+        });
+    }
+
+    #[test]
+    fn an_expired_certificate_and_one_of_the_future_are_refused_and_told() {
+        block_on(async {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("ca.pem");
+            let known = |settings: &mut Settings, certificate: &rcgen::Certificate| {
+                std::fs::write(&path, certificate.pem()).unwrap();
+                settings.ca_file = Some(path.clone());
+            };
+            for (from, to) in [(1975, 2020), (2120, 4096)] {
+                let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+                params.not_before = rcgen::date_time_ymd(from, 1, 1);
+                params.not_after = rcgen::date_time_ymd(to, 1, 1);
+                let error = meet_with(params.clone(), known).await.unwrap_err();
+                assert!(error.contains("expired") || error.contains("not valid yet"), "{error}");
+                assert_eq!(meet_with(params, pin).await, Ok(()), "pinned, it is trusted whatever it says");
+            }
+        });
+    }
+
+    /// What came in the clear could be an attacker's: a way to log in that only it offered is not used.
+    #[test]
+    fn what_was_said_before_starttls_is_forgotten() {
+        block_on(async {
+            let (params, key) =
+                (rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap(), rcgen::KeyPair::generate().unwrap());
+            let cert = params.self_signed(&key).unwrap();
+            let config = server_config(&cert, &key);
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut settings = settings(listener.local_addr().unwrap().port());
+            settings.tls = Tls::StartTls;
+            pin(&mut settings, &cert);
+            let server = async {
+                let mut stream = BufReader::new(listener.accept().await.unwrap().0);
+                stream.write_all(b"* OK [CAPABILITY IMAP4rev1 STARTTLS SASL-IR AUTH=PLAIN] x\r\n").await.unwrap();
+                let mut asked = String::new();
+                stream.read_line(&mut asked).await.unwrap();
+                let tag = asked.split(' ').next().unwrap().to_owned();
+                stream.write_all(format!("{tag} OK go\r\n").as_bytes()).await.unwrap();
+                let secure = TlsAcceptor::from(Arc::new(config)).accept(stream.into_inner()).await.unwrap();
+                let (mut secure, mut heard) = (BufReader::new(secure), String::new());
+                secure.read_line(&mut heard).await.unwrap();
+                let tag = heard.split(' ').next().unwrap().to_owned();
+                let answer = format!("* CAPABILITY IMAP4rev1 LOGINDISABLED\r\n{tag} OK x\r\n");
+                secure.write_all(answer.as_bytes()).await.unwrap();
+                secure.flush().await.unwrap();
+                let _end = secure.read_line(&mut heard).await;
+                heard
+            };
+            let (outcome, heard) = tokio::join!(connect(&settings), server);
+            let error = outcome.map(drop).unwrap_err().to_string();
+            assert!(error.contains("no way to log in"), "{error}");
+            assert!(heard.trim_end().ends_with(" CAPABILITY") && heard.lines().count() == 1, "{heard}");
         });
     }
 

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -34,6 +34,13 @@ pub(super) const BUFFER: usize = 256 * 1024;
 const MAX_TEXT: usize = 16 << 20;
 /// The longest literal that is not a message body.
 const MAX_LITERAL: u64 = 1 << 20;
+/// The longest message body: no mail is as long, and what announces more would fill the disk.
+const MAX_BODY: u64 = 1 << 32;
+/// The most literals of one response.
+const MAX_LITERALS: usize = 1000;
+/// How many bytes move in the time of one timeout at least, if no response is completed in it: who sends a byte now and
+/// then is as good as silent.
+const PACE: u64 = 1024;
 
 /// One complete response. Literals stand in the text right behind their announcement; streamed ones are left out.
 #[derive(Debug, Default)]
@@ -89,6 +96,9 @@ pub(super) struct Wire {
     unflushed: bool,
     deaf: bool,
     traffic: Traffic,
+    /// How long was waited since the last completed response or [`PACE`] bytes, and the bytes that had moved then.
+    waited: Duration,
+    paced: u64,
 }
 
 impl fmt::Debug for Wire {
@@ -114,6 +124,8 @@ impl Wire {
             unflushed: false,
             deaf: false,
             traffic,
+            waited: Duration::ZERO,
+            paced: traffic.bytes_in + traffic.bytes_out,
         }
     }
 
@@ -179,6 +191,7 @@ impl Wire {
                         Some((at, len)) => self.begin_literal(at, len, sink.as_deref_mut())?,
                         None => {
                             self.state = State::Complete;
+                            self.restart_pace();
                             return Ok(true);
                         }
                     }
@@ -229,6 +242,9 @@ impl Wire {
         if matches!(target, Target::Text) && (len > MAX_LITERAL || self.reply.text.len() > MAX_TEXT) {
             return Err(Error::Garbled("a literal too long for what it is"));
         }
+        if len > MAX_BODY || self.reply.literals.len() >= MAX_LITERALS {
+            return Err(Error::Garbled("a message of impossible size"));
+        }
         if let (Target::Sink, Some(sink)) = (target, sink) {
             sink.begin()?;
         }
@@ -266,11 +282,27 @@ impl Wire {
 
     /// Waits until something was read or written, at most as long as the timeout allows.
     pub(super) async fn progress(&mut self) -> Result<(), Error> {
-        let timeout = self.timeout;
+        let (timeout, started) = (self.timeout, Instant::now());
         match tokio::time::timeout(timeout, poll_fn(|cx| self.poll_progress(cx))).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::Silent(timeout)),
+            Ok(result) => result?,
+            Err(_) => return Err(Error::Silent(timeout)),
         }
+        self.waited += started.elapsed();
+        if self.moved() - self.paced >= PACE {
+            self.restart_pace();
+        }
+        match self.waited >= timeout {
+            true => Err(Error::Garbled("next to nothing for longer than the timeout")),
+            false => Ok(()),
+        }
+    }
+
+    fn moved(&self) -> u64 {
+        self.traffic.bytes_in + self.traffic.bytes_out
+    }
+
+    fn restart_pace(&mut self) {
+        (self.waited, self.paced) = (Duration::ZERO, self.moved());
     }
 
     /// Writes and reads what can be without waiting; ready when something moved.
@@ -511,6 +543,39 @@ mod tests {
                 server.read_exact(&mut taken).await.unwrap();
                 assert!(wire.output.len() <= 3 * BUFFER, "{}", wire.output.len());
             }
+        });
+    }
+
+    #[test]
+    fn what_could_fill_the_disk_ends_the_connection() {
+        assert!(matches!(feed(&[b"* 1 FETCH (BODY[] {4294967297}\r\n"]), Err(Error::Garbled(_))));
+        let many =
+            b"* 1 FETCH (BODY[] {0}\r\n".iter().copied().chain(b" {0}\r\n".repeat(MAX_LITERALS)).collect::<Vec<_>>();
+        assert!(matches!(feed(&[&many]), Err(Error::Garbled(_))));
+    }
+
+    /// The pauses are what is tested: each shorter than the timeout.
+    #[test]
+    fn a_byte_now_and_then_is_no_answer() {
+        block_on(async {
+            let timeout = Duration::from_millis(100);
+            let (client, mut server) = duplex(64);
+            let mut wire = Wire::new(Box::new(client), timeout, Traffic::default());
+            let drip = async move {
+                while server.write_all(b"*").await.is_ok() {
+                    tokio::time::sleep(timeout / 10).await;
+                }
+            };
+            let receive = async move {
+                loop {
+                    assert!(!wire.next(None).unwrap());
+                    if let Err(error) = wire.progress().await {
+                        return (error, wire.traffic().bytes_in);
+                    }
+                }
+            };
+            let ((), (error, heard)) = tokio::join!(drip, receive);
+            assert!(matches!(error, Error::Garbled(_)) && heard > 1, "{error} {heard}");
         });
     }
 

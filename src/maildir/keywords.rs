@@ -166,6 +166,7 @@ pub(super) fn assign(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::fs;
 
     fn keywords(words: &[&str]) -> BTreeSet<Keyword> {
@@ -252,5 +253,22 @@ mod tests {
         fs::write(dir.path().join(UIDLIST), "").unwrap();
         assigned(dir.path(), &KeywordLetters::new(), &["x"], &[]);
         assert!(!lock.exists());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_and_what_is_written_reads_the_same(lines in proptest::collection::vec(prop_oneof![
+            (0u8..30, "[a-z$]{1,8}").prop_map(|(number, word)| format!("{number} {word}\n")),
+            (0u8..30).prop_map(|number| format!("{number} unknown-{number}\n")),
+            Just("\n".to_owned()),
+            "\\PC{0,20}\n?",
+            any::<String>(),
+        ], 0..40)) {
+            if let Some(file) = KeywordsFile::parse(&lines.concat()) {
+                let text = file.format();
+                let again = if text.is_empty() { Some(KeywordsFile::default()) } else { KeywordsFile::parse(&text) };
+                prop_assert_eq!(again, Some(file));
+            }
+        }
     }
 }

@@ -5,18 +5,21 @@
 //! them, each call through the gate in `world`, where the `schedule` may strike; `users` edits both sides and notes in the
 //! `ledger` what ought to come of it; `check` compares.
 //!
-//! A history follows from its seed alone. A failure prints the seed, what happened and what was broken. To replay:
+//! A history follows from its seed alone. A failure prints the seed, and the story of a history made as short as could be
+//! found: what happened and what was broken. To replay:
 //!
 //! ```text
-//! MAILTIDE_SEED=1234 cargo test --test integration simulator::history
-//! MAILTIDE_SEEDS=100000 cargo test --test integration simulator::history
+//! MAILTIDE_SEED=1234 cargo test --test integration simulator::campaign
+//! MAILTIDE_SEEDS=100000 cargo test --test integration simulator::campaign
 //! MAILTIDE_SEEDS=5000 MAILTIDE_SURVEY=1 cargo test …
 //! ```
 //!
 //! The first runs one seed and tells its story even if nothing is broken, the second so many seeds until one breaks
-//! something, the third lists all seeds that do.
+//! something, the third lists all seeds that do. `MAILTIDE_FIRST` is the seed to begin with; `MAILTIDE_MINUTES` says how
+//! long to go on (`contrib/campaign`).
 
 mod book;
+mod campaign;
 mod check;
 mod compare;
 mod copies;
@@ -32,7 +35,7 @@ mod mishaps;
 mod moves;
 mod renumbered;
 mod restore;
-mod rng;
+pub(crate) mod rng;
 mod saves;
 mod scenarios;
 mod schedule;

@@ -1,4 +1,7 @@
-//! When and how a call is struck.
+//! When and how a call is struck, and what a history is made of.
+
+use std::collections::BTreeSet;
+use std::fmt;
 
 /// How often things happen, per mille of calls.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,5 +40,64 @@ impl Schedule {
             Schedule::Random(rates) => *rates,
             Schedule::Calm | Schedule::Crash(_) => Rates::default(),
         }
+    }
+}
+
+/// What happened, in numbers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    /// Histories lived.
+    pub(super) histories: u64,
+    /// Calls of the engine that reached the gate.
+    pub(super) steps: u64,
+    /// Runs that died.
+    pub(super) crashes: u64,
+    /// Calls that failed, their work done or not.
+    pub(super) failures: u64,
+    /// Looks that brought less than they could.
+    pub(super) blurs: u64,
+    /// Edits by others, between runs and within.
+    pub(super) edits: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: &Tally) {
+        self.histories += other.histories;
+        self.steps += other.steps;
+        self.crashes += other.crashes;
+        self.failures += other.failures;
+        self.blurs += other.blurs;
+        self.edits += other.edits;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { histories, steps, crashes, failures, blurs, edits } = self;
+        write!(
+            f,
+            "{histories} histories, {steps} steps, {crashes} crashes, {} faults ({failures} calls failed, {blurs} looks \
+             brought less than they could), {edits} edits by others",
+            failures + blurs
+        )
+    }
+}
+
+/// What happens by chance in a history, each known by the state of chance just before it, which stays the same when
+/// another is left out.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Chances {
+    /// What is left out.
+    pub(super) left_out: BTreeSet<u64>,
+    /// What happened, in order.
+    pub(super) happened: Vec<u64>,
+}
+
+impl Chances {
+    /// Returns true if what is about to happen is not to be left out.
+    pub(super) fn allow(&mut self, id: u64) -> bool {
+        let allowed = !self.left_out.contains(&id);
+        self.happened.extend(allowed.then_some(id));
+        allowed
     }
 }

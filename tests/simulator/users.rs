@@ -319,6 +319,13 @@ pub(super) fn a_date(world: &mut World) -> Timestamp {
 
 /// One edit by somebody, somewhere.
 pub(super) fn edit(world: &mut World) {
+    world.apart(|world| {
+        world.tally.edits += 1;
+        any_edit(world);
+    });
+}
+
+fn any_edit(world: &mut World) {
     let (remote, moves) = (world.rng.chance(500), world.habits.moves && world.rng.chance(150));
     let drafts: Vec<_> = world.files().into_iter().filter(|(name, unique)| is_draft(world, name, unique)).collect();
     if !drafts.is_empty() && world.rng.chance(150) {
@@ -526,23 +533,23 @@ fn copy(world: &mut World, name: &MailboxName, unique: &UniqueName) {
 pub(super) fn initial_mail(world: &mut World) {
     let (on_both, remote, local) = (world.rng.below(4), world.rng.below(4), world.rng.below(4));
     for at in 0..on_both + remote + local {
-        let name = a_folder(world);
-        let (kind, date) = (a_kind(world, &name), a_date(world));
-        let id = world.ledger.fresh_id();
-        let times = if world.rng.chance(200) { 2 } else { 1 };
-        for _ in 0..times {
-            if at < on_both + remote {
-                let flags = some_flags(world);
-                world.remote_put(&name, id, kind, date, &flags);
-            }
-        }
-        let times = if world.rng.chance(200) { 2 } else { times };
-        for _ in 0..times {
-            if at < on_both || at >= on_both + remote {
-                let flags = some_flags(world);
-                world.local_put(&name, id, kind, date, Some(&flags).filter(|flags| !flags.is_empty()));
-            }
-        }
+        world.apart(|world| initial_message(world, at < on_both + remote, at < on_both || at >= on_both + remote));
+    }
+}
+
+fn initial_message(world: &mut World, remote: bool, local: bool) {
+    let name = a_folder(world);
+    let (kind, date) = (a_kind(world, &name), a_date(world));
+    let id = world.ledger.fresh_id();
+    let times = if world.rng.chance(200) { 2 } else { 1 };
+    for _ in 0..if remote { times } else { 0 } {
+        let flags = some_flags(world);
+        world.remote_put(&name, id, kind, date, &flags);
+    }
+    let times = if world.rng.chance(200) { 2 } else { times };
+    for _ in 0..if local { times } else { 0 } {
+        let flags = some_flags(world);
+        world.local_put(&name, id, kind, date, Some(&flags).filter(|flags| !flags.is_empty()));
     }
 }
 

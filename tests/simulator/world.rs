@@ -17,7 +17,7 @@ use super::book::Book;
 use super::ledger::Ledger;
 use super::maildir::Maildir;
 use super::rng::Rng;
-use super::schedule::{CrashAt, Schedule};
+use super::schedule::{Chances, CrashAt, Schedule, Tally};
 use super::server::{Mailbox, Server};
 use super::users::{self, Habits};
 
@@ -86,6 +86,8 @@ pub(super) struct World {
     pub(super) seen: BTreeMap<MailboxName, Stamp>,
     /// A run died, or a call failed.
     pub(super) struck: bool,
+    pub(super) chances: Chances,
+    pub(super) tally: Tally,
     /// How often each message's body travelled.
     pub(super) carried: BTreeMap<u32, usize>,
     /// What the engine did that it must never do.
@@ -122,6 +124,8 @@ impl World {
             staged: Vec::new(),
             seen: BTreeMap::new(),
             struck: false,
+            chances: Chances::default(),
+            tally: Tally::default(),
             carried: BTreeMap::new(),
             complaints: Vec::new(),
             log: None,
@@ -143,24 +147,47 @@ impl World {
         self.dead.is_some()
     }
 
+    /// Returns true so many times in a thousand, unless that is to be left out.
+    fn happens(&mut self, per_mille: u32) -> bool {
+        let id = self.rng.state();
+        self.rng.chance(per_mille) && self.chances.allow(id)
+    }
+
+    /// Does something with chances of its own, so that leaving it out changes nothing else that happens.
+    pub(super) fn apart<T>(&mut self, what: impl FnOnce(&mut World) -> T) -> Option<T> {
+        let outer = self.begin()?;
+        let done = what(self);
+        self.rng = outer;
+        Some(done)
+    }
+
+    /// Begins such a thing, and returns the chances to go on with after it; `None` if it is to be left out.
+    pub(super) fn begin(&mut self) -> Option<Rng> {
+        let id = self.rng.state();
+        let own = Rng::new(self.rng.next());
+        self.chances.allow(id).then(|| std::mem::replace(&mut self.rng, own))
+    }
+
     fn strike(&mut self, after: bool, call: &str) -> Verdict {
         let rates = self.schedule.rates();
         let crash = match self.schedule {
             Schedule::Crash(at) => (at.step == self.step && at.after == after).then_some(at),
-            Schedule::Random(_) if self.rng.chance(rates.crash) => {
-                Some(CrashAt { step: self.step, after, power: self.rng.chance(500) })
+            Schedule::Random(_) | Schedule::Calm => {
+                let dies = self.happens(rates.crash);
+                dies.then(|| CrashAt { step: self.step, after, power: self.rng.chance(500) })
             }
-            Schedule::Random(_) | Schedule::Calm => None,
         };
         if let Some(at) = crash {
             self.struck = true;
+            self.tally.crashes += 1;
             self.dead = Some(at);
             self.say(|| format!("   crash {} {call}, power cut: {}", if after { "after" } else { "before" }, at.power));
             return Verdict::Dead;
         }
-        match self.rng.chance(rates.fail) {
+        match self.happens(rates.fail) {
             true => {
                 self.struck = true;
+                self.tally.failures += 1;
                 self.say(|| format!("   failure {} {call}", if after { "after" } else { "before" }));
                 Verdict::Fail
             }
@@ -173,6 +200,7 @@ impl World {
         if self.is_dead() {
             return Verdict::Dead;
         }
+        self.tally.steps += 1;
         let call = if self.log.is_some() { call() } else { String::new() };
         if self.rng.chance(self.schedule.rates().edit) {
             users::edit(self);
@@ -194,7 +222,9 @@ impl World {
 
     pub(super) fn is_blurred(&mut self) -> bool {
         let rate = self.schedule.rates().blur;
-        self.rng.chance(rate)
+        let blurred = self.happens(rate);
+        self.tally.blurs += u64::from(blurred);
+        blurred
     }
 
     /// Ends the process: what it held in memory is gone, after a power cut also what it did not sync.

@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Full,
     /// As `Full`, but its storage allows any folder name.
     AnyName,
+    /// As `Full`, with a file for each message that the server alone understands.
+    Sdbox,
     /// Advertises `IMAP4rev1` and nothing else; all folders below `INBOX.`, separator `.`.
     Bare,
     /// Everything but UIDPLUS, MOVE and what implies them.
@@ -41,7 +43,7 @@ pub(crate) enum Kind {
 impl Kind {
     fn capability(self) -> &'static str {
         match self {
-            Kind::Full | Kind::AnyName | Kind::WrongHost | Kind::Separated(_) => "",
+            Kind::Full | Kind::AnyName | Kind::Sdbox | Kind::WrongHost | Kind::Separated(_) => "",
             Kind::Bare => "imap_capability = IMAP4rev1",
             Kind::NoUidplus => {
                 "imap_capability = IMAP4rev1 SASL-IR LITERAL+ ENABLE IDLE NAMESPACE UNSELECT ESEARCH CONDSTORE \
@@ -53,6 +55,7 @@ impl Kind {
     fn storage(self) -> &'static str {
         match self {
             Kind::AnyName => "mdbox:~/mdbox",
+            Kind::Sdbox => "sdbox:~/sdbox",
             Kind::Separated(_) => "mdbox:~/mdbox:LAYOUT=index",
             Kind::Full | Kind::Bare | Kind::NoUidplus | Kind::WrongHost => "maildir:~/Maildir",
         }
@@ -63,14 +66,14 @@ impl Kind {
         match self {
             Kind::Bare => ("INBOX.", "."),
             Kind::Separated(separator) => ("", separator),
-            Kind::Full | Kind::AnyName | Kind::NoUidplus | Kind::WrongHost => ("", "/"),
+            Kind::Full | Kind::AnyName | Kind::Sdbox | Kind::NoUidplus | Kind::WrongHost => ("", "/"),
         }
     }
 
     fn certificate_names(self) -> &'static [&'static str] {
         match self {
             Kind::WrongHost => &["mail.example.org"],
-            Kind::Full | Kind::AnyName | Kind::Bare | Kind::NoUidplus | Kind::Separated(_) => {
+            Kind::Full | Kind::AnyName | Kind::Sdbox | Kind::Bare | Kind::NoUidplus | Kind::Separated(_) => {
                 &["localhost", "127.0.0.1"]
             }
         }

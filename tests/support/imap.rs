@@ -120,6 +120,11 @@ impl Imap {
         open.swap_remove(0)
     }
 
+    /// Runs a command that ends with a folder's name and may be refused. Returns true if the server says OK.
+    pub(crate) fn ask(&mut self, command: &str, folder: &[&str]) -> bool {
+        self.try_run(&format!("{command} {}", self.quoted(folder))).is_ok()
+    }
+
     fn quoted(&self, folder: &[&str]) -> String {
         let name = match folder {
             ["INBOX"] => "INBOX".to_owned(),

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -23,6 +24,17 @@ pub(crate) struct Rule {
     pub(crate) close: bool,
 }
 
+/// How answers that are replaced are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Once.
+    Once,
+    /// Again and again, until the client has had enough.
+    Endlessly,
+    /// A byte in a tenth of a second, the last one again and again, until the client has had enough.
+    Dripping,
+}
+
 /// The server.
 #[derive(Debug)]
 pub(crate) struct Scripted {
@@ -32,8 +44,10 @@ pub(crate) struct Scripted {
 
 #[derive(Debug)]
 struct Shared {
+    capabilities: &'static str,
     bodies: Vec<Vec<u8>>,
     rules: Vec<Rule>,
+    manner: Manner,
     commands: Vec<String>,
 }
 
@@ -42,9 +56,20 @@ type Connection = BufReader<StreamOwned<ServerConnection, TcpStream>>;
 impl Scripted {
     /// Starts an honest server whose INBOX holds these messages, with UIDs from 1 on.
     pub(crate) fn start(bodies: Vec<Vec<u8>>) -> Scripted {
+        Scripted::start_with(bodies, "IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT")
+    }
+
+    /// The same with these capabilities, of which it knows QRESYNC, with HIGHESTMODSEQ 5, and those of `start`.
+    pub(crate) fn start_with(bodies: Vec<Vec<u8>>, capabilities: &'static str) -> Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Mutex::new(Shared { bodies, rules: Vec::new(), commands: Vec::new() }));
+        let shared = Arc::new(Mutex::new(Shared {
+            capabilities,
+            bodies,
+            rules: Vec::new(),
+            manner: Manner::Once,
+            commands: Vec::new(),
+        }));
         let config = Arc::new(tls());
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
@@ -62,8 +87,13 @@ impl Scripted {
 
     /// Replaces the rules and forgets the commands heard.
     pub(crate) fn set_rules(&self, rules: Vec<Rule>) {
+        self.set_manner(rules, Manner::Once);
+    }
+
+    /// Likewise, with a manner to answer by the rules.
+    pub(crate) fn set_manner(&self, rules: Vec<Rule>, manner: Manner) {
         let mut shared = self.shared.lock().unwrap();
-        (shared.rules, shared.commands) = (rules, Vec::new());
+        (shared.rules, shared.manner, shared.commands) = (rules, manner, Vec::new());
     }
 
     /// Returns the rules.
@@ -86,17 +116,40 @@ fn tls() -> ServerConfig {
 }
 
 fn serve(mut connection: Connection, shared: &Mutex<Shared>) -> std::io::Result<()> {
-    send(&mut connection, b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT] ready\r\n")?;
+    let greeting = shared.lock().unwrap().answer("*", "GREETING");
+    send_answer(&mut connection, &greeting)?;
     while let Some(line) = command(&mut connection)? {
         let (tag, words) = line.split_once(' ').unwrap_or((&line, ""));
-        let words = words.to_uppercase();
-        let (answer, close) = shared.lock().unwrap().answer(tag, &words);
-        send(&mut connection, &answer)?;
-        if close {
+        let answer = shared.lock().unwrap().answer(tag, &words.to_uppercase());
+        send_answer(&mut connection, &answer)?;
+        if answer.close {
             return Ok(());
         }
     }
     Ok(())
+}
+
+struct Answer {
+    bytes: Vec<u8>,
+    manner: Manner,
+    close: bool,
+}
+
+fn send_answer(connection: &mut Connection, answer: &Answer) -> std::io::Result<()> {
+    match answer.manner {
+        Manner::Once => send(connection, &answer.bytes),
+        Manner::Endlessly => loop {
+            send(connection, &answer.bytes)?;
+        },
+        Manner::Dripping => {
+            let last = answer.bytes.last().unwrap();
+            for byte in answer.bytes.iter().chain(std::iter::repeat(last)) {
+                send(connection, &[*byte])?;
+                thread::sleep(Duration::from_millis(100));
+            }
+            Ok(())
+        }
+    }
 }
 
 fn send(connection: &mut Connection, bytes: &[u8]) -> std::io::Result<()> {
@@ -112,8 +165,9 @@ fn command(connection: &mut Connection) -> std::io::Result<Option<String>> {
         if connection.read_until(b'\n', &mut line)? == 0 {
             return Ok(None);
         }
-        command.push_str(String::from_utf8_lossy(&line).trim_end());
-        let literal = command.rsplit_once('{').and_then(|(_, size)| size.strip_suffix('}'));
+        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+        command.push_str(&line);
+        let literal = line.rsplit_once('{').and_then(|(_, size)| size.strip_suffix('}'));
         let Some(literal) = literal.map(str::to_owned) else { return Ok(Some(command)) };
         if !literal.ends_with('+') {
             send(connection, b"+ go on\r\n")?;
@@ -124,31 +178,40 @@ fn command(connection: &mut Connection) -> std::io::Result<Option<String>> {
 }
 
 impl Shared {
-    fn answer(&mut self, tag: &str, words: &str) -> (Vec<u8>, bool) {
+    /// Answers a command, or the connection itself.
+    fn answer(&mut self, tag: &str, words: &str) -> Answer {
         self.commands.push(words.to_owned());
         let honest = self.honest(tag, words);
         match self.rules.iter().find(|rule| words.contains(rule.on)) {
             Some(rule) => {
-                let answer = replace(rule.answer, b"{tag}", tag.as_bytes());
-                (replace(&answer, b"{honest}", &honest), rule.close)
+                let bytes = replace(rule.answer, b"{tag}", tag.as_bytes());
+                Answer { bytes: replace(&bytes, b"{honest}", &honest), manner: self.manner, close: rule.close }
             }
-            None => (honest, words == "LOGOUT"),
+            None => Answer { bytes: honest, manner: Manner::Once, close: words == "LOGOUT" },
         }
     }
 
     fn honest(&self, tag: &str, words: &str) -> Vec<u8> {
-        let count = self.bodies.len();
+        let (count, capabilities) = (self.bodies.len(), self.capabilities);
         let next = count + 1;
+        let (mod_seq, mod_seq_code) = match capabilities.contains("QRESYNC") {
+            true => (" HIGHESTMODSEQ 5", "* OK [HIGHESTMODSEQ 5] highest\r\n"),
+            false => ("", ""),
+        };
         let data = match words.split(' ').next().unwrap_or_default() {
-            "CAPABILITY" => b"* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT\r\n".to_vec(),
+            "GREETING" => return format!("* OK [CAPABILITY {capabilities}] ready\r\n").into_bytes(),
+            "CAPABILITY" => format!("* CAPABILITY {capabilities}\r\n").into_bytes(),
+            "ENABLE" => b"* ENABLED QRESYNC\r\n".to_vec(),
             "LIST" if words.ends_with("\"\" \"\"") => b"* LIST (\\Noselect) \"/\" \"\"\r\n".to_vec(),
             "LIST" => b"* LIST () \"/\" INBOX\r\n".to_vec(),
             "LSUB" => b"* LSUB () \"/\" INBOX\r\n".to_vec(),
-            "STATUS" => format!("* STATUS INBOX (MESSAGES {count} UIDNEXT {next} UIDVALIDITY 7)\r\n").into_bytes(),
+            "STATUS" => {
+                format!("* STATUS INBOX (MESSAGES {count} UIDNEXT {next} UIDVALIDITY 7{mod_seq})\r\n").into_bytes()
+            }
             "SELECT" | "EXAMINE" => format!(
                 "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n* {count} EXISTS\r\n* 0 RECENT\r\n\
                  * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] limited\r\n\
-                 * OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT {next}] next\r\n"
+                 * OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT {next}] next\r\n{mod_seq_code}"
             )
             .into_bytes(),
             "UID" if words.starts_with("UID FETCH") => self.fetch(words),

@@ -42,7 +42,7 @@ impl Side {
 }
 
 /// Renames a folder with those below it, as `mv` does: in `maildir++` each has a directory of its own.
-fn rename_here(setup: &Setup, from: Name<'_>, to: Name<'_>) {
+pub(super) fn rename_here(setup: &Setup, from: Name<'_>, to: Name<'_>) {
     let root = &setup.root;
     if root.layout == Layout::Fs {
         let new = root.folder(to).0;
@@ -518,4 +518,32 @@ fn a_large_folder_renamed_there_to_a_name_left_out_is_held() {
     assert_eq!(run.account()["held"][0]["reason"], "folder-removed", "{}", run.stdout);
     assert_same(&here, &compare::of_root(&setup.root), "here");
     assert_same(&there, &server(&setup), "there");
+}
+
+/// An account with mail in a folder that the server made by itself, in step.
+fn with_sent(kind: Kind, layout: Layout) -> Setup {
+    let setup = with_folders(kind, layout, &[(&["Work"], 3)]);
+    setup.append(&["Sent"], &mails(&["Sent"], 4));
+    setup.sync().expect(0);
+    setup
+}
+
+/// Servers make some folders anew as soon as they are gone.
+#[test]
+fn a_folder_that_the_server_makes_anew_at_once() {
+    for (kind, layout) in PAIRS {
+        for again in [0, 2] {
+            let setup = with_sent(kind, layout);
+            let before = server(&setup);
+            setup.imap().rename(&["Sent"], &["Old"]);
+            setup.append(&["Sent"], &corpus::odd(again + 3)[3..]);
+            let mut expected = renamed(before, &[(&["Sent"], &["Old"])]);
+            expected.insert(vec!["Sent".to_owned()], server(&setup).remove(&vec!["Sent".to_owned()]).unwrap());
+            let context = format!("{kind:?} {layout:?} {again}");
+            let run = setup.sync();
+            assert_eq!(run.code, Some(0), "{context}: {}", run.stdout);
+            assert_same(&expected, &server(&setup), &format!("{context}: {}", run.stdout));
+            setup.sync_in_step();
+        }
+    }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::samples::name;
@@ -120,4 +122,41 @@ fn only_damage_is_damage() {
     assert!(!is_damage(&Database::open(dir.path()).unwrap_err()), "a directory");
     assert!(Database::rebuild(&dir.path().join("none.sqlite3"), NOW).is_err());
     assert_eq!(files(dir.path()).len(), 1, "nothing was set aside");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Bytes of a whole database are exchanged, cut off or added.
+    #[test]
+    fn any_file_is_a_database_or_told_apart_and_is_never_touched(
+        changes in vec((any::<prop::sample::Index>(), vec(any::<u8>(), 1..40)), 0..8),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+        tail in vec(any::<u8>(), 0..40),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = with_kept(dir.path());
+        let mut bytes = fs::read(&path).unwrap();
+        for (at, new) in changes {
+            let at = at.index(bytes.len());
+            let end = bytes.len().min(at + new.len());
+            bytes[at..end].copy_from_slice(&new[..end - at]);
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        bytes.extend(tail);
+        fs::write(&path, &bytes).unwrap();
+        let whole = Database::open(&path).and_then(|mut database| {
+            database.header()?;
+            for row in database.mailboxes()? {
+                database.messages(row.id)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = whole {
+            prop_assert!(!error.to_string().is_empty());
+            prop_assert_eq!(fs::read(&path).unwrap(), bytes, "what is not understood is left as it is");
+        }
+    }
 }
