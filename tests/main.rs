@@ -4,5 +4,6 @@
 mod arrows;
 mod cli;
 mod simulator;
+mod speed;
 mod support;
 mod sync;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::observe::Sight;
+use super::settle::unfinished;
 use super::{Run, Scene};
 use crate::model::{Identity, MessageRow, Side, Uid, UidSet};
 use crate::reconcile::policy::HoldAnswer;
@@ -29,6 +30,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             |sight: &Sight| sight.remote.as_ref().map(|remote| numbers(&sight.row, highest, &remote.watermark));
         if highest.is_none() || matches!(changed(sight), None | Some(Numbers::Kept)) {
             return Ok(true);
+        }
+        if is_replaced(scene, sight) {
+            self.report.problem(unfinished(&sight.row.name, "another folder took its place during this sync"));
+            return Ok(false);
         }
         self.look_at_all(sight).await?;
         let Some(remote) = &sight.remote else { return Ok(true) };
@@ -117,6 +122,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         Ok(files)
     }
+}
+
+/// Returns true if a mailbox is another than the one listed a moment ago: where that one is now only another listing tells.
+fn is_replaced(scene: &Scene, sight: &Sight) -> bool {
+    let listed = scene.listing.mailboxes.get(&sight.row.name).and_then(|listed| listed.status);
+    let seen = sight.remote.as_ref().map(RemoteSnapshot::uid_validity);
+    listed.is_some_and(|status| seen.is_some_and(|seen| seen != status.uid_validity))
 }
 
 /// Failures of files stay: their time has not come because of this. Those of messages are of other messages now.
