@@ -204,7 +204,8 @@ async fn lock(job: &Job<'_>) -> Result<Option<Lock>, Trouble> {
     lock.map(Some).ok_or_else(|| Trouble::busy(account))
 }
 
-fn create_private(directory: &Path) -> std::io::Result<()> {
+/// Creates a directory with its parents, for this user alone.
+pub(super) fn create_private(directory: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 

@@ -2,6 +2,7 @@
 
 mod held;
 mod restore;
+mod watch;
 
 use std::error::Error;
 use std::fmt::Display;

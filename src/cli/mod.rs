@@ -20,6 +20,7 @@ mod select;
 mod shelf;
 mod stop;
 mod sync;
+mod watch;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -63,6 +64,7 @@ fn dispatch(cli: &Cli) -> Exit {
     log::start(&cli.globals);
     match &cli.command {
         Command::Sync(args) => sync::main(args, &cli.globals, &output),
+        Command::Watch(args) => watch::main(args, &cli.globals, &output),
         Command::Folders(args) => folders::main(args, &cli.globals, &output),
         Command::Check(args) => check::main(args, &cli.globals, &output),
         Command::Restore(args) => restore::main(args, &cli.globals, &output),

@@ -38,6 +38,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// Returns progress that is shown to nobody.
+    pub(super) fn silent() -> Self {
+        Progress { bar: None, downloaded: Cell::new(0), uploaded: Cell::new(0) }
+    }
+
     /// Takes note of what is going on.
     pub(super) fn note(&self, event: Event) {
         match event {

@@ -37,12 +37,14 @@ mod tls;
 mod token;
 mod transfer;
 mod utf7;
+mod watch;
 mod wire;
 
 use capability::Capabilities;
 use command::{Command, Connection};
 use names::Names;
 use select::Selected;
+pub use watch::{Change, Reach, Watch};
 
 use crate::model::{FlagDelta, Identity, MailboxName, Role, Uid, UidSet, UidValidity};
 use crate::reconcile::snapshot::{RemoteListing, RemoteRequest};

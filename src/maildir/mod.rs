@@ -2,7 +2,7 @@
 //!
 //! `layout` gives each folder its directory, `list` finds and creates them, `rename` moves them, `scan` observes one,
 //! `stage` and `edit` change message files, `body` reads them, `saved` tells which were saved again, `trash` keeps what
-//! leaves, `put_back` brings it back, `keywords` and `name` know what names mean.
+//! leaves, `put_back` brings it back, `keywords` and `name` know what names mean, `watch` tells when something changes.
 
 mod body;
 mod durable;
@@ -23,6 +23,7 @@ mod scan;
 mod stage;
 mod stamp;
 mod trash;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use self::name::UniqueNames;
 use self::stage::Stage;
 use self::stamp::FileClock;
 use self::trash::Trash;
+pub use self::watch::{Heard, Watch, WatchError};
 use crate::model::{
     FileStat, Fingerprint, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Stamp,
     Timestamp, UniqueName,

@@ -28,6 +28,16 @@ pub struct Report {
 }
 
 impl Report {
+    /// Returns true if anything was done on either side.
+    pub fn did_anything(&self) -> bool {
+        self.adopted > 0 || self.local != Counts::default() || self.remote != Counts::default()
+    }
+
+    /// Returns true if anything came from the server.
+    pub fn has_news(&self) -> bool {
+        self.local != Counts::default()
+    }
+
     /// Notes what failed alone, once.
     pub fn problem(&mut self, problem: Problem) {
         if !self.problems.contains(&problem) {

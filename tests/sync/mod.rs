@@ -22,3 +22,4 @@ mod restore;
 mod support_works;
 mod uidvalidity;
 mod unsyncable;
+mod watch;

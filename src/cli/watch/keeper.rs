@@ -1,0 +1,148 @@
+//! One account's part of `mailtide watch`: what the daemon needs of the command line.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::Utc;
+use serde::Serialize;
+
+use super::tell::{Nothing, Teller};
+use crate::cli::account::{self, Job, Run};
+use crate::cli::args;
+use crate::cli::error::Trouble;
+use crate::cli::exit::Exit;
+use crate::cli::progress::Progress;
+use crate::cli::select::Selected;
+use crate::cli::stop::Stop;
+use crate::config::Account;
+use crate::daemon::{Ended, Keeper, Told, Why};
+use crate::imap::{ImapStore, Reach};
+use crate::model::Timestamp;
+
+/// How long a sync waits while another mailtide is at work on the account.
+const POLITENESS: Duration = Duration::from_secs(2);
+
+/// Keeps an account in step.
+#[derive(Debug)]
+pub(super) struct AccountKeeper {
+    account: Account,
+    state_dir: PathBuf,
+    teller: Teller,
+    cut: Stop,
+    args: args::Sync,
+    /// What was wrong last time: it is told once.
+    wrong: RefCell<Vec<Trouble>>,
+    /// Why the server could not be listened to last time.
+    deaf: RefCell<Option<&'static str>>,
+}
+
+#[derive(Debug, Serialize)]
+struct FolderJson {
+    folder: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReachJson {
+    reach: &'static str,
+}
+
+impl AccountKeeper {
+    /// Returns what keeps an account in step. `cut` breaks off what is under way.
+    pub(super) fn new(account: Account, state_dir: &Path, teller: Teller, cut: Stop) -> Self {
+        let args = args::Sync { wait: Some(Some(POLITENESS.into())), ..args::Sync::default() };
+        let (wrong, deaf) = (RefCell::default(), RefCell::default());
+        Self { account, state_dir: state_dir.to_owned(), teller, cut, args, wrong, deaf }
+    }
+
+    /// Returns the account.
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Tells what is wrong.
+    pub(super) fn complain(&self, trouble: &Trouble) {
+        self.teller.trouble(Some(&self.account.name), trouble);
+    }
+
+    fn event(&self, event: &'static str, details: &impl Serialize) {
+        self.teller.event(Some(&self.account.name), event, details);
+    }
+
+    /// Complains once about each kind of reason why the server can't be listened to, until it can again.
+    fn complain_of_deafness(&self, trouble: &Trouble) {
+        if self.deaf.replace(Some(trouble.code)) != Some(trouble.code) {
+            self.complain(trouble);
+        }
+    }
+}
+
+impl Keeper for AccountKeeper {
+    async fn sync(&self, why: Why) -> (Ended, bool) {
+        let selected = Selected { account: &self.account, only: Vec::new() };
+        let job = Job {
+            selected,
+            state_dir: &self.state_dir,
+            args: &self.args,
+            stop: self.cut.clone(),
+            progress: Progress::silent(),
+        };
+        let run = account::sync(job, Timestamp(Utc::now().timestamp())).await;
+        let new = *self.wrong.borrow() != run.troubles;
+        // That another one is at work is nothing wrong, and passes.
+        if run.exit != Exit::Busy {
+            self.teller.synced(why.as_str(), &run, new);
+            self.wrong.replace(run.troubles.clone());
+        }
+        (ended(&run), run.report.has_news())
+    }
+
+    async fn connect(&self) -> Result<ImapStore, Ended> {
+        account::connect(&self.account).await.map_err(|trouble| {
+            self.complain_of_deafness(&trouble);
+            of_trouble(&trouble)
+        })
+    }
+
+    fn tell(&self, told: Told<'_>) {
+        match told {
+            Told::Listening(reach) => {
+                self.deaf.replace(None);
+                self.event("listening", &ReachJson { reach: reach_word(reach) });
+            }
+            Told::Deaf(error, wait) => self.complain_of_deafness(&Trouble::deaf(&self.account, error, wait)),
+            Told::Untold => self.complain(&Trouble::untold()),
+            Told::Server(folder) => self.event("server", &FolderJson { folder: folder.map(ToString::to_string) }),
+            Told::Local => self.event("local", &Nothing {}),
+            Told::Unwatched(error) => self.complain(&Trouble::unwatched(&self.account, error)),
+        }
+    }
+}
+
+fn reach_word(reach: Reach) -> &'static str {
+    match reach {
+        Reach::All => "all",
+        Reach::One => "inbox",
+        Reach::Nothing => "nothing",
+    }
+}
+
+/// Returns what a run's end means for the next.
+fn ended(run: &Run) -> Ended {
+    match run.exit {
+        Exit::InStep | Exit::Partial | Exit::Held | Exit::Interrupted | Exit::Terminated => Ended::Done,
+        Exit::Busy => Ended::Busy,
+        Exit::Config | Exit::Login | Exit::Network | Exit::Machine => {
+            run.troubles.last().map_or(Ended::Machine, of_trouble)
+        }
+    }
+}
+
+fn of_trouble(trouble: &Trouble) -> Ended {
+    match trouble.exit {
+        Exit::Login => Ended::Login,
+        Exit::Network if trouble.code == "unreachable" => Ended::Unreachable,
+        Exit::Network => Ended::Refused,
+        _ => Ended::Machine,
+    }
+}

@@ -1,0 +1,309 @@
+//! Keeps one account in step: syncs it when the schedule says so, and listens meanwhile to the server, by a connection
+//! of its own, and to the Maildir.
+
+use std::cell::Cell;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::backoff::{Backoff, Ended};
+use super::schedule::{Schedule, Why};
+use crate::imap::{Change, ImapStore, Reach};
+use crate::maildir::{self, WatchError};
+use crate::model::MailboxName;
+use crate::reconcile::scope::{Pattern, Scope};
+use crate::store::RemoteError;
+
+/// A connection that lasted this long was no failure.
+const LASTING: Duration = Duration::from_secs(60);
+
+/// What is to be kept in step, and how.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The Maildir.
+    pub maildir: maildir::Settings,
+    /// Which folders take part.
+    pub scope: Scope,
+    /// Which of the server's folders are acted on at once.
+    pub folders: Vec<Pattern>,
+    /// How often everything is looked at, whatever was heard.
+    pub poll: Duration,
+    /// How long a server may be silent that owes us something.
+    pub patience: Duration,
+}
+
+impl Plan {
+    /// Returns true if a change in a folder of the server is to be acted on at once. Roles are not known here: a pattern
+    /// that needs one counts as met, which costs no more than a sync.
+    fn concerns(&self, mailbox: &MailboxName) -> bool {
+        let watched = |pattern: &Pattern| matches!(pattern, Pattern::Role(_)) || pattern.matches(mailbox, None);
+        self.folders.iter().any(watched) && self.scope.takes_part(mailbox, None, true)
+    }
+}
+
+/// What comes from outside while an account is kept in step.
+#[derive(Debug, Clone)]
+pub struct Orders {
+    /// Becomes true when it is to end. A sync that is under way is waited for.
+    pub stop: watch::Receiver<bool>,
+    /// Changes whenever the machine was suspended: connections are made anew.
+    pub resumed: watch::Receiver<u64>,
+}
+
+/// Something to tell the user.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// The server is listened to.
+    Listening(Reach),
+    /// The server can't be listened to; it is tried again after this time.
+    Deaf(&'a RemoteError, Duration),
+    /// The server offers NOTIFY and does not tell everything: from now on only one folder is listened to.
+    Untold,
+    /// The server told of a change; in this folder, if it said so.
+    Server(Option<&'a MailboxName>),
+    /// Something changed in the Maildir.
+    Local,
+    /// The Maildir can't be watched: its changes are found by looking now and then.
+    Unwatched(&'a WatchError),
+}
+
+/// What the loop needs from outside.
+pub trait Keeper {
+    /// Syncs once; returns how it ended, and whether it brought changes from the server.
+    fn sync(&self, why: Why) -> impl Future<Output = (Ended, bool)>;
+
+    /// Connects to the server and logs in. Tells what went wrong itself.
+    fn connect(&self) -> impl Future<Output = Result<ImapStore, Ended>>;
+
+    /// Takes note of something.
+    fn tell(&self, told: Told<'_>);
+}
+
+/// Keeps an account in step until it is told to stop.
+pub async fn keep<K: Keeper>(keeper: &K, plan: &Plan, orders: Orders) {
+    let ears = Ears::default();
+    let listening = Box::pin(listen(keeper, plan, &ears, orders.resumed.clone()));
+    let working = Box::pin(work(keeper, plan, &ears, orders));
+    tokio::select! {
+        () = working => {}
+        () = listening => {}
+    }
+}
+
+/// What the part that listens to the server shares with the one that syncs.
+#[derive(Debug, Default)]
+struct Ears {
+    connected: Cell<bool>,
+    changed: Cell<bool>,
+    rung: Notify,
+    hears_all: Cell<bool>,
+    distrusted: Notify,
+}
+
+impl Ears {
+    fn ring(&self, bell: &Cell<bool>) {
+        bell.set(true);
+        self.rung.notify_one();
+    }
+}
+
+async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut resumed: watch::Receiver<u64>) {
+    let (mut backoff, mut all) = (Backoff::default(), true);
+    loop {
+        let begun = Instant::now();
+        let ended = tokio::select! {
+            ended = session(keeper, plan, ears, all) => ended,
+            () = ears.distrusted.notified() => {
+                keeper.tell(Told::Untold);
+                all = false;
+                continue;
+            }
+            () = told(&mut resumed) => {
+                backoff.forget();
+                continue;
+            }
+        };
+        ears.hears_all.set(false);
+        if begun.elapsed() >= LASTING {
+            backoff.forget();
+        }
+        let ended = match ended {
+            Ok(never) => match never {},
+            Err(Missed::Connect(ended)) => (ended, None),
+            Err(Missed::Listen(error)) => (Ended::Unreachable, Some(error)),
+            Err(Missed::Mute) => {
+                // Nothing to listen to: the schedule polls.
+                told(&mut resumed).await;
+                continue;
+            }
+        };
+        let wait = backoff.note(ended.0, chance()).unwrap_or_default();
+        if let Some(error) = &ended.1 {
+            keeper.tell(Told::Deaf(error, wait));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = told(&mut resumed) => backoff.forget(),
+        }
+    }
+}
+
+/// Waits for a change; where none can come any more, for ever.
+async fn told(resumed: &mut watch::Receiver<u64>) {
+    if resumed.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Why a session of listening ended.
+enum Missed {
+    /// There was no connection, which the keeper has told.
+    Connect(Ended),
+    /// The connection was lost.
+    Listen(RemoteError),
+    /// The server can't be listened to.
+    Mute,
+}
+
+async fn session<K: Keeper>(
+    keeper: &K,
+    plan: &Plan,
+    ears: &Ears,
+    all: bool,
+) -> Result<std::convert::Infallible, Missed> {
+    let store = keeper.connect().await.map_err(Missed::Connect)?;
+    let mut watch = store.watch(MailboxName::inbox(), all, plan.patience).await.map_err(Missed::Listen)?;
+    keeper.tell(Told::Listening(watch.reach()));
+    ears.hears_all.set(watch.reach() == Reach::All);
+    ears.ring(&ears.connected);
+    if watch.reach() == Reach::Nothing {
+        watch.close().await;
+        return Err(Missed::Mute);
+    }
+    let mut hear = |change: Change| {
+        let mailbox = match &change {
+            Change::Mailbox(mailbox) => Some(mailbox),
+            Change::Somewhere => None,
+        };
+        if mailbox.is_none_or(|mailbox| plan.concerns(mailbox)) {
+            keeper.tell(Told::Server(mailbox));
+            ears.ring(&ears.changed);
+        }
+    };
+    loop {
+        watch.listen(&mut hear).await.map_err(Missed::Listen)?;
+    }
+}
+
+async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Orders) {
+    let begun = Instant::now();
+    let mut schedule = Schedule::new(plan.poll, Duration::ZERO);
+    let mut local = Local::new(plan);
+    while !*orders.stop.borrow() {
+        if let Some(why) = schedule.begin(begun.elapsed()) {
+            local.prepare(keeper);
+            ears.changed.set(false);
+            let (ended, news) = keeper.sync(why).await;
+            schedule.ended(why, ended, news, begun.elapsed(), chance());
+            if local.is_late(keeper) {
+                schedule.local(begun.elapsed());
+            }
+            continue;
+        }
+        if schedule.is_untold(begun.elapsed()) && ears.hears_all.get() {
+            ears.distrusted.notify_one();
+        }
+        let sleep = tokio::time::sleep_until(begun + schedule.next());
+        tokio::select! {
+            biased;
+            () = async { drop(orders.stop.wait_for(|stop| *stop).await) } => {}
+            () = told(&mut orders.resumed) => schedule.resumed(begun.elapsed()),
+            () = ears.rung.notified() => {
+                if ears.connected.take() {
+                    schedule.connected(begun.elapsed());
+                }
+                if ears.changed.take() {
+                    schedule.server(begun.elapsed());
+                }
+            }
+            () = local.changed() => {
+                keeper.tell(Told::Local);
+                schedule.local(begun.elapsed());
+            }
+            () = sleep => {}
+        }
+    }
+}
+
+/// The Maildir's watch, as far as there is one.
+struct Local {
+    settings: maildir::Settings,
+    watch: Option<maildir::Watch>,
+    /// Directories came or went, or could not be watched.
+    outdated: bool,
+    /// It has been told that not everything is watched.
+    told: bool,
+}
+
+impl Local {
+    fn new(plan: &Plan) -> Self {
+        Self { settings: plan.maildir.clone(), watch: None, outdated: true, told: false }
+    }
+
+    /// Before everything is looked at: what was heard is seen then, and directories that came are watched from now on.
+    fn prepare<K: Keeper>(&mut self, keeper: &K) {
+        self.take();
+        if !self.outdated && self.watch.as_ref().is_some_and(maildir::Watch::has_root) {
+            return;
+        }
+        let renewed = self.renew();
+        self.outdated = renewed.is_err();
+        match renewed {
+            Ok(()) => self.told = false,
+            Err(error) if !std::mem::replace(&mut self.told, true) => keeper.tell(Told::Unwatched(&error)),
+            Err(_) => {}
+        }
+    }
+
+    fn renew(&mut self) -> Result<(), WatchError> {
+        let watch = match self.watch.take() {
+            Some(watch) => watch,
+            None => maildir::Watch::new(self.settings.clone())?,
+        };
+        self.watch.insert(watch).renew()
+    }
+
+    /// Watches a root that a sync has made. Returns true if it did, so that what came before has to be looked for.
+    fn is_late<K: Keeper>(&mut self, keeper: &K) -> bool {
+        let had_root = self.watch.as_ref().is_none_or(maildir::Watch::has_root);
+        if had_root {
+            return false;
+        }
+        self.prepare(keeper);
+        self.watch.as_ref().is_some_and(maildir::Watch::has_root)
+    }
+
+    fn take(&mut self) {
+        if let Some(watch) = &self.watch {
+            self.outdated |= watch.take().structure;
+        }
+    }
+
+    /// Waits until something was heard, and takes it. Without a watch nothing ever is.
+    async fn changed(&mut self) {
+        match &self.watch {
+            Some(watch) => watch.changed().await,
+            None => std::future::pending().await,
+        }
+        self.take();
+    }
+}
+
+/// Returns a number from 0 to 1 by chance.
+fn chance() -> f64 {
+    let bits = RandomState::new().build_hasher().finish() >> 32;
+    f64::from(u32::try_from(bits).unwrap_or(0)) / f64::from(u32::MAX)
+}

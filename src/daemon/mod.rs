@@ -1,0 +1,15 @@
+//! The daemon: keeps accounts in step until it is stopped.
+//!
+//! `schedule` decides when an account is synced, from events and from the time that it is told; `keep` is the loop
+//! around it, one per account, and listens to the server and to the Maildir; `backoff` says how long to leave a server
+//! or a disk alone that fails, `clock` tells when the machine was suspended.
+
+mod backoff;
+mod clock;
+mod keep;
+mod schedule;
+
+pub use backoff::{Backoff, Ended};
+pub use clock::Clock;
+pub use keep::{Keeper, Orders, Plan, Told, keep};
+pub use schedule::{Schedule, Why};
