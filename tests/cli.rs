@@ -108,7 +108,7 @@ fn help_and_version_go_to_stdout() {
         .skip(1)
         .map_while(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(commands, ["sync", "watch", "folders", "check", "restore", "help"], "only what there is");
+    assert_eq!(commands, ["sync", "watch", "status", "folders", "check", "restore", "help"], "only what there is");
 }
 
 #[test]

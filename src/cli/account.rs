@@ -11,9 +11,11 @@ use super::exit::Exit;
 use super::progress::Progress;
 use super::select::Selected;
 use super::stop::Stop;
+use super::watch::table::socket;
 use crate::config::secret::SecretError;
 use crate::config::{Account, Secret};
 use crate::cycle::{self, Outcome};
+use crate::daemon::control;
 use crate::imap::{self, Credential, ImapStore};
 use crate::maildir::Maildir;
 use crate::model::Timestamp;
@@ -191,17 +193,26 @@ async fn lock(job: &Job<'_>) -> Result<Option<Lock>, Trouble> {
     if !job.args.dry_run {
         create_private(job.state_dir).map_err(|error| Trouble::state_dir(job.state_dir, &error))?;
     }
-    let taken = match &job.args.wait {
-        None => Lock::acquire(&account.database),
-        Some(limit) => {
-            let (path, limit) = (account.database.clone(), limit.map(Into::into));
-            tokio::task::spawn_blocking(move || Lock::wait(&path, limit))
-                .await
-                .map_err(|error| Trouble::machine("waiting for the lock", &error))?
-        }
-    };
-    let lock = taken.map_err(|error| Trouble::state(account, &error, Rest::Untouched))?;
+    let failed = |error| Trouble::state(account, &error, Rest::Untouched);
+    let (path, state_dir) = (account.database.clone(), job.state_dir.to_owned());
+    let mut lock = None;
+    if job.args.wait.is_none() {
+        lock = Lock::acquire(&path).map_err(failed)?;
+    }
+    // The daemon's syncs end by themselves, so they are waited for in any case.
+    let limit = job.args.wait.map(|limit| limit.map(Into::into));
+    let limit = limit.or_else(|| (lock.is_none() && is_watched(&state_dir)).then_some(None));
+    if let (None, Some(limit)) = (&lock, limit) {
+        job.progress.wait();
+        let waiting = tokio::task::spawn_blocking(move || Lock::wait(&path, limit)).await;
+        lock = waiting.map_err(|error| Trouble::machine("waiting for the lock", &error))?.map_err(failed)?;
+    }
     lock.map(Some).ok_or_else(|| Trouble::busy(account))
+}
+
+/// Returns true if `mailtide watch` is running.
+fn is_watched(state_dir: &Path) -> bool {
+    control::ask(&socket(state_dir), "").is_ok_and(|answer| answer.is_some())
 }
 
 /// Creates a directory with its parents, for this user alone.

@@ -51,6 +51,8 @@ pub(super) enum Command {
     Sync(Sync),
     /// Keep accounts in step until stopped: the daemon
     Watch(Watch),
+    /// Show how accounts and their folders stand
+    Status(Status),
     /// Show both sides' folders, how they map, and which pattern decides
     Folders(Folders),
     /// Check configuration, connection, log-in, Maildir and database
@@ -65,6 +67,7 @@ impl Command {
         match self {
             Command::Sync(args) => args.json,
             Command::Watch(args) => args.json,
+            Command::Status(args) => args.json,
             Command::Folders(args) => args.json,
             Command::Check(args) => args.json,
             Command::Restore(args) => args.json,
@@ -103,6 +106,16 @@ pub(super) struct Watch {
     #[arg(value_name = "ACCOUNT")]
     pub(super) accounts: Vec<String>,
     /// Print one JSON object per line for everything that happens
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// Accounts [default: every enabled account]
+    #[arg(value_name = "ACCOUNT")]
+    pub(super) accounts: Vec<String>,
+    /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
 }

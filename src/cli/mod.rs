@@ -18,6 +18,7 @@ mod render;
 mod restore;
 mod select;
 mod shelf;
+mod status;
 mod stop;
 mod sync;
 mod watch;
@@ -65,6 +66,7 @@ fn dispatch(cli: &Cli) -> Exit {
     match &cli.command {
         Command::Sync(args) => sync::main(args, &cli.globals, &output),
         Command::Watch(args) => watch::main(args, &cli.globals, &output),
+        Command::Status(args) => status::main(args, &cli.globals, &output),
         Command::Folders(args) => folders::main(args, &cli.globals, &output),
         Command::Check(args) => check::main(args, &cli.globals, &output),
         Command::Restore(args) => restore::main(args, &cli.globals, &output),

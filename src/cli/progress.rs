@@ -59,6 +59,15 @@ impl Progress {
         }
     }
 
+    /// Shows that another mailtide is waited for.
+    pub(super) fn wait(&self) {
+        tracing::info!("waiting for another mailtide that is at work on the account");
+        if let Some(bar) = &self.bar {
+            bar.set_message("waiting for another mailtide");
+            bar.tick();
+        }
+    }
+
     /// Returns how many messages were downloaded and uploaded so far.
     pub(super) fn transferred(&self) -> (u64, u64) {
         (self.downloaded.get(), self.uploaded.get())

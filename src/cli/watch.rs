@@ -4,6 +4,7 @@
 //! clock, and tells the service manager how it goes.
 
 mod keeper;
+pub(in crate::cli) mod table;
 mod tell;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use keeper::AccountKeeper;
+use table::Table;
 use tell::Teller;
 
 use super::account::create_private;
@@ -25,6 +27,7 @@ use super::output::Output;
 use super::stop::Stop;
 use super::{configuration, select};
 use crate::config::{Account, Config};
+use crate::daemon::control::Control;
 use crate::daemon::{Clock, Orders, Plan, keep};
 use crate::state::Lock;
 
@@ -96,11 +99,17 @@ async fn serve(
     mut accounts: Vec<Account>,
 ) -> Result<(), Trouble> {
     let mut signals = Signals::new().map_err(|error| Trouble::machine("watching for signals", &error))?;
+    let (table, socket) = (Table::default(), table::socket(&state_dir));
+    let control = Control::bind(&socket).map_err(|error| Trouble::no_socket(&socket, &error))?;
     loop {
-        let mut keepers = Keepers::start(accounts.clone(), &state_dir, teller)?;
+        table.reset(accounts.iter().map(|account| account.name.as_str()));
+        let mut keepers = Keepers::start(accounts.clone(), &state_dir, teller, &table)?;
         notify(&[NotifyState::Ready]);
         teller.event(None, "started", &tell::Nothing {});
-        let reread = keepers.attend(&mut signals, teller).await;
+        let reread = tokio::select! {
+            reread = keepers.attend(&mut signals, teller) => reread,
+            () = control.serve(|question| table.answer(question)) => Ok(false),
+        };
         if !matches!(reread, Ok(true)) {
             notify(&[NotifyState::Stopping]);
         }
@@ -146,7 +155,7 @@ impl Drop for Farewell {
 }
 
 impl Keepers {
-    fn start(accounts: Vec<Account>, state_dir: &Path, teller: &Teller) -> Result<Self, Trouble> {
+    fn start(accounts: Vec<Account>, state_dir: &Path, teller: &Teller, table: &Table) -> Result<Self, Trouble> {
         let (stop, stopped) = watch::channel(false);
         let (resumed, resumptions) = watch::channel(0);
         let (cut, cutting) = Stop::on_demand();
@@ -155,7 +164,7 @@ impl Keepers {
         for account in accounts {
             let orders = Orders { stop: stopped.clone(), resumed: resumptions.clone() };
             let farewell = Farewell(farewells.clone(), account.name.clone());
-            let keeper = AccountKeeper::new(account, state_dir, teller.clone(), cutting.clone());
+            let keeper = AccountKeeper::new(account, state_dir, teller.clone(), table.clone(), cutting.clone());
             let thread = thread::Builder::new().name(farewell.1.clone()).spawn(move || {
                 let _farewell = farewell;
                 live(&keeper, orders);

@@ -58,6 +58,8 @@ pub struct Orders {
 pub enum Told<'a> {
     /// The server is listened to.
     Listening(Reach),
+    /// The server is listened to no longer.
+    Lost,
     /// The server can't be listened to; it is tried again after this time.
     Deaf(&'a RemoteError, Duration),
     /// The server offers NOTIFY and does not tell everything: from now on only one folder is listened to.
@@ -66,6 +68,8 @@ pub enum Told<'a> {
     Server(Option<&'a MailboxName>),
     /// Something changed in the Maildir.
     Local,
+    /// Unless something happens before, the next sync is after this time.
+    Next(Duration),
     /// The Maildir can't be watched: its changes are found by looking now and then.
     Unwatched(&'a WatchError),
 }
@@ -122,6 +126,7 @@ async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut resumed: wa
                 continue;
             }
             () = told(&mut resumed) => {
+                keeper.tell(Told::Lost);
                 backoff.forget();
                 continue;
             }
@@ -140,6 +145,7 @@ async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut resumed: wa
                 continue;
             }
         };
+        keeper.tell(Told::Lost);
         let wait = backoff.note(ended.0, chance()).unwrap_or_default();
         if let Some(error) = &ended.1 {
             keeper.tell(Told::Deaf(error, wait));
@@ -208,6 +214,7 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
             ears.changed.set(false);
             let (ended, news) = keeper.sync(why).await;
             schedule.ended(why, ended, news, begun.elapsed(), chance());
+            keeper.tell(Told::Next(schedule.next().saturating_sub(begun.elapsed())));
             if local.is_late(keeper) {
                 schedule.local(begun.elapsed());
             }

@@ -21,6 +21,9 @@ const EVENTS: &str = "NOTIFY SET (PERSONAL (MessageNew MessageExpunge FlagChange
 /// Without FlagChange, which servers need not know for mailboxes that are not selected.
 const FEWER_EVENTS: &str = "NOTIFY SET (PERSONAL (MessageNew MessageExpunge MailboxName SubscriptionChange))";
 
+/// Dovecot 2.3 learns of a folder renamed by another client, and tells it, only once somebody asks for any folder.
+const REFRESH: &str = "LIST \"\" INBOX";
+
 /// How far a [`Watch`] hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
@@ -107,15 +110,28 @@ impl Watch {
                 tell(change);
             }
         };
-        let ended = store.connection.idle(self.probe, &mut hear).await;
-        let ended = ended.and_then(|status| if status.is_ok() { Ok(()) } else { Err(Error::Refused(status)) });
-        ended.map_err(|error| error.doing("listening for changes"))
+        let connection = &mut store.connection;
+        let listened = async {
+            let status = connection.idle(self.probe, &mut hear).await?;
+            if !status.is_ok() {
+                return Err(Error::Refused(status));
+            }
+            if reach == Reach::All {
+                connection.run(vec![Command::new(REFRESH)], &mut hear).await?;
+            }
+            Ok(())
+        };
+        listened.await.map_err(|error: Error| error.doing("listening for changes"))
     }
 
     /// Says goodbye.
     pub async fn close(self) {
         self.store.logout().await;
     }
+}
+
+fn inbox() -> Change {
+    Change::Mailbox(MailboxName::inbox())
 }
 
 /// Returns what changed according to untagged data.
@@ -126,7 +142,8 @@ fn change(data: &Untagged, names: &Names, reach: Reach, mailbox: &MailboxName) -
             Some(if reach == Reach::One { Change::Mailbox(mailbox.clone()) } else { Change::Somewhere })
         }
         Untagged::MailboxStatus(status) => Some(named(&status.name)),
-        Untagged::List(listed) => Some(named(&listed.name)),
+        // The inbox neither comes nor goes: this answers us.
+        Untagged::List(listed) => Some(named(&listed.name)).filter(|change| *change != inbox()),
         Untagged::Status(status) if status.code_name() == "NOTIFICATIONOVERFLOW" => Some(Change::Somewhere),
         _ => None,
     }

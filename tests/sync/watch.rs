@@ -16,7 +16,9 @@ const QUIET: Duration = Duration::from_millis(1500);
 
 #[test]
 fn what_changes_on_either_side_is_soon_on_the_other() {
-    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    // The server tells of a renamed folder when it is asked for anything.
+    setup.keys = "timeout = \"4s\"".to_owned();
     let mut daemon = Daemon::settled(&setup);
     assert!(daemon.told.iter().any(|event| event["reach"] == "all"), "{:?}", daemon.told);
     setup.append(&["Sent"], &corpus::ordinary(9)[8..]);
@@ -73,6 +75,7 @@ fn without_notify_the_inbox_is_listened_to_and_the_rest_is_polled() {
     daemon.wait_until_quiet(QUIET);
     setup.append(&["INBOX"], &corpus::odd(1));
     assert_eq!(daemon.wait_for_sync("local", "added", 1)["why"], "server");
+    daemon.wait_until_quiet(QUIET);
     setup.append(&["Sent"], &corpus::ordinary(9)[8..]);
     assert_eq!(daemon.wait_for_sync("local", "added", 1)["why"], "poll");
     daemon.stop();

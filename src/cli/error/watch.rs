@@ -1,5 +1,6 @@
 //! The words of `mailtide watch`.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +15,19 @@ impl Trouble {
     pub(in crate::cli) fn watched_already(state_dir: &Path) -> Self {
         let message = format!("another mailtide watch is running with the state directory {}", state_dir.display());
         Self::new(Exit::Busy, "watched-already", message, "stop it first: one watches all accounts")
+    }
+
+    /// The daemon is there and can't be asked.
+    pub(in crate::cli) fn daemon_unheard(socket: &Path, error: &dyn Display) -> Self {
+        let message = format!("mailtide watch gives no answer through {}: {error}", socket.display());
+        Self::new(Exit::Machine, "daemon-unheard", message, "start mailtide watch again").at_path(socket.display())
+    }
+
+    /// The socket can't be made.
+    pub(in crate::cli) fn no_socket(socket: &Path, error: &std::io::Error) -> Self {
+        let message = format!("creating the socket {}: {error}", socket.display());
+        let hint = "make its directory writable, or choose another with state_dir, whose path is not so long";
+        Self::new(Exit::Machine, "no-socket", message, hint).at_path(socket.display())
     }
 
     /// The configuration read again names another state directory.

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use chrono::Utc;
 use serde::Serialize;
+use serde_json::Value;
 
+use super::table::{Live, Table};
 use super::tell::{Nothing, Teller};
 use crate::cli::account::{self, Job, Run};
 use crate::cli::args;
 use crate::cli::error::Trouble;
 use crate::cli::exit::Exit;
+use crate::cli::json::ErrorJson;
 use crate::cli::progress::Progress;
+use crate::cli::render::moment;
 use crate::cli::select::Selected;
 use crate::cli::stop::Stop;
 use crate::config::Account;
@@ -29,6 +33,7 @@ pub(super) struct AccountKeeper {
     account: Account,
     state_dir: PathBuf,
     teller: Teller,
+    table: Table,
     cut: Stop,
     args: args::Sync,
     /// What was wrong last time: it is told once.
@@ -49,10 +54,10 @@ struct ReachJson {
 
 impl AccountKeeper {
     /// Returns what keeps an account in step. `cut` breaks off what is under way.
-    pub(super) fn new(account: Account, state_dir: &Path, teller: Teller, cut: Stop) -> Self {
+    pub(super) fn new(account: Account, state_dir: &Path, teller: Teller, table: Table, cut: Stop) -> Self {
         let args = args::Sync { wait: Some(Some(POLITENESS.into())), ..args::Sync::default() };
         let (wrong, deaf) = (RefCell::default(), RefCell::default());
-        Self { account, state_dir: state_dir.to_owned(), teller, cut, args, wrong, deaf }
+        Self { account, state_dir: state_dir.to_owned(), teller, table, cut, args, wrong, deaf }
     }
 
     /// Returns the account.
@@ -63,6 +68,11 @@ impl AccountKeeper {
     /// Tells what is wrong.
     pub(super) fn complain(&self, trouble: &Trouble) {
         self.teller.trouble(Some(&self.account.name), trouble);
+        self.update(|live| live.last_error = Some(with_time(trouble)));
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Live)) {
+        self.table.update(&self.account.name, change);
     }
 
     fn event(&self, event: &'static str, details: &impl Serialize) {
@@ -87,10 +97,14 @@ impl Keeper for AccountKeeper {
             stop: self.cut.clone(),
             progress: Progress::silent(),
         };
-        let run = account::sync(job, Timestamp(Utc::now().timestamp())).await;
+        let now = Utc::now().timestamp();
+        self.update(|live| live.syncing_since = Some(now));
+        let run = account::sync(job, Timestamp(now)).await;
         let new = *self.wrong.borrow() != run.troubles;
+        self.update(|live| live.syncing_since = None);
         // That another one is at work is nothing wrong, and passes.
         if run.exit != Exit::Busy {
+            self.update(|live| take_down(live, &run));
             self.teller.synced(why.as_str(), &run, new);
             self.wrong.replace(run.troubles.clone());
         }
@@ -106,10 +120,16 @@ impl Keeper for AccountKeeper {
 
     fn tell(&self, told: Told<'_>) {
         match told {
+            Told::Next(after) => {
+                let next = Utc::now().timestamp().saturating_add_unsigned(after.as_secs());
+                self.update(|live| live.next = Some(next));
+            }
             Told::Listening(reach) => {
                 self.deaf.replace(None);
+                self.update(|live| live.listening = Some(reach_word(reach).to_owned()));
                 self.event("listening", &ReachJson { reach: reach_word(reach) });
             }
+            Told::Lost => self.update(|live| live.listening = None),
             Told::Deaf(error, wait) => self.complain_of_deafness(&Trouble::deaf(&self.account, error, wait)),
             Told::Untold => self.complain(&Trouble::untold()),
             Told::Server(folder) => self.event("server", &FolderJson { folder: folder.map(ToString::to_string) }),
@@ -117,6 +137,25 @@ impl Keeper for AccountKeeper {
             Told::Unwatched(error) => self.complain(&Trouble::unwatched(&self.account, error)),
         }
     }
+}
+
+/// Takes down how a sync went.
+fn take_down(live: &mut Live, run: &Run) {
+    live.exit_code = Some(run.exit.code());
+    let wrong = run.troubles.iter().filter(|trouble| !trouble.is_hold());
+    live.errors = wrong.filter_map(|trouble| serde_json::to_value(ErrorJson::of(trouble)).ok()).collect();
+    if let Some(last) = run.troubles.iter().rfind(|trouble| !trouble.is_hold()) {
+        live.last_error = Some(with_time(last));
+    }
+}
+
+/// Returns an error as in `--json`, with the time of now.
+fn with_time(trouble: &Trouble) -> Value {
+    let mut error = serde_json::to_value(ErrorJson::of(trouble)).unwrap_or_default();
+    if let Some(fields) = error.as_object_mut() {
+        fields.insert("at".to_owned(), moment(Timestamp(Utc::now().timestamp())).into());
+    }
+    error
 }
 
 fn reach_word(reach: Reach) -> &'static str {
