@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{Apply, Ground};
-use crate::model::{FlagDelta, Timestamp, Uid, UidSet};
+use crate::model::{FlagDelta, Timestamp, Uid, UidSet, UniqueName};
 use crate::reconcile::flags::download_flags;
 use crate::reconcile::plan::{LocalCopy, MailboxPlan};
 use crate::reconcile::report::{Event, Problem};
@@ -52,6 +52,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             bytes: 0,
             letters,
             arrived: BTreeSet::new(),
+            landed: Vec::new(),
             progress: self.progress,
             failure: None,
         };
@@ -72,6 +73,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             (None, Ok(()), Ok(())) => Ok(()),
         };
         let (arrived, letters) = (std::mem::take(&mut batch.arrived), std::mem::take(&mut batch.letters));
+        self.report.arrive(&plan.name, &plan.local, std::mem::take(&mut batch.landed));
         let copied = plan.copy_local.iter().filter(|copy| arrived.contains(&copy.uid)).count();
         self.report.local.copied += copied as u64;
         self.report.local.added += (arrived.len() - copied) as u64;
@@ -120,6 +122,8 @@ struct Batch<'a, L, J> {
     bytes: u64,
     letters: crate::model::KeywordLetters,
     arrived: BTreeSet<Uid>,
+    /// The files of those that came over the wire.
+    landed: Vec<UniqueName>,
     progress: &'a dyn Fn(Event),
     /// What went wrong where the sink's own error type can't say it.
     failure: Option<Failure>,
@@ -175,6 +179,9 @@ impl<L: LocalStore, J: Journal> Batch<'_, L, J> {
             let flags = download_flags(&message.flags, &self.plan.rules);
             if self.local.publish(&self.plan.local, &file.unique, &flags, &self.letters)? == Edit::Done(()) {
                 self.arrived.insert(message.uid);
+                if !self.plan.copy_local.iter().any(|copy| copy.uid == message.uid) {
+                    self.landed.push(file.unique);
+                }
                 records.push(Record::Insert(self.plan.mailbox, row));
             }
             records.push(Record::Settled(intent));

@@ -138,10 +138,12 @@ async fn pass(job: &Job<'_>, now: Timestamp, sides: &mut Sides, run: &mut Run) -
     // What an earlier pass did was done.
     report.local += run.report.local;
     report.remote += run.report.remote;
+    report.arrivals.splice(0..0, std::mem::take(&mut run.report.arrivals));
     let failure = match failure {
         // What this pass could not finish the next one tells.
         Some(Failure::State(why)) if is_damage(&why) && !run.rebuilt => {
-            run.report = Report { local: report.local, remote: report.remote, ..Report::default() };
+            let Report { local, remote, arrivals, .. } = report;
+            run.report = Report { local, remote, arrivals, ..Report::default() };
             return Ok(Some(why));
         }
         failure => failure,

@@ -122,8 +122,9 @@ impl SyncJson {
     }
 }
 
+/// What was done to a side.
 #[derive(Debug, Serialize)]
-struct CountsJson {
+pub(super) struct CountsJson {
     added: u64,
     replaced: u64,
     flags: u64,
@@ -136,7 +137,8 @@ struct CountsJson {
 }
 
 impl CountsJson {
-    fn of(counts: &Counts) -> Self {
+    /// Returns the numbers of a side.
+    pub(super) fn of(counts: &Counts) -> Self {
         Self {
             added: counts.added,
             replaced: counts.replaced,

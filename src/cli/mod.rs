@@ -10,6 +10,7 @@ mod error;
 mod exit;
 mod folders;
 mod headers;
+mod hooks;
 mod json;
 mod log;
 mod output;

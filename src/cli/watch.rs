@@ -3,11 +3,12 @@
 //! Each account has a thread, so that a slow disk or server of one delays no other. This one waits for signals and the
 //! clock, and tells the service manager how it goes.
 
+mod bell;
 mod keeper;
 pub(in crate::cli) mod table;
 mod tell;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +16,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use bell::Bell;
 use keeper::AccountKeeper;
 use table::Table;
 use tell::Teller;
@@ -54,13 +56,19 @@ pub(super) fn main(args: &args::Watch, globals: &Globals, output: &Output) -> Ex
 
 fn run(args: &args::Watch, globals: &Globals, teller: &Teller) -> Result<(), Trouble> {
     let config = configuration(globals)?;
-    let chosen = chosen(&config, args)?;
+    let accounts = chosen(&config, args)?;
     let _lock = lock(&config.state_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Trouble::machine("starting the runtime", &error))?;
-    runtime.block_on(Box::pin(serve(args, globals, teller, config.state_dir, chosen)))
+    let shared = Shared {
+        state_dir: config.state_dir,
+        teller: teller.clone(),
+        table: Table::default(),
+        hooks: Bell::new(config.hooks),
+    };
+    runtime.block_on(Box::pin(serve(args, globals, shared, accounts)))
 }
 
 fn chosen(config: &Config, args: &args::Watch) -> Result<Vec<Account>, Trouble> {
@@ -91,24 +99,34 @@ impl Signals {
     }
 }
 
+/// What all accounts share.
+#[derive(Debug, Clone)]
+struct Shared {
+    state_dir: PathBuf,
+    teller: Teller,
+    table: Table,
+    hooks: Bell,
+}
+
 async fn serve(
     args: &args::Watch,
     globals: &Globals,
-    teller: &Teller,
-    mut state_dir: std::path::PathBuf,
+    mut shared: Shared,
     mut accounts: Vec<Account>,
 ) -> Result<(), Trouble> {
     let mut signals = Signals::new().map_err(|error| Trouble::machine("watching for signals", &error))?;
-    let (table, socket) = (Table::default(), table::socket(&state_dir));
+    let socket = table::socket(&shared.state_dir);
     let control = Control::bind(&socket).map_err(|error| Trouble::no_socket(&socket, &error))?;
+    let teller = shared.teller.clone();
     loop {
-        table.reset(accounts.iter().map(|account| account.name.as_str()));
-        let mut keepers = Keepers::start(accounts.clone(), &state_dir, teller, &table)?;
+        shared.table.reset(accounts.iter().map(|account| account.name.as_str()));
+        let mut keepers = Keepers::start(accounts.clone(), &shared)?;
         notify(&[NotifyState::Ready]);
         teller.event(None, "started", &tell::Nothing {});
         let reread = tokio::select! {
-            reread = keepers.attend(&mut signals, teller) => reread,
-            () = control.serve(|question| table.answer(question)) => Ok(false),
+            reread = keepers.attend(&mut signals, &teller) => reread,
+            () = control.serve(|question| shared.table.answer(question)) => Ok(false),
+            () = shared.hooks.attend(&teller) => Ok(false),
         };
         if !matches!(reread, Ok(true)) {
             notify(&[NotifyState::Stopping]);
@@ -118,10 +136,12 @@ async fn serve(
             teller.event(None, "stopped", &tell::Nothing {});
             return Ok(());
         }
-        match configuration(globals).and_then(|config| Ok((chosen(&config, args)?, config.state_dir))) {
+        match configuration(globals).and_then(|config| Ok((chosen(&config, args)?, config))) {
             // The lock is in the directory of before.
-            Ok((_, new)) if new != state_dir => teller.trouble(None, &Trouble::moved_state_dir(&state_dir)),
-            Ok((chosen, new)) => (accounts, state_dir) = (chosen, new),
+            Ok((_, config)) if config.state_dir != shared.state_dir => {
+                teller.trouble(None, &Trouble::moved_state_dir(&shared.state_dir));
+            }
+            Ok((chosen, config)) => (accounts, shared.hooks) = (chosen, Bell::new(config.hooks)),
             Err(trouble) => teller.trouble(None, &trouble),
         }
     }
@@ -155,7 +175,7 @@ impl Drop for Farewell {
 }
 
 impl Keepers {
-    fn start(accounts: Vec<Account>, state_dir: &Path, teller: &Teller, table: &Table) -> Result<Self, Trouble> {
+    fn start(accounts: Vec<Account>, shared: &Shared) -> Result<Self, Trouble> {
         let (stop, stopped) = watch::channel(false);
         let (resumed, resumptions) = watch::channel(0);
         let (cut, cutting) = Stop::on_demand();
@@ -164,7 +184,7 @@ impl Keepers {
         for account in accounts {
             let orders = Orders { stop: stopped.clone(), resumed: resumptions.clone() };
             let farewell = Farewell(farewells.clone(), account.name.clone());
-            let keeper = AccountKeeper::new(account, state_dir, teller.clone(), table.clone(), cutting.clone());
+            let keeper = AccountKeeper::new(account, shared, cutting.clone());
             let thread = thread::Builder::new().name(farewell.1.clone()).spawn(move || {
                 let _farewell = farewell;
                 live(&keeper, orders);

@@ -150,10 +150,10 @@ fn spawn(command: &Command) -> io::Result<Child> {
     process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()
 }
 
-type Output = Zeroizing<Vec<u8>>;
+pub(super) type Output = Zeroizing<Vec<u8>>;
 
 /// Returns what a command printed, and how it ended.
-async fn listen(mut child: Child) -> io::Result<(Output, Output, ExitStatus)> {
+pub(super) async fn listen(mut child: Child) -> io::Result<(Output, Output, ExitStatus)> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (mut output, mut said) = (room(), room());
     let mut reading = Box::pin(async { tokio::try_join!(take(stdout, &mut output), take(stderr, &mut said)) });

@@ -8,6 +8,7 @@ mod body;
 mod durable;
 mod edit;
 mod error;
+mod find;
 mod keywords;
 mod layout;
 mod lines;
@@ -32,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use self::error::found;
+pub use self::find::{beginning, find};
 use self::name::UniqueNames;
 use self::stage::Stage;
 use self::stamp::FileClock;

@@ -1,19 +1,22 @@
 //! One account's part of `mailtide watch`: what the daemon needs of the command line.
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::Utc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::Shared;
+use super::bell::Bell;
 use super::table::{Live, Table};
 use super::tell::{Nothing, Teller};
 use crate::cli::account::{self, Job, Run};
 use crate::cli::args;
 use crate::cli::error::Trouble;
 use crate::cli::exit::Exit;
+use crate::cli::hooks;
 use crate::cli::json::ErrorJson;
 use crate::cli::progress::Progress;
 use crate::cli::render::moment;
@@ -34,6 +37,7 @@ pub(super) struct AccountKeeper {
     state_dir: PathBuf,
     teller: Teller,
     table: Table,
+    hooks: Bell,
     cut: Stop,
     args: args::Sync,
     /// What was wrong last time: it is told once.
@@ -54,10 +58,11 @@ struct ReachJson {
 
 impl AccountKeeper {
     /// Returns what keeps an account in step. `cut` breaks off what is under way.
-    pub(super) fn new(account: Account, state_dir: &Path, teller: Teller, table: Table, cut: Stop) -> Self {
+    pub(super) fn new(account: Account, shared: &Shared, cut: Stop) -> Self {
         let args = args::Sync { wait: Some(Some(POLITENESS.into())), ..args::Sync::default() };
         let (wrong, deaf) = (RefCell::default(), RefCell::default());
-        Self { account, state_dir: state_dir.to_owned(), teller, table, cut, args, wrong, deaf }
+        let Shared { state_dir, teller, table, hooks } = shared.clone();
+        Self { account, state_dir, teller, table, hooks, cut, args, wrong, deaf }
     }
 
     /// Returns the account.
@@ -99,7 +104,13 @@ impl Keeper for AccountKeeper {
         };
         let now = Utc::now().timestamp();
         self.update(|live| live.syncing_since = Some(now));
-        let run = account::sync(job, Timestamp(now)).await;
+        let run = match hooks::before(self.hooks.hooks(), &[&self.account.name]).await {
+            Ok(()) => account::sync(job, Timestamp(now)).await,
+            Err(trouble) => {
+                let troubles = vec![trouble];
+                Run { exit: Exit::Partial, troubles, ..Run::new(&self.account.name) }
+            }
+        };
         let new = *self.wrong.borrow() != run.troubles;
         self.update(|live| live.syncing_since = None);
         // That another one is at work is nothing wrong, and passes.
@@ -108,6 +119,7 @@ impl Keeper for AccountKeeper {
             self.teller.synced(why.as_str(), &run, new);
             self.wrong.replace(run.troubles.clone());
         }
+        self.hooks.add(&self.account, &run);
         (ended(&run), run.report.has_news())
     }
 
@@ -169,6 +181,7 @@ fn reach_word(reach: Reach) -> &'static str {
 /// Returns what a run's end means for the next.
 fn ended(run: &Run) -> Ended {
     match run.exit {
+        _ if run.troubles.iter().any(Trouble::is_forbidden) => Ended::Machine,
         Exit::InStep | Exit::Partial | Exit::Held | Exit::Interrupted | Exit::Terminated => Ended::Done,
         Exit::Busy => Ended::Busy,
         Exit::Config | Exit::Login | Exit::Network | Exit::Machine => {
