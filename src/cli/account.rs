@@ -1,9 +1,12 @@
 //! One account's part of a sync: lock, database, secret, connection, one pass, and what came of it.
 
+use std::cell::RefCell;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
 
 use super::args;
 use super::error::{Rest, Trouble};
@@ -17,8 +20,8 @@ use crate::config::{Account, Secret};
 use crate::cycle::{self, Outcome};
 use crate::daemon::control;
 use crate::imap::{self, Credential, ImapStore};
-use crate::maildir::Maildir;
-use crate::model::Timestamp;
+use crate::maildir::{Diary, Maildir};
+use crate::model::{MailboxName, MailboxRow, ModSeq, Timestamp};
 use crate::reconcile::policy::{HoldAnswer, Options};
 use crate::reconcile::report::Report;
 use crate::state::{Database, Lock, is_damage};
@@ -37,6 +40,10 @@ pub(super) struct Job<'a> {
     pub(super) stop: Stop,
     /// Where to show progress.
     pub(super) progress: Progress,
+    /// Where to note what is done to message files.
+    pub(super) diary: Diary,
+    /// Where to keep the password.
+    pub(super) memory: Option<&'a Memory>,
 }
 
 /// How an account's run went.
@@ -56,6 +63,8 @@ pub(super) struct Run {
     pub(super) duration: Duration,
     /// What went wrong or was held back.
     pub(super) troubles: Vec<Trouble>,
+    /// The HIGHESTMODSEQ up to which each mailbox is known.
+    pub(super) left: Vec<(MailboxName, ModSeq)>,
     /// The database was damaged, and a new one is in its place.
     pub(super) rebuilt: bool,
 }
@@ -71,6 +80,7 @@ impl Run {
             traffic: Traffic::default(),
             duration: Duration::ZERO,
             troubles: Vec::new(),
+            left: Vec::new(),
             rebuilt: false,
         }
     }
@@ -101,8 +111,8 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
     let stopped = |exit| Trouble::stopped(exit, Rest::Untouched);
     let _lock = job.stop.guard(lock(job)).await.map_err(stopped)??;
     let opened = database(job, run)?;
-    let remote = job.stop.guard(connect(account)).await.map_err(stopped)??;
-    let local = Maildir::new(account.maildir.clone());
+    let remote = job.stop.guard(connect_remembering(account, job.memory)).await.map_err(stopped)??;
+    let local = Maildir::new(account.maildir.clone()).with_diary(job.diary.clone());
     let journal = opened.or_else(|why| rebuild(job, now, &why, run))?;
     let mut sides = Sides { remote, local, journal };
     let mut ended = pass(job, now, &mut sides, run).await;
@@ -114,6 +124,12 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
     run.traffic = sides.remote.traffic();
     if let Ok(header) = sides.journal.header() {
         run.last_success = header.last_success;
+    }
+    if job.diary.is_kept()
+        && let Ok(mailboxes) = sides.journal.mailboxes()
+    {
+        let left = |row: MailboxRow| Some((row.name, row.watermark?.mod_seq?));
+        run.left = mailboxes.into_iter().filter_map(left).collect();
     }
     if ended.is_ok() {
         // What is done is done: a signal only cuts the farewell short.
@@ -240,10 +256,46 @@ fn database(job: &Job<'_>, run: &mut Run) -> Result<Result<Database, StateError>
     }
 }
 
+/// Keeps the password that a command gave, so that it is not asked again and again, until a server refuses it.
+#[derive(Debug, Default)]
+pub(super) struct Memory(RefCell<Option<SecretString>>);
+
+impl Memory {
+    /// Returns the secret to use: a password kept is as good as one from the configuration.
+    fn recall(&self, secret: &Secret) -> Secret {
+        self.0.borrow().clone().map_or_else(|| secret.clone(), Secret::Password)
+    }
+
+    /// Keeps a password that a server took; tokens expire, and are asked for every time.
+    fn keep(&self, secret: &Secret, credential: &Credential) {
+        if let (Secret::PasswordCommand(_), Credential::Password(password)) = (secret, credential) {
+            self.0.replace(Some(password.clone()));
+        }
+    }
+
+    fn forget(&self) {
+        self.0.replace(None);
+    }
+}
+
 /// Gets the secret, connects and logs in.
 pub(super) async fn connect(account: &Account) -> Result<ImapStore, Trouble> {
-    let attempt = async |credential| imap::connect(&account.server.with(credential)).await;
-    match with_secret(&account.secret, attempt).await {
+    connect_remembering(account, None).await
+}
+
+/// As [`connect`]; with a memory the password is asked for once.
+pub(super) async fn connect_remembering(account: &Account, memory: Option<&Memory>) -> Result<ImapStore, Trouble> {
+    let attempt = async |credential: Credential| {
+        let connected = imap::connect(&account.server.with(credential.clone())).await;
+        match (&connected, memory) {
+            (Ok(_), Some(memory)) => memory.keep(&account.secret, &credential),
+            (Err(error), Some(memory)) if error.kind == RemoteErrorKind::Login => memory.forget(),
+            _ => {}
+        }
+        connected
+    };
+    let secret = memory.map_or_else(|| account.secret.clone(), |memory| memory.recall(&account.secret));
+    match with_secret(&secret, attempt).await {
         Ok(result) => result.map_err(|error| Trouble::remote(account, &error, Rest::Untouched)),
         Err(error) => Err(Trouble::secret(&error)),
     }

@@ -12,6 +12,7 @@ use super::output::Output;
 use super::progress::Bars;
 use super::{configuration, render, run_all, select};
 use crate::config::{Account, Hooks};
+use crate::maildir::Diary;
 use crate::model::Timestamp;
 
 /// Runs the command.
@@ -49,7 +50,8 @@ fn run(args: &Sync, globals: &Globals, output: &Output, now: Timestamp) -> Resul
     let runs = run_all(|stop| {
         let jobs = selected.into_iter().map(|selected| {
             let progress = bars.account(&selected.account.name);
-            Job { selected, state_dir: &config.state_dir, args, stop: stop.clone(), progress }
+            let (state_dir, stop, diary) = (&config.state_dir, stop.clone(), Diary::default());
+            Job { selected, state_dir, args, stop, progress, diary, memory: None }
         });
         jobs.map(|job| account::sync(job, now)).collect()
     })?;

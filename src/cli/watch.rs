@@ -243,9 +243,12 @@ fn live(keeper: &AccountKeeper, orders: Orders) {
     let account = keeper.account();
     let plan = Plan {
         maildir: account.maildir.clone(),
+        diary: keeper.diary(),
         scope: account.policy.scope.clone(),
         folders: account.watch.folders.clone(),
         poll: account.watch.poll,
+        // A sync needs one, too.
+        listens: account.server.connections > 1,
         patience: account.server.timeout,
     };
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -1,7 +1,8 @@
 //! Keeps one account in step: syncs it when the schedule says so, and listens meanwhile to the server, by a connection
 //! of its own, and to the Maildir.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
@@ -12,8 +13,8 @@ use tokio::time::Instant;
 use super::backoff::{Backoff, Ended};
 use super::schedule::{Schedule, Why};
 use crate::imap::{Change, ImapStore, Reach};
-use crate::maildir::{self, WatchError};
-use crate::model::MailboxName;
+use crate::maildir::{self, Diary, WatchError};
+use crate::model::{MailboxName, ModSeq};
 use crate::reconcile::scope::{Pattern, Scope};
 use crate::store::RemoteError;
 
@@ -25,12 +26,16 @@ const LASTING: Duration = Duration::from_secs(60);
 pub struct Plan {
     /// The Maildir.
     pub maildir: maildir::Settings,
+    /// In which syncs note what they do to its files.
+    pub diary: Diary,
     /// Which folders take part.
     pub scope: Scope,
     /// Which of the server's folders are acted on at once.
     pub folders: Vec<Pattern>,
     /// How often everything is looked at, whatever was heard.
     pub poll: Duration,
+    /// There may be a connection that listens.
+    pub listens: bool,
     /// How long a server may be silent that owes us something.
     pub patience: Duration,
 }
@@ -79,6 +84,9 @@ pub trait Keeper {
     /// Syncs once; returns how it ended, and whether it brought changes from the server.
     fn sync(&self, why: Why) -> impl Future<Output = (Ended, bool)>;
 
+    /// Returns true if this state of a mailbox, by its HIGHESTMODSEQ, is the one in which the last sync left it.
+    fn knows(&self, mailbox: &MailboxName, now: ModSeq) -> bool;
+
     /// Connects to the server and logs in. Tells what went wrong itself.
     fn connect(&self) -> impl Future<Output = Result<ImapStore, Ended>>;
 
@@ -101,16 +109,37 @@ pub async fn keep<K: Keeper>(keeper: &K, plan: &Plan, orders: Orders) {
 #[derive(Debug, Default)]
 struct Ears {
     connected: Cell<bool>,
-    changed: Cell<bool>,
+    /// The mailboxes that changed, with their HIGHESTMODSEQ as far as it is known; no name for one that is not.
+    changed: RefCell<BTreeMap<Option<MailboxName>, Option<ModSeq>>>,
     rung: Notify,
     hears_all: Cell<bool>,
     distrusted: Notify,
 }
 
 impl Ears {
-    fn ring(&self, bell: &Cell<bool>) {
-        bell.set(true);
+    fn connect(&self) {
+        self.connected.set(true);
         self.rung.notify_one();
+    }
+
+    fn hear(&self, mailbox: Option<MailboxName>, now: Option<ModSeq>) {
+        let mut changed = self.changed.borrow_mut();
+        // Of one that was told without its state there is more to know than the state told later.
+        changed.entry(mailbox).and_modify(|before| *before = before.and(now)).or_insert(now);
+        self.rung.notify_one();
+    }
+
+    /// Takes what was heard. Returns true if any of it is news: what a sync did on the server is not.
+    fn has_news<K: Keeper>(&self, keeper: &K) -> bool {
+        let mut news = false;
+        for (mailbox, now) in self.changed.take() {
+            let known = mailbox.as_ref().zip(now).is_some_and(|(mailbox, now)| keeper.knows(mailbox, now));
+            if !known {
+                keeper.tell(Told::Server(mailbox.as_ref()));
+                news = true;
+            }
+        }
+        news
     }
 }
 
@@ -180,24 +209,23 @@ async fn session<K: Keeper>(
     ears: &Ears,
     all: bool,
 ) -> Result<std::convert::Infallible, Missed> {
+    if !plan.listens {
+        keeper.tell(Told::Listening(Reach::Nothing));
+        return Err(Missed::Mute);
+    }
     let store = keeper.connect().await.map_err(Missed::Connect)?;
     let mut watch = store.watch(MailboxName::inbox(), all, plan.patience).await.map_err(Missed::Listen)?;
     keeper.tell(Told::Listening(watch.reach()));
     ears.hears_all.set(watch.reach() == Reach::All);
-    ears.ring(&ears.connected);
+    ears.connect();
     if watch.reach() == Reach::Nothing {
         watch.close().await;
         return Err(Missed::Mute);
     }
-    let mut hear = |change: Change| {
-        let mailbox = match &change {
-            Change::Mailbox(mailbox) => Some(mailbox),
-            Change::Somewhere => None,
-        };
-        if mailbox.is_none_or(|mailbox| plan.concerns(mailbox)) {
-            keeper.tell(Told::Server(mailbox));
-            ears.ring(&ears.changed);
-        }
+    let mut hear = |change: Change| match change {
+        Change::Mailbox(mailbox, now) if plan.concerns(&mailbox) => ears.hear(Some(mailbox), now),
+        Change::Mailbox(..) => {}
+        Change::Somewhere => ears.hear(None, None),
     };
     loop {
         watch.listen(&mut hear).await.map_err(Missed::Listen)?;
@@ -211,7 +239,7 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
     while !*orders.stop.borrow() {
         if let Some(why) = schedule.begin(begun.elapsed()) {
             local.prepare(keeper);
-            ears.changed.set(false);
+            ears.changed.take();
             let (ended, news) = keeper.sync(why).await;
             schedule.ended(why, ended, news, begun.elapsed(), chance());
             keeper.tell(Told::Next(schedule.next().saturating_sub(begun.elapsed())));
@@ -232,7 +260,7 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
                 if ears.connected.take() {
                     schedule.connected(begun.elapsed());
                 }
-                if ears.changed.take() {
+                if ears.has_news(keeper) {
                     schedule.server(begun.elapsed());
                 }
             }
@@ -248,6 +276,7 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
 /// The Maildir's watch, as far as there is one.
 struct Local {
     settings: maildir::Settings,
+    diary: Diary,
     watch: Option<maildir::Watch>,
     /// Directories came or went, or could not be watched.
     outdated: bool,
@@ -257,12 +286,13 @@ struct Local {
 
 impl Local {
     fn new(plan: &Plan) -> Self {
-        Self { settings: plan.maildir.clone(), watch: None, outdated: true, told: false }
+        Self { settings: plan.maildir.clone(), diary: plan.diary.clone(), watch: None, outdated: true, told: false }
     }
 
     /// Before everything is looked at: what was heard is seen then, and directories that came are watched from now on.
     fn prepare<K: Keeper>(&mut self, keeper: &K) {
         self.take();
+        self.diary.forget();
         if !self.outdated && self.watch.as_ref().is_some_and(maildir::Watch::has_root) {
             return;
         }
@@ -278,7 +308,7 @@ impl Local {
     fn renew(&mut self) -> Result<(), WatchError> {
         let watch = match self.watch.take() {
             Some(watch) => watch,
-            None => maildir::Watch::new(self.settings.clone())?,
+            None => maildir::Watch::new(self.settings.clone(), self.diary.clone())?,
         };
         self.watch.insert(watch).renew()
     }

@@ -435,7 +435,7 @@ mod tests {
             let (mut store, _server) = scripted(&[], vec![("A", "* 1 EXISTS\r\n"), ("never", "")]);
             let mut ignore = |_: usize, _: Untagged| {};
             let run = store.connection.run(commands(&["A"]), &mut ignore);
-            assert!(tokio::time::timeout(std::time::Duration::from_millis(5), run).await.is_err());
+            assert!(tokio::time::timeout(Duration::from_millis(5), run).await.is_err());
             let error = store.connection.run(commands(&["B"]), &mut |_, _| {}).await.unwrap_err();
             assert!(matches!(error, Error::BrokenOff));
         });

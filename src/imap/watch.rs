@@ -8,7 +8,7 @@ use super::error::Error;
 use super::names::Names;
 use super::response::Untagged;
 use super::select::Selection;
-use crate::model::MailboxName;
+use crate::model::{MailboxName, ModSeq};
 use crate::store::RemoteError;
 
 /// IDLE is begun anew after this time at the latest: servers may end a connection that is silent for 30 minutes
@@ -38,8 +38,8 @@ pub enum Reach {
 /// What a server told of its own accord.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Something in this mailbox, or the mailbox itself.
-    Mailbox(MailboxName),
+    /// Something in this mailbox, or the mailbox itself; with its HIGHESTMODSEQ now, if that was told.
+    Mailbox(MailboxName, Option<ModSeq>),
     /// Something somewhere: the server could not say all (NOTIFICATIONOVERFLOW), or named what is no mailbox.
     Somewhere,
 }
@@ -131,20 +131,98 @@ impl Watch {
 }
 
 fn inbox() -> Change {
-    Change::Mailbox(MailboxName::inbox())
+    Change::Mailbox(MailboxName::inbox(), None)
 }
 
 /// Returns what changed according to untagged data.
 fn change(data: &Untagged, names: &Names, reach: Reach, mailbox: &MailboxName) -> Option<Change> {
-    let named = |raw: &[u8]| names.find(raw).cloned().map_or(Change::Somewhere, Change::Mailbox);
+    let named = |raw: &[u8], now| names.find(raw).cloned().map_or(Change::Somewhere, |name| Change::Mailbox(name, now));
     match data {
         Untagged::Exists(_) | Untagged::Expunge | Untagged::Fetch(_) | Untagged::Vanished { .. } => {
-            Some(if reach == Reach::One { Change::Mailbox(mailbox.clone()) } else { Change::Somewhere })
+            Some(if reach == Reach::One { Change::Mailbox(mailbox.clone(), None) } else { Change::Somewhere })
         }
-        Untagged::MailboxStatus(status) => Some(named(&status.name)),
+        Untagged::MailboxStatus(status) => Some(named(&status.name, status.mod_seq)),
         // The inbox neither comes nor goes: this answers us.
-        Untagged::List(listed) => Some(named(&listed.name)).filter(|change| *change != inbox()),
+        Untagged::List(listed) => Some(named(&listed.name, None)).filter(|change| *change != inbox()),
         Untagged::Status(status) if status.code_name() == "NOTIFICATIONOVERFLOW" => Some(Change::Somewhere),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imap::script::{Step, block_on, name, scripted};
+    use crate::store::RemoteErrorKind;
+
+    /// Listens once to a server that plays this script.
+    fn listen(
+        capabilities: &[&str],
+        patience: Duration,
+        script: Vec<Step>,
+    ) -> (Reach, Vec<Change>, Option<RemoteError>) {
+        block_on(async {
+            let (mut store, server) = scripted(capabilities, script);
+            store.names = Names::read(None, &[listed("INBOX"), listed("a/b")]).0;
+            let mut watch = store.watch(MailboxName::inbox(), true, patience).await.unwrap();
+            let mut heard = Vec::new();
+            let ended = watch.listen(&mut |change| heard.push(change)).await;
+            server.await.unwrap();
+            (watch.reach(), heard, ended.err())
+        })
+    }
+
+    fn listed(name: &str) -> super::super::response::Listed {
+        super::super::response::Listed { attributes: Vec::new(), separator: Some(b'/'), name: name.as_bytes().to_vec() }
+    }
+
+    const SHORT: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn notify_tells_of_every_mailbox_and_what_it_can_not_name_is_somewhere() {
+        let script = vec![
+            (EVENTS, "m1 BAD no FlagChange\r\n"),
+            (FEWER_EVENTS, "$ OK x\r\n"),
+            (
+                "IDLE",
+                "+ idling\r\n* STATUS a/b (HIGHESTMODSEQ 9)\r\n* LIST () \"/\" INBOX\r\n* OK Still here\r\n\
+                 * STATUS new (MESSAGES 1)\r\n* OK [NOTIFICATIONOVERFLOW] x\r\n",
+            ),
+            ("DONE", "m3 OK x\r\n"),
+            (REFRESH, "* LIST () \"/\" INBOX\r\n$ OK x\r\n"),
+        ];
+        let (reach, heard, error) = listen(&["IDLE", "NOTIFY", "CONDSTORE"], SHORT, script);
+        assert!(error.is_none(), "{error:?}");
+        let expected = [Change::Mailbox(name("a/b"), ModSeq::new(9)), Change::Somewhere, Change::Somewhere];
+        assert_eq!((reach, heard.as_slice()), (Reach::All, &expected[..]));
+    }
+
+    #[test]
+    fn without_notify_one_mailbox_is_heard() {
+        let selected = "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK x\r\n";
+        let script = vec![
+            ("EXAMINE \"INBOX\"", selected),
+            ("IDLE", "+ idling\r\n* 4 EXISTS\r\n* 1 EXPUNGE\r\n* 1 RECENT\r\n"),
+            ("DONE", "m2 OK x\r\n"),
+        ];
+        let (reach, heard, error) = listen(&["IDLE"], SHORT, script);
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!((reach, heard.len()), (Reach::One, 2));
+        assert_eq!(heard[0], inbox());
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_done_or_refuses_to_idle_is_an_error() {
+        let selected = "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK x\r\n";
+        for (begin, end, kind) in [
+            ("+ idling\r\n", "", RemoteErrorKind::Unreachable),
+            ("+ idling\r\n* BYE restart\r\n", "", RemoteErrorKind::Unreachable),
+            ("$ NO not now\r\n", "never", RemoteErrorKind::Refused),
+        ] {
+            let mut script = vec![("EXAMINE \"INBOX\"", selected), ("IDLE", begin)];
+            script.extend((end != "never").then_some(("DONE", end)));
+            let (_, _, error) = listen(&["IDLE"], SHORT, script);
+            assert_eq!(error.unwrap().kind, kind, "{begin:?}");
+        }
     }
 }

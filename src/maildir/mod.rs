@@ -5,6 +5,7 @@
 //! leaves, `put_back` brings it back, `keywords` and `name` know what names mean, `watch` tells when something changes.
 
 mod body;
+mod diary;
 mod durable;
 mod edit;
 mod error;
@@ -32,6 +33,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+pub use self::diary::Diary;
 use self::error::found;
 pub use self::find::{beginning, find};
 use self::name::UniqueNames;
@@ -74,6 +76,7 @@ pub struct Maildir {
     names: UniqueNames,
     stage: Stage,
     trash: Trash,
+    diary: Diary,
     /// The directories as last listed or scanned.
     seen: BTreeMap<MailboxName, Stamp>,
 }
@@ -83,7 +86,12 @@ impl Maildir {
     pub fn new(settings: Settings) -> Self {
         let trash = Trash::new(settings.trash.clone());
         let (clock, names, stage) = (FileClock::default(), UniqueNames::new(), Stage::default());
-        Self { settings, clock, names, stage, trash, seen: BTreeMap::new() }
+        Self { settings, clock, names, stage, trash, diary: Diary::default(), seen: BTreeMap::new() }
+    }
+
+    /// Returns the Maildir with a diary, in which it notes what it does to message files.
+    pub fn with_diary(self, diary: Diary) -> Self {
+        Self { diary, ..self }
     }
 
     /// Reads a kept file's size in bytes, and its content up to `limit` bytes; `None` if it is gone.
@@ -251,7 +259,7 @@ impl LocalStore for Maildir {
         flags: &FlagSet,
         letters: &KeywordLetters,
     ) -> Result<Edit<()>, LocalError> {
-        edit::publish(&self.locate(mailbox)?, unique, flags, letters)
+        edit::publish(&self.diary, &self.locate(mailbox)?, unique, flags, letters)
     }
 
     fn sync(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
@@ -267,7 +275,7 @@ impl LocalStore for Maildir {
         delta: &FlagDelta,
         letters: &KeywordLetters,
     ) -> Result<Edit<()>, LocalError> {
-        edit::set_flags(&self.locate(mailbox)?, unique, entry, delta, letters)
+        edit::set_flags(&self.diary, &self.locate(mailbox)?, unique, entry, delta, letters)
     }
 
     fn meaning(&self, entry: &LocalEntry, letters: &KeywordLetters) -> FlagSet {
@@ -286,7 +294,7 @@ impl LocalStore for Maildir {
         before: &str,
         after: &str,
     ) -> Result<Edit<()>, LocalError> {
-        edit::relabel(&self.locate(mailbox)?, unique, entry, before, after)
+        edit::relabel(&self.diary, &self.locate(mailbox)?, unique, entry, before, after)
     }
 
     fn move_to(
@@ -297,7 +305,7 @@ impl LocalStore for Maildir {
         seen: FileStat,
         target: &MailboxName,
     ) -> Result<Edit<()>, LocalError> {
-        edit::move_to(&self.locate(mailbox)?, unique, entry, seen, &self.locate(target)?)
+        edit::move_to(&self.diary, &self.locate(mailbox)?, unique, entry, seen, &self.locate(target)?)
     }
 
     fn keep(
@@ -329,7 +337,7 @@ impl LocalStore for Maildir {
         entry: &LocalEntry,
         seen: Option<FileStat>,
     ) -> Result<Edit<()>, LocalError> {
-        edit::unlink(&self.locate(mailbox)?, unique, entry, seen)
+        edit::unlink(&self.diary, &self.locate(mailbox)?, unique, entry, seen)
     }
 
     fn drop_kept(&mut self, kept_as: &str) -> Result<(), LocalError> {

@@ -9,9 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind};
+use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind, RenameMode};
 use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
+use super::diary::{Diary, Entry};
 use super::list::PARTS;
 use super::{Layout, Settings, name, rename};
 
@@ -57,6 +58,7 @@ impl Heard {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
+    diary: Diary,
     rung: tokio::sync::Notify,
 }
 
@@ -76,7 +78,7 @@ impl Shared {
     fn hear(&self, event: &notify::Result<Event>) {
         let mut state = self.state();
         let heard = match event {
-            Ok(event) => judge(event, &state.holders),
+            Ok(event) => judge(event, &state.holders, &self.diary),
             // What was missed is unknown.
             Err(_) => Heard { mail: true, structure: true },
         };
@@ -99,12 +101,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts to watch nothing yet: [`Watch::renew`] finds what to watch.
+    /// Starts to watch nothing yet: [`Watch::renew`] finds what to watch. What is in the diary is not told.
     ///
     /// # Errors
     /// The system lets nobody watch any more.
-    pub fn new(settings: Settings) -> Result<Watch, WatchError> {
-        let shared = Arc::new(Shared::default());
+    pub fn new(settings: Settings, diary: Diary) -> Result<Watch, WatchError> {
+        let shared = Arc::new(Shared { diary, ..Shared::default() });
         let hearing = Arc::clone(&shared);
         let watcher = notify::recommended_watcher(move |event| hearing.hear(&event))?;
         Ok(Watch { settings, watcher, watched: BTreeSet::new(), shared })
@@ -206,18 +208,34 @@ fn holds(layout: Layout, name: &str, in_root: bool) -> bool {
 }
 
 /// Returns what an event says. `holders` are the watched directories other than `cur` and `new`.
-fn judge(event: &Event, holders: &BTreeSet<PathBuf>) -> Heard {
+fn judge(event: &Event, holders: &BTreeSet<PathBuf>, diary: &Diary) -> Heard {
     if event.need_rescan() {
         return Heard { mail: true, structure: true };
     }
     let mut heard = Heard::default();
+    // Both ends of a rename come by themselves, too.
+    if event.kind == EventKind::Modify(ModifyKind::Name(RenameMode::Both)) {
+        return heard;
+    }
     for path in &event.paths {
         match is_in_part(path) {
-            true => heard.mail |= is_of_mail(event.kind) && is_message(path),
+            true => heard.mail |= is_message(path) && is_of_mail(event.kind) && !is_ours(event.kind, path, diary),
             false => heard.structure |= is_of_structure(event.kind, path, holders),
         }
     }
     heard
+}
+
+fn is_ours(kind: EventKind, path: &Path, diary: &Diary) -> bool {
+    match kind {
+        EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+            diary.take(&Entry::Appears(path.to_owned()))
+        }
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
+            diary.take(&Entry::Vanishes(path.to_owned()))
+        }
+        _ => false,
+    }
 }
 
 fn is_in_part(path: &Path) -> bool {
@@ -288,7 +306,7 @@ mod tests {
         let root = dir.path().canonicalize().unwrap();
         let inbox = root.join("INBOX");
         maildir(&inbox);
-        let mut watch = Watch::new(settings(&root, Layout::Fs)).unwrap();
+        let mut watch = Watch::new(settings(&root, Layout::Fs), Diary::default()).unwrap();
         watch.renew().unwrap();
         assert!(watch.has_root());
         // What comes before the mail in one directory's order of events would have been heard with it.
@@ -325,7 +343,7 @@ mod tests {
     async fn a_root_that_is_not_there_is_watched_once_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap().join("Mail");
-        let mut watch = Watch::new(settings(&root, Layout::MaildirPlusPlus)).unwrap();
+        let mut watch = Watch::new(settings(&root, Layout::MaildirPlusPlus), Diary::default()).unwrap();
         watch.renew().unwrap();
         assert!(!watch.has_root());
         maildir(&root);
@@ -335,6 +353,32 @@ mod tests {
         assert!(watch.has_root());
         fs::write(root.join("other/new/1.a"), "x").unwrap();
         fs::write(root.join(".Sent/new/2.b"), "x").unwrap();
+        hear(&watch, MAIL).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_in_the_diary_is_not_told_and_what_others_do_after_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        maildir(&root.join("INBOX"));
+        let diary = Diary::kept();
+        let mut watch = Watch::new(settings(&root, Layout::Fs), diary.clone()).unwrap();
+        watch.renew().unwrap();
+        let [new, seen, answered] =
+            ["new/1.a", "cur/1.a:2,S", "cur/1.a:2,RS"].map(|file| root.join("INBOX").join(file));
+        let ours = |from: &Path, to: &Path| {
+            diary.doing(&Entry::rename(from, to), || fs::rename(from, to), Result::is_ok).unwrap();
+        };
+        fs::write(root.join("INBOX/tmp/1.a"), "Subject: x\n\nx\n").unwrap();
+        ours(&root.join("INBOX/tmp/1.a"), &new);
+        ours(&new, &seen);
+        // A directory's event behind the others': what came before it has been judged by then.
+        fs::create_dir(root.join("behind")).unwrap();
+        watch.changed().await;
+        assert_eq!(watch.take(), STRUCTURE);
+        fs::rename(&seen, &answered).unwrap();
+        hear(&watch, MAIL).await;
+        fs::rename(&answered, &seen).unwrap();
         hear(&watch, MAIL).await;
     }
 

@@ -31,7 +31,7 @@ impl Daemon {
         let stdout = BufReader::new(child.stdout.take().unwrap());
         thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                let event = serde_json::from_str(&line).unwrap_or_else(|_| Value::String(line));
+                let event = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 if sender.send(event).is_err() {
                     return;
                 }
@@ -78,14 +78,6 @@ impl Daemon {
         })
     }
 
-    /// Demands that nothing more is told within this time.
-    pub(crate) fn expect_quiet(&mut self, time: Duration) {
-        match self.events.recv_timeout(time) {
-            Err(RecvTimeoutError::Timeout) => {}
-            other => panic!("not quiet: {other:?} after {}", self.so_far()),
-        }
-    }
-
     /// Waits until nothing was told for this long.
     pub(crate) fn wait_until_quiet(&mut self, time: Duration) {
         let end = Instant::now() + DEADLINE;
@@ -105,9 +97,10 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// The process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    /// Kills it, without a chance to do anything about it.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Asks it to end; demands that it does so in time and well.

@@ -1,6 +1,7 @@
 //! One account's part of `mailtide watch`: what the daemon needs of the command line.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::Shared;
 use super::bell::Bell;
 use super::table::{Live, Table};
 use super::tell::{Nothing, Teller};
-use crate::cli::account::{self, Job, Run};
+use crate::cli::account::{self, Job, Memory, Run};
 use crate::cli::args;
 use crate::cli::error::Trouble;
 use crate::cli::exit::Exit;
@@ -25,7 +26,8 @@ use crate::cli::stop::Stop;
 use crate::config::Account;
 use crate::daemon::{Ended, Keeper, Told, Why};
 use crate::imap::{ImapStore, Reach};
-use crate::model::Timestamp;
+use crate::maildir::Diary;
+use crate::model::{MailboxName, ModSeq, Timestamp};
 
 /// How long a sync waits while another mailtide is at work on the account.
 const POLITENESS: Duration = Duration::from_secs(2);
@@ -40,6 +42,10 @@ pub(super) struct AccountKeeper {
     hooks: Bell,
     cut: Stop,
     args: args::Sync,
+    diary: Diary,
+    memory: Memory,
+    /// The states in which the last sync left the server's folders.
+    left: RefCell<BTreeMap<MailboxName, ModSeq>>,
     /// What was wrong last time: it is told once.
     wrong: RefCell<Vec<Trouble>>,
     /// Why the server could not be listened to last time.
@@ -60,14 +66,32 @@ impl AccountKeeper {
     /// Returns what keeps an account in step. `cut` breaks off what is under way.
     pub(super) fn new(account: Account, shared: &Shared, cut: Stop) -> Self {
         let args = args::Sync { wait: Some(Some(POLITENESS.into())), ..args::Sync::default() };
-        let (wrong, deaf) = (RefCell::default(), RefCell::default());
+        let (wrong, deaf, left, diary) = (RefCell::default(), RefCell::default(), RefCell::default(), Diary::kept());
         let Shared { state_dir, teller, table, hooks } = shared.clone();
-        Self { account, state_dir, teller, table, hooks, cut, args, wrong, deaf }
+        Self {
+            account,
+            state_dir,
+            teller,
+            table,
+            hooks,
+            cut,
+            args,
+            diary,
+            memory: Memory::default(),
+            left,
+            wrong,
+            deaf,
+        }
     }
 
     /// Returns the account.
     pub(super) fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// Returns where its syncs note what they do to files.
+    pub(super) fn diary(&self) -> Diary {
+        self.diary.clone()
     }
 
     /// Tells what is wrong.
@@ -101,6 +125,8 @@ impl Keeper for AccountKeeper {
             args: &self.args,
             stop: self.cut.clone(),
             progress: Progress::silent(),
+            diary: self.diary.clone(),
+            memory: Some(&self.memory),
         };
         let now = Utc::now().timestamp();
         self.update(|live| live.syncing_since = Some(now));
@@ -119,12 +145,19 @@ impl Keeper for AccountKeeper {
             self.teller.synced(why.as_str(), &run, new);
             self.wrong.replace(run.troubles.clone());
         }
+        if !run.left.is_empty() {
+            self.left.replace(run.left.iter().cloned().collect());
+        }
         self.hooks.add(&self.account, &run);
         (ended(&run), run.report.has_news())
     }
 
+    fn knows(&self, mailbox: &MailboxName, now: ModSeq) -> bool {
+        self.left.borrow().get(mailbox) == Some(&now)
+    }
+
     async fn connect(&self) -> Result<ImapStore, Ended> {
-        account::connect(&self.account).await.map_err(|trouble| {
+        account::connect_remembering(&self.account, Some(&self.memory)).await.map_err(|trouble| {
             self.complain_of_deafness(&trouble);
             of_trouble(&trouble)
         })
