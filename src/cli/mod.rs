@@ -6,6 +6,7 @@
 mod account;
 mod args;
 mod check;
+mod connect;
 mod error;
 mod exit;
 mod folders;

@@ -28,7 +28,7 @@ use super::exit::Exit;
 use super::output::Output;
 use super::stop::Stop;
 use super::{configuration, select};
-use crate::config::{Account, Config};
+use crate::config::{Account, Config, Hooks};
 use crate::daemon::control::Control;
 use crate::daemon::{Clock, Orders, Plan, keep};
 use crate::state::Lock;
@@ -120,31 +120,34 @@ async fn serve(
     let teller = shared.teller.clone();
     loop {
         shared.table.reset(accounts.iter().map(|account| account.name.as_str()));
-        let mut keepers = Keepers::start(accounts.clone(), &shared)?;
+        let mut keepers = Keepers::start(accounts, &shared)?;
         notify(&[NotifyState::Ready]);
         teller.event(None, "started", &tell::Nothing {});
-        let reread = tokio::select! {
-            reread = keepers.attend(&mut signals, &teller) => reread,
-            () = control.serve(|question| shared.table.answer(question)) => Ok(false),
-            () = shared.hooks.attend(&teller) => Ok(false),
+        let next = tokio::select! {
+            next = keepers.until_reread(&mut signals, &teller, || reread(args, globals, &shared.state_dir)) => next,
+            () = control.serve(|question| shared.table.answer(question)) => Ok(None),
+            () = shared.hooks.attend(&teller) => Ok(None),
         };
-        if !matches!(reread, Ok(true)) {
+        if !matches!(next, Ok(Some(_))) {
             notify(&[NotifyState::Stopping]);
         }
         keepers.end().await;
-        if !reread? {
+        let Some(next) = next? else {
             teller.event(None, "stopped", &tell::Nothing {});
             return Ok(());
-        }
-        match configuration(globals).and_then(|config| Ok((chosen(&config, args)?, config))) {
-            // The lock is in the directory of before.
-            Ok((_, config)) if config.state_dir != shared.state_dir => {
-                teller.trouble(None, &Trouble::moved_state_dir(&shared.state_dir));
-            }
-            Ok((chosen, config)) => (accounts, shared.hooks) = (chosen, Bell::new(config.hooks)),
-            Err(trouble) => teller.trouble(None, &trouble),
-        }
+        };
+        (accounts, shared.hooks) = (next.0, Bell::new(next.1));
     }
+}
+
+/// Reads the configuration again.
+fn reread(args: &args::Watch, globals: &Globals, state_dir: &Path) -> Result<(Vec<Account>, Hooks), Trouble> {
+    let config = configuration(globals)?;
+    // The lock and the socket are in the directory of before.
+    if config.state_dir != state_dir {
+        return Err(Trouble::moved_state_dir(state_dir));
+    }
+    Ok((chosen(&config, args)?, config.hooks))
 }
 
 /// Without a service manager nobody listens.
@@ -218,6 +221,22 @@ impl Keepers {
                 }
             }
         }
+    }
+
+    /// Waits until it is to end, `None`, or there is a new configuration. One that can't be used changes nothing.
+    async fn until_reread<T>(
+        &mut self,
+        signals: &mut Signals,
+        teller: &Teller,
+        reread: impl Fn() -> Result<T, Trouble>,
+    ) -> Result<Option<T>, Trouble> {
+        while self.attend(signals, teller).await? {
+            match reread() {
+                Ok(next) => return Ok(Some(next)),
+                Err(trouble) => teller.trouble(None, &trouble),
+            }
+        }
+        Ok(None)
     }
 
     /// Lets what is under way finish, and breaks it off where that takes too long.

@@ -1,16 +1,16 @@
 //! Keeps one account in step: syncs it when the schedule says so, and listens meanwhile to the server, by a connection
 //! of its own, and to the Maildir.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, Ended};
+use super::ears::Ears;
+use super::local::Local;
 use super::schedule::{Schedule, Why};
 use crate::imap::{Change, ImapStore, Reach};
 use crate::maildir::{self, Diary, WatchError};
@@ -102,44 +102,6 @@ pub async fn keep<K: Keeper>(keeper: &K, plan: &Plan, orders: Orders) {
     tokio::select! {
         () = working => {}
         () = listening => {}
-    }
-}
-
-/// What the part that listens to the server shares with the one that syncs.
-#[derive(Debug, Default)]
-struct Ears {
-    connected: Cell<bool>,
-    /// The mailboxes that changed, with their HIGHESTMODSEQ as far as it is known; no name for one that is not.
-    changed: RefCell<BTreeMap<Option<MailboxName>, Option<ModSeq>>>,
-    rung: Notify,
-    hears_all: Cell<bool>,
-    distrusted: Notify,
-}
-
-impl Ears {
-    fn connect(&self) {
-        self.connected.set(true);
-        self.rung.notify_one();
-    }
-
-    fn hear(&self, mailbox: Option<MailboxName>, now: Option<ModSeq>) {
-        let mut changed = self.changed.borrow_mut();
-        // Of one that was told without its state there is more to know than the state told later.
-        changed.entry(mailbox).and_modify(|before| *before = before.and(now)).or_insert(now);
-        self.rung.notify_one();
-    }
-
-    /// Takes what was heard. Returns true if any of it is news: what a sync did on the server is not.
-    fn has_news<K: Keeper>(&self, keeper: &K) -> bool {
-        let mut news = false;
-        for (mailbox, now) in self.changed.take() {
-            let known = mailbox.as_ref().zip(now).is_some_and(|(mailbox, now)| keeper.knows(mailbox, now));
-            if !known {
-                keeper.tell(Told::Server(mailbox.as_ref()));
-                news = true;
-            }
-        }
-        news
     }
 }
 
@@ -270,72 +232,6 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
             }
             () = sleep => {}
         }
-    }
-}
-
-/// The Maildir's watch, as far as there is one.
-struct Local {
-    settings: maildir::Settings,
-    diary: Diary,
-    watch: Option<maildir::Watch>,
-    /// Directories came or went, or could not be watched.
-    outdated: bool,
-    /// It has been told that not everything is watched.
-    told: bool,
-}
-
-impl Local {
-    fn new(plan: &Plan) -> Self {
-        Self { settings: plan.maildir.clone(), diary: plan.diary.clone(), watch: None, outdated: true, told: false }
-    }
-
-    /// Before everything is looked at: what was heard is seen then, and directories that came are watched from now on.
-    fn prepare<K: Keeper>(&mut self, keeper: &K) {
-        self.take();
-        self.diary.forget();
-        if !self.outdated && self.watch.as_ref().is_some_and(maildir::Watch::has_root) {
-            return;
-        }
-        let renewed = self.renew();
-        self.outdated = renewed.is_err();
-        match renewed {
-            Ok(()) => self.told = false,
-            Err(error) if !std::mem::replace(&mut self.told, true) => keeper.tell(Told::Unwatched(&error)),
-            Err(_) => {}
-        }
-    }
-
-    fn renew(&mut self) -> Result<(), WatchError> {
-        let watch = match self.watch.take() {
-            Some(watch) => watch,
-            None => maildir::Watch::new(self.settings.clone(), self.diary.clone())?,
-        };
-        self.watch.insert(watch).renew()
-    }
-
-    /// Watches a root that a sync has made. Returns true if it did, so that what came before has to be looked for.
-    fn is_late<K: Keeper>(&mut self, keeper: &K) -> bool {
-        let had_root = self.watch.as_ref().is_none_or(maildir::Watch::has_root);
-        if had_root {
-            return false;
-        }
-        self.prepare(keeper);
-        self.watch.as_ref().is_some_and(maildir::Watch::has_root)
-    }
-
-    fn take(&mut self) {
-        if let Some(watch) = &self.watch {
-            self.outdated |= watch.take().structure;
-        }
-    }
-
-    /// Waits until something was heard, and takes it. Without a watch nothing ever is.
-    async fn changed(&mut self) {
-        match &self.watch {
-            Some(watch) => watch.changed().await,
-            None => std::future::pending().await,
-        }
-        self.take();
     }
 }
 

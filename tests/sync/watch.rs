@@ -160,7 +160,8 @@ fn on_sighup_the_configuration_is_read_again_and_a_broken_one_changes_nothing() 
     fs::write(setup.path().join("config.toml"), "nonsense").unwrap();
     daemon.signal(Signal::HUP);
     daemon.wait_for("complaint", |event| event["error"]["code"] == "config");
-    daemon.wait_for("start", |event| event["event"] == "started");
+    setup.append(&["INBOX"], &corpus::ordinary(9)[8..]);
+    daemon.wait_for_sync("local", "added", 1);
     setup.extra = "[accounts.test.folders]\nexclude = [\"Sent\"]\n".to_owned();
     drop(setup.command(&[]));
     setup.append(&["Sent"], &corpus::ordinary(1));

@@ -13,8 +13,9 @@ use super::Shared;
 use super::bell::Bell;
 use super::table::{Live, Table};
 use super::tell::{Nothing, Teller};
-use crate::cli::account::{self, Job, Memory, Run};
+use crate::cli::account::{self, Job, Run};
 use crate::cli::args;
+use crate::cli::connect::{Memory, connect_remembering};
 use crate::cli::error::Trouble;
 use crate::cli::exit::Exit;
 use crate::cli::hooks;
@@ -157,7 +158,7 @@ impl Keeper for AccountKeeper {
     }
 
     async fn connect(&self) -> Result<ImapStore, Ended> {
-        account::connect_remembering(&self.account, Some(&self.memory)).await.map_err(|trouble| {
+        connect_remembering(&self.account, Some(&self.memory)).await.map_err(|trouble| {
             self.complain_of_deafness(&trouble);
             of_trouble(&trouble)
         })
