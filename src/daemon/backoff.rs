@@ -7,6 +7,8 @@ use std::time::Duration;
 pub enum Ended {
     /// It was carried out, perhaps but for parts that are held or failed alone.
     Done,
+    /// Mail changed faster than it could be followed; the rest is to be done soon.
+    Unfinished,
     /// Another mailtide is at work on the account.
     Busy,
     /// There is no way to the server.
@@ -25,6 +27,7 @@ impl Ended {
         let (first, most) = match self {
             Ended::Done => return None,
             Ended::Busy => (1, 5),
+            Ended::Unfinished => (1, 60),
             Ended::Unreachable => (2, 60),
             Ended::Machine => (5, 300),
             Ended::Refused => (30, 900),

@@ -233,6 +233,16 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_followed_is_soon_gone_on_with() {
+        let mut schedule = settled();
+        schedule.local(ms(1000));
+        assert_eq!(schedule.begin(ms(1040)), Some(Why::Local));
+        schedule.ended(Why::Local, Ended::Unfinished, true, ms(1500), 0.0);
+        assert_eq!((schedule.begin(ms(2499)), schedule.next()), (None, ms(2500)));
+        assert_eq!(schedule.begin(ms(2500)), Some(Why::Retry));
+    }
+
+    #[test]
     fn an_hour_without_network_is_tried_about_once_a_minute_whatever_changes_meanwhile() {
         let mut schedule = settled();
         let (mut now, mut tries) = (ms(1000), 0);

@@ -210,7 +210,7 @@ fn killed_at_any_moment_it_loses_and_doubles_nothing() {
             inbox.deliver(&corpus::plain(&format!("here {round} {n}.")), None, Some(DATE));
             setup.imap().append(&["INBOX"], &corpus::plain(&format!("there {round} {n}.")), "", Some(DATE));
         }
-        for _ in 0..round {
+        if round % 2 == 1 {
             daemon.wait_for("sync", |event| event["event"] == "sync");
         }
         daemon.kill();

@@ -33,6 +33,9 @@ use crate::model::{MailboxName, ModSeq, Timestamp};
 /// How long a sync waits while another mailtide is at work on the account.
 const POLITENESS: Duration = Duration::from_secs(2);
 
+/// The code of what a sync could not follow because it kept changing.
+const UNFINISHED: &str = "folder-unfinished";
+
 /// Keeps an account in step.
 #[derive(Debug)]
 pub(super) struct AccountKeeper {
@@ -216,6 +219,7 @@ fn reach_word(reach: Reach) -> &'static str {
 fn ended(run: &Run) -> Ended {
     match run.exit {
         _ if run.troubles.iter().any(Trouble::is_forbidden) => Ended::Machine,
+        _ if run.troubles.iter().any(|trouble| trouble.code == UNFINISHED) => Ended::Unfinished,
         Exit::InStep | Exit::Partial | Exit::Held | Exit::Interrupted | Exit::Terminated => Ended::Done,
         Exit::Busy => Ended::Busy,
         Exit::Config | Exit::Login | Exit::Network | Exit::Machine => {
