@@ -25,6 +25,7 @@
 //! | --- | --- |
 //! | [`cli`] | commands, output, exit codes; the one place that finds words for errors |
 //! | [`config`] | the configuration file, checked before anything is touched |
+//! | [`daemon`] | when accounts are synced that are watched; listens to servers and Maildirs |
 //! | [`cycle`] | one run over an account |
 //! | [`maildir`] | the local side: the only module that knows file names |
 //! | [`imap`] | the remote side: the only module that knows the wire |
@@ -82,6 +83,7 @@
 pub mod cli;
 pub mod config;
 pub mod cycle;
+pub mod daemon;
 // The braces: these never see each other.
 pub mod apply;
 pub mod imap;

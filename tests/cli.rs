@@ -108,7 +108,7 @@ fn help_and_version_go_to_stdout() {
         .skip(1)
         .map_while(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(commands, ["sync", "folders", "check", "restore", "help"], "only what there is");
+    assert_eq!(commands, ["sync", "watch", "status", "folders", "check", "restore", "help"], "only what there is");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn usage_errors_exit_2_and_print_nothing_on_stdout() {
         &["sync", "--wait=soon"],
         &["-q", "-v", "sync"],
         &["-q", "sync", "--json"],
-        &["watch"],
+        &["-q", "watch", "--json"],
         &["restore", "run-x"],
         &["restore", "../x"],
         &["restore", "--since", "yesterday"],
@@ -180,8 +180,8 @@ fn configuration_errors_are_told_with_line_and_column_before_anything_is_touched
             "5:8: invalid type: string \"993\", expected u16\nhint: correct the file\n",
         ),
         (
-            "[accounts.work]\nhost = \"h\"\n[hooks]\n",
-            "3:1: hooks is not supported yet\nhint: remove it; this version can't do what it asks for\n",
+            "[accounts.work]\nhost = \"h\"\n[groups]\n",
+            "3:1: groups is not supported yet\nhint: remove it; this version can't do what it asks for\n",
         ),
         (
             "[accounts.work]\nhost = \"h\"\nuser = \"u\"\n",

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Apply, Ground};
-use crate::model::{FlagDelta, FlagSet, KeywordLetters, MailboxId, MailboxName, Timestamp, Uid, UidSet};
+use crate::model::{FlagDelta, FlagSet, KeywordLetters, MailboxId, MailboxName, Timestamp, Uid, UidSet, UniqueName};
 use crate::reconcile::flags::download_flags;
 use crate::reconcile::plan::{LocalCopy, MailboxPlan};
 use crate::reconcile::report::{Event, Problem};
@@ -60,6 +60,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             bytes: 0,
             letters: &mut self.letters,
             arrived: parts.iter().map(|_| BTreeSet::new()).collect(),
+            landed: parts.iter().map(|_| Vec::new()).collect(),
             progress: self.progress,
             failure: None,
         };
@@ -80,8 +81,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             (None, Err(error), Ok(())) => Err(error.into()),
             (None, Ok(answers), Ok(())) => Ok(answers),
         };
-        let arrived = batch.arrived;
-        for ((plan, _), arrived) in parts.iter().zip(&arrived) {
+        let (arrived, landed) = (batch.arrived, batch.landed);
+        for (((plan, _), arrived), landed) in parts.iter().zip(&arrived).zip(landed) {
+            self.report.arrive(&plan.name, &plan.local, landed);
             let copied = plan.copy_local.iter().filter(|copy| arrived.contains(&copy.uid)).count();
             self.report.local.copied += copied as u64;
             self.report.local.added += (arrived.len() - copied) as u64;
@@ -152,6 +154,8 @@ struct Batch<'a, L, J> {
     bytes: u64,
     letters: &'a mut BTreeMap<MailboxId, KeywordLetters>,
     arrived: Vec<BTreeSet<Uid>>,
+    /// The files of those that came over the wire.
+    landed: Vec<Vec<UniqueName>>,
     progress: &'a dyn Fn(Event),
     /// What went wrong where the sink's own error type can't say it.
     failure: Option<Failure>,
@@ -222,7 +226,7 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
             let letters = self.letters.entry(plan.mailbox).or_default();
             give_letters(self.local, plan, letters, &row.flags)?;
             if self.local.publish(&plan.local, unique, &flags, letters)? == Edit::Done(()) {
-                self.arrived.get_mut(of).map(|arrived| arrived.insert(row.uid));
+                self.landed(of, row.uid, unique.clone());
                 records.push(Record::Insert(plan.mailbox, row));
             }
             records.push(Record::Settled(intent));
@@ -231,6 +235,16 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
         self.journal.commit(&records)?;
         (self.progress)(Event::Downloaded(messages.len() as u64));
         Ok(())
+    }
+
+    fn landed(&mut self, of: usize, uid: Uid, unique: UniqueName) {
+        let (Some((plan, _)), Some(arrived), Some(landed)) =
+            (self.parts.get(of), self.arrived.get_mut(of), self.landed.get_mut(of))
+        else {
+            return;
+        };
+        arrived.insert(uid);
+        landed.extend((!plan.copy_local.iter().any(|copy| copy.uid == uid)).then_some(unique));
     }
 
     fn durable(&self, of: usize, message: &FetchedMessage, file: &Staged) -> Option<Durable<'a>> {

@@ -6,21 +6,22 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::args;
+use super::connect::{Memory, connect_remembering};
 use super::error::{Rest, Trouble};
 use super::exit::Exit;
 use super::progress::Progress;
 use super::select::Selected;
 use super::stop::Stop;
-use crate::config::secret::SecretError;
-use crate::config::{Account, Secret};
+use super::watch::table::socket;
 use crate::cycle::{self, Outcome};
-use crate::imap::{self, Credential, ImapStore};
-use crate::maildir::Maildir;
-use crate::model::Timestamp;
+use crate::daemon::control;
+use crate::imap::ImapStore;
+use crate::maildir::{Diary, Maildir};
+use crate::model::{MailboxName, MailboxRow, ModSeq, Timestamp};
 use crate::reconcile::policy::{HoldAnswer, Options};
 use crate::reconcile::report::Report;
 use crate::state::{Database, Lock, is_damage};
-use crate::store::{Failure, Journal, RemoteError, RemoteErrorKind, RemoteStore, StateError, Traffic};
+use crate::store::{Failure, Journal, RemoteStore, StateError, Traffic};
 
 /// What an account's run needs.
 #[derive(Debug)]
@@ -35,6 +36,10 @@ pub(super) struct Job<'a> {
     pub(super) stop: Stop,
     /// Where to show progress.
     pub(super) progress: Progress,
+    /// Where to note what is done to message files.
+    pub(super) diary: Diary,
+    /// Where to keep the password.
+    pub(super) memory: Option<&'a Memory>,
 }
 
 /// How an account's run went.
@@ -54,6 +59,8 @@ pub(super) struct Run {
     pub(super) duration: Duration,
     /// What went wrong or was held back.
     pub(super) troubles: Vec<Trouble>,
+    /// The HIGHESTMODSEQ up to which each mailbox is known.
+    pub(super) left: Vec<(MailboxName, ModSeq)>,
     /// The database was damaged, and a new one is in its place.
     pub(super) rebuilt: bool,
 }
@@ -69,6 +76,7 @@ impl Run {
             traffic: Traffic::default(),
             duration: Duration::ZERO,
             troubles: Vec::new(),
+            left: Vec::new(),
             rebuilt: false,
         }
     }
@@ -99,8 +107,8 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
     let stopped = |exit| Trouble::stopped(exit, Rest::Untouched);
     let _lock = job.stop.guard(lock(job)).await.map_err(stopped)??;
     let opened = database(job, run)?;
-    let remote = job.stop.guard(connect(account)).await.map_err(stopped)??;
-    let local = Maildir::new(account.maildir.clone());
+    let remote = job.stop.guard(connect_remembering(account, job.memory)).await.map_err(stopped)??;
+    let local = Maildir::new(account.maildir.clone()).with_diary(job.diary.clone());
     let journal = opened.or_else(|why| rebuild(job, now, &why, run))?;
     let mut sides = Sides { remote, local, journal };
     let mut ended = pass(job, now, &mut sides, run).await;
@@ -112,6 +120,12 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
     run.traffic = sides.remote.traffic();
     if let Ok(header) = sides.journal.header() {
         run.last_success = header.last_success;
+    }
+    if job.diary.is_kept()
+        && let Ok(mailboxes) = sides.journal.mailboxes()
+    {
+        let left = |row: MailboxRow| Some((row.name, row.watermark?.mod_seq?));
+        run.left = mailboxes.into_iter().filter_map(left).collect();
     }
     if ended.is_ok() {
         // What is done is done: a signal only cuts the farewell short.
@@ -136,10 +150,12 @@ async fn pass(job: &Job<'_>, now: Timestamp, sides: &mut Sides, run: &mut Run) -
     // What an earlier pass did was done.
     report.local += run.report.local;
     report.remote += run.report.remote;
+    report.arrivals.splice(0..0, std::mem::take(&mut run.report.arrivals));
     let failure = match failure {
         // What this pass could not finish the next one tells.
         Some(Failure::State(why)) if is_damage(&why) && !run.rebuilt => {
-            run.report = Report { local: report.local, remote: report.remote, ..Report::default() };
+            let Report { local, remote, arrivals, .. } = report;
+            run.report = Report { local, remote, arrivals, ..Report::default() };
             return Ok(Some(why));
         }
         failure => failure,
@@ -191,20 +207,30 @@ async fn lock(job: &Job<'_>) -> Result<Option<Lock>, Trouble> {
     if !job.args.dry_run {
         create_private(job.state_dir).map_err(|error| Trouble::state_dir(job.state_dir, &error))?;
     }
-    let taken = match &job.args.wait {
-        None => Lock::acquire(&account.database),
-        Some(limit) => {
-            let (path, limit) = (account.database.clone(), limit.map(Into::into));
-            tokio::task::spawn_blocking(move || Lock::wait(&path, limit))
-                .await
-                .map_err(|error| Trouble::machine("waiting for the lock", &error))?
-        }
-    };
-    let lock = taken.map_err(|error| Trouble::state(account, &error, Rest::Untouched))?;
+    let failed = |error| Trouble::state(account, &error, Rest::Untouched);
+    let (path, state_dir) = (account.database.clone(), job.state_dir.to_owned());
+    let mut lock = None;
+    if job.args.wait.is_none() {
+        lock = Lock::acquire(&path).map_err(failed)?;
+    }
+    // The daemon's syncs end by themselves, so they are waited for in any case.
+    let limit = job.args.wait.map(|limit| limit.map(Into::into));
+    let limit = limit.or_else(|| (lock.is_none() && is_watched(&state_dir)).then_some(None));
+    if let (None, Some(limit)) = (&lock, limit) {
+        job.progress.wait();
+        let waiting = tokio::task::spawn_blocking(move || Lock::wait(&path, limit)).await;
+        lock = waiting.map_err(|error| Trouble::machine("waiting for the lock", &error))?.map_err(failed)?;
+    }
     lock.map(Some).ok_or_else(|| Trouble::busy(account))
 }
 
-fn create_private(directory: &Path) -> std::io::Result<()> {
+/// Returns true if `mailtide watch` is running.
+fn is_watched(state_dir: &Path) -> bool {
+    control::ask(&socket(state_dir), "").is_ok_and(|answer| answer.is_some())
+}
+
+/// Creates a directory with its parents, for this user alone.
+pub(super) fn create_private(directory: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
@@ -223,64 +249,5 @@ fn database(job: &Job<'_>, run: &mut Run) -> Result<Result<Database, StateError>
         }
         Err(error) if is_damage(&error) => Ok(Err(error)),
         Err(error) => Err(Trouble::state(account, &error, Rest::Untouched)),
-    }
-}
-
-/// Gets the secret, connects and logs in.
-pub(super) async fn connect(account: &Account) -> Result<ImapStore, Trouble> {
-    let attempt = async |credential| imap::connect(&account.server.with(credential)).await;
-    match with_secret(&account.secret, attempt).await {
-        Ok(result) => result.map_err(|error| Trouble::remote(account, &error, Rest::Untouched)),
-        Err(error) => Err(Trouble::secret(&error)),
-    }
-}
-
-/// Tries to log in. An access token may have expired: it is asked for once more when it is refused.
-async fn with_secret<T>(
-    secret: &Secret,
-    attempt: impl AsyncFn(Credential) -> Result<T, RemoteError>,
-) -> Result<Result<T, RemoteError>, SecretError> {
-    match attempt(secret.ask().await?).await {
-        Err(error) if error.kind == RemoteErrorKind::Login && secret.renews() => Ok(attempt(secret.ask().await?).await),
-        result => Ok(result),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::raw::Command;
-    use secrecy::ExposeSecret;
-    use std::cell::RefCell;
-
-    /// Logs in with a secret that changes with every asking, on a server that accepts only some; returns those it saw.
-    fn tried(secret: &Secret, accepted: &str) -> (bool, Vec<String>) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let seen = RefCell::new(Vec::new());
-        let attempt = async |credential| {
-            let (Credential::Password(text) | Credential::Token(text)) = credential;
-            seen.borrow_mut().push(text.expose_secret().to_owned());
-            match text.expose_secret() == accepted {
-                true => Ok(()),
-                false => Err(RemoteError { kind: RemoteErrorKind::Login, cause: "no".into() }),
-            }
-        };
-        let result = runtime.block_on(with_secret(secret, attempt)).unwrap();
-        (result.is_ok(), seen.into_inner())
-    }
-
-    fn counting(dir: &Path) -> Command {
-        Command::Shell(format!("echo x >> {0}/n; wc -l < {0}/n | tr -d ' '", dir.display()))
-    }
-
-    #[test]
-    fn a_refused_token_is_asked_for_once_more_and_a_password_is_not() {
-        for (accepted, tries) in [("1", &["1"][..]), ("2", &["1", "2"]), ("3", &["1", "2"])] {
-            let dir = tempfile::tempdir().unwrap();
-            let expected = (tries.last() == Some(&accepted), tries.iter().map(ToString::to_string).collect());
-            assert_eq!(tried(&Secret::TokenCommand(counting(dir.path())), accepted), expected);
-        }
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(tried(&Secret::PasswordCommand(counting(dir.path())), "2"), (false, vec!["1".to_owned()]));
     }
 }

@@ -49,6 +49,10 @@ pub(super) enum Color {
 pub(super) enum Command {
     /// Bring accounts in step, both ways, once
     Sync(Sync),
+    /// Keep accounts in step until stopped: the daemon
+    Watch(Watch),
+    /// Show how accounts and their folders stand
+    Status(Status),
     /// Show both sides' folders, how they map, and which pattern decides
     Folders(Folders),
     /// Check configuration, connection, log-in, Maildir and database
@@ -62,6 +66,8 @@ impl Command {
     pub(super) fn json(&self) -> bool {
         match self {
             Command::Sync(args) => args.json,
+            Command::Watch(args) => args.json,
+            Command::Status(args) => args.json,
             Command::Folders(args) => args.json,
             Command::Check(args) => args.json,
             Command::Restore(args) => args.json,
@@ -69,7 +75,7 @@ impl Command {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Sync {
     /// Accounts, or single folders of them [default: every enabled account]
     #[arg(value_name = "ACCOUNT[/FOLDER]")]
@@ -92,6 +98,26 @@ pub(super) struct Sync {
     /// Put what is held as missing back on the side that lost it, on the accounts named
     #[arg(long, requires = "targets")]
     pub(super) undo_held: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Watch {
+    /// Accounts [default: every enabled account]
+    #[arg(value_name = "ACCOUNT")]
+    pub(super) accounts: Vec<String>,
+    /// Print one JSON object per line for everything that happens
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// Accounts [default: every enabled account]
+    #[arg(value_name = "ACCOUNT")]
+    pub(super) accounts: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

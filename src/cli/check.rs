@@ -8,8 +8,8 @@ use compare::{ComparedJson, DifferenceJson};
 use rustix::fs::{Access, access};
 use serde::Serialize;
 
-use super::account::connect;
 use super::args::{self, Globals};
+use super::connect::connect;
 use super::error::{Rest, Trouble};
 use super::exit::Exit;
 use super::json::{self, ErrorJson, WaitingJson};

@@ -1,7 +1,9 @@
 //! The words for what went wrong: what failed and where, what was left untouched, what to do next; and the exit code.
 
 mod held;
+mod hooks;
 mod restore;
+mod watch;
 
 use std::error::Error;
 use std::fmt::Display;

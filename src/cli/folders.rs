@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::Utc;
 use serde::Serialize;
 
-use super::account::connect;
 use super::args::{self, Globals};
+use super::connect::connect;
 use super::error::{Rest, Trouble};
 use super::exit::Exit;
 use super::json::{self, ErrorJson};

@@ -38,6 +38,13 @@ impl Headers {
     }
 }
 
+/// Returns the Message-ID of a message, from its beginning; without white space around it.
+pub(super) fn message_id(beginning: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(beginning);
+    let id = fields(&text).into_iter().find(|(name, _)| name.eq_ignore_ascii_case("message-id"))?.1;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
 /// Returns the fields of a header block, unfolded.
 fn fields(text: &str) -> Vec<(String, String)> {
     let mut fields: Vec<(String, String)> = Vec::new();

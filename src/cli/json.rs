@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::output::Output;
 use super::render::moment;
 use crate::reconcile::report::{Counts, Held, PlanLine, Waiting};
+use crate::store::HoldRow;
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -121,8 +122,9 @@ impl SyncJson {
     }
 }
 
+/// What was done to a side.
 #[derive(Debug, Serialize)]
-struct CountsJson {
+pub(super) struct CountsJson {
     added: u64,
     replaced: u64,
     flags: u64,
@@ -135,7 +137,8 @@ struct CountsJson {
 }
 
 impl CountsJson {
-    fn of(counts: &Counts) -> Self {
+    /// Returns the numbers of a side.
+    pub(super) fn of(counts: &Counts) -> Self {
         Self {
             added: counts.added,
             replaced: counts.replaced,
@@ -150,11 +153,12 @@ impl CountsJson {
     }
 }
 
+/// `held[]`
 #[derive(Debug, Serialize)]
-struct HeldJson {
+pub(super) struct HeldJson {
     folder: Option<String>,
     side: &'static str,
-    reason: &'static str,
+    reason: String,
     count: u64,
     since: String,
 }
@@ -164,7 +168,18 @@ impl HeldJson {
         Self {
             folder: held.folder.as_ref().map(ToString::to_string),
             side: held.side.as_str(),
-            reason: held.reason.as_str(),
+            reason: held.reason.as_str().to_owned(),
+            count: held.count,
+            since: moment(held.since),
+        }
+    }
+
+    /// Returns what the database says is held.
+    pub(super) fn of_row(held: &HoldRow) -> Self {
+        Self {
+            folder: held.mailbox.as_ref().map(ToString::to_string),
+            side: held.side.as_str(),
+            reason: held.reason.clone(),
             count: held.count,
             since: moment(held.since),
         }

@@ -6,10 +6,12 @@
 mod account;
 mod args;
 mod check;
+mod connect;
 mod error;
 mod exit;
 mod folders;
 mod headers;
+mod hooks;
 mod json;
 mod log;
 mod output;
@@ -18,8 +20,10 @@ mod render;
 mod restore;
 mod select;
 mod shelf;
+mod status;
 mod stop;
 mod sync;
+mod watch;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -63,6 +67,8 @@ fn dispatch(cli: &Cli) -> Exit {
     log::start(&cli.globals);
     match &cli.command {
         Command::Sync(args) => sync::main(args, &cli.globals, &output),
+        Command::Watch(args) => watch::main(args, &cli.globals, &output),
+        Command::Status(args) => status::main(args, &cli.globals, &output),
         Command::Folders(args) => folders::main(args, &cli.globals, &output),
         Command::Check(args) => check::main(args, &cli.globals, &output),
         Command::Restore(args) => restore::main(args, &cli.globals, &output),

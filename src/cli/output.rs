@@ -12,7 +12,7 @@ use super::error::{Place, Trouble};
 const SHOWN: usize = 5;
 
 /// Where a command's words go.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     quiet: bool,
     verbose: bool,

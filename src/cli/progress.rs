@@ -38,6 +38,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
+    /// Returns progress that is shown to nobody.
+    pub(super) fn silent() -> Self {
+        Progress { bar: None, downloaded: Cell::new(0), uploaded: Cell::new(0) }
+    }
+
     /// Takes note of what is going on.
     pub(super) fn note(&self, event: Event) {
         match event {
@@ -51,6 +56,15 @@ impl Progress {
                 self.advance(n, "uploading");
             }
             Event::Changed(n) => self.advance(n, "changing"),
+        }
+    }
+
+    /// Shows that another mailtide is waited for.
+    pub(super) fn wait(&self) {
+        tracing::info!("waiting for another mailtide that is at work on the account");
+        if let Some(bar) = &self.bar {
+            bar.set_message("waiting for another mailtide");
+            bar.tick();
         }
     }
 

@@ -29,6 +29,12 @@ impl Stop {
         Ok(Self(receiver))
     }
 
+    /// Returns one that no signal reaches, and what tells it to stop.
+    pub(super) fn on_demand() -> (watch::Sender<Option<Exit>>, Self) {
+        let (sender, receiver) = watch::channel(None);
+        (sender, Self(receiver))
+    }
+
     /// Waits for the future, or drops it when a signal comes and returns how the run ends then. A dropped future leaves
     /// what a crash would leave, and every store is made for that.
     pub(super) async fn guard<T>(&self, future: impl Future<Output = T>) -> Result<T, Exit> {

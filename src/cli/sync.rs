@@ -4,12 +4,15 @@ use chrono::Utc;
 
 use super::account::{self, Job, Run};
 use super::args::{Globals, Sync};
-use super::error::Trouble;
+use super::error::{Rest, Trouble};
 use super::exit::Exit;
+use super::hooks::{self, Happened};
 use super::json::{self, SyncJson};
 use super::output::Output;
 use super::progress::Bars;
 use super::{configuration, render, run_all, select};
+use crate::config::{Account, Hooks};
+use crate::maildir::Diary;
 use crate::model::Timestamp;
 
 /// Runs the command.
@@ -17,7 +20,7 @@ pub(super) fn main(args: &Sync, globals: &Globals, output: &Output) -> Exit {
     let started = Utc::now();
     let result = run(args, globals, output, Timestamp(started.timestamp()));
     let (exit, runs, errors) = match result {
-        Ok(runs) => (Exit::of_all(runs.iter().map(|run| run.exit)), runs, Vec::new()),
+        Ok((runs, hooks)) => (Exit::of_all(runs.iter().map(|run| run.exit)), runs, hooks),
         Err(trouble) => (trouble.exit, Vec::new(), vec![trouble]),
     };
     if args.json {
@@ -32,15 +35,43 @@ pub(super) fn main(args: &Sync, globals: &Globals, output: &Output) -> Exit {
     exit
 }
 
-fn run(args: &Sync, globals: &Globals, output: &Output, now: Timestamp) -> Result<Vec<Run>, Trouble> {
+/// Runs all accounts, and the hooks around them; returns also what went wrong with the hooks after them.
+fn run(args: &Sync, globals: &Globals, output: &Output, now: Timestamp) -> Result<(Vec<Run>, Vec<Trouble>), Trouble> {
     let config = configuration(globals)?;
     let selected = select::targets(&config, &args.targets)?;
+    let accounts: Vec<&Account> = selected.iter().map(|selected| selected.account).collect();
+    // What changes nothing is nobody's business.
+    let hooks = if args.dry_run { Hooks::default() } else { config.hooks.clone() };
+    if hooks.before_sync.is_some() {
+        let names: Vec<&str> = accounts.iter().map(|account| account.name.as_str()).collect();
+        alone(hooks::before(&hooks, &names), |exit| Err(Trouble::stopped(exit, Rest::Untouched)))??;
+    }
     let bars = Bars::new(output);
-    run_all(|stop| {
+    let runs = run_all(|stop| {
         let jobs = selected.into_iter().map(|selected| {
             let progress = bars.account(&selected.account.name);
-            Job { selected, state_dir: &config.state_dir, args, stop: stop.clone(), progress }
+            let (state_dir, stop, diary) = (&config.state_dir, stop.clone(), Diary::default());
+            Job { selected, state_dir, args, stop, progress, diary, memory: None }
         });
         jobs.map(|job| account::sync(job, now)).collect()
-    })
+    })?;
+    if !hooks::wanted(&hooks) {
+        return Ok((runs, Vec::new()));
+    }
+    let mut happened = Happened::default();
+    for (account, run) in accounts.into_iter().zip(&runs) {
+        happened.add(account, run);
+    }
+    let troubles = alone(hooks::after(&hooks, happened), |_| Vec::new())?;
+    Ok((runs, troubles))
+}
+
+/// Runs a future by itself, until it is done or a signal stops it.
+fn alone<T>(future: impl Future<Output = T>, stopped: impl Fn(Exit) -> T) -> Result<T, Trouble> {
+    let results = run_all(|stop| {
+        let stop = stop.clone();
+        vec![async move { stop.guard(future).await }]
+    })?;
+    let mut results = results.into_iter().map(|result| result.unwrap_or_else(&stopped));
+    results.next().ok_or_else(|| Trouble::machine("running a hook", &"nothing came of it"))
 }

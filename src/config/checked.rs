@@ -7,10 +7,12 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::error::Flaw;
+use super::hooks::{self, Hooks};
 use super::paths::Places;
 use super::secret::{self, Secret};
 use super::server::{self, Server};
 use super::values::{choice, duration, expand};
+use super::watch::{self, Watch};
 use super::{folders, raw, roots};
 use crate::maildir::{self, Layout};
 use crate::model::Circumstances;
@@ -23,6 +25,8 @@ pub struct Config {
     pub file: PathBuf,
     /// Where databases and recoverable mail are.
     pub state_dir: PathBuf,
+    /// Commands run around a sync.
+    pub hooks: Hooks,
     /// The accounts, in the order of the file.
     pub accounts: Vec<Account>,
 }
@@ -42,6 +46,8 @@ pub struct Account {
     pub maildir: maildir::Settings,
     /// What the user wants.
     pub policy: Policy,
+    /// What to watch for.
+    pub watch: Watch,
     /// The database.
     pub database: PathBuf,
     /// The lock that keeps two runs apart.
@@ -56,7 +62,7 @@ struct Around<'a> {
 
 /// Checks a file as written. `all` is the place of the whole text.
 pub(super) fn check(raw: raw::File, file: PathBuf, places: &Places, all: Range<usize>) -> Result<Config, Flaw> {
-    not_yet(&[(&raw.hooks, "hooks"), (&raw.groups, "groups")])?;
+    not_yet(&[(&raw.groups, "groups")])?;
     defaults(&raw.defaults)?;
     if raw.accounts.is_empty() {
         return Err(Flaw::new(all.end..all.end, "there is no account", super::read::EXAMPLE));
@@ -82,7 +88,7 @@ pub(super) fn check(raw: raw::File, file: PathBuf, places: &Places, all: Range<u
         .map(|(account, span)| roots::Placed { account: &account.name, root: &account.maildir.root, span })
         .collect();
     roots::check(&placed, &state_dir)?;
-    Ok(Config { file, state_dir, accounts })
+    Ok(Config { file, state_dir, hooks: hooks::check(raw.hooks)?, accounts })
 }
 
 fn defaults(raw: &raw::Account) -> Result<(), Flaw> {
@@ -109,6 +115,7 @@ fn check_account(name: &Spanned<String>, raw: raw::Account, around: &Around<'_>)
         server,
         maildir,
         policy: policy(circumstances, raw.folders.unwrap_or_default(), raw.sync.unwrap_or_default())?,
+        watch: watch::check(raw.watch.unwrap_or_default())?,
         secret: secret::check(raw.password, raw.password_command, raw.oauth2, &at)?,
         database: around.state_dir.join(format!("{}.sqlite3", name.get_ref())),
         lock: around.state_dir.join(format!("{}.lock", name.get_ref())),
@@ -120,7 +127,6 @@ fn later(raw: &raw::Account) -> Result<(), Flaw> {
     not_yet(&[
         (&raw.keyring, "keyring"),
         (&raw.compress, "compress"),
-        (&raw.watch, "watch"),
         (&raw.rules, "rules"),
         (&raw.pop3, "pop3"),
     ])?;

@@ -20,7 +20,8 @@ pub(super) fn check(raw: raw::Folders) -> Result<Scope, Flaw> {
     })
 }
 
-fn pattern(text: &Spanned<String>) -> Result<Pattern, Flaw> {
+/// Reads a folder pattern.
+pub(super) fn pattern(text: &Spanned<String>) -> Result<Pattern, Flaw> {
     let hint = "patterns are folder names as `mailtide folders` prints them, with * and ?, or role:NAME";
     Pattern::parse(text.get_ref()).map_err(|error| Flaw::new(text.span(), error.to_string(), hint))
 }

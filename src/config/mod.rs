@@ -5,10 +5,12 @@
 
 pub mod checked;
 pub mod error;
+pub mod hooks;
 pub mod paths;
 pub mod raw;
 pub mod secret;
 pub mod server;
+pub mod watch;
 
 mod folders;
 mod read;
@@ -17,6 +19,7 @@ mod values;
 
 pub use checked::{Account, Config};
 pub use error::ConfigError;
+pub use hooks::Hooks;
 pub use secret::Secret;
 pub use server::Server;
 

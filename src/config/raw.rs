@@ -25,8 +25,9 @@ pub struct File {
     /// What accounts start from.
     #[serde(default)]
     pub defaults: Account,
-    /// Commands run after a sync.
-    pub hooks: Later,
+    /// Commands run around a sync.
+    #[serde(default)]
+    pub hooks: Hooks,
     /// Groups of accounts.
     pub groups: Later,
     /// The accounts.
@@ -60,7 +61,7 @@ pub struct Account {
     pub maildir: Option<Maildir>,
     pub folders: Option<Folders>,
     pub sync: Option<Sync>,
-    pub watch: Later,
+    pub watch: Option<Watch>,
     pub rules: Later,
     pub pop3: Later,
 }
@@ -118,6 +119,25 @@ pub struct MaxDelete {
     pub percent: Value<u8>,
     pub at_least: Option<u64>,
     pub at_most: Option<u64>,
+}
+
+/// `[accounts.NAME.watch]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are documented where the format is")]
+pub struct Watch {
+    pub folders: Option<Vec<Spanned<String>>>,
+    pub poll: Value<String>,
+}
+
+/// `[hooks]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the keys are documented where the format is")]
+pub struct Hooks {
+    pub before_sync: Value<Command>,
+    pub on_new_mail: Value<Command>,
+    pub on_change: Value<Command>,
 }
 
 /// A command: a string for `sh -c`, or program and arguments.
@@ -205,7 +225,7 @@ impl Account {
             maildir: merge(self.maildir, rest.maildir, Maildir::over),
             folders: merge(self.folders, rest.folders, Folders::over),
             sync: merge(self.sync, rest.sync, Sync::over),
-            watch: self.watch.or(rest.watch),
+            watch: merge(self.watch, rest.watch, Watch::over),
             rules: self.rules.or(rest.rules),
             pop3: self.pop3.or(rest.pop3),
         }
@@ -265,6 +285,12 @@ impl Sync {
             bodies: self.bodies.or(rest.bodies),
             keep_local: self.keep_local.or(rest.keep_local),
         }
+    }
+}
+
+impl Watch {
+    fn over(self, rest: Watch) -> Watch {
+        Watch { folders: self.folders.or(rest.folders), poll: self.poll.or(rest.poll) }
     }
 }
 

@@ -122,28 +122,38 @@ async fn first_line(command: &Command, key: &'static str, limit: Duration) -> Re
     }
 }
 
+impl Command {
+    /// Returns the process to start.
+    ///
+    /// # Errors
+    /// It names no program.
+    pub fn process(&self) -> io::Result<tokio::process::Command> {
+        match self {
+            Command::Shell(line) => {
+                let mut shell = tokio::process::Command::new("sh");
+                shell.arg("-c").arg(line);
+                Ok(shell)
+            }
+            Command::Argv(words) => {
+                let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+                let mut process = tokio::process::Command::new(program);
+                process.args(arguments);
+                Ok(process)
+            }
+        }
+    }
+}
+
 /// The command is killed when the child is dropped, so an interrupted or timed out one does not linger.
 fn spawn(command: &Command) -> io::Result<Child> {
-    let mut process = match command {
-        Command::Shell(line) => {
-            let mut shell = tokio::process::Command::new("sh");
-            shell.arg("-c").arg(line);
-            shell
-        }
-        Command::Argv(words) => {
-            let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-            let mut process = tokio::process::Command::new(program);
-            process.args(arguments);
-            process
-        }
-    };
+    let mut process = command.process()?;
     process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()
 }
 
-type Output = Zeroizing<Vec<u8>>;
+pub(super) type Output = Zeroizing<Vec<u8>>;
 
 /// Returns what a command printed, and how it ended.
-async fn listen(mut child: Child) -> io::Result<(Output, Output, ExitStatus)> {
+pub(super) async fn listen(mut child: Child) -> io::Result<(Output, Output, ExitStatus)> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (mut output, mut said) = (room(), room());
     let mut reading = Box::pin(async { tokio::try_join!(take(stdout, &mut output), take(stderr, &mut said)) });
@@ -211,7 +221,8 @@ pub(super) fn check(
 const COMMANDS: &str = "write a string (run by sh -c) or an array of strings (program and arguments)";
 const ONE_SECRET: &str = "give it exactly one of password_command, password and oauth2.token_command";
 
-fn runnable(span: Range<usize>, command: Command) -> Result<Command, Flaw> {
+/// Refuses a command that names no program.
+pub(super) fn runnable(span: Range<usize>, command: Command) -> Result<Command, Flaw> {
     let empty = match &command {
         Command::Shell(line) => line.trim().is_empty(),
         Command::Argv(words) => words.first().is_none_or(String::is_empty),

@@ -213,9 +213,11 @@ fn keys_of_later_work_are_refused_by_name() {
         ("sync.max_message_size = \"5MB\"", "5:25: sync.max_message_size is not supported yet"),
         ("sync.bodies = \"full\"", "5:15: sync.bodies is not supported yet"),
         ("sync.keep_local = \"all\"", "5:19: sync.keep_local is not supported yet"),
-        ("[accounts.a.watch]\npoll = \"5m\"", "5:1: watch is not supported yet"),
+        ("watch.poll = \"1s\"", "5:14: watch.poll can't be less than 10s"),
+        ("watch.poll = \"often\"", "5:14: watch.poll can't be \"often\""),
         ("[[accounts.a.rules]]\nfolders = []", "5:1: rules is not supported yet"),
-        ("[hooks]\non_change = \"x\"", "5:1: hooks is not supported yet"),
+        ("[hooks]\non_change = []", "6:13: this command is empty"),
+        ("[hooks]\nafter = \"x\"", "6:1: unknown key `after`"),
         ("[groups]\nx = [\"a\"]", "5:1: groups is not supported yet"),
         ("[defaults]\ncompress = \"on\"", "6:12: compress is not supported yet"),
     ] {
@@ -332,4 +334,18 @@ proptest! {
             prop_assert!(text.matches("password").count() != 1 || !error.to_string().contains("Zq9"), "{error}");
         }
     }
+}
+
+#[test]
+fn watching_and_hooks_have_their_defaults_and_values() {
+    let config = with("").unwrap();
+    assert_eq!(config.accounts[0].watch.poll, Duration::from_secs(300));
+    assert_eq!(config.accounts[0].watch.folders, [Pattern::Glob("*".to_owned())]);
+    assert_eq!(config.hooks, super::Hooks::default());
+    let config = with("watch = { poll = \"1h\", folders = [\"Work/*\"] }\n[hooks]\nbefore_sync = \"\"\non_new_mail = \"notmuch new\"\non_change = [\"a\", \"b\"]").unwrap();
+    assert_eq!(config.accounts[0].watch.poll, Duration::from_secs(3600));
+    assert_eq!(config.accounts[0].watch.folders, [Pattern::Glob("Work/*".to_owned())]);
+    assert_eq!(config.hooks.before_sync, None);
+    assert_eq!(config.hooks.on_new_mail, Some(Command::Shell("notmuch new".to_owned())));
+    assert_eq!(config.hooks.on_change, Some(Command::Argv(vec!["a".to_owned(), "b".to_owned()])));
 }

@@ -1,6 +1,7 @@
 //! The command layer: bursts of pipelined commands, each ended by its own tagged answer and by nothing else.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use super::capability::Capabilities;
 use super::error::Error;
@@ -20,6 +21,8 @@ enum Segment {
     Bytes(Vec<u8>),
     /// Nothing more until the server's `+`.
     Wait,
+    /// Nothing more until we have had enough.
+    Listen,
     /// A message's bytes, of which so many are still to be sent.
     Body(Box<dyn BodySource>, u64),
 }
@@ -28,6 +31,12 @@ impl Command {
     /// Starts a command.
     pub(super) fn new(text: impl Into<Vec<u8>>) -> Self {
         Self { segments: VecDeque::from([Segment::Bytes(text.into())]) }
+    }
+
+    /// Starts IDLE (RFC 2177), which goes on until DONE.
+    fn idle() -> Self {
+        let bytes = |text: &str| Segment::Bytes(text.as_bytes().to_vec());
+        Self { segments: VecDeque::from([bytes("IDLE\r\n"), Segment::Wait, Segment::Listen, bytes("DONE")]) }
     }
 
     /// Appends text that is no user data.
@@ -121,6 +130,11 @@ impl Connection {
         &self.wire
     }
 
+    /// Returns the wire, to change how it waits.
+    pub(super) fn wire_mut(&mut self) -> &mut Wire {
+        &mut self.wire
+    }
+
     /// Sends a burst of commands and returns their tagged answers, in order. An error means that the connection can't
     /// be used any more; so does dropping the future.
     pub(super) async fn run(
@@ -145,6 +159,53 @@ impl Connection {
         if !self.out_of_step {
             self.wire.send(b"bye LOGOUT\r\n");
             self.wire.close().await;
+        }
+    }
+
+    /// Listens for so long, by IDLE (RFC 2177), and returns its tagged answer. What the server says meanwhile goes to the
+    /// handler at once. The beginning and the end of it are waited for no longer than for any other answer. An error
+    /// means that the connection can't be used any more; so does dropping the future.
+    pub(super) async fn idle(&mut self, time: Duration, handler: &mut dyn Handler) -> Result<Status, Error> {
+        if std::mem::replace(&mut self.out_of_step, true) {
+            return Err(Error::BrokenOff);
+        }
+        let burst = Burst::new(vec![Command::idle()], &mut self.tags);
+        let result = self.drive_idle(burst, time, handler).await;
+        self.out_of_step = result.is_err();
+        result.map_err(|error| match error {
+            Error::Lost(None) => Error::Lost(self.bye.take()),
+            other => other,
+        })
+    }
+
+    async fn drive_idle(
+        &mut self,
+        mut burst: Burst,
+        time: Duration,
+        handler: &mut dyn Handler,
+    ) -> Result<Status, Error> {
+        let enough = tokio::time::Instant::now() + time;
+        loop {
+            burst.feed(&mut self.wire)?;
+            while self.wire.next(None)? {
+                let reply = self.wire.take_reply();
+                self.dispatch(&reply, &mut burst, handler)?;
+                self.wire.recycle(reply);
+            }
+            if let Some(Some(status)) = burst.answers.first_mut().map(Option::take) {
+                return Ok(status);
+            }
+            burst.feed(&mut self.wire)?;
+            if !burst.listens() || self.wire.queued() > 0 {
+                self.wire.progress().await?;
+                continue;
+            }
+            let progress = std::future::poll_fn(|cx| self.wire.poll_progress(cx));
+            let in_time = tokio::time::timeout_at(enough, progress).await.ok().transpose()?.is_some();
+            // A server that never stops talking is stopped too.
+            if !in_time || tokio::time::Instant::now() >= enough {
+                burst.end_listening();
+            }
         }
     }
 
@@ -243,7 +304,7 @@ impl Burst {
                 None => {
                     self.unsent.pop_front();
                 }
-                Some(Segment::Wait) => return Ok(()),
+                Some(Segment::Wait | Segment::Listen) => return Ok(()),
                 Some(Segment::Bytes(bytes)) => {
                     wire.send(bytes);
                     command.segments.pop_front();
@@ -282,12 +343,23 @@ impl Burst {
             Some(&first) if first == at => drop(self.unanswered.pop_front()),
             _ => self.unanswered.retain(|&other| other != at),
         }
-        let waits = |command: &Command| matches!(command.segments.front(), Some(Segment::Wait));
+        let waits = |command: &Command| matches!(command.segments.front(), Some(Segment::Wait | Segment::Listen));
         if self.unsent.front().is_some_and(|(first, command)| *first == at && waits(command)) {
             self.unsent.pop_front();
         }
         let answer = self.answers.get_mut(at)?;
         Some((at, answer.insert(status)))
+    }
+
+    /// Returns true while nothing is to be sent and the server may speak as it likes.
+    fn listens(&self) -> bool {
+        self.unsent.front().is_some_and(|(_, command)| matches!(command.segments.front(), Some(Segment::Listen)))
+    }
+
+    fn end_listening(&mut self) {
+        if let Some((_, command)) = self.unsent.front_mut() {
+            command.segments.pop_front();
+        }
     }
 
     /// Takes the server's `+`. Returns false if nothing was waiting for it.
@@ -396,7 +468,7 @@ mod tests {
             let (mut store, _server) = scripted(&[], vec![("A", "* 1 EXISTS\r\n"), ("never", "")]);
             let mut ignore = |_: usize, _: Untagged| {};
             let run = store.connection.run(commands(&["A"]), &mut ignore);
-            assert!(tokio::time::timeout(std::time::Duration::from_millis(5), run).await.is_err());
+            assert!(tokio::time::timeout(Duration::from_millis(5), run).await.is_err());
             let error = store.connection.run(commands(&["B"]), &mut |_, _| {}).await.unwrap_err();
             assert!(matches!(error, Error::BrokenOff));
         });

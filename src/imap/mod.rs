@@ -38,6 +38,7 @@ mod tls;
 mod token;
 mod transfer;
 mod utf7;
+mod watch;
 mod wire;
 
 use capability::Capabilities;
@@ -45,6 +46,7 @@ use command::Connection;
 use error::Error;
 use names::Names;
 use select::Selected;
+pub use watch::{Change, Reach, Watch};
 
 use crate::model::{FlagDelta, MailboxName, Role, UidSet, UidValidity};
 use crate::reconcile::snapshot::{RemoteListing, RemoteRequest};

@@ -166,6 +166,8 @@ pub(super) struct MailboxStatus {
     pub(super) name: Vec<u8>,
     /// The values, if the necessary ones are there.
     pub(super) watermark: Option<Watermark>,
+    /// HIGHESTMODSEQ, whatever else is there.
+    pub(super) mod_seq: Option<ModSeq>,
     /// MAILBOXID.
     pub(super) object_id: Option<String>,
 }

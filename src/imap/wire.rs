@@ -143,6 +143,11 @@ impl Wire {
         self.traffic
     }
 
+    /// Changes how long anything is waited for.
+    pub(super) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// Counts a wait that can't overlap with another.
     pub(super) fn count_round_trip(&mut self) {
         self.traffic.round_trips += 1;

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::diary::{Diary, Entry};
 use super::error::{Reach, failed, found};
 use super::{durable, name, saved};
 use crate::model::{FileStat, FlagDelta, FlagSet, KeywordLetters, UniqueName};
@@ -14,6 +15,7 @@ use crate::store::{Edit, LocalError};
 
 /// Makes a staged message visible: in `new` if no letter stands for its flags, else in `cur`.
 pub(super) fn publish(
+    diary: &Diary,
     maildir: &Path,
     unique: &UniqueName,
     flags: &FlagSet,
@@ -21,11 +23,12 @@ pub(super) fn publish(
 ) -> Result<Edit<()>, LocalError> {
     let info = name::info(flags, letters);
     let part = if info.is_empty() { "new" } else { "cur" };
-    rename(&maildir.join("tmp").join(unique.as_str()), &maildir.join(part).join(name::format(unique, &info)))
+    rename(diary, &maildir.join("tmp").join(unique.as_str()), &maildir.join(part).join(name::format(unique, &info)))
 }
 
 /// Changes the flags on a file's name. One in `new` that has flags moves to `cur`, and stays there without.
 pub(super) fn set_flags(
+    diary: &Diary,
     maildir: &Path,
     unique: &UniqueName,
     entry: &LocalEntry,
@@ -40,12 +43,13 @@ pub(super) fn set_flags(
     if *info == *entry.info || (entry.info.is_empty() && info == name::NO_FLAGS) {
         return Ok(if is_there(&from)? { Edit::Done(()) } else { Edit::Changed });
     }
-    rename(&from, &maildir.join("cur").join(name::format(unique, &info)))
+    rename(diary, &from, &maildir.join("cur").join(name::format(unique, &info)))
 }
 
 /// Gives a file's name the keyword letters of one info in place of those of another, if it has these. One in `new` moves
 /// to `cur`.
 pub(super) fn relabel(
+    diary: &Diary,
     maildir: &Path,
     unique: &UniqueName,
     entry: &LocalEntry,
@@ -54,11 +58,12 @@ pub(super) fn relabel(
 ) -> Result<Edit<()>, LocalError> {
     let info = name::relabelled_alike(&entry.info, before, after).filter(|info| **info != *entry.info);
     let Some(info) = info else { return Ok(Edit::Done(())) };
-    rename(&name::path(maildir, unique, entry), &maildir.join("cur").join(name::format(unique, &info)))
+    rename(diary, &name::path(maildir, unique, entry), &maildir.join("cur").join(name::format(unique, &info)))
 }
 
 /// Moves a file to another maildir, never over another file.
 pub(super) fn move_to(
+    diary: &Diary,
     maildir: &Path,
     unique: &UniqueName,
     entry: &LocalEntry,
@@ -69,7 +74,7 @@ pub(super) fn move_to(
     match fs::symlink_metadata(&from) {
         // Saved again, it is another message than the one that was moved.
         Ok(meta) if meta.ino() == entry.inode && saved::is_as_seen(Some(seen), &meta) => {
-            rename(&from, &name::path(target, unique, entry))
+            rename(diary, &from, &name::path(target, unique, entry))
         }
         Ok(_) => Ok(Edit::Changed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Edit::Changed),
@@ -79,6 +84,7 @@ pub(super) fn move_to(
 
 /// Removes a file, if it still is the one observed.
 pub(super) fn unlink(
+    diary: &Diary,
     maildir: &Path,
     unique: &UniqueName,
     entry: &LocalEntry,
@@ -88,7 +94,7 @@ pub(super) fn unlink(
     let removed = match fs::symlink_metadata(&path) {
         // A message saved again is not the one to be removed.
         Ok(meta) if meta.ino() != entry.inode || !saved::is_as_seen(seen, &meta) => return Ok(Edit::Changed),
-        Ok(_) => fs::remove_file(&path),
+        Ok(_) => diary.doing(&[Entry::Vanishes(path.clone())], || fs::remove_file(&path), Result::is_ok),
         Err(error) => Err(error),
     };
     match removed {
@@ -106,8 +112,8 @@ fn is_there(path: &Path) -> Result<bool, LocalError> {
     }
 }
 
-fn rename(from: &Path, to: &Path) -> Result<Edit<()>, LocalError> {
-    match durable::rename_new(from, to) {
+fn rename(diary: &Diary, from: &Path, to: &Path) -> Result<Edit<()>, LocalError> {
+    match diary.doing(&Entry::rename(from, to), || durable::rename_new(from, to), Result::is_ok) {
         Ok(()) => Ok(Edit::Done(())),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !is_there(from)? => Ok(Edit::Changed),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -2,12 +2,14 @@
 //!
 //! `layout` gives each folder its directory, `list` finds and creates them, `rename` moves them, `scan` observes one,
 //! `stage` and `edit` change message files, `body` reads them, `saved` tells which were saved again, `trash` keeps what
-//! leaves, `put_back` brings it back, `keywords` and `name` know what names mean.
+//! leaves, `put_back` brings it back, `keywords` and `name` know what names mean, `watch` tells when something changes.
 
 mod body;
+mod diary;
 mod durable;
 mod edit;
 mod error;
+mod find;
 mod keywords;
 mod layout;
 mod lines;
@@ -23,6 +25,7 @@ mod scan;
 mod stage;
 mod stamp;
 mod trash;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -30,11 +33,14 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+pub use self::diary::Diary;
 use self::error::found;
+pub use self::find::{beginning, find};
 use self::name::UniqueNames;
 use self::stage::Stage;
 use self::stamp::FileClock;
 use self::trash::Trash;
+pub use self::watch::{Heard, Watch, WatchError};
 use crate::model::{
     FileStat, Fingerprint, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Stamp,
     Timestamp, UniqueName,
@@ -70,6 +76,7 @@ pub struct Maildir {
     names: UniqueNames,
     stage: Stage,
     trash: Trash,
+    diary: Diary,
     /// The directories as last listed or scanned.
     seen: BTreeMap<MailboxName, Stamp>,
 }
@@ -79,7 +86,12 @@ impl Maildir {
     pub fn new(settings: Settings) -> Self {
         let trash = Trash::new(settings.trash.clone());
         let (clock, names, stage) = (FileClock::default(), UniqueNames::new(), Stage::default());
-        Self { settings, clock, names, stage, trash, seen: BTreeMap::new() }
+        Self { settings, clock, names, stage, trash, diary: Diary::default(), seen: BTreeMap::new() }
+    }
+
+    /// Returns the Maildir with a diary, in which it notes what it does to message files.
+    pub fn with_diary(self, diary: Diary) -> Self {
+        Self { diary, ..self }
     }
 
     /// Reads a kept file's size in bytes, and its content up to `limit` bytes; `None` if it is gone.
@@ -246,7 +258,7 @@ impl LocalStore for Maildir {
         flags: &FlagSet,
         letters: &KeywordLetters,
     ) -> Result<Edit<()>, LocalError> {
-        edit::publish(&self.locate(mailbox)?, unique, flags, letters)
+        edit::publish(&self.diary, &self.locate(mailbox)?, unique, flags, letters)
     }
 
     fn sync(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
@@ -262,7 +274,7 @@ impl LocalStore for Maildir {
         delta: &FlagDelta,
         letters: &KeywordLetters,
     ) -> Result<Edit<()>, LocalError> {
-        edit::set_flags(&self.locate(mailbox)?, unique, entry, delta, letters)
+        edit::set_flags(&self.diary, &self.locate(mailbox)?, unique, entry, delta, letters)
     }
 
     fn meaning(&self, entry: &LocalEntry, letters: &KeywordLetters) -> FlagSet {
@@ -281,7 +293,7 @@ impl LocalStore for Maildir {
         before: &str,
         after: &str,
     ) -> Result<Edit<()>, LocalError> {
-        edit::relabel(&self.locate(mailbox)?, unique, entry, before, after)
+        edit::relabel(&self.diary, &self.locate(mailbox)?, unique, entry, before, after)
     }
 
     fn move_to(
@@ -292,7 +304,7 @@ impl LocalStore for Maildir {
         seen: FileStat,
         target: &MailboxName,
     ) -> Result<Edit<()>, LocalError> {
-        edit::move_to(&self.locate(mailbox)?, unique, entry, seen, &self.locate(target)?)
+        edit::move_to(&self.diary, &self.locate(mailbox)?, unique, entry, seen, &self.locate(target)?)
     }
 
     fn keep(
@@ -324,7 +336,7 @@ impl LocalStore for Maildir {
         entry: &LocalEntry,
         seen: Option<FileStat>,
     ) -> Result<Edit<()>, LocalError> {
-        edit::unlink(&self.locate(mailbox)?, unique, entry, seen)
+        edit::unlink(&self.diary, &self.locate(mailbox)?, unique, entry, seen)
     }
 
     fn drop_kept(&mut self, kept_as: &str) -> Result<(), LocalError> {

@@ -5,6 +5,22 @@ use super::plan::{MailboxPlan, RemoteRemoval, Removal};
 use super::replace::Replacement;
 use crate::model::{MailboxId, MailboxName, Side, Timestamp, Uid, UniqueName};
 
+/// How many of a folder's arrivals are named.
+const NAMED_ARRIVALS: usize = 1000;
+
+/// Messages that came from the server into a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrivals {
+    /// The server's name of the folder.
+    pub folder: MailboxName,
+    /// Its name in the Maildir.
+    pub local: MailboxName,
+    /// How many there are.
+    pub count: u64,
+    /// The first thousand.
+    pub first: Vec<UniqueName>,
+}
+
 /// What a run did to an account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -19,6 +35,8 @@ pub struct Report {
     pub remote: Counts,
     /// What was set aside.
     pub held: Vec<Held>,
+    /// What came from the server as a new message, by folder.
+    pub arrivals: Vec<Arrivals>,
     /// What failed alone.
     pub problems: Vec<Problem>,
     /// What failed or could not be carried out before, and was not tried by this run.
@@ -28,6 +46,33 @@ pub struct Report {
 }
 
 impl Report {
+    /// Returns true if anything was done on either side.
+    pub fn did_anything(&self) -> bool {
+        self.adopted > 0 || self.local != Counts::default() || self.remote != Counts::default()
+    }
+
+    /// Returns true if anything came from the server.
+    pub fn has_news(&self) -> bool {
+        self.local != Counts::default()
+    }
+
+    /// Notes messages that came from the server.
+    pub fn arrive(&mut self, folder: &MailboxName, local: &MailboxName, arrived: Vec<UniqueName>) {
+        if arrived.is_empty() {
+            return;
+        }
+        let at = self.arrivals.iter().position(|other| other.local == *local).unwrap_or(self.arrivals.len());
+        if at == self.arrivals.len() {
+            let (folder, local) = (folder.clone(), local.clone());
+            self.arrivals.push(Arrivals { folder, local, count: 0, first: Vec::new() });
+        }
+        if let Some(arrivals) = self.arrivals.get_mut(at) {
+            arrivals.count += arrived.len() as u64;
+            let room = NAMED_ARRIVALS.saturating_sub(arrivals.first.len());
+            arrivals.first.extend(arrived.into_iter().take(room));
+        }
+    }
+
     /// Notes what failed alone, once.
     pub fn problem(&mut self, problem: Problem) {
         if !self.problems.contains(&problem) {

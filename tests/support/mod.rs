@@ -3,6 +3,7 @@
 pub(crate) mod certs;
 pub(crate) mod compare;
 pub(crate) mod corpus;
+pub(crate) mod daemon;
 pub(crate) mod disk;
 pub(crate) mod dovecot;
 pub(crate) mod imap;

@@ -78,6 +78,12 @@ impl Proxy {
         }
     }
 
+    /// Lets nothing pass any more, and leaves open what is open.
+    pub(crate) fn stall(&self) {
+        let mut state = self.shared.state.lock().unwrap();
+        (state.left, state.fault) = (0, Fault::Stall);
+    }
+
     /// Lets everything pass from now on.
     pub(crate) fn heal(&self) {
         self.allow(usize::MAX, Fault::Cut);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::cli::account::connect;
+use crate::cli::connect::connect;
 use crate::cli::error::{Rest, Trouble};
 use crate::cli::output::Output;
 use crate::cli::render::count;

@@ -53,7 +53,7 @@ pub(super) fn mailbox_status(tokens: &mut Tokens<'_>) -> Option<MailboxStatus> {
         messages,
         mod_seq,
     });
-    Some(MailboxStatus { name, watermark, object_id })
+    Some(MailboxStatus { name, watermark, mod_seq, object_id })
 }
 
 /// Reads `(id)`.

@@ -1,0 +1,285 @@
+//! `mailtide status`: how accounts and their folders stand, from the database, and from `mailtide watch` if it runs.
+//! Asks no server.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::Utc;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::args::{self, Globals};
+use super::error::{Rest, Trouble};
+use super::exit::Exit;
+use super::json::{self, ErrorJson, HeldJson, WaitingJson};
+use super::output::Output;
+use super::render::{count, moment, table};
+use super::watch::table::{Live, QUESTION, socket};
+use super::{configuration, select};
+use crate::config::{Account, Config};
+use crate::cycle::listed;
+use crate::daemon::control;
+use crate::model::{MailboxName, Timestamp};
+use crate::reconcile::report::Waiting;
+use crate::state::{Database, Lock};
+use crate::store::{HoldRow, Journal, StateError};
+
+/// How long a run that is about to end is waited for.
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// How an account stands.
+#[derive(Debug, Default)]
+struct Status {
+    name: String,
+    live: Option<Live>,
+    /// What the database says; `None` while a run has it.
+    known: Option<Known>,
+    trouble: Option<Trouble>,
+}
+
+/// What the database says of an account.
+#[derive(Debug, Default, PartialEq)]
+struct Known {
+    last_success: Option<Timestamp>,
+    holds: Vec<HoldRow>,
+    folders: Vec<Folder>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Folder {
+    name: MailboxName,
+    messages: u64,
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug, Serialize)]
+struct StatusJson {
+    name: String,
+    status: &'static str,
+    exit_code: u8,
+    state: &'static str,
+    watched: bool,
+    listening: Option<String>,
+    syncing_since: Option<String>,
+    next_sync: Option<String>,
+    last_success: Option<String>,
+    last_error: Option<Value>,
+    held: Option<Vec<HeldJson>>,
+    waiting: Option<Vec<WaitingJson>>,
+    folders: Option<Vec<FolderJson>>,
+    errors: Vec<Value>,
+}
+
+#[derive(Debug, Serialize)]
+struct FolderJson {
+    folder: String,
+    state: &'static str,
+    messages: u64,
+    pending: u64,
+    held: Vec<String>,
+}
+
+/// Runs the command.
+pub(super) fn main(args: &args::Status, globals: &Globals, output: &Output) -> Exit {
+    let started = Utc::now();
+    let (all, errors) = match run(args, globals) {
+        Ok(all) => (all, Vec::new()),
+        Err(trouble) => (Vec::new(), vec![trouble]),
+    };
+    let exit = Exit::of_all(all.iter().map(Status::exit).chain(errors.iter().map(|trouble| trouble.exit)));
+    if args.json {
+        json::print(output, started, exit, &errors, all.iter().map(Status::json).collect());
+        return exit;
+    }
+    for account in &all {
+        account.print(output);
+    }
+    output.complain(None, &errors);
+    exit
+}
+
+fn run(args: &args::Status, globals: &Globals) -> Result<Vec<Status>, Trouble> {
+    let config = configuration(globals)?;
+    let accounts = select::accounts(&config, &args.accounts)?;
+    let mut live = ask(&config)?;
+    Ok(accounts.into_iter().map(|account| look(account, live.remove(&account.name))).collect())
+}
+
+/// Asks the daemon, if one is running.
+fn ask(config: &Config) -> Result<BTreeMap<String, Live>, Trouble> {
+    let path = socket(&config.state_dir);
+    let failed = |error: &dyn std::fmt::Display| Trouble::daemon_unheard(&path, error);
+    match control::ask(&path, QUESTION) {
+        Ok(Some(answer)) => serde_json::from_str(&answer).map_err(|error| failed(&error)),
+        Ok(None) => Ok(BTreeMap::new()),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn look(account: &Account, live: Option<Live>) -> Status {
+    let status = Status { name: account.name.clone(), live, ..Status::default() };
+    match known(account) {
+        Ok(known) => Status { known, ..status },
+        Err(error) => Status { trouble: Some(Trouble::state(account, &error, Rest::Untouched)), ..status },
+    }
+}
+
+/// Reads the database; `None` if a run has it. Where there is no lock, no run can be under way.
+fn known(account: &Account) -> Result<Option<Known>, StateError> {
+    let lock = match account.lock.exists() {
+        true => Some(Lock::wait(&account.database, Some(MOMENT))?),
+        false => None,
+    };
+    if matches!(lock, Some(None)) {
+        return Ok(None);
+    }
+    let mut database = Database::for_dry_run(&account.database)?;
+    let header = database.header()?;
+    let mut folders = Vec::new();
+    for mailbox in database.mailboxes()? {
+        let waiting = database.failures(mailbox.id)?.iter().map(|failure| listed(&mailbox.name, failure)).collect();
+        folders.push(Folder { name: mailbox.name, messages: mailbox.with_uid, waiting });
+    }
+    Ok(Some(Known { last_success: header.last_success, holds: header.holds, folders }))
+}
+
+impl Known {
+    /// Returns the reasons for which a folder is held. What is held without a folder holds them all.
+    fn held(&self, folder: &Folder) -> Vec<&str> {
+        let concerns = |hold: &&HoldRow| hold.mailbox.as_ref().is_none_or(|name| *name == folder.name);
+        self.holds.iter().filter(concerns).map(|hold| hold.reason.as_str()).collect()
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        self.folders.iter().flat_map(|folder| &folder.waiting)
+    }
+
+    fn state_of(&self, folder: &Folder) -> &'static str {
+        match (self.held(folder).is_empty(), folder.waiting.is_empty()) {
+            (false, _) => "held",
+            (true, false) => "pending",
+            (true, true) => "in-step",
+        }
+    }
+}
+
+impl Status {
+    fn is_syncing(&self) -> bool {
+        self.known.is_none() && self.trouble.is_none()
+            || self.live.as_ref().is_some_and(|live| live.syncing_since.is_some())
+    }
+
+    /// Returns the exit code of a last sync that failed, as far as the daemon knows.
+    fn failed(&self) -> Option<Exit> {
+        let code = self.live.as_ref()?.exit_code?;
+        [Exit::Config, Exit::Login, Exit::Network, Exit::Machine].into_iter().find(|exit| exit.code() == code)
+    }
+
+    fn state(&self) -> &'static str {
+        let known = self.known.as_ref();
+        let is_held = known.is_some_and(|known| !known.holds.is_empty());
+        let pending = known.is_some_and(|known| known.waiting().next().is_some());
+        match () {
+            () if self.trouble.is_some() => "failed",
+            () if self.is_syncing() => "syncing",
+            () if self.failed().is_some() => "failed",
+            () if is_held => "held",
+            () if known.is_none_or(|known| known.last_success.is_none()) => "never-in-step",
+            () if pending => "pending",
+            () => "in-step",
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match (&self.trouble, self.failed(), &self.known) {
+            (Some(trouble), ..) => trouble.exit,
+            (None, Some(exit), _) => exit,
+            (None, None, Some(known)) if !known.holds.is_empty() => Exit::Held,
+            (None, None, Some(known)) if known.waiting().next().is_some() => Exit::Partial,
+            (None, None, _) => Exit::InStep,
+        }
+    }
+
+    fn json(&self) -> StatusJson {
+        let (exit, live, known) = (self.exit(), self.live.clone().unwrap_or_default(), self.known.as_ref());
+        let time = |at: Option<i64>| at.map(|at| moment(Timestamp(at)));
+        let own = self.trouble.iter().filter_map(|trouble| serde_json::to_value(ErrorJson::of(trouble)).ok());
+        StatusJson {
+            name: self.name.clone(),
+            status: exit.status(),
+            exit_code: exit.code(),
+            state: self.state(),
+            watched: self.live.is_some(),
+            listening: live.listening,
+            syncing_since: time(live.syncing_since),
+            next_sync: time(live.next),
+            last_success: known.and_then(|known| known.last_success).map(moment),
+            last_error: live.last_error,
+            held: known.map(|known| known.holds.iter().map(HeldJson::of_row).collect()),
+            waiting: known.map(|known| known.waiting().map(WaitingJson::of).collect()),
+            folders: known.map(|known| known.folders.iter().map(|folder| FolderJson::of(known, folder)).collect()),
+            errors: own.chain(live.errors).collect(),
+        }
+    }
+
+    fn print(&self, output: &Output) {
+        output.say(format_args!("{}: {}", self.name, self.headline()));
+        let Some(known) = &self.known else {
+            output.complain(Some(&self.name), self.trouble.as_slice());
+            return;
+        };
+        let rows: Vec<Vec<String>> = known.folders.iter().map(|folder| row(known, folder)).collect();
+        for line in table(&rows) {
+            output.say(format_args!("  {line}"));
+        }
+    }
+
+    fn headline(&self) -> String {
+        let mut words = vec![self.state().replace('-', " ")];
+        match &self.live {
+            None => words.push("not watched".to_owned()),
+            Some(live) => {
+                words.push(match live.listening.as_deref() {
+                    Some("all") => "listening to all folders".to_owned(),
+                    Some("inbox") => "listening to INBOX".to_owned(),
+                    Some(_) => "polling".to_owned(),
+                    None => "not listening".to_owned(),
+                });
+                let since = live.syncing_since.map(|at| format!("syncing since {}", moment(Timestamp(at))));
+                let next = live.next.map(|at| format!("next sync at {} at the latest", moment(Timestamp(at))));
+                words.extend(since.or(next));
+            }
+        }
+        let success = self.known.as_ref().and_then(|known| known.last_success);
+        words.extend(success.map(|at| format!("last in step {}", moment(at))));
+        let error = self.live.as_ref().and_then(|live| live.last_error.as_ref());
+        words.extend(error.and_then(|error| {
+            let text = |key: &str| error.get(key).and_then(Value::as_str);
+            Some(format!("last error {}: {}", text("at")?, text("message")?))
+        }));
+        words.join("; ")
+    }
+}
+
+fn row(known: &Known, folder: &Folder) -> Vec<String> {
+    let held = known.held(folder).join(", ");
+    let detail = match folder.waiting.len() as u64 {
+        _ if !held.is_empty() => held,
+        0 => String::new(),
+        waiting => format!("{} to be tried again: see mailtide check", count(waiting, "item", "items")),
+    };
+    let messages = count(folder.messages, "message", "messages");
+    vec![folder.name.to_string(), messages, known.state_of(folder).replace('-', " "), detail]
+}
+
+impl FolderJson {
+    fn of(known: &Known, folder: &Folder) -> Self {
+        Self {
+            folder: folder.name.to_string(),
+            state: known.state_of(folder),
+            messages: folder.messages,
+            pending: folder.waiting.len() as u64,
+            held: known.held(folder).into_iter().map(str::to_owned).collect(),
+        }
+    }
+}

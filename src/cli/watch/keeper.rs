@@ -1,0 +1,238 @@
+//! One account's part of `mailtide watch`: what the daemon needs of the command line.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::Utc;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Shared;
+use super::bell::Bell;
+use super::table::{Live, Table};
+use super::tell::{Nothing, Teller};
+use crate::cli::account::{self, Job, Run};
+use crate::cli::args;
+use crate::cli::connect::{Memory, connect_remembering};
+use crate::cli::error::Trouble;
+use crate::cli::exit::Exit;
+use crate::cli::hooks;
+use crate::cli::json::ErrorJson;
+use crate::cli::progress::Progress;
+use crate::cli::render::moment;
+use crate::cli::select::Selected;
+use crate::cli::stop::Stop;
+use crate::config::Account;
+use crate::daemon::{Ended, Keeper, Told, Why};
+use crate::imap::{ImapStore, Reach};
+use crate::maildir::Diary;
+use crate::model::{MailboxName, ModSeq, Timestamp};
+
+/// How long a sync waits while another mailtide is at work on the account.
+const POLITENESS: Duration = Duration::from_secs(2);
+
+/// The code of what a sync could not follow because it kept changing.
+const UNFINISHED: &str = "folder-unfinished";
+
+/// Keeps an account in step.
+#[derive(Debug)]
+pub(super) struct AccountKeeper {
+    account: Account,
+    state_dir: PathBuf,
+    teller: Teller,
+    table: Table,
+    hooks: Bell,
+    cut: Stop,
+    args: args::Sync,
+    diary: Diary,
+    memory: Memory,
+    /// The states in which the last sync left the server's folders.
+    left: RefCell<BTreeMap<MailboxName, ModSeq>>,
+    /// What was wrong last time: it is told once.
+    wrong: RefCell<Vec<Trouble>>,
+    /// Why the server could not be listened to last time.
+    deaf: RefCell<Option<&'static str>>,
+}
+
+#[derive(Debug, Serialize)]
+struct FolderJson {
+    folder: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReachJson {
+    reach: &'static str,
+}
+
+impl AccountKeeper {
+    /// Returns what keeps an account in step. `cut` breaks off what is under way.
+    pub(super) fn new(account: Account, shared: &Shared, cut: Stop) -> Self {
+        let args = args::Sync { wait: Some(Some(POLITENESS.into())), ..args::Sync::default() };
+        let (wrong, deaf, left, diary) = (RefCell::default(), RefCell::default(), RefCell::default(), Diary::kept());
+        let Shared { state_dir, teller, table, hooks } = shared.clone();
+        Self {
+            account,
+            state_dir,
+            teller,
+            table,
+            hooks,
+            cut,
+            args,
+            diary,
+            memory: Memory::default(),
+            left,
+            wrong,
+            deaf,
+        }
+    }
+
+    /// Returns the account.
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Returns where its syncs note what they do to files.
+    pub(super) fn diary(&self) -> Diary {
+        self.diary.clone()
+    }
+
+    /// Tells what is wrong.
+    pub(super) fn complain(&self, trouble: &Trouble) {
+        self.teller.trouble(Some(&self.account.name), trouble);
+        self.update(|live| live.last_error = Some(with_time(trouble)));
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Live)) {
+        self.table.update(&self.account.name, change);
+    }
+
+    fn event(&self, event: &'static str, details: &impl Serialize) {
+        self.teller.event(Some(&self.account.name), event, details);
+    }
+
+    /// Complains once about each kind of reason why the server can't be listened to, until it can again.
+    fn complain_of_deafness(&self, trouble: &Trouble) {
+        if self.deaf.replace(Some(trouble.code)) != Some(trouble.code) {
+            self.complain(trouble);
+        }
+    }
+}
+
+impl Keeper for AccountKeeper {
+    async fn sync(&self, why: Why) -> (Ended, bool) {
+        let selected = Selected { account: &self.account, only: Vec::new() };
+        let job = Job {
+            selected,
+            state_dir: &self.state_dir,
+            args: &self.args,
+            stop: self.cut.clone(),
+            progress: Progress::silent(),
+            diary: self.diary.clone(),
+            memory: Some(&self.memory),
+        };
+        let now = Utc::now().timestamp();
+        self.update(|live| live.syncing_since = Some(now));
+        let run = match hooks::before(self.hooks.hooks(), &[&self.account.name]).await {
+            Ok(()) => account::sync(job, Timestamp(now)).await,
+            Err(trouble) => {
+                let troubles = vec![trouble];
+                Run { exit: Exit::Partial, troubles, ..Run::new(&self.account.name) }
+            }
+        };
+        let new = *self.wrong.borrow() != run.troubles;
+        self.update(|live| live.syncing_since = None);
+        // That another one is at work is nothing wrong, and passes.
+        if run.exit != Exit::Busy {
+            self.update(|live| take_down(live, &run));
+            self.teller.synced(why.as_str(), &run, new);
+            self.wrong.replace(run.troubles.clone());
+        }
+        if !run.left.is_empty() {
+            self.left.replace(run.left.iter().cloned().collect());
+        }
+        self.hooks.add(&self.account, &run);
+        (ended(&run), run.report.has_news())
+    }
+
+    fn knows(&self, mailbox: &MailboxName, now: ModSeq) -> bool {
+        self.left.borrow().get(mailbox) == Some(&now)
+    }
+
+    async fn connect(&self) -> Result<ImapStore, Ended> {
+        connect_remembering(&self.account, Some(&self.memory)).await.map_err(|trouble| {
+            self.complain_of_deafness(&trouble);
+            of_trouble(&trouble)
+        })
+    }
+
+    fn tell(&self, told: Told<'_>) {
+        match told {
+            Told::Next(after) => {
+                let next = Utc::now().timestamp().saturating_add_unsigned(after.as_secs());
+                self.update(|live| live.next = Some(next));
+            }
+            Told::Listening(reach) => {
+                self.deaf.replace(None);
+                self.update(|live| live.listening = Some(reach_word(reach).to_owned()));
+                self.event("listening", &ReachJson { reach: reach_word(reach) });
+            }
+            Told::Lost => self.update(|live| live.listening = None),
+            Told::Deaf(error, wait) => self.complain_of_deafness(&Trouble::deaf(&self.account, error, wait)),
+            Told::Untold => self.complain(&Trouble::untold()),
+            Told::Server(folder) => self.event("server", &FolderJson { folder: folder.map(ToString::to_string) }),
+            Told::Local => self.event("local", &Nothing {}),
+            Told::Unwatched(error) => self.complain(&Trouble::unwatched(&self.account, error)),
+        }
+    }
+}
+
+/// Takes down how a sync went.
+fn take_down(live: &mut Live, run: &Run) {
+    live.exit_code = Some(run.exit.code());
+    let wrong = run.troubles.iter().filter(|trouble| !trouble.is_hold());
+    live.errors = wrong.filter_map(|trouble| serde_json::to_value(ErrorJson::of(trouble)).ok()).collect();
+    if let Some(last) = run.troubles.iter().rfind(|trouble| !trouble.is_hold()) {
+        live.last_error = Some(with_time(last));
+    }
+}
+
+/// Returns an error as in `--json`, with the time of now.
+fn with_time(trouble: &Trouble) -> Value {
+    let mut error = serde_json::to_value(ErrorJson::of(trouble)).unwrap_or_default();
+    if let Some(fields) = error.as_object_mut() {
+        fields.insert("at".to_owned(), moment(Timestamp(Utc::now().timestamp())).into());
+    }
+    error
+}
+
+fn reach_word(reach: Reach) -> &'static str {
+    match reach {
+        Reach::All => "all",
+        Reach::One => "inbox",
+        Reach::Nothing => "nothing",
+    }
+}
+
+/// Returns what a run's end means for the next.
+fn ended(run: &Run) -> Ended {
+    match run.exit {
+        _ if run.troubles.iter().any(Trouble::is_forbidden) => Ended::Machine,
+        _ if run.troubles.iter().any(|trouble| trouble.code == UNFINISHED) => Ended::Unfinished,
+        Exit::InStep | Exit::Partial | Exit::Held | Exit::Interrupted | Exit::Terminated => Ended::Done,
+        Exit::Busy => Ended::Busy,
+        Exit::Config | Exit::Login | Exit::Network | Exit::Machine => {
+            run.troubles.last().map_or(Ended::Machine, of_trouble)
+        }
+    }
+}
+
+fn of_trouble(trouble: &Trouble) -> Ended {
+    match trouble.exit {
+        Exit::Login => Ended::Login,
+        Exit::Network if trouble.code == "unreachable" => Ended::Unreachable,
+        Exit::Network => Ended::Refused,
+        _ => Ended::Machine,
+    }
+}

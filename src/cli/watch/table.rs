@@ -1,0 +1,60 @@
+//! What `mailtide watch` knows of its accounts at this moment, for those who ask.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The question that asks for it.
+pub(in crate::cli) const QUESTION: &str = "status";
+
+/// Returns where the daemon's socket is.
+pub(in crate::cli) fn socket(state_dir: &Path) -> PathBuf {
+    state_dir.join("daemon.socket")
+}
+
+/// One account, as the daemon sees it. Moments are in seconds since 1970.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::cli) struct Live {
+    /// Since when a sync is under way.
+    pub(in crate::cli) syncing_since: Option<i64>,
+    /// How far the server is listened to: `all`, `inbox`, `nothing`; `None` while it is not.
+    pub(in crate::cli) listening: Option<String>,
+    /// When the next sync is, unless something happens before.
+    pub(in crate::cli) next: Option<i64>,
+    /// The last sync: its exit code,
+    pub(in crate::cli) exit_code: Option<u8>,
+    /// and what was wrong, as in `--json`.
+    pub(in crate::cli) errors: Vec<Value>,
+    /// The last error, even if it is over: as in `--json`, with its time as `at`.
+    pub(in crate::cli) last_error: Option<Value>,
+}
+
+/// All accounts, by name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Table(Arc<Mutex<BTreeMap<String, Live>>>);
+
+impl Table {
+    /// Forgets all, and takes in these accounts.
+    pub(super) fn reset<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *all = names.map(|name| (name.to_owned(), Live::default())).collect();
+    }
+
+    /// Changes what is known of an account.
+    pub(super) fn update(&self, name: &str, change: impl FnOnce(&mut Live)) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(all.entry(name.to_owned()).or_default());
+    }
+
+    /// Answers a question.
+    pub(super) fn answer(&self, question: &str) -> String {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match question {
+            QUESTION => serde_json::to_string(&*all).unwrap_or_default(),
+            _ => String::new(),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! How other processes of the same user ask the daemon: a Unix socket, one line there and one line back.
+
+use std::fs::{self, Permissions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+
+/// How long one who asks may take, and how long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long to wait before hearing again, once that failed.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// The longest question, in bytes.
+const LONGEST_QUESTION: u64 = 1024;
+
+/// The longest answer, in bytes.
+const LONGEST_ANSWER: u64 = 16 << 20;
+
+/// The daemon's end of the socket. The file is removed when this is dropped.
+#[derive(Debug)]
+pub struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Control {
+    /// Makes the socket, for this user alone. One that is there is a dead daemon's: the caller has made sure that no
+    /// other is alive.
+    ///
+    /// # Errors
+    /// It can't be made; a path of more than about 100 bytes is too long for a socket.
+    pub fn bind(path: &Path) -> io::Result<Control> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        Ok(Control { listener, path: path.to_owned() })
+    }
+
+    /// Answers questions for ever, several at a time. Another user's are not heard.
+    pub async fn serve(&self, answer: impl Fn(&str) -> String) {
+        let mut open = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => open.push(tokio::time::timeout(PATIENCE, serve_one(stream, &answer))),
+                    Err(error) => {
+                        tracing::debug!(%error, "no question can be heard");
+                        // Out of files, accepting fails at once, again and again.
+                        tokio::time::sleep(BREATH).await;
+                    }
+                },
+                Some(served) = open.next() => {
+                    if let Err(error) = served.unwrap_or_else(|late| Err(late.into())) {
+                        tracing::debug!(%error, "a question was not answered");
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // A file that is left behind is removed by the next daemon.
+        fs::remove_file(&self.path).ok();
+    }
+}
+
+async fn serve_one(mut stream: UnixStream, answer: impl Fn(&str) -> String) -> io::Result<()> {
+    if stream.peer_cred()?.uid() != rustix::process::getuid().as_raw() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let mut question = String::new();
+    let (reading, mut writing) = stream.split();
+    tokio::io::BufReader::new(reading.take(LONGEST_QUESTION)).read_line(&mut question).await?;
+    writing.write_all(answer(question.trim_end()).as_bytes()).await?;
+    writing.write_all(b"\n").await?;
+    writing.shutdown().await
+}
+
+/// Asks the daemon; `None` if none is running. Blocks the thread, for a few seconds at most.
+///
+/// # Errors
+/// There is one, and it gives no answer.
+pub fn ask(path: &Path, question: &str) -> io::Result<Option<String>> {
+    let mut stream = match BlockingStream::connect(path) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("{question}\n").as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(LONGEST_ANSWER)).read_line(&mut answer)?;
+    match answer.strip_suffix('\n') {
+        Some(answer) => Ok(Some(answer.to_owned())),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn questions_are_answered_and_an_end_leaves_nobody_to_ask() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("daemon.socket");
+        assert_eq!(ask(&path, "x").unwrap(), None);
+        // A dead one's.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert_eq!(ask(&path, "x").unwrap(), None);
+        let control = Control::bind(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let asking = path.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            // One who says nothing does not keep others from asking.
+            let silent = BlockingStream::connect(&asking).unwrap();
+            let answers = ["a", "b"].map(|question| ask(&asking, question).unwrap());
+            drop(silent);
+            answers
+        });
+        let answers = tokio::select! {
+            answers = asked => answers.unwrap(),
+            () = control.serve(|question| format!("<{question}>")) => panic!("it serves for ever"),
+        };
+        assert_eq!(answers, [Some("<a>".to_owned()), Some("<b>".to_owned())]);
+        drop(control);
+        assert_eq!(ask(&path, "x").unwrap(), None);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,242 @@
+//! Keeps one account in step: syncs it when the schedule says so, and listens meanwhile to the server, by a connection
+//! of its own, and to the Maildir.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::backoff::{Backoff, Ended};
+use super::ears::Ears;
+use super::local::Local;
+use super::schedule::{Schedule, Why};
+use crate::imap::{Change, ImapStore, Reach};
+use crate::maildir::{self, Diary, WatchError};
+use crate::model::{MailboxName, ModSeq};
+use crate::reconcile::scope::{Pattern, Scope};
+use crate::store::RemoteError;
+
+/// A connection that lasted this long was no failure.
+const LASTING: Duration = Duration::from_secs(60);
+
+/// What is to be kept in step, and how.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The Maildir.
+    pub maildir: maildir::Settings,
+    /// In which syncs note what they do to its files.
+    pub diary: Diary,
+    /// Which folders take part.
+    pub scope: Scope,
+    /// Which of the server's folders are acted on at once.
+    pub folders: Vec<Pattern>,
+    /// How often everything is looked at, whatever was heard.
+    pub poll: Duration,
+    /// There may be a connection that listens.
+    pub listens: bool,
+    /// How long a server may be silent that owes us something.
+    pub patience: Duration,
+}
+
+impl Plan {
+    /// Returns true if a change in a folder of the server is to be acted on at once. Roles are not known here: a pattern
+    /// that needs one counts as met, which costs no more than a sync.
+    fn concerns(&self, mailbox: &MailboxName) -> bool {
+        let watched = |pattern: &Pattern| matches!(pattern, Pattern::Role(_)) || pattern.matches(mailbox, None);
+        self.folders.iter().any(watched) && self.scope.takes_part(mailbox, None, true)
+    }
+}
+
+/// What comes from outside while an account is kept in step.
+#[derive(Debug, Clone)]
+pub struct Orders {
+    /// Becomes true when it is to end. A sync that is under way is waited for.
+    pub stop: watch::Receiver<bool>,
+    /// Changes whenever the machine was suspended: connections are made anew.
+    pub resumed: watch::Receiver<u64>,
+}
+
+/// Something to tell the user.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// The server is listened to.
+    Listening(Reach),
+    /// The server is listened to no longer.
+    Lost,
+    /// The server can't be listened to; it is tried again after this time.
+    Deaf(&'a RemoteError, Duration),
+    /// The server offers NOTIFY and does not tell everything: from now on only one folder is listened to.
+    Untold,
+    /// The server told of a change; in this folder, if it said so.
+    Server(Option<&'a MailboxName>),
+    /// Something changed in the Maildir.
+    Local,
+    /// Unless something happens before, the next sync is after this time.
+    Next(Duration),
+    /// The Maildir can't be watched: its changes are found by looking now and then.
+    Unwatched(&'a WatchError),
+}
+
+/// What the loop needs from outside.
+pub trait Keeper {
+    /// Syncs once; returns how it ended, and whether it brought changes from the server.
+    fn sync(&self, why: Why) -> impl Future<Output = (Ended, bool)>;
+
+    /// Returns true if this state of a mailbox, by its HIGHESTMODSEQ, is the one in which the last sync left it.
+    fn knows(&self, mailbox: &MailboxName, now: ModSeq) -> bool;
+
+    /// Connects to the server and logs in. Tells what went wrong itself.
+    fn connect(&self) -> impl Future<Output = Result<ImapStore, Ended>>;
+
+    /// Takes note of something.
+    fn tell(&self, told: Told<'_>);
+}
+
+/// Keeps an account in step until it is told to stop.
+pub async fn keep<K: Keeper>(keeper: &K, plan: &Plan, orders: Orders) {
+    let ears = Ears::default();
+    let listening = Box::pin(listen(keeper, plan, &ears, orders.resumed.clone()));
+    let working = Box::pin(work(keeper, plan, &ears, orders));
+    tokio::select! {
+        () = working => {}
+        () = listening => {}
+    }
+}
+
+async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut resumed: watch::Receiver<u64>) {
+    let (mut backoff, mut all) = (Backoff::default(), true);
+    loop {
+        let begun = Instant::now();
+        let ended = tokio::select! {
+            ended = session(keeper, plan, ears, all) => ended,
+            () = ears.distrusted.notified() => {
+                keeper.tell(Told::Untold);
+                all = false;
+                continue;
+            }
+            () = told(&mut resumed) => {
+                keeper.tell(Told::Lost);
+                backoff.forget();
+                continue;
+            }
+        };
+        ears.hears_all.set(false);
+        if begun.elapsed() >= LASTING {
+            backoff.forget();
+        }
+        let ended = match ended {
+            Ok(never) => match never {},
+            Err(Missed::Connect(ended)) => (ended, None),
+            Err(Missed::Listen(error)) => (Ended::Unreachable, Some(error)),
+            Err(Missed::Mute) => {
+                // Nothing to listen to: the schedule polls.
+                told(&mut resumed).await;
+                continue;
+            }
+        };
+        keeper.tell(Told::Lost);
+        let wait = backoff.note(ended.0, chance()).unwrap_or_default();
+        if let Some(error) = &ended.1 {
+            keeper.tell(Told::Deaf(error, wait));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = told(&mut resumed) => backoff.forget(),
+        }
+    }
+}
+
+/// Waits for a change; where none can come any more, for ever.
+async fn told(resumed: &mut watch::Receiver<u64>) {
+    if resumed.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Why a session of listening ended.
+enum Missed {
+    /// There was no connection, which the keeper has told.
+    Connect(Ended),
+    /// The connection was lost.
+    Listen(RemoteError),
+    /// The server can't be listened to.
+    Mute,
+}
+
+async fn session<K: Keeper>(
+    keeper: &K,
+    plan: &Plan,
+    ears: &Ears,
+    all: bool,
+) -> Result<std::convert::Infallible, Missed> {
+    if !plan.listens {
+        keeper.tell(Told::Listening(Reach::Nothing));
+        return Err(Missed::Mute);
+    }
+    let store = keeper.connect().await.map_err(Missed::Connect)?;
+    let mut watch = store.watch(MailboxName::inbox(), all, plan.patience).await.map_err(Missed::Listen)?;
+    keeper.tell(Told::Listening(watch.reach()));
+    ears.hears_all.set(watch.reach() == Reach::All);
+    ears.connect();
+    if watch.reach() == Reach::Nothing {
+        watch.close().await;
+        return Err(Missed::Mute);
+    }
+    let mut hear = |change: Change| match change {
+        Change::Mailbox(mailbox, now) if plan.concerns(&mailbox) => ears.hear(Some(mailbox), now),
+        Change::Mailbox(..) => {}
+        Change::Somewhere => ears.hear(None, None),
+    };
+    loop {
+        watch.listen(&mut hear).await.map_err(Missed::Listen)?;
+    }
+}
+
+async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Orders) {
+    let begun = Instant::now();
+    let mut schedule = Schedule::new(plan.poll, Duration::ZERO);
+    let mut local = Local::new(plan);
+    while !*orders.stop.borrow() {
+        if let Some(why) = schedule.begin(begun.elapsed()) {
+            local.prepare(keeper);
+            ears.changed.take();
+            let (ended, news) = keeper.sync(why).await;
+            schedule.ended(why, ended, news, begun.elapsed(), chance());
+            keeper.tell(Told::Next(schedule.next().saturating_sub(begun.elapsed())));
+            if local.is_late(keeper) {
+                schedule.local(begun.elapsed());
+            }
+            continue;
+        }
+        if schedule.is_untold(begun.elapsed()) && ears.hears_all.get() {
+            ears.distrusted.notify_one();
+        }
+        let sleep = tokio::time::sleep_until(begun + schedule.next());
+        tokio::select! {
+            biased;
+            () = async { drop(orders.stop.wait_for(|stop| *stop).await) } => {}
+            () = told(&mut orders.resumed) => schedule.resumed(begun.elapsed()),
+            () = ears.rung.notified() => {
+                if ears.connected.take() {
+                    schedule.connected(begun.elapsed());
+                }
+                if ears.has_news(keeper) {
+                    schedule.server(begun.elapsed());
+                }
+            }
+            () = local.changed() => {
+                keeper.tell(Told::Local);
+                schedule.local(begun.elapsed());
+            }
+            () = sleep => {}
+        }
+    }
+}
+
+/// Returns a number from 0 to 1 by chance.
+fn chance() -> f64 {
+    let bits = RandomState::new().build_hasher().finish() >> 32;
+    f64::from(u32::try_from(bits).unwrap_or(0)) / f64::from(u32::MAX)
+}

@@ -1,0 +1,59 @@
+//! `mailtide status`: with a daemon and without.
+
+use std::fs;
+
+use crate::support::corpus;
+use crate::support::daemon::Daemon;
+use crate::support::dovecot::Kind;
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::setup::Setup;
+
+#[test]
+fn without_a_daemon_the_database_tells() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    let status = setup.run(&["status", "--json"]).expect(0).account();
+    assert_eq!((&status["state"], &status["watched"]), (&"never-in-step".into(), &false.into()), "{status}");
+    assert!(!setup.database().exists(), "it only looks");
+    setup.sync().expect(0);
+    let status = setup.run(&["status", "--json"]).expect(0).account();
+    assert_eq!((&status["state"], &status["status"]), (&"in-step".into(), &"ok".into()), "{status}");
+    assert!(status["last_success"].is_string() && status["last_error"].is_null(), "{status}");
+    let inbox = &status["folders"][1];
+    assert_eq!(
+        (&inbox["folder"], &inbox["messages"], &inbox["state"]),
+        (&"INBOX".into(), &3.into(), &"in-step".into())
+    );
+
+    fs::rename(&setup.root.path, setup.path().join("away")).unwrap();
+    setup.sync().expect(5);
+    let status = setup.run(&["status", "--json"]).expect(5).account();
+    assert_eq!((&status["state"], &status["held"][0]["reason"]), (&"held".into(), &"root-missing".into()), "{status}");
+    let words = setup.run(&["status"]).expect(5);
+    assert!(words.stdout.starts_with("test: held; not watched; last in step 20"), "{}", words.stdout);
+    assert!(words.stdout.contains("INBOX") && words.stdout.contains("root-missing"), "{}", words.stdout);
+}
+
+#[test]
+fn a_daemon_tells_what_it_does_and_what_went_wrong() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    let proxy = Proxy::start(setup.port);
+    setup.port = proxy.port;
+    let mut daemon = Daemon::settled(&setup);
+    daemon.wait_until_quiet(std::time::Duration::from_millis(1500));
+    let status = setup.run(&["status", "--json"]).expect(0).account();
+    assert_eq!((&status["state"], &status["listening"]), (&"in-step".into(), &"all".into()), "{status}");
+    assert!(status["next_sync"].is_string(), "{status}");
+    proxy.allow(0, Fault::Cut);
+    daemon.wait_for("loss noticed", |event| event["error"]["code"] == "not-listening");
+    setup.root.inbox().deliver(&corpus::plain("up"), None, Some(corpus::DATE));
+    daemon.wait_for("a failed sync", |event| event["result"]["exit_code"] == 4);
+    let status = setup.run(&["status", "--json"]).expect(4).account();
+    assert_eq!((&status["state"], &status["watched"]), (&"failed".into(), &true.into()), "{status}");
+    assert_eq!(status["errors"][0]["code"], "unreachable", "{status}");
+    assert!(status["last_error"]["at"].is_string() && status["listening"].is_null(), "{status}");
+    let socket = setup.path().join("state/daemon.socket");
+    assert!(socket.exists());
+    daemon.stop();
+    assert!(!socket.exists());
+    assert_eq!(setup.run(&["status", "--json"]).expect(0).account()["watched"], false);
+}

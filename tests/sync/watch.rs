@@ -1,0 +1,220 @@
+//! `mailtide watch`: what changes on either side is on the other soon, for days.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::corpus::{self, DATE};
+use crate::support::daemon::Daemon;
+use crate::support::dovecot::Kind;
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::setup::Setup;
+
+/// Longer than anything it does of its own accord.
+const QUIET: Duration = Duration::from_millis(1500);
+
+#[test]
+fn what_changes_on_either_side_is_soon_on_the_other() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    // The server tells of a renamed folder when it is asked for anything.
+    setup.keys = "timeout = \"4s\"".to_owned();
+    let mut daemon = Daemon::settled(&setup);
+    assert!(daemon.told.iter().any(|event| event["reach"] == "all"), "{:?}", daemon.told);
+    setup.append(&["Sent"], &corpus::ordinary(9)[8..]);
+    daemon.wait_for_sync("local", "added", 1);
+    let inbox = setup.root.inbox();
+    inbox.deliver(&corpus::plain("up"), None, Some(DATE));
+    daemon.wait_for_sync("remote", "added", 1);
+    inbox.set_flags(&inbox.find("message 1."), "FS");
+    daemon.wait_for_sync("remote", "flags", 1);
+    setup.imap().store(&["INBOX"], "1", "+FLAGS (\\Answered)");
+    daemon.wait_for_sync("local", "flags", 1);
+    setup.root.folder(&["Made", "here"]).create();
+    daemon.wait_for_sync("remote", "folders_created", 1);
+    setup.root.folder(&["Made", "here"]).deliver(&corpus::plain("deep"), None, Some(DATE));
+    daemon.wait_for_sync("remote", "added", 1);
+    // Dovecot tells nothing at all of a folder that is renamed within half a second of being made.
+    daemon.wait_until_quiet(QUIET);
+    setup.imap().rename(&["Made"], &["Renamed"]);
+    daemon.wait_for_sync("local", "folders_renamed", 1);
+    setup.root.folder(&["Renamed", "here"]).deliver(&corpus::plain("after"), None, Some(DATE));
+    daemon.wait_for_sync("remote", "added", 1);
+    fs::remove_file(inbox.find("message 2.").path).unwrap();
+    daemon.wait_for("removal", |event| {
+        event["result"]["remote"]["removed"] == 1 || event["result"]["remote"]["moved"] == 1
+    });
+    daemon.stop();
+    setup.assert_equal();
+}
+
+#[test]
+fn what_it_does_itself_sets_off_nothing_that_goes_on() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    let mut daemon = Daemon::settled(&setup);
+    daemon.wait_until_quiet(QUIET);
+    let inbox = setup.root.inbox();
+    let changes: [&dyn Fn(); 5] = [
+        &|| setup.append(&["INBOX"], &corpus::ordinary(9)[8..]),
+        &|| drop(inbox.deliver(&corpus::plain("up"), None, Some(DATE))),
+        &|| drop(inbox.set_flags(&inbox.find("message 1."), "F")),
+        &|| setup.imap().store(&["INBOX"], "1", "+FLAGS (\\Answered)"),
+        &|| fs::remove_file(inbox.find("message 2.").path).unwrap(),
+    ];
+    for (at, change) in changes.iter().enumerate() {
+        let before = daemon.syncs();
+        change();
+        daemon.wait_for("sync", |event| event["event"] == "sync");
+        daemon.wait_until_quiet(QUIET);
+        assert_eq!(daemon.syncs() - before, 1, "change {at}: {:?}", daemon.told);
+    }
+    daemon.stop();
+}
+
+#[test]
+fn without_notify_the_inbox_is_listened_to_and_the_rest_is_polled() {
+    let mut setup = Setup::with_mail(Kind::NoUidplus, &corpus::ordinary(2));
+    setup.keys = "watch.poll = \"10s\"".to_owned();
+    let mut daemon = Daemon::settled(&setup);
+    assert!(daemon.told.iter().any(|event| event["reach"] == "inbox"), "{:?}", daemon.told);
+    daemon.wait_until_quiet(QUIET);
+    setup.append(&["INBOX"], &corpus::odd(1));
+    assert_eq!(daemon.wait_for_sync("local", "added", 1)["why"], "server");
+    daemon.wait_until_quiet(QUIET);
+    setup.append(&["Sent"], &corpus::ordinary(9)[8..]);
+    assert_eq!(daemon.wait_for_sync("local", "added", 1)["why"], "poll");
+    daemon.stop();
+    setup.assert_equal();
+}
+
+#[test]
+fn without_any_extension_it_polls() {
+    let mut setup = Setup::with_mail(Kind::Bare, &corpus::ordinary(2));
+    setup.keys = "watch.poll = \"10s\"".to_owned();
+    let mut daemon = Daemon::settled(&setup);
+    assert!(daemon.told.iter().any(|event| event["reach"] == "nothing"), "{:?}", daemon.told);
+    daemon.wait_until_quiet(QUIET);
+    setup.append(&["INBOX"], &corpus::odd(1));
+    assert_eq!(daemon.wait_for_sync("local", "added", 1)["why"], "poll");
+    daemon.stop();
+}
+
+#[test]
+fn a_connection_that_has_gone_silent_is_noticed_in_time_and_what_was_missed_is_made_up_for() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
+    let proxy = Proxy::start(setup.port);
+    setup.port = proxy.port;
+    setup.keys = "timeout = \"4s\"".to_owned();
+    let mut daemon = Daemon::settled(&setup);
+    daemon.wait_until_quiet(QUIET);
+    // Only what is open falls silent: a reset would be noticed at once.
+    let begun = Instant::now();
+    proxy.stall();
+    setup.append(&["INBOX"], &corpus::odd(1));
+    daemon.wait_for("silence noticed", |event| event["error"]["code"] == "not-listening");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    setup.root.inbox().deliver(&corpus::plain("up"), None, Some(DATE));
+    proxy.heal();
+    daemon.wait_for("listening", |event| event["event"] == "listening");
+    daemon.wait_until_quiet(QUIET);
+    daemon.stop();
+    setup.assert_equal();
+}
+
+#[test]
+fn a_server_that_goes_away_is_come_back_to() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
+    let proxy = Proxy::start(setup.port);
+    setup.port = proxy.port;
+    let mut daemon = Daemon::settled(&setup);
+    daemon.wait_until_quiet(QUIET);
+    proxy.allow(0, Fault::Cut);
+    daemon.wait_for("loss noticed", |event| event["error"]["code"] == "not-listening");
+    setup.append(&["INBOX"], &corpus::odd(1));
+    setup.root.inbox().deliver(&corpus::plain("up"), None, Some(DATE));
+    daemon.wait_for("a failed sync", |event| event["result"]["exit_code"] == 4);
+    proxy.heal();
+    daemon.wait_for_sync("remote", "added", 1);
+    daemon.wait_until_quiet(QUIET);
+    daemon.stop();
+    setup.assert_equal();
+}
+
+#[test]
+fn only_one_watches_and_a_sync_by_hand_goes_on_beside_it() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    let daemon = Daemon::settled(&setup);
+    let second = setup.run(&["watch"]);
+    assert_eq!(second.code, Some(6), "{}", second.stderr);
+    assert!(second.stderr.contains("another mailtide watch is running"), "{}", second.stderr);
+    setup.append(&["INBOX"], &corpus::odd(1));
+    setup.sync().expect(0);
+    setup.assert_equal();
+    daemon.stop();
+}
+
+#[test]
+fn on_sighup_the_configuration_is_read_again_and_a_broken_one_changes_nothing() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
+    let mut daemon = Daemon::settled(&setup);
+    fs::write(setup.path().join("config.toml"), "nonsense").unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.wait_for("complaint", |event| event["error"]["code"] == "config");
+    setup.append(&["INBOX"], &corpus::ordinary(9)[8..]);
+    daemon.wait_for_sync("local", "added", 1);
+    setup.extra = "[accounts.test.folders]\nexclude = [\"Sent\"]\n".to_owned();
+    drop(setup.command(&[]));
+    setup.append(&["Sent"], &corpus::ordinary(1));
+    daemon.signal(Signal::HUP);
+    daemon.wait_for("start", |event| event["event"] == "started");
+    setup.append(&["INBOX"], &corpus::odd(1));
+    daemon.wait_for_sync("local", "added", 1);
+    daemon.stop();
+}
+
+#[test]
+fn many_changes_at_once_on_both_sides_converge() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    let mut daemon = Daemon::settled(&setup);
+    let inbox = setup.root.inbox();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut imap = setup.imap();
+            for n in 0..300 {
+                imap.append(&["INBOX"], &corpus::plain(&format!("there {n}")), "", Some(DATE));
+            }
+        });
+        for n in 0..300 {
+            let new = inbox.deliver(&corpus::plain(&format!("here {n}")), None, Some(DATE));
+            if n % 3 == 0 {
+                let name = new.file_name().unwrap().to_str().unwrap();
+                fs::rename(&new, inbox.0.join("cur").join(format!("{name}:2,S"))).unwrap();
+            }
+        }
+    });
+    daemon.wait_until_quiet(QUIET);
+    daemon.stop();
+    setup.assert_equal();
+    assert_eq!(inbox.messages().len(), 603);
+}
+
+#[test]
+fn killed_at_any_moment_it_loses_and_doubles_nothing() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    setup.sync_in_step();
+    let inbox = setup.root.inbox();
+    for round in 0..6 {
+        let mut daemon = Daemon::start(&setup);
+        daemon.wait_for("start", |event| event["event"] == "started");
+        for n in 0..20 {
+            inbox.deliver(&corpus::plain(&format!("here {round} {n}.")), None, Some(DATE));
+            setup.imap().append(&["INBOX"], &corpus::plain(&format!("there {round} {n}.")), "", Some(DATE));
+        }
+        if round % 2 == 1 {
+            daemon.wait_for("sync", |event| event["event"] == "sync");
+        }
+        daemon.kill();
+    }
+    setup.sync_in_step();
+    assert_eq!(inbox.messages().len(), 3 + 6 * 40);
+}
