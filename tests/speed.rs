@@ -4,7 +4,7 @@
 //! its end. After each step mailtide's two sides are compared; mbsync is trusted to have done its work.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -125,7 +125,7 @@ fn beside_mbsync() {
     let mut runners = vec![Runner::new("mailtide", mailtide)];
     match is_installed("mbsync") {
         true => runners.push(Runner::new("mbsync", mbsync)),
-        false => println!("mbsync is not installed: mailtide alone"),
+        false => say("mbsync is not installed: mailtide alone"),
     }
     let first = format!("first pull of {} messages in {FOLDERS} folders", FOLDERS * IN_EACH);
     let steps: [Step; 6] = [
@@ -136,7 +136,8 @@ fn beside_mbsync() {
         ("500 messages uploaded", arrive_here, ROUNDS),
         ("60 messages moved locally", move_here, ROUNDS),
     ];
-    println!("{:45} {}", "seconds, median", runners.iter().map(|one| format!("{:>10}", one.name)).collect::<String>());
+    let names: String = runners.iter().map(|one| format!("{:>10}", one.name)).collect();
+    say(&format!("{:45}{names}", "seconds, median"));
     for (name, prepare, rounds) in steps {
         for round in 0..rounds {
             for runner in &mut runners {
@@ -146,10 +147,15 @@ fn beside_mbsync() {
             runners.rotate_left(1);
         }
         runners.sort_by_key(|one| one.name);
-        let medians = runners.iter_mut().map(|one| format!("{:>10.3}", median(&mut one.times).as_secs_f64()));
-        println!("{name:45} {}", medians.collect::<String>());
+        let seconds = |one: &mut Runner| format!("{:>10.3}", median(&mut one.times).as_secs_f64());
+        let medians: String = runners.iter_mut().map(seconds).collect();
+        say(&format!("{name:45}{medians}"));
         runners.iter().filter(|one| one.name == "mailtide").for_each(|one| one.setup.assert_equal());
     }
+}
+
+fn say(line: &str) {
+    writeln!(std::io::stdout(), "{line}").unwrap();
 }
 
 fn median(times: &mut Vec<Duration>) -> Duration {

@@ -115,7 +115,7 @@ async fn check(account: &Account, file: &str, args: &args::Check, stop: Stop, no
         checked.capabilities = capabilities;
     }
     if (args.compare || args.repair) && checked.troubles.iter().all(Trouble::is_hold) {
-        checked.note_compared(compare::compare(account, args.repair, now, &stop).await);
+        checked.note_compared(Box::pin(compare::compare(account, args.repair, now, &stop)).await);
     }
     checked
 }
