@@ -84,7 +84,8 @@ fn very_long_sets_and_lists_are_read_in_one_go() {
         made("SELECT", format!("* FLAGS ({0})\r\n* OK [PERMANENTFLAGS ({0})] x\r\n{{honest}}", words.join(" "))),
         made("LIST ", format!("* LIST ({}) \"/\" INBOX\r\n{{honest}}", words.join(" "))),
     ]);
-    assert!(started.elapsed() < TIME, "{:?}", started.elapsed());
+    // Not a matter of speed: what grows with the square of the length takes hours.
+    assert!(started.elapsed() < 5 * TIME, "{:?}", started.elapsed());
 }
 
 /// The server sends a byte again and again, before the time that it has to send anything is over.
