@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Apply, Ground};
-use crate::model::{FlagDelta, FlagSet, KeywordLetters, MailboxId, MailboxName, Timestamp, Uid, UidSet, UniqueName};
+use crate::model::{FlagDelta, Keyword, KeywordLetters, MailboxId, MailboxName, Timestamp, Uid, UidSet, UniqueName};
 use crate::reconcile::flags::download_flags;
 use crate::reconcile::plan::{LocalCopy, MailboxPlan};
 use crate::reconcile::report::{Event, Problem};
@@ -217,6 +217,7 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
         let durable: Vec<Durable<'_>> = durable.collect();
         let intents: Vec<Intent> = durable.iter().map(|one| one.intent.clone()).collect();
         let intents = self.journal.begin(&intents)?;
+        self.give_letters(&durable)?;
         let mut records = Vec::new();
         let mut touched: BTreeMap<MailboxId, &MailboxName> = BTreeMap::new();
         for (Durable { of, plan, row, .. }, intent) in durable.into_iter().zip(intents) {
@@ -224,7 +225,6 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
             touched.insert(plan.mailbox, &plan.local);
             let flags = download_flags(&row.flags, &plan.rules);
             let letters = self.letters.entry(plan.mailbox).or_default();
-            give_letters(self.local, plan, letters, &row.flags)?;
             if self.local.publish(&plan.local, unique, &flags, letters)? == Edit::Done(()) {
                 self.landed(of, row.uid, unique.clone());
                 records.push(Record::Insert(plan.mailbox, row));
@@ -234,6 +234,23 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
         touched.into_values().try_for_each(|local| self.local.sync(local))?;
         self.journal.commit(&records)?;
         (self.progress)(Event::Downloaded(messages.len() as u64));
+        Ok(())
+    }
+
+    /// Makes sure that keywords have letters before names bear them, for each folder at once: to find free ones the folder is
+    /// read, and waited for until it is still.
+    fn give_letters(&mut self, durable: &[Durable<'_>]) -> Result<(), LocalError> {
+        let mut new: BTreeMap<MailboxId, (&MailboxName, BTreeSet<Keyword>)> = BTreeMap::new();
+        for Durable { plan, row, .. } in durable {
+            let letters = self.letters.entry(plan.mailbox).or_default();
+            let keywords =
+                row.flags.keywords.iter().filter(|word| !word.is_forwarded() && letters.letter(word).is_none());
+            new.entry(plan.mailbox).or_insert_with(|| (&plan.local, BTreeSet::new())).1.extend(keywords.cloned());
+        }
+        for (mailbox, (local, keywords)) in new.into_iter().filter(|(_, (_, keywords))| !keywords.is_empty()) {
+            let letters = self.letters.entry(mailbox).or_default();
+            *letters = self.local.assign_letters(local, letters, &keywords)?;
+        }
         Ok(())
     }
 
@@ -253,21 +270,6 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
         let intent = Intent::Download { mailbox: plan.mailbox, uid_validity: ground.uid_validity, row: row.clone() };
         Some(Durable { of, plan, intent, row })
     }
-}
-
-/// Makes sure that a message's keywords have letters before its name bears them.
-fn give_letters<L: LocalStore>(
-    local: &mut L,
-    plan: &MailboxPlan,
-    letters: &mut KeywordLetters,
-    flags: &FlagSet,
-) -> Result<(), LocalError> {
-    let keywords = flags.keywords.iter().filter(|keyword| !keyword.is_forwarded());
-    let new: BTreeSet<_> = keywords.filter(|keyword| letters.letter(keyword).is_none()).cloned().collect();
-    if !new.is_empty() {
-        *letters = local.assign_letters(&plan.local, letters, &new)?;
-    }
-    Ok(())
 }
 
 impl<L: LocalStore, J: Journal> BodySink for Batch<'_, L, J> {
