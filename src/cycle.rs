@@ -8,6 +8,7 @@ mod first;
 mod folders;
 mod gone;
 mod identify;
+mod last_copy;
 mod moves;
 mod observe;
 mod plans;
@@ -18,6 +19,7 @@ pub mod restore;
 mod root;
 mod settle;
 mod trash;
+mod trial;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +28,7 @@ use crate::apply::{Aftermath, Apply, Terms};
 use crate::model::{FlagSet, MailboxId, MailboxName, MailboxRow, MessageId, Role, Side, Timestamp, UniqueName};
 use crate::reconcile::flags::FlagRules;
 use crate::reconcile::guard::Guard;
-use crate::reconcile::mailboxes::{Fate, Folder};
+use crate::reconcile::mailboxes::{Fate, Folder, Vanished};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::{HoldAnswer, Options, Policy};
 pub use crate::reconcile::report::Event;
@@ -115,12 +117,14 @@ struct Scene {
     first: bool,
     /// Folders that a dry run would rename, under the names that they have.
     to_be_renamed: Vec<Folder>,
+    /// Folders that vanished, and whose messages may have moved.
+    trial: Vec<Vanished>,
 }
 
 impl Scene {
     fn new(header: Header, listing: RemoteListing, maildirs: LocalListing) -> Self {
-        let (folders, to_be_renamed) = (Vec::new(), Vec::new());
-        Scene { header, listing, maildirs, folders, again: BTreeSet::new(), first: true, to_be_renamed }
+        let (folders, to_be_renamed, trial) = (Vec::new(), Vec::new(), Vec::new());
+        Scene { header, listing, maildirs, folders, again: BTreeSet::new(), first: true, to_be_renamed, trial }
     }
 
     fn is_to_be_renamed(&self, folder: &Folder) -> bool {
@@ -189,9 +193,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if !self.options.dry_run {
             keep_out_of_gone(scene, &mut plans);
         }
+        scene.keep_out_of_missing(&mut plans);
         self.tell_stuck(&views, &plans, scene.first);
-        self.pair_moves(&views, &mut plans).await?;
+        let mut undecided = self.pair_moves(&views, &mut plans).await?;
         self.pair_copies(scene, &views, &mut plans).await?;
+        undecided.extend(self.judge_vanished(scene, &mut plans)?);
         self.defer_removals(scene, &views, &mut plans).await?;
         self.hold_first_uploads(scene, &views, &mut plans);
         self.guard(scene, &views, &mut plans)?;
@@ -221,6 +227,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.uncopied.extend(uncopied);
         self.alone = alone;
         scene.again.extend(self.settle(&views, &plans, &aftermath, &letters)?);
+        scene.again.extend(undecided);
         self.conclude_gone(scene).await
     }
 

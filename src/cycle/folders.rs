@@ -4,7 +4,7 @@ use super::{Run, Scene};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
 use crate::model::{KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, Role, Side};
 use crate::reconcile::mailboxes::{Fate, Folder, infer_roles, pair_folders, role_for};
-use crate::reconcile::renames::is_swap;
+use crate::reconcile::renames::{is_known, is_swap};
 use crate::reconcile::report::{PlanLine, Problem};
 use crate::reconcile::snapshot::{ListedMailbox, LocalListing, RemoteListing};
 use crate::store::{Failure, Header, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
@@ -126,9 +126,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut row = rows.iter().find(|row| row.name == folder.name);
         let ready = match folder.fate {
             Fate::Paired => true,
-            // Under the name that it had until now it may be there.
+            // Under the name that it had until now it may be there. Of one that was never looked at on both sides nothing
+            // is known but what an interrupted run began: recovery has to see that.
             Fate::GoneLocal | Fate::CreateLocal => {
-                if let Some(row) = row {
+                if let Some(row) = row.filter(|row| is_known(row) || row.local != folder.local) {
                     self.match_anew(row, &folder)?;
                 }
                 self.create_local(&folder)?

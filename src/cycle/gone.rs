@@ -6,7 +6,7 @@
 use super::observe::Sight;
 use super::{Run, Scene};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
-use crate::model::{MailboxId, MailboxName, MailboxRow, Side};
+use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, Side};
 use crate::reconcile::mailboxes::{Fate, Folder, Vanished, accidents, is_renumbered};
 use crate::reconcile::plan::{MailboxPlan, RemoteRemoval, Removal};
 use crate::reconcile::policy::HoldAnswer;
@@ -40,6 +40,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let waits = vanished.messages > 0 && is_held(scene, &vanished.folder);
             let part = match (self.options.holds, suspicious || waits) {
                 (HoldAnswer::Undo, _) => self.bring_back(scene, row, vanished.folder).await?,
+                (HoldAnswer::Keep, true) if !renumbered && scene.may_hold_arrivals(vanished.folder.fate, rows) => {
+                    scene.trial.push(vanished.clone());
+                    Some(vanished.folder)
+                }
                 (HoldAnswer::Keep, true) => {
                     self.hold_gone(scene, &vanished);
                     self.blind.insert(vanished.folder.local);
@@ -74,14 +78,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(false)
     }
 
-    /// What an interrupted run left in the journal counts as a message.
+    /// What an interrupted run left in the journal counts as a message, and so does an old version whose new one is gone.
     fn files_known(&mut self, mailbox: MailboxId) -> Result<u64, Failure> {
-        let files = self.account.journal.messages(mailbox)?.iter().filter(|row| row.unique.is_some()).count();
+        let is_known = |row: &&MessageRow| row.unique.is_some() || row.is_outdated();
+        let files = self.account.journal.messages(mailbox)?.iter().filter(is_known).count();
         let begun = self.account.journal.intents()?.iter().filter(|(_, intent)| intent.mailbox() == mailbox).count();
         Ok((files + begun) as u64)
     }
 
-    fn hold_gone(&mut self, scene: &Scene, vanished: &Vanished) {
+    pub(super) fn hold_gone(&mut self, scene: &Scene, vanished: &Vanished) {
         let (side, reason) = match vanished.folder.fate {
             Fate::GoneLocal => (Side::Local, Reason::MaildirVanished),
             _ => (Side::Remote, Reason::FolderRemoved),
@@ -174,7 +179,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// again where it had gone. Those below others go first.
     pub(super) async fn conclude_gone(&mut self, scene: &mut Scene) -> Result<(), Failure> {
         let is_gone = |folder: &&Folder| matches!(folder.fate, Fate::GoneLocal | Fate::GoneRemote);
-        let mut gone: Vec<Folder> = scene.folders.iter().filter(is_gone).cloned().collect();
+        let is_held = |folder: &&Folder| scene.trial.iter().any(|one| one.folder.name == folder.name);
+        let gone = scene.folders.iter().filter(is_gone).filter(|folder| !is_held(folder));
+        let mut gone: Vec<Folder> = gone.cloned().collect();
         if gone.is_empty() || self.options.dry_run {
             return Ok(());
         }
@@ -273,7 +280,7 @@ fn leaving_here(plan: &MailboxPlan) -> usize {
 }
 
 /// A folder that went when its server was set up again is held until the user's word: the next run can't tell any more.
-fn is_held(scene: &Scene, folder: &Folder) -> bool {
+pub(super) fn is_held(scene: &Scene, folder: &Folder) -> bool {
     let is_it = |hold: &HoldRow| hold.mailbox.as_ref() == Some(&folder.name) && is_removal(hold);
     folder.fate == Fate::GoneRemote && scene.header.holds.iter().any(is_it)
 }

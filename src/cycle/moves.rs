@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Run;
+use super::last_copy::keep_last_copies;
 use super::observe::Sight;
 use super::plans::{Key, Plans, Spot, key};
 use crate::apply::mailbox_problem;
@@ -27,15 +28,20 @@ struct Missing<'s> {
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
-    /// Finds the moves.
-    pub(super) async fn pair_moves(&mut self, sights: &[Sight], plans: &mut [MailboxPlan]) -> Result<(), Failure> {
+    /// Finds the moves. Returns the mailboxes about which this pass could not decide.
+    pub(super) async fn pair_moves(
+        &mut self,
+        sights: &[Sight],
+        plans: &mut [MailboxPlan],
+    ) -> Result<BTreeSet<MailboxId>, Failure> {
         let left = |plan: &MailboxPlan| !plan.remove_remote.is_empty() || !plan.forget.is_empty();
         let arrivals = if plans.iter().any(left) { self.arrivals(sights, plans)? } else { Arrivals::new() };
         let mut all = Plans { sights, plans };
         let arrivals = self.follow_files(&mut all, arrivals);
         self.follow_adopted(&mut all);
         let missing = refiled(&mut all, arrivals);
-        self.follow_messages(&mut all, missing).await
+        self.follow_messages(&mut all, missing).await?;
+        Ok(keep_last_copies(&mut all))
     }
 
     /// Reads the files that the baseline does not know, those included that have to wait: the message that one of them was

@@ -194,7 +194,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         remote: Option<RemoteSnapshot>,
     ) -> Result<Option<Sight>, Failure> {
         let Target { folder, mut row, failures, .. } = target;
-        let scan = match self.scan(folder, &row) {
+        let scan = match self.scan(scene, folder, &row) {
             Ok(scan) => scan,
             Err(Failure::Local(error)) if error.kind == LocalErrorKind::Item => {
                 self.report.problem(local_problem(&folder.name, None, &error));
@@ -232,9 +232,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(Some(sight))
     }
 
-    fn scan(&mut self, folder: &Folder, row: &MailboxRow) -> Result<LocalSnapshot, Failure> {
-        if self.options.dry_run && matches!(folder.fate, Fate::CreateLocal | Fate::GoneLocal) {
-            let letters = Some(KeywordLetters::new());
+    fn scan(&mut self, scene: &Scene, folder: &Folder, row: &MailboxRow) -> Result<LocalSnapshot, Failure> {
+        let unmade = self.options.dry_run && matches!(folder.fate, Fate::CreateLocal | Fate::GoneLocal);
+        if unmade || scene.is_missing(&folder.name) {
+            let letters = Some(row.letters.clone());
             return Ok(LocalSnapshot {
                 entries: [].into(),
                 quiet: true,

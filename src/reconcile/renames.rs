@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::scope::Scope;
 use super::snapshot::{ListedMailbox, LocalListing, LocalMaildir, LocalSnapshot, RemoteListing, RemoteSnapshot};
-use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, UniqueName};
+use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, Uid, UidSet, UniqueName};
 
 /// Begins the names under which folders wait that exchange their names: such is never a folder of its own.
 const SWAP: &str = "mailtide-swap-";
@@ -47,14 +47,24 @@ pub fn is_displaced_there(row: &MailboxRow, listing: &RemoteListing) -> bool {
     row.uid_validity.is_some_and(|validity| validity != status.uid_validity || went_back)
 }
 
-/// Returns the names under which a mailbox may be listed that has lost its own: those certain, or all that are to be
-/// looked at. A name that a mailbox rightly has is none, unless nothing but a look can tell the two apart.
+/// A name under which a mailbox may be listed that has lost its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The name.
+    pub name: MailboxName,
+    /// As far as the listing tells, another known mailbox rightly has it.
+    pub owned: bool,
+}
+
+/// Returns the names under which a mailbox may be listed that has lost its own: the one that is certain, or all that are
+/// to be looked at, those first that nobody else has. A name that a mailbox rightly has is none, unless nothing but a look
+/// can tell the two apart.
 pub fn candidates_there(
     row: &MailboxRow,
     rows: &[MailboxRow],
     listing: &RemoteListing,
     scope: &Scope,
-) -> (Option<MailboxName>, Vec<MailboxName>) {
+) -> (Option<MailboxName>, Vec<Candidate>) {
     let others = || {
         let usable = |(name, listed): &(&MailboxName, &ListedMailbox)| {
             let takes_part = is_swap(name) || scope.takes_part(name, listed.role, listed.subscribed);
@@ -68,18 +78,19 @@ pub fn candidates_there(
         return (Some(name.clone()), Vec::new());
     }
     let owner = |name: &MailboxName| rows.iter().find(|other| other.name == *name && is_known(other));
-    let is_free = |name: &MailboxName| {
-        let same_second = |other: &MailboxRow| other.uid_validity == row.uid_validity;
-        owner(name).is_none_or(|other| is_displaced_there(other, listing) || same_second(other))
-    };
+    let is_owned = |name: &MailboxName| owner(name).is_some_and(|other| !is_displaced_there(other, listing));
+    let same_second = |name: &MailboxName| owner(name).is_some_and(|other| other.uid_validity == row.uid_validity);
     let same_id = |listed: &ListedMailbox| row.object_id.is_none() || listed.object_id.is_none();
     let may_be = |(name, listed): &(&MailboxName, &ListedMailbox)| {
         let next = row.watermark.map_or(0, |mark| mark.uid_next);
         let fits =
             listed.status.is_none_or(|status| Some(status.uid_validity) == row.uid_validity && status.uid_next >= next);
-        fits && same_id(listed) && is_free(name)
+        fits && same_id(listed) && (!is_owned(name) || same_second(name))
     };
-    (None, others().filter(may_be).map(|(name, _)| name.clone()).collect())
+    let candidate = |name: &MailboxName| Candidate { name: name.clone(), owned: is_owned(name) };
+    let mut candidates: Vec<Candidate> = others().filter(may_be).map(|(name, _)| candidate(name)).collect();
+    candidates.sort_by_key(|candidate| candidate.owned);
+    (None, candidates)
 }
 
 /// Returns true for a row that says something about both sides.
@@ -87,22 +98,41 @@ pub fn is_known(row: &MailboxRow) -> bool {
     row.watermark.is_some() || row.with_uid > 0
 }
 
-/// Returns true if a mailbox of a row's UIDVALIDITY is the row's, by a look at all of its messages with dates and sizes:
-/// none is another, and at least half of those known are there. Of an empty one only emptiness speaks.
-pub fn is_that_mailbox(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapshot) -> bool {
+/// How much a mailbox looks like the one that a row speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Likeness {
+    /// It is another.
+    None,
+    /// Nothing in it is strange, but most of what is known has gone.
+    Remains,
+    /// At least half of the messages known are there.
+    Most,
+}
+
+/// Compares a mailbox of a row's UIDVALIDITY with what is known of the row's, by a look at all of its messages with dates
+/// and sizes. Of an empty one only emptiness speaks.
+pub fn likeness(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapshot) -> Likeness {
     let listed = seen.messages.listed();
+    let next = row.watermark.map(|mark| mark.uid_next);
     if messages.is_empty() {
-        return listed.is_empty() && row.watermark.is_some_and(|mark| mark.uid_next == seen.watermark.uid_next);
+        let empty = listed.is_empty() && next == Some(seen.watermark.uid_next);
+        return if empty { Likeness::Most } else { Likeness::None };
     }
     let mut same = 0;
     for message in messages {
         let Some(now) = listed.get(&message.uid) else { continue };
         if message.date.zip(now.date).is_some_and(|(before, now)| before != now) {
-            return false;
+            return Likeness::None;
         }
         same += usize::from(message.date.is_some() && message.size == now.size);
     }
-    same * 2 >= messages.len()
+    let known: UidSet = messages.iter().map(|message| message.uid).collect();
+    let is_strange = |uid: &Uid| next.is_none_or(|next| uid.get() < next) && !known.contains(*uid);
+    match same * 2 >= messages.len() {
+        true => Likeness::Most,
+        false if listed.keys().any(is_strange) => Likeness::None,
+        false => Likeness::Remains,
+    }
 }
 
 /// Returns true if the maildir that has a row's local name, if any, may be another than the row's.

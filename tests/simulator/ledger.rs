@@ -174,9 +174,10 @@ impl Ledger {
     }
 
     /// A mailbox has another UIDVALIDITY than the database knows.
-    pub(super) fn renumber(&mut self, name: &MailboxName) {
-        for story in self.stories.values_mut().filter(|story| story.home == *name) {
+    pub(super) fn renumber(&mut self, name: &MailboxName, unrecorded: &[u32]) {
+        for (id, story) in self.stories.iter_mut().filter(|(_, story)| story.home == *name) {
             story.revived |= story.deletions.iter().any(|one| one.side == Side::Remote || !one.known);
+            story.revived |= unrecorded.contains(id);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Messages moved and renamed, on either side or on both: one message in the right place, and no body travels.
 
 use mailtide::model::{MailboxName, UniqueName};
-use mailtide::reconcile::policy::Delete;
+use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::snapshot::Abilities;
 
 use super::check::{View, local_view, remote_view};
@@ -274,5 +274,29 @@ fn a_server_that_refuses_to_move_gets_what_was_moved_as_a_new_message() {
         let places = places(&remote_view(&shared.world()));
         let five: Vec<_> = places.iter().filter(|(id, ..)| *id == 5).collect();
         assert_eq!(five, [&(5, "Archive".to_owned(), "\\flagged".to_owned())], "{abilities:?}");
+    }
+}
+
+/// The old folder's row outlives the move then, and has the file again.
+#[test]
+fn moved_on_both_sides_and_back_here_before_the_old_folder_was_looked_at_it_is_kept() {
+    let change = |world: &mut World| {
+        local_move(world, 5, "Archive", Name::Kept);
+        remote_move(world, 5, "Archive");
+    };
+    for delete in [Delete::Trash, Delete::Expunge] {
+        for abilities in [FULL, PLAIN].into_iter().chain(HALVES) {
+            let scenario = Scenario { delete, abilities, tune: |_| (), start, change: Some(change) };
+            let shared = scenario.world(0);
+            calm_run(&shared, &Options { only: vec![folder("Archive")], ..Options::default() });
+            local_move(&mut shared.world(), 5, "Lists/rust", Name::Kept);
+            quiet(&shared);
+            assert_kept(&shared, "moved back");
+            let world = shared.world();
+            for view in [local_view(&world), remote_view(&world)] {
+                let five: Vec<_> = places(&view).into_iter().filter(|one| one.0 == 5).collect();
+                assert_eq!(five, [(5, "Lists/rust".into(), "\\flagged".into())], "{abilities:?}");
+            }
+        }
     }
 }

@@ -84,7 +84,7 @@ fn assert_done(shared: &Shared, delete: Delete, context: &str) {
 fn renumber(shared: &Shared) {
     let mut world = shared.world();
     world.server.renumber(&inbox());
-    world.ledger.renumber(&inbox());
+    world.ledger.renumber(&inbox(), &[]);
 }
 
 const STRIKES: [(bool, bool); 4] = [(false, false), (true, false), (false, true), (true, true)];

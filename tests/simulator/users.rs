@@ -139,7 +139,7 @@ impl World {
         let known = self.book.knows_uid(name, uid);
         self.ledger.delete(Side::Remote, id, name, known);
         if !self.book.knows_numbers(name, self.server.uid_validity(name)) {
-            self.ledger.renumber(name);
+            self.ledger.renumber(name, &[]);
         }
         self.say(|| format!("remote: {name} {uid} ({id}) expunged, known {known}"));
     }
@@ -150,7 +150,7 @@ impl World {
         self.maildir.user(name, unique, |_| None);
         self.ledger.delete(Side::Local, id, name, known);
         if !self.book.knows_numbers(name, self.server.uid_validity(name)) {
-            self.ledger.renumber(name);
+            self.ledger.renumber(name, &[]);
         }
         self.say(|| format!("local: {name}/{unique} ({id}) deleted, known {known}"));
     }
@@ -252,6 +252,12 @@ impl World {
     }
 
     /// Returns true if the database knows the file as it is.
+    /// Returns the messages in a maildir that the database does not know.
+    fn unrecorded(&self, folder: &MailboxName) -> Vec<u32> {
+        let files = self.files().into_iter().filter(|(name, unique)| name == folder && !self.is_recorded(name, unique));
+        files.filter_map(|(name, unique)| self.local_id(&name, &unique)).collect()
+    }
+
     fn is_recorded(&self, name: &MailboxName, unique: &UniqueName) -> bool {
         let content = self.local_bytes(name, unique).and_then(|bytes| identity(&bytes, Timestamp(0), true).content);
         content.is_some() && self.book.knows_content(name, unique, content)
@@ -396,7 +402,8 @@ pub(super) fn change_rights(world: &mut World) {
 fn renumber(world: &mut World) {
     let name = a_folder(world);
     world.server.renumber(&name);
-    world.ledger.renumber(&name);
+    let unrecorded = world.unrecorded(&name);
+    world.ledger.renumber(&name, &unrecorded);
     world.say(|| format!("remote: {name} renumbered"));
 }
 

@@ -109,6 +109,83 @@ fn a_maildir_that_vanished_is_held_until_the_word_is_given() {
     }
 }
 
+/// Moves the first files of `Lists/rust` to `Lists`, under their names, and removes the rest with their directory.
+fn merge_here(setup: &Setup, moved: usize) {
+    let (from, to) = (setup.root.folder(&["Lists", "rust"]), setup.root.folder(&["Lists"]));
+    for entry in from.messages().iter().take(moved) {
+        fs::rename(&entry.path, to.0.join("cur").join(entry.path.file_name().unwrap())).unwrap();
+    }
+    fs::remove_dir_all(&from.0).unwrap();
+}
+
+#[test]
+fn a_folder_merged_into_another_here_takes_its_messages_along() {
+    for kind in SERVERS {
+        let setup = in_step(kind, 0);
+        setup.append(&["Lists", "rust"], &corpus::ordinary(5));
+        setup.sync_in_step();
+        merge_here(&setup, 5);
+        let run = setup.sync_in_step();
+        let counts = ["moved", "added", "folders_removed"].map(|count| run.count("remote", count));
+        assert_eq!(counts, [5, 0, 1], "{kind:?}: {}", run.stdout);
+        assert_eq!((folders(&setup), setup.imap().messages(&["Lists"]).len()), ((false, false), 5), "{kind:?}");
+    }
+}
+
+#[test]
+fn of_a_folder_that_vanished_here_only_what_is_nowhere_else_is_held() {
+    for (kind, answer) in SERVERS.into_iter().flat_map(|kind| [(kind, "--accept-held"), (kind, "--undo-held")]) {
+        let setup = in_step(kind, 0);
+        setup.append(&["Lists", "rust"], &corpus::ordinary(5));
+        setup.sync_in_step();
+        merge_here(&setup, 3);
+        let dry = setup.run(&["sync", "--json", "--dry-run"]).expect(5);
+        let run = setup.sync().expect(5);
+        for run in [&dry, &run] {
+            assert_eq!((run.count("remote", "moved"), run.count("remote", "added")), (3, 0), "{}", run.stdout);
+        }
+        let held = |run: &Run| (held(run), run.account()["held"][0]["count"].as_u64());
+        let expected = (vec![("Lists/rust".to_owned(), "maildir-vanished".to_owned())], Some(2));
+        for run in [dry, run, setup.sync().expect(5)] {
+            assert_eq!(held(&run), expected, "{kind:?}");
+        }
+        assert!(!setup.root.folder(&["Lists", "rust"]).0.exists());
+        let there = |folder: &[&str]| setup.imap().messages(folder).len();
+        assert_eq!((there(&["Lists"]), there(&["Lists", "rust"])), (3, 2), "{kind:?}");
+        setup.run(&["sync", "--json", answer, "test"]).expect(0);
+        setup.sync_in_step();
+        let undone = answer == "--undo-held";
+        assert_eq!(folders(&setup), (undone, undone), "{kind:?} {answer}");
+        assert_eq!((there(&["Lists"]), there(&["Trash"])), (3, if undone { 0 } else { 2 }), "{kind:?} {answer}");
+    }
+}
+
+#[test]
+fn a_large_folder_merged_into_another_there_takes_its_messages_along() {
+    for (kind, moved) in SERVERS.into_iter().flat_map(|kind| [(kind, 120), (kind, 60)]) {
+        let setup = in_step(kind, 0);
+        setup.append(&["Lists", "rust"], &corpus::ordinary(120));
+        setup.sync_in_step();
+        let uids = setup.imap().messages(&["Lists", "rust"]);
+        let uids: Vec<String> = uids.iter().take(moved).map(|message| message.uid.to_string()).collect();
+        setup.imap().transfer(&["Lists", "rust"], &uids.join(","), &["Lists"]);
+        setup.imap().delete(&["Lists", "rust"]);
+        let all = moved == 120;
+        let run = setup.sync().expect(if all { 0 } else { 5 });
+        let counts = ["moved", "added", "removed"].map(|count| run.count("local", count));
+        assert_eq!(counts, [moved as u64, 0, 0], "{kind:?}: {}", run.stdout);
+        let expected = if all { vec![] } else { vec![("Lists/rust".to_owned(), "folder-removed".to_owned())] };
+        assert_eq!(held(&run), expected);
+        assert_eq!(setup.root.folder(&["Lists"]).messages().len(), moved);
+        if !all {
+            assert_eq!(setup.root.folder(&["Lists", "rust"]).messages().len(), 60);
+            setup.run(&["sync", "--json", "--accept-held", "test"]).expect(0);
+        }
+        setup.sync_in_step();
+        assert_eq!(folders(&setup), (false, false));
+    }
+}
+
 #[test]
 fn new_mail_keeps_a_folder_whose_maildir_was_removed_on_purpose() {
     let setup = in_step(Kind::Full, 3);

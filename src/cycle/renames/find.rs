@@ -6,8 +6,8 @@ use crate::apply::is_fatal;
 use crate::cycle::{Run, Scene, role_of};
 use crate::model::{MailboxName, MailboxRow, MessageRow, Role, Uid, UidSet};
 use crate::reconcile::renames::{
-    self, Rename, Way, Whereabouts, candidates_here, candidates_there, is_displaced_here, is_displaced_there, is_known,
-    is_swap, is_that_mailbox, resemblance,
+    self, Candidate, Likeness, Rename, Way, Whereabouts, candidates_here, candidates_there, is_displaced_here,
+    is_displaced_there, is_known, is_swap, likeness, resemblance,
 };
 use crate::reconcile::snapshot::{RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
@@ -118,9 +118,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let (certain, possible) = candidates_there(row, search.rows, &scene.listing, &self.policy.scope);
         let messages = self.account.journal.messages(row.id)?;
         let mut found = certain;
-        for name in possible {
-            if found.is_none() && !search.there.contains(&name) && self.is_it(row, &messages, &name).await? {
-                found = Some(name);
+        for candidate in possible {
+            if found.is_none()
+                && !search.there.contains(&candidate.name)
+                && self.is_it(row, &messages, &candidate).await?
+            {
+                found = Some(candidate.name);
             }
         }
         // Renumbered, it still is under its name.
@@ -136,13 +139,25 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Looks whether a mailbox is the one that a row speaks of.
-    async fn is_it(&mut self, row: &MailboxRow, messages: &[MessageRow], name: &MailboxName) -> Result<bool, Failure> {
+    async fn is_it(
+        &mut self,
+        row: &MailboxRow,
+        messages: &[MessageRow],
+        candidate: &Candidate,
+    ) -> Result<bool, Failure> {
+        let Candidate { name, owned } = candidate;
         let request = RemoteRequest { mailbox: name.clone(), since: None, known: UidSet::new() };
         match self.account.remote.observe(&[request]).await?.pop().map(|observed| observed.outcome) {
             Some(Ok(seen)) => {
                 let whole = matches!(seen.messages, RemoteMessages::Full(_));
-                let same = whole && Some(seen.uid_validity()) == row.uid_validity;
-                Ok(same && is_that_mailbox(row, messages, &seen) && self.hold_the_same(messages, &seen, name).await?)
+                let comparable = whole && Some(seen.uid_validity()) == row.uid_validity;
+                match if comparable { likeness(row, messages, &seen) } else { Likeness::None } {
+                    Likeness::None => Ok(false),
+                    // What is left of it, in a name that somebody else has, is too little.
+                    Likeness::Remains if *owned => Ok(false),
+                    Likeness::Remains => self.hold_the_same(messages, &seen, name, true).await,
+                    Likeness::Most => self.hold_the_same(messages, &seen, name, *owned).await,
+                }
             }
             Some(Err(error)) if is_fatal(&error) => Err(error.into()),
             Some(Err(_)) | None => Ok(false),
@@ -150,17 +165,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Looks at the headers of some of the messages that are there: in mailboxes made at once and filled alike, numbers,
-    /// sizes and dates may agree. Where no header has a Message-ID, at whole messages.
+    /// sizes and dates may agree. Where no header has a Message-ID, or if asked to, at whole messages.
     async fn hold_the_same(
         &mut self,
         messages: &[MessageRow],
         seen: &RemoteSnapshot,
         name: &MailboxName,
+        thoroughly: bool,
     ) -> Result<bool, Failure> {
         let there = messages.iter().filter(|message| seen.messages.get(message.uid).is_some());
         let (named, nameless): (Vec<_>, Vec<_>) = there.partition(|message| message.message_id.is_some());
-        let whole = named.is_empty();
-        let some = sample(if whole { &nameless } else { &named });
+        let whole = thoroughly || named.is_empty();
+        let some = sample(if named.is_empty() { &nameless } else { &named });
         if some.is_empty() {
             return Ok(true);
         }
@@ -189,7 +205,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         let messages = self.account.journal.messages(row.id)?;
         let is_listed = scene.maildirs.maildirs.iter().any(|maildir| maildir.name == row.local);
-        if !displaced && is_listed && self.likeness(row, &messages, &row.local)?.is_some() {
+        if !displaced && is_listed && self.files_alike(row, &messages, &row.local)?.is_some() {
             return Ok(Whereabouts::Stayed);
         }
         let mut best: Option<(bool, usize, MailboxName)> = None;
@@ -197,7 +213,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             if search.here.contains(&maildir.name) {
                 continue;
             }
-            let Some(likeness) = self.likeness(row, &messages, &maildir.name)? else { continue };
+            let Some(likeness) = self.files_alike(row, &messages, &maildir.name)? else { continue };
             let this = (row.directory == Some(maildir.directory), likeness, maildir.name.clone());
             best = best.filter(|other| (other.0, other.1) >= (this.0, this.1)).or(Some(this));
         }
@@ -211,7 +227,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         })
     }
 
-    fn likeness(
+    fn files_alike(
         &mut self,
         row: &MailboxRow,
         messages: &[MessageRow],
