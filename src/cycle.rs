@@ -198,6 +198,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut undecided = self.pair_moves(&views, &mut plans).await?;
         self.pair_copies(scene, &views, &mut plans).await?;
         undecided.extend(self.judge_vanished(scene, &mut plans)?);
+        undecided.extend(views.iter().filter(|sight| sight.displaced).map(|sight| sight.row.id));
         self.defer_removals(scene, &views, &mut plans).await?;
         self.hold_first_uploads(scene, &views, &mut plans);
         self.guard(scene, &views, &mut plans)?;

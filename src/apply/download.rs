@@ -30,14 +30,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let parts: Vec<(&MailboxPlan, Ground)> = busy.filter_map(|plan| Some((*plan, self.ground(plan)?))).collect();
         let wanted: Vec<Messages> = parts.iter().map(|(plan, ground)| wanted(plan, *ground)).collect();
         parts.iter().for_each(|(plan, _)| self.after(plan.mailbox).local_changed = true);
-        let (outcome, arrived) = self.fetch(&parts, &wanted).await;
+        let Fetched { outcome, arrived, refused } = self.fetch(&parts, &wanted).await;
         let mut missing = Vec::new();
-        for (((plan, _), messages), (answer, arrived)) in
-            parts.iter().zip(&wanted).zip(outcome?.into_iter().zip(arrived))
-        {
-            match answer {
-                Err(error) => self.mailbox_done(plan, Err(error.into()))?,
-                Ok(()) => {
+        let answers = outcome?.into_iter().zip(refused).zip(arrived);
+        for (((plan, _), messages), ((answer, refused), arrived)) in parts.iter().zip(&wanted).zip(answers) {
+            match (answer, refused) {
+                (Err(error), _) => self.mailbox_done(plan, Err(error.into()))?,
+                (Ok(()), Some(error)) => self.mailbox_done(plan, Err(error.into()))?,
+                (Ok(()), None) => {
                     missing.push((*plan, Messages { uids: messages.uids.difference(&arrived), ..messages.clone() }));
                 }
             }
@@ -46,12 +46,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         self.missed(&missing).await
     }
 
-    /// Fetches, and returns for each mailbox what came of it and what arrived.
-    async fn fetch(
-        &mut self,
-        parts: &[(&MailboxPlan, Ground)],
-        wanted: &[Messages],
-    ) -> (Result<Vec<Result<(), RemoteError>>, Failure>, Vec<UidSet>) {
+    async fn fetch(&mut self, parts: &[(&MailboxPlan, Ground)], wanted: &[Messages]) -> Fetched {
         let mut batch = Batch {
             local: &mut *self.local,
             journal: &mut *self.journal,
@@ -61,6 +56,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             letters: &mut self.letters,
             arrived: parts.iter().map(|_| BTreeSet::new()).collect(),
             landed: parts.iter().map(|_| Vec::new()).collect(),
+            refused: parts.iter().map(|_| None).collect(),
+            skipping: false,
             progress: self.progress,
             failure: None,
         };
@@ -81,7 +78,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             (None, Err(error), Ok(())) => Err(error.into()),
             (None, Ok(answers), Ok(())) => Ok(answers),
         };
-        let (arrived, landed) = (batch.arrived, batch.landed);
+        let (arrived, landed, refused) = (batch.arrived, batch.landed, batch.refused);
         for (((plan, _), arrived), landed) in parts.iter().zip(&arrived).zip(landed) {
             self.report.arrive(&plan.name, &plan.local, landed);
             let copied = plan.copy_local.iter().filter(|copy| arrived.contains(&copy.uid)).count();
@@ -89,7 +86,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             self.report.local.added += (arrived.len() - copied) as u64;
             self.after(plan.mailbox).overtaken |= copied < plan.copy_local.len();
         }
-        (outcome, arrived.into_iter().map(|uids| uids.into_iter().collect()).collect())
+        Fetched { outcome, arrived: arrived.into_iter().map(|uids| uids.into_iter().collect()).collect(), refused }
     }
 
     /// Deals with messages that did not come. What was expunged since it was listed is gone, not unavailable.
@@ -139,6 +136,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     }
 }
 
+/// What came of a fetch, for each mailbox.
+struct Fetched {
+    /// What the server said.
+    outcome: Result<Vec<Result<(), RemoteError>>, Failure>,
+    /// What is in the maildir now.
+    arrived: Vec<UidSet>,
+    /// Why nothing more could be put into it.
+    refused: Vec<Option<LocalError>>,
+}
+
 fn wanted(plan: &MailboxPlan, ground: Ground) -> Messages {
     let uids = plan.download.iter().copied().collect();
     Messages { mailbox: plan.name.clone(), validity: ground.uid_validity, uids }
@@ -156,6 +163,9 @@ struct Batch<'a, L, J> {
     arrived: Vec<BTreeSet<Uid>>,
     /// The files of those that came over the wire.
     landed: Vec<Vec<UniqueName>>,
+    /// Maildirs that nothing can be put into: what arrives for them is dropped, the others go on.
+    refused: Vec<Option<LocalError>>,
+    skipping: bool,
     progress: &'a dyn Fn(Event),
     /// What went wrong where the sink's own error type can't say it.
     failure: Option<Failure>,
@@ -219,19 +229,25 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
         let intents = self.journal.begin(&intents)?;
         self.give_letters(&durable)?;
         let mut records = Vec::new();
-        let mut touched: BTreeMap<MailboxId, &MailboxName> = BTreeMap::new();
+        let mut touched: BTreeMap<usize, Vec<Record>> = BTreeMap::new();
         for (Durable { of, plan, row, .. }, intent) in durable.into_iter().zip(intents) {
             let Some(unique) = &row.unique else { continue };
-            touched.insert(plan.mailbox, &plan.local);
             let flags = download_flags(&row.flags, &plan.rules);
             let letters = self.letters.entry(plan.mailbox).or_default();
-            if self.local.publish(&plan.local, unique, &flags, letters)? == Edit::Done(()) {
+            let published = self.local.publish(&plan.local, unique, &flags, letters);
+            let Some(published) = self.unless_refused(of, published)? else { continue };
+            let records = touched.entry(of).or_default();
+            if published == Edit::Done(()) {
                 self.landed(of, row.uid, unique.clone());
                 records.push(Record::Insert(plan.mailbox, row));
             }
             records.push(Record::Settled(intent));
         }
-        touched.into_values().try_for_each(|local| self.local.sync(local))?;
+        // Where it can't be made durable, the intents tell the next run what may be there.
+        for (of, done) in touched {
+            let synced = self.parts.get(of).map_or(Ok(()), |(plan, _)| self.local.sync(&plan.local));
+            records.extend(self.unless_refused(of, synced)?.map(|()| done).into_iter().flatten());
+        }
         self.journal.commit(&records)?;
         (self.progress)(Event::Downloaded(messages.len() as u64));
         Ok(())
@@ -254,6 +270,18 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
         Ok(())
     }
 
+    /// Notes that one maildir can't be written to. `None` if so; what concerns all of them is an error.
+    fn unless_refused<T>(&mut self, of: usize, done: Result<T, LocalError>) -> Result<Option<T>, LocalError> {
+        match (done, self.refused.get_mut(of)) {
+            (Ok(done), _) => Ok(Some(done)),
+            (Err(error), Some(refused)) if error.kind == LocalErrorKind::Item => {
+                refused.get_or_insert(error);
+                Ok(None)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
     fn landed(&mut self, of: usize, uid: Uid, unique: UniqueName) {
         let (Some((plan, _)), Some(arrived), Some(landed)) =
             (self.parts.get(of), self.arrived.get_mut(of), self.landed.get_mut(of))
@@ -274,16 +302,27 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
 
 impl<L: LocalStore, J: Journal> BodySink for Batch<'_, L, J> {
     fn begin(&mut self, of: usize) -> Result<(), LocalError> {
-        let part = self.parts.get(of);
-        part.map_or(Ok(()), |(plan, _)| self.local.stage(&plan.local))
+        let Some((plan, _)) = self.parts.get(of) else { return Ok(()) };
+        self.skipping = self.refused.get(of).is_some_and(Option::is_some);
+        if !self.skipping {
+            let staged = self.local.stage(&plan.local);
+            self.skipping = self.unless_refused(of, staged)?.is_none();
+        }
+        Ok(())
     }
 
     fn write(&mut self, wire: &[u8]) -> Result<(), LocalError> {
+        if self.skipping {
+            return Ok(());
+        }
         self.bytes += wire.len() as u64;
         self.local.stage_write(wire)
     }
 
     fn finish(&mut self, of: usize, message: FetchedMessage) -> Result<(), LocalError> {
+        if std::mem::take(&mut self.skipping) {
+            return Ok(());
+        }
         self.local.stage_finish(message.date)?;
         self.staged.push((of, message));
         if self.staged.len() < BATCH_MESSAGES && self.bytes < BATCH_BYTES {
@@ -297,6 +336,7 @@ impl<L: LocalStore, J: Journal> BodySink for Batch<'_, L, J> {
     }
 
     fn discard(&mut self) -> Result<(), LocalError> {
+        self.skipping = false;
         self.local.stage_discard()
     }
 }

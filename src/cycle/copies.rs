@@ -87,7 +87,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// A copy bears the letters of the folder that it came from.
     fn meaning_of(&self, all: &Plans<'_>, from: &MailboxRow, to: MailboxId, entry: &LocalEntry) -> Option<FlagSet> {
         let by_dovecot = all.sight(to).is_none_or(|sight| sight.scan.dovecot);
-        let letters = all.sight(from.id).map_or_else(|| from.letters.clone(), Sight::letters);
+        let letters = all.sight(from.id).map_or_else(|| from.letters.clone(), Sight::letters_of_old);
         (!by_dovecot && from.id != to).then(|| self.account.local.meaning(entry, &letters))
     }
 

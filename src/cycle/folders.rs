@@ -174,6 +174,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 row.id
             }
             Some(row) if row.role == folder.role && row.object_id == object_id => return Ok(()),
+            // While the rows speak of the mailbox that had this name before, its id is all that tells where it is.
+            Some(row) if row.object_id.is_some() && is_another(scene, row) => return Ok(()),
             Some(row) => row.id,
             None => self.account.journal.add_mailbox(&folder.name, &folder.local)?,
         };
@@ -253,6 +255,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             });
         }
     }
+}
+
+/// Returns true if a mailbox of this name is listed that is not the one whose messages are known.
+fn is_another(scene: &Scene, row: &MailboxRow) -> bool {
+    let status = scene.listing.mailboxes.get(&row.name).and_then(|listed| listed.status);
+    is_known(row) && status.is_some_and(|status| row.uid_validity.is_some_and(|known| known != status.uid_validity))
 }
 
 /// Under a new local name a folder may be there: then it is no gone one.

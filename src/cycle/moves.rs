@@ -110,7 +110,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if all.sight(to).is_some_and(|sight| sight.scan.dovecot) {
             return None;
         }
-        let letters = all.sight(row.mailbox)?.letters();
+        let letters = all.sight(row.mailbox)?.letters_of_old();
         let mut meant = self.account.local.meaning(entry, &letters);
         let lettered = |flags: &FlagSet| -> BTreeSet<_> {
             flags.keywords.iter().filter(|keyword| letters.letter(keyword).is_some()).cloned().collect()

@@ -32,6 +32,8 @@ pub(super) struct Sight {
     pub(super) matches: Vec<Match>,
     pub(super) undecided: BTreeSet<UniqueName>,
     pub(super) failures: Vec<FailureRow>,
+    /// The mailbox has another name now that it can't be followed to, and another mailbox has the one it had.
+    pub(super) displaced: bool,
     memory: Memory,
     role: Option<Role>,
     rules: FlagRules,
@@ -222,6 +224,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             matches: Vec::new(),
             undecided: BTreeSet::new(),
             failures,
+            displaced: false,
             memory: Memory::default(),
             role,
             rules,
@@ -273,8 +276,20 @@ impl Sight {
         }
     }
 
+    /// What is to be done; of a mailbox whose place another has, only that its messages are followed to where it is now.
     pub(super) fn plan(&self) -> MailboxPlan {
-        self.view().plan()
+        let mut plan = self.view().plan();
+        if self.displaced {
+            plan.upload.clear();
+            plan.unknown = true;
+        }
+        plan
+    }
+
+    /// The mailbox that the rows speak of is not there any more. The other one is looked at once they have gone.
+    pub(super) fn find_it_gone(&mut self) {
+        self.remote = Some(no_more(&self.row));
+        self.displaced = true;
     }
 
     /// Without a look the server said that its values are those recorded.
@@ -285,6 +300,18 @@ impl Sight {
 
     pub(super) fn letters(&self) -> KeywordLetters {
         self.scan.letters.clone().unwrap_or_else(|| self.row.letters.clone())
+    }
+
+    /// What letters mean in the names of files that came from here. A maildir that was removed and made again has lost its
+    /// own list.
+    pub(super) fn letters_of_old(&self) -> KeywordLetters {
+        let mut letters = self.letters();
+        for (letter, keyword) in self.row.letters.iter() {
+            if letters.keyword(letter).is_none() && letters.letter(keyword).is_none() {
+                letters.assign(letter, keyword.clone());
+            }
+        }
+        letters
     }
 }
 

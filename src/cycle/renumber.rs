@@ -35,6 +35,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.report.problem(unfinished(&sight.row.name, "another folder took its place during this sync"));
             return Ok(false);
         }
+        if self.elsewhere.contains(&sight.row.id) && has_another_validity(sight) {
+            sight.find_it_gone();
+            return Ok(true);
+        }
         self.look_at_all(sight).await?;
         let Some(remote) = &sight.remote else { return Ok(true) };
         let changed = numbers(&sight.row, highest, &remote.watermark);
@@ -129,6 +133,10 @@ fn is_replaced(scene: &Scene, sight: &Sight) -> bool {
     let listed = scene.listing.mailboxes.get(&sight.row.name).and_then(|listed| listed.status);
     let seen = sight.remote.as_ref().map(RemoteSnapshot::uid_validity);
     listed.is_some_and(|status| seen.is_some_and(|seen| seen != status.uid_validity))
+}
+
+fn has_another_validity(sight: &Sight) -> bool {
+    sight.remote.as_ref().is_some_and(|remote| sight.row.uid_validity != Some(remote.uid_validity()))
 }
 
 /// Failures of files stay: their time has not come because of this. Those of messages are of other messages now.

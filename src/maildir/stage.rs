@@ -11,6 +11,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{Access, access};
+
 use self::writer::Writer;
 use super::durable;
 use super::error::{Reach, failed, found};
@@ -65,7 +67,7 @@ impl Stage {
         self.discard()?;
         let tmp = maildir.join("tmp");
         if !self.open.contains(&tmp) {
-            let dir = self.open(&tmp).map_err(|error| failed("write to", &tmp, Reach::All, error))?;
+            let dir = self.open(&tmp).map_err(|error| failed("write to", &tmp, Reach::One, error))?;
             let writer = match self.writer.take() {
                 Some(writer) => writer,
                 None => Writer::start().map_err(|error| failed("start writing to", &tmp, Reach::All, error))?,
@@ -85,6 +87,11 @@ impl Stage {
             io::ErrorKind::NotFound => durable::make_dir(tmp).and_then(|()| File::open(tmp)),
             _ => Err(error),
         })?;
+        // What one maildir doesn't allow shows here, and keeps it alone back: later it would end the run.
+        access(tmp, Access::EXISTS | Access::WRITE_OK | Access::EXEC_OK)?;
+        if !dir.metadata()?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
         if self.swept.insert(tmp.to_owned()) {
             sweep(tmp)?;
         }

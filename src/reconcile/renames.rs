@@ -130,7 +130,8 @@ pub fn likeness(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapshot
     let is_strange = |uid: &Uid| next.is_none_or(|next| uid.get() < next) && !known.contains(*uid);
     match same * 2 >= messages.len() {
         true => Likeness::Most,
-        false if listed.keys().any(is_strange) => Likeness::None,
+        // Where nothing of it is left, nothing tells it from another that was made in the same second.
+        false if same == 0 || listed.keys().any(is_strange) => Likeness::None,
         false => Likeness::Remains,
     }
 }

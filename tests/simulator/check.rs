@@ -146,7 +146,7 @@ impl Check<'_> {
         let everywhere = |view: &View| view.keys().map(|name| count(view, name, id)).sum::<usize>();
         let (local, remote) = (everywhere(&self.local), everywhere(&self.remote));
         let here = (count(&self.local, &story.home, id), count(&self.remote, &story.home, id));
-        let outdated = usize::from(story.outdated.is_some());
+        let outdated = if story.outdated.is_some() { story.most() } else { 0 };
         let renamed = usize::from(self.world.ledger.renamed);
         let tombs = if self.may_stay(story) { story.deletions.len() + outdated + renamed } else { 0 };
         let undone = if self.may_return() || story.restored.is_some() { story.deletions.len() + outdated } else { 0 };

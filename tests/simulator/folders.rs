@@ -6,12 +6,13 @@ use mailtide::reconcile::report::Report;
 use mailtide::reconcile::snapshot::Abilities;
 
 use super::check::{local_view, remote_view};
-use super::history::calm_run;
+use super::history::{calm_run, run};
 use super::moves::places;
 use super::scenarios::{
     Act, FULL, PLAIN, Scenario, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete,
     remote_flag,
 };
+use super::schedule::{CrashAt, Schedule};
 use super::users::folder;
 use super::world::World;
 
@@ -250,6 +251,53 @@ fn renamed_in_the_maildir_and_deleted_on_the_server_it_is_kept() {
             assert!(places(&view).contains(&(4, "C".to_owned(), "\\flagged".to_owned())), "{:?}", places(&view));
         }
     }
+}
+
+/// Checks on every kind of server, struck at every call, that messages end in these places.
+fn ends_in(change: Act, expected: &[(u32, &str)]) {
+    for (abilities, tune) in KINDS {
+        let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) };
+        let dies = |step: u64| {
+            let shared = scenario.world(0);
+            let at = CrashAt { step, after: false, power: false };
+            let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
+            quiet(&shared);
+            assert_kept(&shared, &format!("struck at {step}"));
+            let world = shared.world();
+            for view in [local_view(&world), remote_view(&world)] {
+                let places = places(&view);
+                for (id, place) in expected {
+                    let found: Vec<&str> = places.iter().filter(|one| one.0 == *id).map(|one| one.1.as_str()).collect();
+                    assert_eq!(found, [*place], "{id}, struck at {step}, {abilities:?}");
+                }
+            }
+            died
+        };
+        assert!((0..10_000).take_while(|step| dies(*step)).count() > 0);
+    }
+}
+
+/// With a new folder of the old name it looked like one that was numbered anew: what had been deleted was sent again.
+#[test]
+fn renamed_on_the_server_once_most_of_it_was_deleted_with_a_new_folder_of_its_name() {
+    let change: Act = |world| {
+        remote_delete(world, 6);
+        remote_delete(world, 7);
+        there(world, "B", "C");
+        remote(world, "B", 8, &[]);
+    };
+    ends_in(change, &[(4, "C"), (8, "B")]);
+}
+
+/// The name is taken in the Maildir, and the old one is taken on the server: messages are followed one by one.
+#[test]
+fn two_renamed_to_one_name_with_a_new_folder_of_the_name_that_one_had() {
+    let change: Act = |world| {
+        there(world, "B", "C");
+        remote(world, "B", 8, &[]);
+        here(world, "A/x", "C");
+    };
+    ends_in(change, &[(3, "C"), (4, "C"), (6, "C"), (7, "C"), (8, "B")]);
 }
 
 #[test]

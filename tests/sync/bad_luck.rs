@@ -114,6 +114,26 @@ fn a_read_only_maildir() {
 }
 
 #[test]
+fn a_maildir_that_nothing_can_be_put_into_keeps_only_itself_back() {
+    let setup = with_work();
+    setup.imap().create(&["Archive"]);
+    setup.sync_in_step();
+    let tmp = setup.root.folder(&["Archive"]).0.join("tmp");
+    fs::remove_dir(&tmp).unwrap();
+    fs::write(&tmp, "no directory").unwrap();
+    for folder in ["INBOX", "Archive"] {
+        setup.append(&[folder], &corpus::odd(2));
+    }
+    let run = setup.sync().expect(1);
+    assert_eq!(setup.root.inbox().messages().len(), 16, "{}", run.stdout);
+    let error = &run.account()["errors"][0];
+    assert_eq!((error["code"].as_str(), error["folder"].as_str()), (Some("local-item"), Some("Archive")));
+    fs::remove_file(&tmp).unwrap();
+    setup.sync_in_step();
+    assert_eq!(setup.root.folder(&["Archive"]).messages().len(), 2);
+}
+
+#[test]
 fn a_full_disk() {
     let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(10));
     setup.append(&["INBOX"], &corpus::odd(68));
