@@ -4,6 +4,7 @@
 mod absence;
 mod compare;
 mod copies;
+mod email_ids;
 mod first;
 mod folders;
 mod gone;

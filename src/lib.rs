@@ -50,7 +50,8 @@
 //! - **Moves.** What left one folder and arrived in another is paired across all mailboxes before anything counts as
 //!   removed or new ([`reconcile::moves`]); a message's row goes with it, so that changes on either side are still measured
 //!   from what was agreed on. It stays where it was until both sides are in the new place: what a crash leaves looks like
-//!   a move that users made on both sides.
+//!   a move that users made on both sides. Where the server names contents, its names tell, and no header is fetched; two
+//!   messages of one name and different size are two, and a file that is not what was recorded is none of them.
 //! - **Folders** are told by what they are, not by their names ([`reconcile::renames`]). Nothing else says what of a rename
 //!   is still to be done, so it can be cut short anywhere.
 //! - **Removals** come after everything that adds, in all folders; what leaves the Maildir goes to a recoverable trash

@@ -57,5 +57,6 @@ fn new_row(found: &Adoption) -> NewMessage {
         content: identity.content,
         message_id: identity.message_id,
         stat: Some(stat),
+        email_id: found.email_id,
     }
 }

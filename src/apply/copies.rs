@@ -139,5 +139,6 @@ fn new_row(one: &RemoteCopy, uid: Uid) -> NewMessage {
         content: one.row.content,
         message_id: one.row.message_id,
         stat: Some(one.stat),
+        email_id: one.row.email_id,
     }
 }

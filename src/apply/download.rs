@@ -294,7 +294,7 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
 
     fn durable(&self, of: usize, message: &FetchedMessage, file: &Staged) -> Option<Durable<'a>> {
         let (plan, ground) = self.parts.get(of)?;
-        let row = new_row(file, message);
+        let row = NewMessage { email_id: plan.email_ids.get(&message.uid).copied(), ..new_row(file, message) };
         let intent = Intent::Download { mailbox: plan.mailbox, uid_validity: ground.uid_validity, row: row.clone() };
         Some(Durable { of, plan, intent, row })
     }
@@ -352,5 +352,6 @@ fn new_row(file: &Staged, message: &FetchedMessage) -> NewMessage {
         content: Some(file.content),
         message_id: file.message_id,
         stat: Some(file.stat),
+        email_id: None,
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::label::Label;
 use super::{Apply, Ground, Target, is_fatal, local_problem, mailbox_problem};
-use crate::model::{FileStat, MailboxId, MailboxName, MessageRow, Timestamp, Tombstone, Uid, UidSet, UniqueName};
+use crate::model::{FileStat, MailboxId, MailboxName, MessageRow, Tombstone, Uid, UidSet, UniqueName};
 use crate::reconcile::plan::{LocalMove, MailboxPlan, RemoteMove, Renamed};
 use crate::reconcile::report::Event;
 use crate::store::{
@@ -67,7 +67,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         self.after(plan.mailbox).overtaken = true;
         let renamed = |Renamed { row, unique, stat }: &Renamed| {
-            Record::Insert(plan.mailbox, moved_row(row, (row.uid, unique, *stat), (row.date, row.size)))
+            Record::Insert(plan.mailbox, moved_row(row, row.uid, unique, *stat))
         };
         self.commit(&plan.renamed.iter().map(renamed).collect::<Vec<_>>())
     }
@@ -166,8 +166,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         for one in leaving {
             let new = arrived.get(&one.row.uid);
             if let Some(uid) = new {
-                let row = moved_row(&one.row, (*uid, &one.unique, one.stat), (one.row.date, one.row.size));
-                records.push(Record::Insert(target.mailbox, row));
+                records.push(Record::Insert(target.mailbox, moved_row(&one.row, *uid, &one.unique, one.stat)));
                 let (unique, entry) = (one.unique.clone(), one.entry.clone());
                 labels.extend(one.meant.clone().map(|meant| Label { unique, entry, meant }));
             }
@@ -194,7 +193,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 continue;
             }
             self.after(target.mailbox).overtaken |= !one.flags_agree;
-            let row = moved_row(&one.row, (one.uid, &one.unique, one.stat), (one.date.or(one.row.date), one.size));
+            let row = moved_row(&one.row, one.uid, &one.unique, one.stat);
+            let (date, size) = (one.date.or(row.date), one.size.or(row.size));
+            let row = NewMessage { date, size, email_id: one.email_id.or(row.email_id), ..row };
             records.extend([Record::Forget(one.row.id), Record::Insert(target.mailbox, row)]);
             let (unique, entry, meant) = (one.unique.clone(), one.entry.clone(), one.meant.clone());
             labels.push(Label { unique, entry, meant });
@@ -233,20 +234,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
 }
 
 /// Returns a row in its new place, with what it knew: the flags last agreed on are those that changes are measured from.
-fn moved_row(
-    row: &MessageRow,
-    (uid, unique, stat): (Uid, &UniqueName, FileStat),
-    (date, size): (Option<Timestamp>, Option<u64>),
-) -> NewMessage {
+fn moved_row(row: &MessageRow, uid: Uid, unique: &UniqueName, stat: FileStat) -> NewMessage {
     NewMessage {
         uid,
         unique: Some(unique.clone()),
         flags: row.flags.clone(),
         tombstone: None,
-        date,
-        size: size.or(row.size),
+        date: row.date,
+        size: row.size,
         content: row.content,
         message_id: row.message_id,
         stat: Some(stat),
+        email_id: row.email_id,
     }
 }

@@ -222,6 +222,8 @@ impl Outgoing<'_> {
             content: Some(self.content),
             message_id: self.identity.message_id,
             stat: Some(self.stat),
+            // The next look tells it.
+            email_id: None,
         }
     }
 }

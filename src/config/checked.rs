@@ -124,7 +124,7 @@ fn check_account(name: &Spanned<String>, raw: raw::Account, around: &Around<'_>)
 
 /// Refuses what this version does not know yet.
 fn later(raw: &raw::Account) -> Result<(), Flaw> {
-    not_yet(&[(&raw.keyring, "keyring"), (&raw.compress, "compress"), (&raw.rules, "rules"), (&raw.pop3, "pop3")])?;
+    not_yet(&[(&raw.keyring, "keyring"), (&raw.rules, "rules"), (&raw.pop3, "pop3")])?;
     let sync = raw.sync.clone().unwrap_or_default();
     not_yet(&[
         (&sync.max_message_size, "sync.max_message_size"),

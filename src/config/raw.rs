@@ -56,7 +56,7 @@ pub struct Account {
     pub insecure_plaintext: Option<bool>,
     pub timeout: Value<String>,
     pub connections: Value<u8>,
-    pub compress: Later,
+    pub compress: Value<String>,
     pub disable: Option<Vec<String>>,
     pub maildir: Option<Maildir>,
     pub folders: Option<Folders>,

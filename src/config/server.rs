@@ -12,7 +12,7 @@ use super::error::Flaw;
 use super::paths::Places;
 use super::raw;
 use super::values::{choice, duration, expand, nonzero, required};
-use crate::imap::{self, Credential, Tls};
+use crate::imap::{self, Compress, Credential, Tls};
 
 /// How to reach a server: [`imap::Settings`] without the secret, which is asked for when it is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Server {
     pub timeout: Duration,
     /// At most so many connections at once.
     pub connections: u8,
+    /// When to compress.
+    pub compress: Compress,
     /// Extensions not to use, in upper case.
     pub disable: Vec<String>,
     /// User name.
@@ -51,12 +53,16 @@ impl Server {
             insecure_plaintext: self.insecure_plaintext,
             timeout: self.timeout,
             connections: self.connections,
+            compress: self.compress,
             disable: self.disable.clone(),
             user: self.user.clone(),
             credential,
         }
     }
 }
+
+const COMPRESS: [(&str, Option<Compress>); 3] =
+    [("auto", Some(Compress::Auto)), ("on", Some(Compress::On)), ("off", Some(Compress::Off))];
 
 /// Checks how an account's server is reached. `account` is the place of the account.
 pub(super) fn check(raw: &raw::Account, account: &Range<usize>, places: &Places) -> Result<Server, Flaw> {
@@ -84,6 +90,7 @@ pub(super) fn check(raw: &raw::Account, account: &Range<usize>, places: &Places)
         insecure_plaintext,
         timeout: raw.timeout.as_ref().map_or(Ok(Duration::from_secs(60)), timeout)?,
         connections: raw.connections.as_ref().map_or(Ok(4), |count| nonzero(count, "connections"))?,
+        compress: choice(raw.compress.as_ref(), "compress", &COMPRESS, Compress::default())?,
         disable: raw.disable.iter().flatten().map(|word| word.to_ascii_uppercase()).collect(),
         user: required(raw.user.as_ref(), "user", account, |_| false)?,
     })

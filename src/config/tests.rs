@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::paths::Places;
 use super::raw::Command;
 use super::{Account, Config, ConfigError, Secret};
-use crate::imap::Tls;
+use crate::imap::{Compress, Tls};
 use crate::maildir::Layout;
 use crate::model::{MailboxName, Role};
 use crate::reconcile::policy::{Delete, KeepDeleted, MaxDelete};
@@ -49,7 +49,7 @@ fn the_shortest_account_has_every_default() {
     let account = &config.accounts[0];
     assert!(account.enabled);
     assert_eq!((account.server.port, account.server.tls, account.server.connections), (993, Tls::Implicit, 4));
-    assert_eq!(account.server.timeout, Duration::from_secs(60));
+    assert_eq!((account.server.timeout, account.server.compress), (Duration::from_secs(60), Compress::Auto));
     assert_eq!(account.maildir.root, PathBuf::from("/home/me/Mail/work"));
     assert_eq!(account.maildir.layout, Layout::Fs);
     assert_eq!(account.maildir.trash, PathBuf::from("/home/me/state/trash/work"));
@@ -79,6 +79,7 @@ fn every_key_means_what_it_says() {
         insecure_plaintext = true
         timeout = "2min"
         connections = 2
+        compress = "off"
         disable = ["QRESYNC", "list-status"]
         [accounts.w.maildir]
         path = "/mail"
@@ -101,6 +102,7 @@ fn every_key_means_what_it_says() {
     assert_eq!(account.server.tls_fingerprint, Some(std::array::from_fn(|n| u8::try_from(n).unwrap())));
     assert!(account.server.insecure_plaintext);
     assert_eq!(account.server.timeout, Duration::from_secs(120));
+    assert_eq!(account.server.compress, Compress::Off);
     assert_eq!(account.server.disable, ["QRESYNC", "LIST-STATUS"]);
     assert_eq!((account.maildir.root, account.maildir.layout), ("/mail".into(), Layout::MaildirPlusPlus));
     assert_eq!(account.database, PathBuf::from("/home/me/st/w.sqlite3"));
@@ -178,6 +180,8 @@ fn what_is_wrong_is_told_with_its_place() {
             "5:11: ca_file /home/me/none.pem can't be read: No such file or directory (os error 2)",
         ),
         ("tls = \"none\"", "5:7: the connection to h would not be protected"),
+        ("compress = \"yes\"", "5:12: compress can't be \"yes\""),
+        ("compress = true", "5:12: invalid type: boolean `true`, expected a string"),
         ("tls_fingerprint = \"sha256:00\"", "5:19: this is no certificate fingerprint"),
         ("tls_fingerprint = \"sha1:00\"", "5:19: this is no certificate fingerprint"),
         ("password = \"x\"", "4:20: this account has more than one secret"),
@@ -205,7 +209,6 @@ fn what_is_wrong_is_told_with_its_place() {
 fn keys_of_later_work_are_refused_by_name() {
     for (lines, expected) in [
         ("keyring = true", "5:11: keyring is not supported yet"),
-        ("compress = \"auto\"", "5:12: compress is not supported yet"),
         ("protocol = \"pop3\"", "5:12: protocol = \"pop3\" is not supported yet"),
         ("pop3.folder = \"INBOX\"", "5:1: pop3 is not supported yet"),
         ("oauth2.client_id = \"x\"", "5:8: oauth2.client_id is not supported yet"),
@@ -219,7 +222,7 @@ fn keys_of_later_work_are_refused_by_name() {
         ("[hooks]\non_change = []", "6:13: this command is empty"),
         ("[hooks]\nafter = \"x\"", "6:1: unknown key `after`"),
         ("[groups]\nx = [\"a\"]", "5:1: groups is not supported yet"),
-        ("[defaults]\ncompress = \"on\"", "6:12: compress is not supported yet"),
+        ("[defaults]\nkeyring = true", "6:11: keyring is not supported yet"),
     ] {
         assert_eq!(with(lines).unwrap_err(), expected, "{lines}");
     }

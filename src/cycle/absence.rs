@@ -89,8 +89,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Err(_) => None,
         };
         let rows = self.account.journal.mailboxes()?;
-        let grown: Option<BTreeSet<MailboxName>> =
-            listing.map(|listing| self.grown(&listing, &seen_until(scene, sights, &rows)));
+        // What left a mailbox before that got another name did not come to the one that has its old name now.
+        let displaced = |name: &MailboxName| sights.iter().any(|sight| sight.displaced && sight.row.name == *name);
+        let grown: Option<BTreeSet<MailboxName>> = listing.map(|listing| {
+            let mut grown = self.grown(&listing, &seen_until(scene, sights, &rows));
+            grown.retain(|name| !displaced(name));
+            grown
+        });
         if grown.as_ref().is_some_and(BTreeSet::is_empty) {
             return Ok(());
         }

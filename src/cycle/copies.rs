@@ -15,11 +15,21 @@ use crate::reconcile::snapshot::{LocalEntry, LocalSnapshot, RemoteMessage};
 use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
 /// Known messages and their files, by what they were looked up for.
-struct Known {
+pub(super) struct Known {
     rows: BTreeMap<MailboxId, MailboxRow>,
     scans: BTreeMap<MailboxId, Option<LocalSnapshot>>,
     files: BTreeMap<MessageId, Option<Arrival>>,
 }
+
+impl Known {
+    /// Returns true if there are any.
+    pub(super) fn any(&self) -> bool {
+        self.rows.values().any(|row| row.with_uid > 0)
+    }
+}
+
+/// A file that has what a message has: its maildir, its name, and what was read.
+pub(super) type Source = (MailboxName, UniqueName, Arrival);
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Finds the copies among what is left to be uploaded and downloaded.
@@ -32,9 +42,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let rows = self.account.journal.mailboxes()?.into_iter().map(|row| (row.id, row)).collect();
         let mut known = Known { rows, scans: BTreeMap::new(), files: BTreeMap::new() };
         let mut all = Plans { sights, plans };
-        if known.rows.values().any(|row| row.with_uid > 0) {
+        if known.any() {
             self.copy_there(&mut all, &known)?;
         }
+        self.copy_email_ids(scene, &mut all, &mut known)?;
         self.copy_here(scene, &mut all, &mut known).await
     }
 
@@ -95,7 +106,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     async fn copy_here(&mut self, scene: &mut Scene, all: &mut Plans<'_>, known: &mut Known) -> Result<(), Failure> {
         let mut likely: Vec<(Spot, Vec<MessageRow>)> = Vec::new();
         let (mut twins, mut first): (Vec<(Spot, Spot)>, BTreeMap<Key, Spot>) = (Vec::new(), BTreeMap::new());
-        let any = known.rows.values().any(|row| row.with_uid > 0);
+        let any = known.any();
         for (spot, (size, date)) in new_messages(all) {
             let of_size = if any { self.account.journal.messages_of_size(size)? } else { Vec::new() };
             let same: Vec<MessageRow> =
@@ -114,8 +125,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let Some(headers) = self.identify_spots(all, &asked, false).await? else { return Ok(()) };
         for (spot, rows) in likely {
             let Some(identity) = headers.get(&spot) else { continue };
-            if let Some(copy) = self.source(known, &rows, identity)? {
-                plan_copy(all, spot, copy);
+            let rows = rows.iter().filter(|row| row.message_id == identity.message_id);
+            if let Some(source) = self.source(known, rows, |file| file.header == identity.header)? {
+                plan_copy(all, spot, source);
             }
         }
         for (spot, earlier) in twins {
@@ -126,17 +138,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(())
     }
 
-    /// Returns the file that has what a message has, by its header.
-    fn source(
+    /// Returns a file of these messages that is what was recorded of it, and what is looked for.
+    pub(super) fn source<'r>(
         &mut self,
         known: &mut Known,
-        rows: &[MessageRow],
-        identity: &Identity,
-    ) -> Result<Option<(MailboxName, UniqueName, Arrival)>, Failure> {
-        for row in rows.iter().filter(|row| row.message_id == identity.message_id) {
+        rows: impl Iterator<Item = &'r MessageRow>,
+        is_it: impl Fn(&Identity) -> bool,
+    ) -> Result<Option<Source>, Failure> {
+        for row in rows {
             let Some(local) = known.rows.get(&row.mailbox).map(|mailbox| mailbox.local.clone()) else { continue };
             let Some(arrival) = self.file_of(known, row)? else { continue };
-            if arrival.identity.header == identity.header && arrival.identity.content == row.content {
+            if row.content.is_some() && arrival.identity.content == row.content && is_it(&arrival.identity) {
                 return Ok(row.unique.clone().map(|unique| (local, unique, arrival)));
             }
         }
@@ -206,7 +218,7 @@ fn is_twin(one: &Identity, other: &Identity) -> bool {
         && (one.message_id, one.header, one.size, one.date) == (other.message_id, other.header, other.size, other.date)
 }
 
-fn plan_copy(all: &mut Plans<'_>, spot: Spot, (local, source, arrival): (MailboxName, UniqueName, Arrival)) {
+pub(super) fn plan_copy(all: &mut Plans<'_>, spot: Spot, (local, source, arrival): Source) {
     let Some(message) = all.message(spot) else { return };
     let (flags, date) = (message.flags.clone(), message.date);
     let Some(plan) = all.of(spot.0) else { return };
@@ -216,7 +228,7 @@ fn plan_copy(all: &mut Plans<'_>, spot: Spot, (local, source, arrival): (Mailbox
 }
 
 /// What is downloaded with this pass can be copied with the next.
-fn wait_for_twin(scene: &mut Scene, all: &mut Plans<'_>, spot: Spot) {
+pub(super) fn wait_for_twin(scene: &mut Scene, all: &mut Plans<'_>, spot: Spot) {
     if let Some(plan) = all.of(spot.0) {
         plan.download.retain(|uid| *uid != spot.1);
         plan.unknown = true;

@@ -254,8 +254,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
             Ok(false) => {
                 let created = self.create_anew(scene, row, folder).await?;
-                let anew = self.account.journal.mailboxes()?.into_iter().find(|row| row.name == folder.name);
-                scene.again.extend(anew.map(|row| row.id));
+                // What turned up may have come from any other folder.
+                scene.again.extend(self.account.journal.mailboxes()?.into_iter().map(|row| row.id));
                 Ok(created.then_some(Fate::Paired))
             }
             Err(error) if error.kind == LocalErrorKind::Item => {

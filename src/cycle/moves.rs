@@ -19,12 +19,12 @@ use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, Messages, RemoteStore};
 
 /// A message that has gone from the server and whose file is still somewhere.
-struct Missing<'s> {
-    row: &'s MessageRow,
-    place: Place,
-    arrival: Arrival,
+pub(super) struct Missing<'s> {
+    pub(super) row: &'s MessageRow,
+    pub(super) place: Place,
+    pub(super) arrival: Arrival,
     /// The file lies where it always did.
-    at_home: bool,
+    pub(super) at_home: bool,
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
@@ -147,9 +147,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Follows messages that were moved on the server, whether their files stayed or were moved elsewhere.
-    async fn follow_messages(&mut self, all: &mut Plans<'_>, mut missing: Vec<Missing<'_>>) -> Result<(), Failure> {
+    async fn follow_messages<'s>(&mut self, all: &mut Plans<'s>, missing: Vec<Missing<'s>>) -> Result<(), Failure> {
+        let mut missing = self.follow_email_ids(all, missing)?;
         let spots = self.spots(all, &missing);
-        missing.extend(self.left_behind(all, &spots)?);
+        let keys: BTreeSet<Key> = spots.iter().map(|(_, key)| *key).collect();
+        let may_have_arrived = |row: &MessageRow| key(row.size, row.date).is_some_and(|key| keys.contains(&key));
+        missing.extend(self.left_behind(all, may_have_arrived)?);
         missing.retain(|one| !self.unmovable.contains(&one.row.id));
         let keys: BTreeSet<Key> = missing.iter().filter_map(|one| key(one.row.size, one.row.date)).collect();
         let spots: Vec<Spot> =
@@ -189,15 +192,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Reads the files of the messages that have gone, as far as they may have arrived elsewhere.
-    fn left_behind<'s>(&mut self, all: &Plans<'s>, spots: &[(Spot, Key)]) -> Result<Vec<Missing<'s>>, Failure> {
-        let (rows, keys) = (all.rows(), spots.iter().map(|(_, key)| *key).collect::<BTreeSet<Key>>());
-        let mut missing = Vec::new();
+    pub(super) fn left_behind<'s>(
+        &mut self,
+        all: &Plans<'s>,
+        may_have_arrived: impl Fn(&MessageRow) -> bool,
+    ) -> Result<Vec<Missing<'s>>, Failure> {
+        let (rows, mut missing) = (all.rows(), Vec::new());
         for (sight, plan) in all.sights.iter().zip(&*all.plans) {
             for LocalRemoval { row, unique, entry } in &plan.remove_local {
-                let Some(row) = rows.get(row).copied() else { continue };
-                if !key(row.size, row.date).is_some_and(|key| keys.contains(&key)) {
-                    continue;
-                }
+                let Some(row) = rows.get(row).copied().filter(|row| may_have_arrived(row)) else { continue };
                 let place = (plan.mailbox, unique.clone());
                 let arrival = self.arrival(sight, unique, entry)?;
                 let same = arrival.filter(|file| row.content.is_none() || file.identity.content == row.content);
@@ -266,18 +269,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Another file may have the name already, or one that has gone and that the baseline still knows.
-    fn is_taken(&self, all: &Plans<'_>, one: &Missing<'_>, to: MailboxId) -> bool {
+    pub(super) fn is_taken(&self, all: &Plans<'_>, one: &Missing<'_>, to: MailboxId) -> bool {
         let (here, unique) = &one.place;
         to != *here && (all.has_file(to, unique) || all.has_row(to, unique))
     }
 
     /// Plans that a file follows its message.
-    fn move_file(&mut self, all: &mut Plans<'_>, one: Missing<'_>, (to, uid): Spot) {
+    pub(super) fn move_file(&mut self, all: &mut Plans<'_>, one: Missing<'_>, (to, uid): Spot) {
         let Missing { row, place: (here, unique), arrival: Arrival { entry, stat, .. }, at_home } = one;
         let Some(message) = all.message((to, uid)) else { return };
         let meant = self.meant(all, row, here, &entry).unwrap_or_else(|| entry.flags.clone());
         let flags_agree = row.flags == message.flags && row.flags == meant;
-        let (date, size) = (message.date, message.size);
+        let (date, size, email_id) = (message.date, message.size, message.email_id);
         match at_home {
             true => {}
             false => all.forget_no_more(row),
@@ -297,6 +300,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             uid,
             date,
             size,
+            email_id,
             meant,
             flags_agree,
         });

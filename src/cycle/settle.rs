@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::email_ids::names_told;
 use super::observe::Sight;
 use super::{LOSS_WINDOW, Run, Scene};
 use crate::apply::{Aftermath, local_problem};
@@ -35,6 +36,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let after = aftermath.get(&sight.row.id).copied().unwrap_or_default();
             records.extend(settled(sight, plan, after, self.now));
             records.extend(self.remember(sight, plan, after)?);
+            records.extend(names_told(sight));
             // Until the names bear them, keywords that got a letter now must not look removed.
             let agreed = !is_pinned(plan, after);
             let known = letters.get(&sight.row.id).filter(|known| agreed && **known != sight.row.letters);

@@ -66,6 +66,16 @@ impl Capabilities {
         self.has("CONDSTORE") || self.has("QRESYNC")
     }
 
+    /// Returns the FETCH item by which the server tells what it calls a message's content: EMAILID (RFC 8474 section 5.1),
+    /// or Gmail's own.
+    pub(super) fn email_id_item(&self) -> Option<&'static str> {
+        match (self.has("OBJECTID"), self.has("X-GM-EXT-1")) {
+            (true, _) => Some("EMAILID"),
+            (false, true) => Some("X-GM-MSGID"),
+            (false, false) => None,
+        }
+    }
+
     /// Returns all that are not disabled, in order.
     pub(super) fn words(&self) -> impl Iterator<Item = &str> {
         self.advertised.iter().map(String::as_str).filter(|word| !self.is_disabled(word))
@@ -99,6 +109,15 @@ mod tests {
         assert!(!left("IMAP4REV1 CONDSTORE QRESYNC", "CONDSTORE").0.mod_seq());
         let (rev2, _) = left("IMAP4REV2", "MOVE");
         assert!(!rev2.has("MOVE") && rev2.has("UIDPLUS"));
+    }
+
+    #[test]
+    fn email_ids_are_asked_for_as_the_server_offers_them() {
+        let item = |advertised, disabled| left(advertised, disabled).0.email_id_item();
+        assert_eq!(item("IMAP4REV1 OBJECTID X-GM-EXT-1", ""), Some("EMAILID"));
+        assert_eq!(item("IMAP4REV1 OBJECTID X-GM-EXT-1", "OBJECTID"), Some("X-GM-MSGID"));
+        assert_eq!(item("IMAP4REV1 OBJECTID", "OBJECTID"), None);
+        assert_eq!(item("IMAP4REV2", ""), None);
     }
 
     #[test]

@@ -147,6 +147,31 @@ impl Connection {
         }
         let burst = Burst::new(commands, &mut self.tags);
         let result = self.drive(burst, handler).await;
+        self.ended(result)
+    }
+
+    /// Sends a command alone and hears nothing behind its tagged answer: `changed` is called on an OK, and what follows
+    /// may be encoded in another way. An error means that the connection can't be used any more; so does dropping the
+    /// future.
+    pub(super) async fn run_alone(
+        &mut self,
+        command: Command,
+        changed: impl FnOnce(&mut Wire) -> Result<(), Error>,
+    ) -> Result<Status, Error> {
+        if std::mem::replace(&mut self.out_of_step, true) {
+            return Err(Error::BrokenOff);
+        }
+        let burst = Burst::new(vec![command], &mut self.tags);
+        let answered = self.drive_to_answer(burst).await;
+        let result = answered.and_then(|status| match status.is_ok() {
+            true => changed(&mut self.wire).map(|()| status),
+            false => Ok(status),
+        });
+        self.ended(result)
+    }
+
+    /// Notes whether the connection can still be used. One that was lost was lost for the reason that the server gave.
+    fn ended<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         self.out_of_step = result.is_err();
         result.map_err(|error| match error {
             Error::Lost(None) => Error::Lost(self.bye.take()),
@@ -171,11 +196,7 @@ impl Connection {
         }
         let burst = Burst::new(vec![Command::idle()], &mut self.tags);
         let result = self.drive_idle(burst, time, handler).await;
-        self.out_of_step = result.is_err();
-        result.map_err(|error| match error {
-            Error::Lost(None) => Error::Lost(self.bye.take()),
-            other => other,
-        })
+        self.ended(result)
     }
 
     async fn drive_idle(
@@ -222,6 +243,22 @@ impl Connection {
                 return Ok(burst.answers.into_iter().flatten().collect());
             }
             burst.feed(&mut self.wire)?;
+            self.wire.progress().await?;
+        }
+    }
+
+    async fn drive_to_answer(&mut self, mut burst: Burst) -> Result<Status, Error> {
+        self.wire.count_round_trip();
+        burst.feed(&mut self.wire)?;
+        loop {
+            while self.wire.next(None)? {
+                let reply = self.wire.take_reply();
+                self.dispatch(&reply, &mut burst, &mut |_, _| {})?;
+                self.wire.recycle(reply);
+                if let Some(Some(status)) = burst.answers.first_mut().map(Option::take) {
+                    return Ok(status);
+                }
+            }
             self.wire.progress().await?;
         }
     }

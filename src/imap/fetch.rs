@@ -175,9 +175,8 @@ impl ImapStore {
         let parts: Vec<Part<'_>> = asked.iter().map(Part::new).collect();
         let sink = Begun { inner: sink, part: 0, open: false };
         let mut bodies = Bodies { sink, wanted, parts, commands: Vec::new() };
-        let chunks = asked.iter().map(|messages| messages.uids.chunks(PER_COMMAND.0, PER_COMMAND.1)).collect();
         let mut single: Vec<Vec<UidSet>> = asked.iter().map(|_| Vec::new()).collect();
-        for (owner, chunk, _) in self.fetch_chunks(&mut bodies, chunks).await? {
+        for (owner, chunk, _) in self.fetch_all(&mut bodies, asked).await? {
             if let (Some(part), Some(single)) = (bodies.parts.get(owner), single.get_mut(owner)) {
                 single.extend(chunk.difference(&part.delivered).chunks(1, 1));
             }
@@ -188,6 +187,27 @@ impl ImapStore {
             }
         }
         Ok(bodies.parts.into_iter().map(Part::outcome).collect())
+    }
+
+    /// Fetches everything, in one burst or, where it may pay to compress what comes later, in two. Returns the chunks that
+    /// were refused, each with the part it is of.
+    async fn fetch_all(
+        &mut self,
+        bodies: &mut Bodies<'_>,
+        asked: &[Messages],
+    ) -> Result<Vec<(usize, UidSet, Status)>, Error> {
+        let chunks =
+            |parts: &[UidSet]| parts.iter().map(|uids| uids.chunks(PER_COMMAND.0, PER_COMMAND.1)).collect::<Vec<_>>();
+        let (first, rest) = match bodies.wanted.section == WHOLE.section {
+            true => self.divide(asked),
+            false => (asked.iter().map(|messages| messages.uids.clone()).collect(), Vec::new()),
+        };
+        let mut refused = self.fetch_chunks(bodies, chunks(&first)).await?;
+        if !rest.is_empty() {
+            self.compress_if_it_pays(&rest).await?;
+            refused.extend(self.fetch_chunks(bodies, chunks(&rest)).await?);
+        }
+        Ok(refused)
     }
 
     /// Sends one burst and returns the chunks that were refused, each with the part it is of.

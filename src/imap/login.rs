@@ -23,14 +23,17 @@ pub(super) struct LoggedIn {
     pub(super) wire: Wire,
     /// What the server can do for this user.
     pub(super) capabilities: Capabilities,
+    /// The server is on this machine.
+    pub(super) to_this_machine: bool,
 }
 
 /// Connects and logs in.
 pub(super) async fn log_in(settings: &Settings) -> Result<LoggedIn, Error> {
     let (stream, peer) = connect::tcp(settings).await?;
+    let to_this_machine = peer.ip().to_canonical().is_loopback();
     let listeners = match settings.tls {
         Tls::Implicit | Tls::StartTls => Listeners::Nobody,
-        Tls::None if peer.ip().is_loopback() => Listeners::NoWay,
+        Tls::None if to_this_machine => Listeners::NoWay,
         Tls::None => Listeners::Anyone,
     };
     if listeners == Listeners::Anyone && !settings.insecure_plaintext {
@@ -48,7 +51,8 @@ pub(super) async fn log_in(settings: &Settings) -> Result<LoggedIn, Error> {
     if settings.tls == Tls::StartTls {
         gate = start_tls(gate, settings, greeting).await?;
     }
-    authenticate(gate, settings, listeners).await
+    let (wire, capabilities) = authenticate(gate, settings, listeners).await?;
+    Ok(LoggedIn { wire, capabilities, to_this_machine })
 }
 
 /// Waits for the greeting.
@@ -99,11 +103,15 @@ async fn capabilities(gate: &mut Gate, settings: &Settings) -> Result<Capabiliti
     Ok(gate.heard().capabilities.clone().unwrap_or_default().without(&settings.disable))
 }
 
-async fn authenticate(mut gate: Gate, settings: &Settings, listeners: Listeners) -> Result<LoggedIn, Error> {
+async fn authenticate(
+    mut gate: Gate,
+    settings: &Settings,
+    listeners: Listeners,
+) -> Result<(Wire, Capabilities), Error> {
     let known_already = gate.heard().greeting.as_ref().is_some_and(|status| status.condition == Condition::PreAuth);
     let before = capabilities(&mut gate, settings).await?;
     if known_already {
-        return Ok(LoggedIn { wire: gate.into_wire(), capabilities: before });
+        return Ok((gate.into_wire(), before));
     }
     gate.heard().capabilities = None;
     gate.heard().answer = None;
@@ -124,7 +132,7 @@ async fn authenticate(mut gate: Gate, settings: &Settings, listeners: Listeners)
         (ended, _) => return Err(failure(&mut gate, ended.err())),
     }
     let capabilities = capabilities(&mut gate, settings).await?;
-    Ok(LoggedIn { wire: gate.into_wire(), capabilities })
+    Ok((gate.into_wire(), capabilities))
 }
 
 async fn login_command(gate: &mut Gate, settings: &Settings) -> Result<(), Error> {
@@ -212,6 +220,7 @@ mod tests {
             insecure_plaintext: false,
             timeout: Duration::from_secs(5),
             connections: 1,
+            compress: crate::imap::Compress::Auto,
             disable: vec!["X-UNWANTED".to_owned()],
             user: "user".to_owned(),
             credential: Credential::Password("secret".to_owned().into()),

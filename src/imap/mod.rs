@@ -13,13 +13,18 @@ use secrecy::SecretString;
 mod append;
 mod capability;
 mod command;
+mod compress;
 mod connect;
 mod create;
 mod date;
+mod deflate;
 mod delete;
 mod error;
 mod fetch;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod gate;
+mod gauge;
 mod identify;
 mod list;
 mod login;
@@ -43,6 +48,8 @@ mod wire;
 
 use capability::Capabilities;
 use command::Connection;
+pub use compress::Compress;
+use compress::Outlook;
 use error::Error;
 use names::Names;
 use select::Selected;
@@ -77,6 +84,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// At most so many connections at once.
     pub connections: u8,
+    /// When to compress.
+    pub compress: Compress,
     /// Extensions not to use whatever the server says, in upper case. One that it doesn't have changes nothing.
     pub disable: Vec<String>,
     /// User name.
@@ -118,11 +127,14 @@ pub struct ImapStore {
     introduced: bool,
     /// The server said that QRESYNC is enabled.
     qresync: bool,
+    /// It offers email ids, and does not understand what asks for them.
+    refuses_email_ids: bool,
     selected: Option<Selected>,
     /// A mailbox other than the inbox may be selected, be it for changes or not.
     within: bool,
     /// The mailboxes whose messages are to be changed next, in this order.
     upcoming: VecDeque<MailboxName>,
+    outlook: Outlook,
 }
 
 /// Connects and logs in.
@@ -133,7 +145,10 @@ pub struct ImapStore {
 pub async fn connect(settings: &Settings) -> Result<ImapStore, RemoteError> {
     let doing = || format!("connecting to {}", settings.host);
     let logged_in = Box::pin(login::log_in(settings)).await.map_err(|error| error.doing(doing()))?;
-    Ok(ImapStore::new(Connection::new(logged_in.wire), logged_in.capabilities))
+    let mut store = ImapStore::new(Connection::new(logged_in.wire), logged_in.capabilities);
+    let begun = store.begin_compression(settings.compress, logged_in.to_this_machine).await;
+    begun.map_err(|error| error.doing(doing()))?;
+    Ok(store)
 }
 
 impl ImapStore {
@@ -145,9 +160,11 @@ impl ImapStore {
             names,
             introduced: false,
             qresync: false,
+            refuses_email_ids: false,
             selected: None,
             within: false,
             upcoming,
+            outlook: Outlook::default(),
         }
     }
 

@@ -49,14 +49,18 @@ impl ImapStore {
         self.introduce().await?;
         let mut observed: Vec<Option<Observed>> = requests.iter().map(|_| None).collect();
         let mut looks: Vec<Look<'_>> =
-            requests.iter().enumerate().map(|(at, request)| Look::new(at, request, self.way(request))).collect();
+            requests.iter().enumerate().map(|(at, request)| self.first_look(at, request)).collect();
         while !looks.is_empty() {
             let mut again = Vec::new();
             for look in self.look(looks, &mut observed).await? {
                 let (at, mailbox) = (look.at, look.request.mailbox.clone());
                 let outcome = match look.conclude(self.capabilities.mod_seq()) {
-                    Next::Done(snapshot) => Ok(snapshot),
+                    Next::Done(snapshot) => {
+                        self.outlook.note(&snapshot.messages);
+                        Ok(snapshot)
+                    }
                     Next::Again(look) if look.fulls <= FULL_LOOKS => {
+                        self.refuses_email_ids |= look.email_id_item.is_none();
                         again.push(*look);
                         continue;
                     }
@@ -70,6 +74,11 @@ impl ImapStore {
             looks = again;
         }
         Ok(observed.into_iter().flatten().collect())
+    }
+
+    fn first_look<'a>(&self, at: usize, request: &'a RemoteRequest) -> Look<'a> {
+        let item = self.capabilities.email_id_item().filter(|_| !self.refuses_email_ids);
+        Look::new(at, request, self.way(request)).with(item)
     }
 
     /// Returns the cheapest way to learn what changed since the watermark.
@@ -135,7 +144,7 @@ fn note(observed: &mut [Option<Observed>], at: usize, what: Observed) {
 mod tests {
     use crate::imap::ImapStore;
     use crate::imap::script::{Step, block_on, name, scripted, uid, uids};
-    use crate::model::{Flag, ModSeq, UidSet, UidValidity, Watermark};
+    use crate::model::{EmailId, Flag, ModSeq, UidSet, UidValidity, Watermark};
     use crate::reconcile::snapshot::{RemoteMessages, RemoteRequest, RemoteSnapshot};
     use crate::store::{RemoteError, RemoteErrorKind, RemoteStore};
 
@@ -264,6 +273,52 @@ mod tests {
             let snapshot = snapshot.unwrap();
             assert_eq!(delta(&snapshot), (vec![1, 3], &uids(&[2])));
             assert_eq!(snapshot.watermark.mod_seq, None, "not advertised");
+        });
+    }
+
+    #[test]
+    fn email_ids_are_asked_for_with_new_messages_where_they_are_offered() {
+        block_on(async {
+            let ask = |item: &str| leak(format!("UID FETCH 4:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE {item})"));
+            let told = |value: &str| leak(format!("* 3 FETCH (UID 4 FLAGS () {DATE} {value})\r\n$ OK done\r\n"));
+            let select = || ("SELECT \"A\"", selected(4, ""));
+            let flags = || {
+                let known = "* 1 FETCH (UID 1 FLAGS ())\r\n* 2 FETCH (UID 2 FLAGS () EMAILID (x))\r\n* 3 FETCH (UID 3 FLAGS ())";
+                ("UID FETCH 1:3 (UID FLAGS)", leak(format!("{known}\r\n$ OK done\r\n")))
+            };
+            let id = |capabilities, fetch: &'static str, value| async move {
+                let script = vec![select(), flags(), (fetch, told(value))];
+                let (snapshot, _) = observe(capabilities, script, known()).await;
+                snapshot.unwrap().messages.listed()[&uid(4)].email_id
+            };
+            let (email, gmail) = (EmailId::of(b"M6d99ac3275bb4e"), EmailId::of(b"gmail:1278455344230334865"));
+            assert_eq!(id(&["OBJECTID"], ask("EMAILID"), "EMAILID (M6d99ac3275bb4e)").await, Some(email));
+            assert_eq!(id(&["X-GM-EXT-1"], ask("X-GM-MSGID"), "X-GM-MSGID 1278455344230334865").await, Some(gmail));
+            assert_eq!(id(&["OBJECTID"], ask("EMAILID"), "EMAILID NIL").await, None);
+            assert_eq!(id(&["OBJECTID"], ask("EMAILID"), "X").await, None);
+            assert_eq!(id(&[], NEW, "EMAILID (M6d99ac3275bb4e)").await, None, "not asked for");
+        });
+    }
+
+    #[test]
+    fn a_server_that_does_not_know_its_own_email_ids_is_asked_without() {
+        block_on(async {
+            let all = "UID FETCH 1:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE EMAILID)";
+            let script = vec![
+                ("SELECT \"A\"", selected(2, "")),
+                (all, "$ BAD what is EMAILID\r\n"),
+                ("SELECT \"A\"", selected(2, "")),
+                (ALL, messages(&[1, 4])),
+                ("SELECT \"A\"", selected(1, "")),
+                (ALL, messages(&[1])),
+            ];
+            let look = || RemoteRequest { mailbox: name("A"), since: None, known: UidSet::new() };
+            let (mut store, server) = scripted(&["OBJECTID"], script);
+            for count in [2, 1] {
+                let outcome = store.observe(&[look()]).await.unwrap().pop().unwrap().outcome;
+                assert_eq!(outcome.unwrap().watermark.messages, count);
+            }
+            server.await.unwrap();
         });
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::token::{Token, Tokens};
 use super::wire::Reply;
-use crate::model::{FlagSet, ModSeq, PermanentFlags, Timestamp, Uid, UidSet, UidValidity, Watermark};
+use crate::model::{EmailId, FlagSet, ModSeq, PermanentFlags, Timestamp, Uid, UidSet, UidValidity, Watermark};
 use flags::permanent_flags;
 use listing::{listed, mailbox_status, namespaces};
 use message::{extended_search, fetch, searched, vanished};
@@ -183,6 +183,8 @@ pub(super) struct Fetch {
     pub(super) date: Option<Option<Timestamp>>,
     /// RFC822.SIZE.
     pub(super) size: Option<u64>,
+    /// EMAILID (RFC 8474 section 5.1), else X-GM-MSGID.
+    pub(super) email_id: Option<EmailId>,
     /// The section sent, such as `BODY[]` or `BODY[HEADER]`, in upper case, with its bytes.
     pub(super) body: Option<(String, Body)>,
 }
@@ -419,6 +421,35 @@ mod tests {
     }
 
     #[test]
+    fn email_ids_of_both_forms_and_nothing_that_is_none() {
+        let id = |value: &str| {
+            let fetch = fetch(&format!("* 1 FETCH (UID 3 {value} FLAGS (\\Seen))"));
+            assert_eq!(fetch.uid, Uid::new(3), "{value}");
+            fetch.flags.map(|_| fetch.email_id)
+        };
+        let (email, gmail) = (EmailId::of(b"M6d99ac3275bb4e"), EmailId::of(b"gmail:1278455344230334865"));
+        assert_eq!(id("EMAILID (M6d99ac3275bb4e)"), Some(Some(email)));
+        assert_eq!(id("emailid ( \"M6d99ac3275bb4e\" )"), Some(Some(email)));
+        assert_eq!(id("X-GM-MSGID 1278455344230334865"), Some(Some(gmail)));
+        for both in ["EMAILID (M6d99ac3275bb4e) X-GM-MSGID 5", "X-GM-MSGID 5 EMAILID (M6d99ac3275bb4e) THREADID NIL"] {
+            assert_eq!(id(both), Some(Some(email)), "{both}");
+        }
+        assert_ne!(id("EMAILID (1278455344230334865)"), Some(Some(gmail)), "a word of another language");
+        assert_ne!(id("EMAILID (m6d99ac3275bb4e)"), Some(Some(email)), "case counts");
+        let long = format!("EMAILID ({})", "x".repeat(256));
+        for none in ["NIL", "()", "(a b)", "((a))", "(NIL)", "(a.b)", "(\"\")", "\"a\"", ""] {
+            assert_eq!(id(&format!("EMAILID {none}")), Some(None), "{none}");
+        }
+        for none in [&long, "X-GM-MSGID NIL", "X-GM-MSGID (5)", "X-GM-MSGID 0", "X-GM-MSGID 99999999999999999999"] {
+            assert_eq!(id(none), Some(None), "{none}");
+        }
+        assert_eq!(id("X-GM-MSGID \"x\" X-GM-MSGID"), Some(None));
+        for cut in ["* 1 FETCH (UID 3 EMAILID (a", "* 1 FETCH (UID 3 EMAILID", "* 1 FETCH (UID 3 X-GM-MSGID)"] {
+            assert_eq!(fetch(cut), Fetch { uid: Uid::new(3), ..Fetch::default() }, "{cut}");
+        }
+    }
+
+    #[test]
     fn searches_and_vanished_of_every_form() {
         assert_eq!(data("* SEARCH"), Untagged::Search(UidSet::new()));
         assert_eq!(data("* SEARCH 3 1 2 (MODSEQ 9)"), Untagged::Search(set("1:3")));
@@ -489,7 +520,7 @@ mod tests {
         fn any_mixture_of_words_is_read_without_panic(words in proptest::collection::vec(prop_oneof![
             Just("*"), Just("1"), Just("FETCH"), Just("("), Just(")"), Just("FLAGS"), Just("UID"), Just("BODY[]"), Just("LIST"),
             Just("STATUS"), Just("NAMESPACE"), Just("OK"), Just("["), Just("]"), Just("COPYUID"), Just("1:*"), Just("\""),
-            Just("NIL"), Just("VANISHED"), Just("ESEARCH"), Just("ALL"), Just("INTERNALDATE"), Just("é"), Just("\\"),
+            Just("NIL"), Just("VANISHED"), Just("ESEARCH"), Just("ALL"), Just("INTERNALDATE"), Just("EMAILID"), Just("X-GM-MSGID"), Just("é"), Just("\\"),
         ], 0..14)) {
             let _response = parse(&reply(format!("* {}", words.join(" ")).as_bytes()));
         }

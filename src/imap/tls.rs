@@ -177,6 +177,7 @@ mod tests {
             insecure_plaintext: false,
             timeout: Duration::from_secs(5),
             connections: 1,
+            compress: crate::imap::Compress::Off,
             disable: Vec::new(),
             user: "user".to_owned(),
             credential: Credential::Password("secret".to_owned().into()),

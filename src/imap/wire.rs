@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::deflate::Stream;
 use super::error::Error;
+use super::gauge::Gauge;
 use crate::store::{LocalError, Traffic};
 
 /// A byte stream to a server.
@@ -83,7 +85,7 @@ enum Target {
 
 /// A connection's framing.
 pub(super) struct Wire {
-    stream: Box<dyn Transport>,
+    stream: Stream,
     timeout: Duration,
     input: Vec<u8>,
     start: usize,
@@ -95,15 +97,17 @@ pub(super) struct Wire {
     written: usize,
     unflushed: bool,
     deaf: bool,
-    traffic: Traffic,
+    /// What there was before this stream; and round trips.
+    before: Traffic,
     /// How long was waited since the last completed response or [`PACE`] bytes, and the bytes that had moved then.
     waited: Duration,
     paced: u64,
+    gauge: Gauge,
 }
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("state", &self.state).field("traffic", &self.traffic).finish_non_exhaustive()
+        f.debug_struct("Wire").field("state", &self.state).field("traffic", &self.traffic()).finish_non_exhaustive()
     }
 }
 
@@ -111,7 +115,7 @@ impl Wire {
     /// Starts framing a stream; `traffic` is what it carried before.
     pub(super) fn new(stream: Box<dyn Transport>, timeout: Duration, traffic: Traffic) -> Self {
         Self {
-            stream,
+            stream: Stream::new(stream),
             timeout,
             input: vec![0; BUFFER],
             start: 0,
@@ -123,24 +127,53 @@ impl Wire {
             written: 0,
             unflushed: false,
             deaf: false,
-            traffic,
+            before: traffic,
             waited: Duration::ZERO,
             paced: traffic.bytes_in + traffic.bytes_out,
+            gauge: Gauge::default(),
         }
     }
 
     /// Gives the stream back for a TLS handshake. Fails if the server sent more than what was handed out: bytes
     /// injected before the handshake must not pass for protected ones (RFC 9051 section 6.2.1).
     pub(super) fn into_stream(self) -> Result<(Box<dyn Transport>, Traffic), Error> {
-        match self.state {
-            State::Complete if self.start == self.end => Ok((self.stream, self.traffic)),
+        let (traffic, is_all) = (self.traffic(), matches!(self.state, State::Complete) && self.start == self.end);
+        match self.stream.into_plain() {
+            Some(stream) if is_all => Ok((stream, traffic)),
             _ => Err(Error::Garbled("more than its answer before the TLS handshake, as an attacker would")),
         }
     }
 
-    /// Returns the traffic so far.
+    /// Compresses from here on, both ways, once the server's OK to COMPRESS was handed out. What has arrived behind it is
+    /// compressed already. Fails if anything of ours is not sent yet: it would be compressed where the server does not
+    /// expect it.
+    pub(super) fn deflate(&mut self) -> Result<(), Error> {
+        if !matches!(self.state, State::Complete) || self.queued() > 0 {
+            return Err(Error::Garbled("an answer before it can have read the command"));
+        }
+        self.stream.deflate(self.input.get(self.start..self.end).unwrap_or_default().to_vec());
+        (self.start, self.end) = (0, 0);
+        Ok(())
+    }
+
+    /// Returns the traffic so far: bytes as they travel, above TLS.
     pub(super) fn traffic(&self) -> Traffic {
-        self.traffic
+        let (read, written) = self.stream.counts();
+        Traffic {
+            bytes_in: self.before.bytes_in + read,
+            bytes_out: self.before.bytes_out + written,
+            round_trips: self.before.round_trips,
+        }
+    }
+
+    /// Starts to measure how fast bytes arrive.
+    pub(super) fn start_gauge(&mut self) {
+        self.gauge = Gauge::new(self.traffic().bytes_in);
+    }
+
+    /// Returns true if they arrived slowly since then.
+    pub(super) fn is_slow(&self) -> bool {
+        self.gauge.is_slow(self.traffic().bytes_in)
     }
 
     /// Changes how long anything is waited for.
@@ -150,7 +183,7 @@ impl Wire {
 
     /// Counts a wait that can't overlap with another.
     pub(super) fn count_round_trip(&mut self) {
-        self.traffic.round_trips += 1;
+        self.before.round_trips += 1;
     }
 
     /// Queues bytes. What was written makes room first: where the queue is filled faster than the connection takes
@@ -292,7 +325,9 @@ impl Wire {
             Ok(result) => result?,
             Err(_) => return Err(Error::Silent(timeout)),
         }
-        self.waited += started.elapsed();
+        let elapsed = started.elapsed();
+        self.waited += elapsed;
+        self.gauge.note(elapsed, self.traffic().bytes_in);
         if self.moved() - self.paced >= PACE {
             self.restart_pace();
         }
@@ -303,7 +338,8 @@ impl Wire {
     }
 
     fn moved(&self) -> u64 {
-        self.traffic.bytes_in + self.traffic.bytes_out
+        let traffic = self.traffic();
+        traffic.bytes_in + traffic.bytes_out
     }
 
     fn restart_pace(&mut self) {
@@ -324,11 +360,10 @@ impl Wire {
         let mut moved = false;
         while !self.deaf && self.queued() > 0 {
             let rest = self.output.get(self.written..).unwrap_or_default();
-            match Pin::new(&mut *self.stream).poll_write(cx, rest) {
+            match Pin::new(&mut self.stream).poll_write(cx, rest) {
                 Poll::Ready(Ok(0) | Err(_)) => self.deaf = true,
                 Poll::Ready(Ok(sent)) => {
                     self.written += sent;
-                    self.traffic.bytes_out += sent as u64;
                     self.unflushed = true;
                     moved = true;
                 }
@@ -338,7 +373,7 @@ impl Wire {
         self.output.clear();
         self.written = 0;
         if self.unflushed && !self.deaf {
-            match Pin::new(&mut *self.stream).poll_flush(cx) {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.unflushed = false,
                 Poll::Ready(Err(_)) => self.deaf = true,
                 Poll::Pending => {}
@@ -358,14 +393,17 @@ impl Wire {
             return Poll::Pending;
         }
         let mut buffer = ReadBuf::new(free);
-        match Pin::new(&mut *self.stream).poll_read(cx, &mut buffer) {
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
             Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) if self.stream.is_deflated() && error.kind() == io::ErrorKind::Other => {
+                // Only DEFLATE reports it so.
+                Poll::Ready(Err(Error::Garbled("what can't be decompressed")))
+            }
             Poll::Ready(Err(error)) => Poll::Ready(Err(lost(&error))),
             Poll::Ready(Ok(())) => match buffer.filled().len() {
                 0 => Poll::Ready(Err(Error::Lost(None))),
                 read => {
                     self.end += read;
-                    self.traffic.bytes_in += read as u64;
                     Poll::Ready(Ok(()))
                 }
             },
@@ -375,7 +413,7 @@ impl Wire {
     /// Writes everything queued and closes the connection; TLS says so (RFC 8446 section 6.1).
     pub(super) async fn close(&mut self) {
         poll_fn(|cx| self.poll_flush(cx)).await;
-        let closed = poll_fn(|cx| Pin::new(&mut *self.stream).poll_shutdown(cx)).await;
+        let closed = poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await;
         if let Err(error) = closed {
             tracing::debug!("closing the connection: {error}");
         }
@@ -434,182 +472,4 @@ fn is_body(before: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::imap::script::{Kept, block_on};
-    use proptest::prelude::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-
-    const TIMEOUT: Duration = Duration::from_secs(5);
-
-    /// Feeds pieces and returns the responses' texts and the sink's bytes.
-    fn feed(pieces: &[&[u8]]) -> Result<(Vec<Reply>, Vec<u8>), Error> {
-        let (client, mut server) = duplex(64);
-        let mut wire = Wire::new(Box::new(client), TIMEOUT, Traffic::default());
-        block_on(async move {
-            let send = async move {
-                for piece in pieces {
-                    // The other end may have seen enough.
-                    let _sent = server.write_all(piece).await;
-                    tokio::task::yield_now().await;
-                }
-            };
-            let receive = async move {
-                let (mut replies, mut sink) = (Vec::new(), Kept::default());
-                loop {
-                    while wire.next(Some(&mut sink))? {
-                        replies.push(wire.take_reply());
-                        wire.recycle(Reply::default());
-                        sink.open = None;
-                    }
-                    match wire.progress().await {
-                        Err(Error::Lost(None)) => return Ok((replies, sink.open.unwrap_or_default())),
-                        other => other?,
-                    }
-                }
-            };
-            tokio::join!(send, receive).1
-        })
-    }
-
-    fn texts(bytes: &[u8]) -> Vec<String> {
-        feed(&[bytes]).unwrap().0.iter().map(|reply| String::from_utf8_lossy(&reply.text).into_owned()).collect()
-    }
-
-    #[test]
-    fn lines_and_literals() {
-        assert_eq!(
-            texts(b"* LIST () {1}\r\n/ {5+}\r\na\r\nb}\r\n* X\n\r\n"),
-            ["* LIST () {1}/ {5+}a\r\nb}", "* X", ""]
-        );
-    }
-
-    #[test]
-    fn prose_announces_no_literal_and_a_code_may() {
-        assert_eq!(texts(b"* OK [ALERT] try {5}\r\na NO no {3}\r\n+ say {4}\r\n").len(), 3);
-        assert_eq!(texts(b"* NO [X {3}\r\nabc] y {9}\r\n* 1 EXISTS\r\n"), ["* NO [X {3}abc] y {9}", "* 1 EXISTS"]);
-    }
-
-    #[test]
-    fn bodies_go_to_the_sink_and_stay_out_of_the_text() {
-        let (replies, open) = feed(&[b"* 1 FETCH (BODY[] {3}\r\nabc UID 7)\r\n* 2 FETCH (BODY[] ~{4}\r\nde"]).unwrap();
-        assert_eq!(replies[0].text, b"* 1 FETCH (BODY[] {3} UID 7)");
-        assert!(replies[0].literals[0].streamed);
-        assert_eq!((replies.len(), open.as_slice()), (1, &b"de"[..]));
-        assert!(feed(&[b"*  1  FETCH  (BODY[] {1}\r\na)\r\n"]).unwrap().0[0].literals[0].streamed, "odd spaces");
-    }
-
-    #[test]
-    fn what_could_fill_memory_ends_the_connection() {
-        assert!(matches!(feed(&[b"* LIST () NIL {400000000}\r\n"]), Err(Error::Garbled(_))));
-        assert!(matches!(feed(&[b"* 1 FETCH (X {99999999999999999999999}\r\n"]), Err(Error::Garbled(_))));
-        let endless = vec![b'1'; MAX_TEXT + 10];
-        assert!(matches!(feed(&[b"* VANISHED ", &endless]), Err(Error::Garbled(_))));
-    }
-
-    #[test]
-    fn both_directions_move_although_neither_side_listens_for_long() {
-        block_on(async {
-            let (client, server) = duplex(16);
-            let (mut from_client, mut to_client) = tokio::io::split(server);
-            let mut wire = Wire::new(Box::new(client), TIMEOUT, Traffic::default());
-            wire.send(&vec![b'x'; 10_000]);
-            let server = async move {
-                to_client.write_all(&[b'y'; 10_000]).await.unwrap();
-                to_client.write_all(b"\r\n").await.unwrap();
-                let mut all = vec![0; 10_000];
-                from_client.read_exact(&mut all).await.unwrap();
-                (from_client, to_client)
-            };
-            let client = async move {
-                while !wire.next(None).unwrap() {
-                    wire.progress().await.unwrap();
-                }
-                while wire.queued() > 0 {
-                    wire.progress().await.unwrap();
-                }
-                assert_eq!((wire.traffic().bytes_in, wire.traffic().bytes_out), (10_002, 10_000));
-            };
-            tokio::join!(server, client);
-        });
-    }
-
-    #[test]
-    fn what_was_written_is_not_kept_although_more_is_queued_all_the_time() {
-        block_on(async {
-            let (client, mut server) = duplex(100 * 1024);
-            let mut wire = Wire::new(Box::new(client), TIMEOUT, Traffic::default());
-            let mut taken = vec![0; 100 * 1024];
-            while wire.traffic().bytes_out < 8 * BUFFER as u64 {
-                while wire.queued() < BUFFER {
-                    wire.send(&[b'x'; 64 * 1024]);
-                }
-                wire.progress().await.unwrap();
-                server.read_exact(&mut taken).await.unwrap();
-                assert!(wire.output.len() <= 3 * BUFFER, "{}", wire.output.len());
-            }
-        });
-    }
-
-    #[test]
-    fn what_could_fill_the_disk_ends_the_connection() {
-        assert!(matches!(feed(&[b"* 1 FETCH (BODY[] {4294967297}\r\n"]), Err(Error::Garbled(_))));
-        let many =
-            b"* 1 FETCH (BODY[] {0}\r\n".iter().copied().chain(b" {0}\r\n".repeat(MAX_LITERALS)).collect::<Vec<_>>();
-        assert!(matches!(feed(&[&many]), Err(Error::Garbled(_))));
-    }
-
-    /// The pauses are what is tested: each shorter than the timeout.
-    #[test]
-    fn a_byte_now_and_then_is_no_answer() {
-        block_on(async {
-            let timeout = Duration::from_millis(100);
-            let (client, mut server) = duplex(64);
-            let mut wire = Wire::new(Box::new(client), timeout, Traffic::default());
-            let drip = async move {
-                while server.write_all(b"*").await.is_ok() {
-                    tokio::time::sleep(timeout / 10).await;
-                }
-            };
-            let receive = async move {
-                loop {
-                    assert!(!wire.next(None).unwrap());
-                    if let Err(error) = wire.progress().await {
-                        return (error, wire.traffic().bytes_in);
-                    }
-                }
-            };
-            let ((), (error, heard)) = tokio::join!(drip, receive);
-            assert!(matches!(error, Error::Garbled(_)) && heard > 1, "{error} {heard}");
-        });
-    }
-
-    #[test]
-    fn silence_has_an_end() {
-        block_on(async {
-            let (client, _server) = duplex(16);
-            let mut wire = Wire::new(Box::new(client), Duration::from_millis(5), Traffic::default());
-            assert!(matches!(wire.progress().await, Err(Error::Silent(_))));
-        });
-    }
-
-    proptest! {
-        #[test]
-        fn cuts_make_no_difference(cut in 0usize..70) {
-            let bytes = b"* 1 FETCH (UID 7 BODY[] {6}\r\na\r\nb{1 FLAGS (x))\r\n* LIST () \"/\" {2}\r\n\r\n\r\nm1 OK done\r\n";
-            let (one, other) = bytes.split_at(cut.min(bytes.len()));
-            let text = |replies: Vec<Reply>| replies.into_iter().map(|reply| reply.text).collect::<Vec<_>>();
-            prop_assert_eq!(text(feed(&[one, other]).unwrap().0), text(feed(&[bytes]).unwrap().0));
-        }
-
-        #[test]
-        fn any_bytes_end(bytes in proptest::collection::vec(
-            prop_oneof![Just(b'{'), Just(b'}'), Just(b'\n'), Just(b'1'), Just(b' '), Just(b']'), any::<u8>()], 0..200)) {
-            if let Ok((replies, _)) = feed(&[b"* 1 FETCH (BODY[] ", &bytes]) {
-                for reply in replies {
-                    let _response = crate::imap::response::parse(&reply);
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -28,7 +28,7 @@ pub(super) fn is_used_by_dovecot(maildir: &Path) -> bool {
 
 /// A keywords file: what is understood of it, and the lines that are not, which stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct KeywordsFile {
+pub(super) struct KeywordsFile {
     letters: KeywordLetters,
     /// Letters given to something that is no keyword, such as Dovecot's `unknown-3`.
     occupied: BTreeSet<u8>,
@@ -37,7 +37,7 @@ struct KeywordsFile {
 
 impl KeywordsFile {
     /// Returns `None` if the text was cut short, or is no such file.
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         if text.contains('\0') || !text.ends_with('\n') {
             return None;
         }
@@ -69,7 +69,7 @@ impl KeywordsFile {
         true
     }
 
-    fn format(&self) -> String {
+    pub(super) fn format(&self) -> String {
         let mut text = String::new();
         for (letter, keyword) in self.letters.iter() {
             // Writing to a string can't fail.

@@ -10,6 +10,8 @@ mod durable;
 mod edit;
 mod error;
 mod find;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod keywords;
 mod layout;
 mod lines;

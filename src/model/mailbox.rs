@@ -5,7 +5,7 @@ use std::fmt;
 use super::flag::PermanentFlags;
 use super::local::{DirId, KeywordLetters, Stamp};
 use super::message::Timestamp;
-use super::uid::{ModSeq, UidValidity};
+use super::uid::{ModSeq, Uid, UidValidity};
 
 /// A folder's name in one form for both sides: components joined by `/`, in Unicode, the personal namespace's prefix
 /// taken off, the inbox always `INBOX`.
@@ -196,6 +196,8 @@ pub struct MailboxRow {
     pub full_look: Option<Timestamp>,
     /// How many message rows have a UID, tombstones included.
     pub with_uid: u64,
+    /// The highest UID of its rows. One past the watermark was given after the last whole look.
+    pub highest: Option<Uid>,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Messages: local identity, content identity, and what the baseline knows of each.
 
 use std::fmt;
+use std::num::NonZeroI64;
 
 use super::flag::FlagSet;
 use super::local::FileStat;
@@ -53,6 +54,31 @@ impl fmt::Debug for Fingerprint {
 /// A hash of the Message-ID header: a cheap pre-filter, never proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageHash(pub i64);
+
+/// A hash of the email id by which a server names a message's content: OBJECTID's EMAILID (RFC 8474 section 5.1) or
+/// Gmail's X-GM-MSGID. It is the same in every mailbox that the message is copied or moved to. Kept as a number that is
+/// never 0, so that one that is not known takes no more room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EmailId(NonZeroI64);
+
+impl EmailId {
+    /// Returns the hash of an id as the server spells it.
+    pub fn of(id: &[u8]) -> Self {
+        let hash = blake3::hash(id);
+        let number = hash.as_bytes().first_chunk::<8>().map_or(0, |short| i64::from_le_bytes(*short));
+        Self(NonZeroI64::new(number).unwrap_or(NonZeroI64::MIN))
+    }
+
+    /// Returns the id that is stored as this number, or `None` for 0.
+    pub fn from_number(number: i64) -> Option<Self> {
+        NonZeroI64::new(number).map(Self)
+    }
+
+    /// Returns the number.
+    pub fn number(self) -> i64 {
+        self.0.get()
+    }
+}
 
 /// What tells one message's content from another's, as far as it was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +160,8 @@ pub struct MessageRow {
     pub message_id: Option<MessageHash>,
     /// The file as last seen.
     pub stat: Option<FileStat>,
+    /// What the server calls its content; `None` if it has not told.
+    pub email_id: Option<EmailId>,
     /// The file of the new version; only for [`Tombstone::Replaced`].
     pub replaced_by: Option<UniqueName>,
 }

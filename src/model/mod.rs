@@ -12,6 +12,8 @@ pub use flag::{Flag, FlagDelta, FlagSet, Keyword, PermanentFlags};
 pub use identity::IdentityHasher;
 pub use local::{Circumstances, DirId, DirStamp, FileStat, KeywordLetters, Marker, Stamp};
 pub use mailbox::{MailboxId, MailboxName, MailboxRow, Role, Watermark};
-pub use message::{Fingerprint, Identity, MessageHash, MessageId, MessageRow, Timestamp, Tombstone, UniqueName};
+pub use message::{
+    EmailId, Fingerprint, Identity, MessageHash, MessageId, MessageRow, Timestamp, Tombstone, UniqueName,
+};
 pub use side::Side;
 pub use uid::{ModSeq, Uid, UidSet, UidValidity};

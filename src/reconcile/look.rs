@@ -34,8 +34,10 @@ pub fn decide(
     if status.uid_validity != watermark.uid_validity || (mod_seq && went_back) {
         return Look::Full;
     }
-    let proven =
-        mod_seq && status.mod_seq.is_some() && status == watermark && row.with_uid == u64::from(watermark.messages);
+    let numbers = status == watermark && row.with_uid == u64::from(watermark.messages);
+    // A message numbered past the server's next UID: it was restored to what it was before, and will give that UID again.
+    let went_back = row.highest.is_some_and(|uid| uid.get() >= status.uid_next);
+    let proven = mod_seq && status.mod_seq.is_some() && numbers && !went_back;
     match proven && !unsettled {
         true => Look::Skip,
         false => Look::Since(watermark),
@@ -52,7 +54,7 @@ fn is_due(row: &MailboxRow, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{KeywordLetters, MailboxId, MailboxName, ModSeq, PermanentFlags, UidValidity};
+    use crate::model::{KeywordLetters, MailboxId, MailboxName, ModSeq, PermanentFlags, Uid, UidValidity};
 
     fn mark(uid_next: u32, messages: u32, mod_seq: u64) -> Watermark {
         Watermark { uid_validity: UidValidity(1), uid_next, messages, mod_seq: ModSeq::new(mod_seq) }
@@ -74,6 +76,7 @@ mod tests {
             letters: KeywordLetters::new(),
             full_look: Some(Timestamp(1000)),
             with_uid: u64::from(watermark.messages),
+            highest: Uid::new(watermark.uid_next - 1),
         }
     }
 
@@ -92,6 +95,12 @@ mod tests {
         assert_eq!(look(&row, None, true, false), Look::Since(known));
         assert_eq!(look(&row, Some(mark(11, 6, 78)), true, false), Look::Since(known));
         assert_eq!(look(&MailboxRow { with_uid: 4, ..row.clone() }, Some(known), true, false), Look::Since(known));
+        let past = MailboxRow { highest: Uid::new(10), ..row.clone() };
+        assert_eq!(
+            look(&past, Some(known), true, false),
+            Look::Since(known),
+            "sent after the look, and lost by the server"
+        );
         let without = mark(10, 5, 0);
         assert_eq!(
             look(&MailboxRow { watermark: Some(without), ..row }, Some(without), true, false),

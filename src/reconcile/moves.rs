@@ -99,6 +99,7 @@ mod tests {
             content: content.map(print),
             message_id: None,
             stat: Some(FileStat { inode, size: 1, mtime_ns: 1 }),
+            email_id: None,
             replaced_by: None,
         }
     }

@@ -7,8 +7,8 @@ use super::memory::Stuck;
 use super::replace::Replacement;
 use super::snapshot::LocalEntry;
 use crate::model::{
-    FileStat, FlagSet, Identity, MailboxId, MailboxName, MessageId, MessageRow, Role, Timestamp, Uid, UidValidity,
-    UniqueName,
+    EmailId, FileStat, FlagSet, Identity, MailboxId, MailboxName, MessageId, MessageRow, Role, Timestamp, Uid,
+    UidValidity, UniqueName,
 };
 
 /// Everything that is to be done in one mailbox. Moves come first and removals last, across all mailboxes: a message that
@@ -33,6 +33,8 @@ pub struct MailboxPlan {
     pub flags: Vec<FlagChange>,
     /// Messages to be downloaded.
     pub download: Vec<Uid>,
+    /// What the server calls their content, and that of those found to be copies, as far as it told.
+    pub email_ids: BTreeMap<Uid, EmailId>,
     /// Files to be uploaded.
     pub upload: Vec<Upload>,
     /// Those of them that were moved here, and whose messages have gone from the server meanwhile.
@@ -80,6 +82,8 @@ pub struct Adoption {
     pub date: Option<Timestamp>,
     /// What the server says of it.
     pub size: Option<u64>,
+    /// What the server calls its content.
+    pub email_id: Option<EmailId>,
     /// The flags from which the change of both sides is measured.
     pub base: FlagSet,
     /// The flags united.
@@ -122,8 +126,10 @@ pub struct LocalMove {
     pub uid: Uid,
     /// what the server says of it,
     pub date: Option<Timestamp>,
-    /// and its size.
+    /// its size,
     pub size: Option<u64>,
+    /// and what it calls its content.
+    pub email_id: Option<EmailId>,
     /// What the file's name means.
     pub meant: FlagSet,
     /// Neither side changed the flags.
@@ -278,6 +284,7 @@ impl MailboxPlan {
             adopt: Vec::new(),
             flags: Vec::new(),
             download: Vec::new(),
+            email_ids: BTreeMap::new(),
             upload: Vec::new(),
             refiled: BTreeSet::new(),
             move_remote: Vec::new(),

@@ -92,6 +92,7 @@ fn row(n: u32, uid: Uid, unique: UniqueName, flags: FlagSet) -> MessageRow {
         content: None,
         message_id: None,
         stat: None,
+        email_id: None,
         replaced_by: None,
     }
 }
@@ -116,7 +117,7 @@ impl World {
     }
 
     fn look(&self, full: bool) -> RemoteSnapshot {
-        let message = |flags: &FlagSet| RemoteMessage { flags: flags.clone(), date: None, size: None };
+        let message = |flags: &FlagSet| RemoteMessage { flags: flags.clone(), date: None, size: None, email_id: None };
         let all: BTreeMap<Uid, RemoteMessage> =
             self.remote.iter().map(|(uid, (_, flags))| (*uid, message(flags))).collect();
         let vanished: UidSet = self.before.keys().copied().filter(|uid| !all.contains_key(uid)).collect();

@@ -200,6 +200,7 @@ mod tests {
             content: None,
             message_id: message_id.map(MessageHash),
             stat: None,
+            email_id: None,
             replaced_by: replaced_by.map(name),
         }
     }

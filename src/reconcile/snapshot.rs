@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    DirId, FlagSet, KeywordLetters, MailboxName, PermanentFlags, Role, Stamp, Timestamp, Uid, UidSet, UidValidity,
-    UniqueName, Watermark,
+    DirId, EmailId, FlagSet, KeywordLetters, MailboxName, PermanentFlags, Role, Stamp, Timestamp, Uid, UidSet,
+    UidValidity, UniqueName, Watermark,
 };
 
 /// Every mailbox of the account's personal namespace, from one complete LIST.
@@ -82,6 +82,8 @@ pub struct RemoteMessage {
     pub date: Option<Timestamp>,
     /// RFC822.SIZE, likewise. Some servers lie: a pre-filter, never proof.
     pub size: Option<u64>,
+    /// What the server calls its content, if it does, likewise.
+    pub email_id: Option<EmailId>,
 }
 
 /// A maildir found by listing the root.

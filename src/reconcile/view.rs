@@ -74,6 +74,9 @@ impl View<'_> {
         }
         self.plan_new(&mut plan);
         self.plan_outdated(&mut plan);
+        let listed = self.remote.map(|snapshot| snapshot.messages.listed());
+        let named = |uid: &Uid| Some((*uid, listed?.get(uid)?.email_id?));
+        plan.email_ids = plan.download.iter().filter_map(named).collect();
         plan
     }
 
@@ -227,6 +230,7 @@ impl View<'_> {
             identity: found.identity,
             date: message.date,
             size: message.size,
+            email_id: message.email_id,
             base,
             flags,
             follows: None,

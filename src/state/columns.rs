@@ -7,7 +7,7 @@ use rusqlite::types::{FromSql, Type};
 use rusqlite::{Error, Result, Row, Statement};
 
 use crate::model::{
-    Circumstances, DirId, DirStamp, FileStat, Fingerprint, Flag, FlagDelta, FlagSet, Keyword, KeywordLetters,
+    Circumstances, DirId, DirStamp, EmailId, FileStat, Fingerprint, Flag, FlagDelta, FlagSet, Keyword, KeywordLetters,
     MailboxName, MessageHash, ModSeq, PermanentFlags, Side, Stamp, Timestamp, Tombstone, Uid, UidSet, UidValidity,
     UniqueName, Watermark,
 };
@@ -203,7 +203,15 @@ impl<'row> Columns<'row> {
             content: self.take::<Option<[u8; 16]>>()?.map(Fingerprint),
             message_id: self.take::<Option<i64>>()?.map(MessageHash),
             stat: self.stat_or_null()?,
+            email_id: self.email_id_or_null()?,
         })
+    }
+
+    fn email_id_or_null(&mut self) -> Result<Option<EmailId>> {
+        let Some(number) = self.take()? else { return Ok(None) };
+        EmailId::from_number(number)
+            .map(Some)
+            .ok_or_else(|| self.meaningless("email id", Type::Integer, number.to_string()))
     }
 
     pub(super) fn stat(&mut self) -> Result<FileStat> {
@@ -224,7 +232,7 @@ impl<'row> Columns<'row> {
     }
 }
 
-/// Binds the first twelve parameters, in the order in which [`Columns::message`] takes them.
+/// Binds the first thirteen parameters, in the order in which [`Columns::message`] takes them.
 pub(super) fn bind_message(statement: &mut Statement<'_>, message: &NewMessage) -> Result<()> {
     statement.raw_bind_parameter(1, message.uid.get())?;
     statement.raw_bind_parameter(2, message.unique.as_ref().map(UniqueName::as_str))?;
@@ -237,7 +245,8 @@ pub(super) fn bind_message(statement: &mut Statement<'_>, message: &NewMessage) 
     statement.raw_bind_parameter(9, message.message_id.map(|hash| hash.0))?;
     statement.raw_bind_parameter(10, message.stat.map(|stat| stat.inode.cast_signed()))?;
     statement.raw_bind_parameter(11, message.stat.map(|stat| stat.size.cast_signed()))?;
-    statement.raw_bind_parameter(12, message.stat.map(|stat| stat.mtime_ns))
+    statement.raw_bind_parameter(12, message.stat.map(|stat| stat.mtime_ns))?;
+    statement.raw_bind_parameter(13, message.email_id.map(EmailId::number))
 }
 
 /// Writes keywords with a space between; an IMAP atom holds none.

@@ -60,6 +60,9 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
             "UPDATE message SET inode = ?2, file_size = ?3, mtime_ns = ?4 WHERE id = ?1 AND tombstone IS NULL",
             (id.0, stat.inode.cast_signed(), stat.size.cast_signed(), stat.mtime_ns),
         ),
+        Record::EmailId(id, email_id) => {
+            run(db, "UPDATE message SET email_id = ?2 WHERE id = ?1", (id.0, email_id.number()))
+        }
         Record::Forget(id) => run(db, "DELETE FROM message WHERE id = ?1", [id.0]),
         Record::Settled(id) => run(db, "DELETE FROM intent WHERE id = ?1", [id.0]),
         Record::Kept(trashed) => keep(db, trashed),
@@ -155,11 +158,11 @@ fn insert(db: &Connection, mailbox: MailboxId, message: &NewMessage) -> Result<(
         (mailbox.0, message.uid.get(), message.unique.as_ref().map(UniqueName::as_str)),
     )?;
     let sql = "INSERT INTO message (uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, \
-               inode, file_size, mtime_ns, mailbox) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+               inode, file_size, mtime_ns, email_id, mailbox) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
     let mut statement = db.prepare_cached(sql)?;
     bind_message(&mut statement, message)?;
-    statement.raw_bind_parameter(13, mailbox.0)?;
+    statement.raw_bind_parameter(14, mailbox.0)?;
     statement.raw_execute().map(drop)
 }
 

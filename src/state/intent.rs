@@ -77,19 +77,19 @@ fn insert_download(
     row: &NewMessage,
 ) -> Result<()> {
     let sql = "INSERT INTO intent (uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, \
-               inode, file_size, mtime_ns, kind, mailbox, uid_validity) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'download', ?13, ?14)";
+               inode, file_size, mtime_ns, email_id, kind, mailbox, uid_validity) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 'download', ?14, ?15)";
     let mut statement = connection.prepare_cached(sql)?;
     bind_message(&mut statement, row)?;
-    statement.raw_bind_parameter(13, mailbox.0)?;
-    statement.raw_bind_parameter(14, uid_validity.0.cast_signed())?;
+    statement.raw_bind_parameter(14, mailbox.0)?;
+    statement.raw_bind_parameter(15, uid_validity.0.cast_signed())?;
     statement.raw_execute().map(drop)
 }
 
 /// Reads all intents, oldest first.
 pub(super) fn all(connection: &Connection) -> Result<Vec<(IntentId, Intent)>> {
     let sql = "SELECT id, kind, mailbox, uid_validity, uid, unique_name, flags, keywords, tombstone, date, size, \
-               content, message_id, inode, file_size, mtime_ns, difference, uid_next, uids, target, \
+               content, message_id, inode, file_size, mtime_ns, email_id, difference, uid_next, uids, target, \
                target_uid_validity, before, after FROM intent ORDER BY id";
     rows(connection, sql, [], |columns| {
         let id = IntentId(columns.take()?);
@@ -123,16 +123,21 @@ fn append(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
     let unique = columns.word("file name", UniqueName::new)?;
     let flags = columns.flags()?;
     columns.skip(1);
+    let (date, size) = (columns.time_or_null()?, columns.unsigned()?);
+    let content = Fingerprint(columns.take()?);
+    let message_id = columns.take::<Option<i64>>()?.map(MessageHash);
+    let stat = columns.stat()?;
+    columns.skip(1);
     Ok(Intent::Append {
         mailbox,
         uid_validity,
         unique,
         flags,
-        date: columns.time_or_null()?,
-        size: columns.unsigned()?,
-        content: Fingerprint(columns.take()?),
-        message_id: columns.take::<Option<i64>>()?.map(MessageHash),
-        stat: columns.stat()?,
+        date,
+        size,
+        content,
+        message_id,
+        stat,
         difference: columns.delta_or_none()?,
         uid_next: columns.take()?,
     })
@@ -140,7 +145,7 @@ fn append(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
 
 fn copy(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
     let uid_validity = UidValidity(columns.unsigned()?);
-    columns.skip(13);
+    columns.skip(14);
     let uid_next = columns.take()?;
     Ok(Intent::Copy {
         mailbox,
@@ -152,13 +157,13 @@ fn copy(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
 }
 
 fn rename(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
-    columns.skip(18);
+    columns.skip(19);
     Ok(Intent::Rename { mailbox, from: columns.mailbox_name()?, to: columns.mailbox_name()? })
 }
 
 fn relabel(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
     columns.skip(2);
     let unique = columns.word("file name", UniqueName::new)?;
-    columns.skip(15);
+    columns.skip(16);
     Ok(Intent::Relabel { mailbox, unique, before: columns.take()?, after: columns.take()? })
 }

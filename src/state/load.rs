@@ -53,7 +53,8 @@ pub(super) fn mailboxes(connection: &Connection) -> Result<Vec<MailboxRow>> {
     let sql = "SELECT id, name, local, role, object_id, uid_validity, watermark_uid_validity, watermark_uid_next, \
                watermark_messages, watermark_mod_seq, permanent_flags, permanent_keywords, new_keywords, read_only, \
                cur_device, cur_inode, cur_mtime_ns, cur_ctime_ns, new_device, new_inode, new_mtime_ns, new_ctime_ns, \
-               dir_device, dir_inode, letters, full_look, message_rows FROM mailbox ORDER BY name";
+               dir_device, dir_inode, letters, full_look, message_rows, \
+               (SELECT max(uid) FROM message WHERE message.mailbox = mailbox.id) FROM mailbox ORDER BY name";
     rows(connection, sql, [], |columns| {
         Ok(MailboxRow {
             id: MailboxId(columns.take()?),
@@ -70,19 +71,21 @@ pub(super) fn mailboxes(connection: &Connection) -> Result<Vec<MailboxRow>> {
             letters: columns.letters()?,
             full_look: columns.time_or_null()?,
             with_uid: columns.unsigned()?,
+            highest: columns.uid_or_null()?,
         })
     })
 }
 
 pub(super) fn messages(connection: &Connection, mailbox: MailboxId) -> Result<Vec<MessageRow>> {
     let sql = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, inode, \
-               file_size, mtime_ns, id, mailbox, replaced_by FROM message WHERE mailbox = ?1 ORDER BY uid";
+               file_size, mtime_ns, email_id, id, mailbox, replaced_by FROM message WHERE mailbox = ?1 ORDER BY uid";
     rows(connection, sql, [mailbox.0], message)
 }
 
 /// By the index of drafts, whose condition this repeats word for word: else all messages would be read.
 pub(super) const DRAFTS: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, \
-                                 message_id, inode, file_size, mtime_ns, id, mailbox, replaced_by FROM message \
+                                 message_id, inode, file_size, mtime_ns, email_id, id, mailbox, \
+                                 replaced_by FROM message \
                                  INDEXED BY message_draft WHERE flags & 16 AND unique_name IS NOT NULL ORDER BY mailbox, uid";
 
 pub(super) fn drafts(connection: &Connection) -> Result<Vec<MessageRow>> {
@@ -91,7 +94,8 @@ pub(super) fn drafts(connection: &Connection) -> Result<Vec<MessageRow>> {
 
 /// By the index of sizes, whose condition this repeats word for word.
 pub(super) const OF_SIZE: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, \
-                                  message_id, inode, file_size, mtime_ns, id, mailbox, replaced_by FROM message \
+                                  message_id, inode, file_size, mtime_ns, email_id, id, mailbox, \
+                                  replaced_by FROM message \
                                   INDEXED BY message_by_size WHERE size = ?1 AND unique_name IS NOT NULL \
                                   ORDER BY mailbox, uid";
 
@@ -113,6 +117,7 @@ fn message(columns: &mut Columns<'_>) -> Result<MessageRow> {
         content: message.content,
         message_id: message.message_id,
         stat: message.stat,
+        email_id: message.email_id,
         replaced_by: columns.unique_or_null()?,
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::error::StateError;
 use super::local::Trashed;
 use crate::model::{
-    Circumstances, DirId, FileStat, Fingerprint, FlagDelta, FlagSet, KeywordLetters, MailboxId, MailboxName,
+    Circumstances, DirId, EmailId, FileStat, Fingerprint, FlagDelta, FlagSet, KeywordLetters, MailboxId, MailboxName,
     MailboxRow, MessageHash, MessageId, MessageRow, PermanentFlags, Role, Side, Stamp, Timestamp, Tombstone, Uid,
     UidSet, UidValidity, UniqueName, Watermark,
 };
@@ -121,6 +121,8 @@ pub struct NewMessage {
     pub message_id: Option<MessageHash>,
     /// The file.
     pub stat: Option<FileStat>,
+    /// What the server calls its content, if it told.
+    pub email_id: Option<EmailId>,
 }
 
 /// A message row found again under another UID, and what the server says of it there.
@@ -237,6 +239,8 @@ pub enum Record {
     Replaced(MessageId, UniqueName),
     /// The file of a message as last seen.
     Stat(MessageId, FileStat),
+    /// What the server calls a message's content.
+    EmailId(MessageId, EmailId),
     /// A message is known no more.
     Forget(MessageId),
     /// An intent is fulfilled, or came to nothing.

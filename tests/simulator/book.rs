@@ -55,6 +55,7 @@ impl Book {
             letters: KeywordLetters::new(),
             full_look: None,
             with_uid: 0,
+            highest: None,
         };
         self.mailboxes.insert(id, row);
         id
@@ -62,7 +63,10 @@ impl Book {
 
     fn rows(&self) -> Vec<MailboxRow> {
         let count = |id| self.messages.keys().filter(|(mailbox, _)| *mailbox == id).count() as u64;
-        let rows = self.mailboxes.values().map(|row| MailboxRow { with_uid: count(row.id), ..row.clone() });
+        let highest = |id| self.messages.keys().filter(|(mailbox, _)| *mailbox == id).map(|(_, uid)| *uid).max();
+        let with_counts =
+            |row: &MailboxRow| MailboxRow { with_uid: count(row.id), highest: highest(row.id), ..row.clone() };
+        let rows = self.mailboxes.values().map(with_counts);
         let mut rows: Vec<_> = rows.collect();
         rows.sort_by(|a, b| a.name.cmp(&b.name));
         rows
@@ -81,6 +85,7 @@ impl Book {
             content: new.content,
             message_id: new.message_id,
             stat: new.stat,
+            email_id: new.email_id,
             replaced_by: None,
         };
         self.messages.insert((mailbox, row.uid), row);
@@ -197,6 +202,7 @@ impl Book {
                 row.replaced_by = Some(by);
             }),
             Record::Stat(id, stat) => self.change(id, |row| row.stat = Some(stat)),
+            Record::EmailId(id, email_id) => self.change(id, |row| row.email_id = Some(email_id)),
             Record::Forget(id) => self.messages.retain(|_, row| row.id != id),
             Record::Settled(id) => drop(self.intents.remove(&id)),
             Record::Kept(kept) => {

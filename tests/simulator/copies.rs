@@ -31,7 +31,7 @@ fn copy_here(world: &mut World, id: u32, target: &str) {
 fn copy_there(world: &mut World, id: u32, target: &str) {
     let (from, uid) = uid(world, id);
     let message = world.server.mailboxes[&from].messages[&uid].clone();
-    world.server.open(&folder(target)).unwrap().put(message.bytes, message.flags, message.date);
+    world.server.open(&folder(target)).unwrap().take_over(message);
     let story = world.ledger.stories[&id].clone();
     world.ledger.put(Side::Remote, id, &story.home, story.date, &FlagSet::new());
     world.ledger.moved(id, &story.home);

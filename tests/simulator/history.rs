@@ -12,7 +12,7 @@ use mailtide::reconcile::snapshot::Abilities;
 
 use super::rng::Rng;
 use super::schedule::{Chances, Rates, Schedule, Tally};
-use super::server::Server;
+use super::server::{EmailIds, Server};
 use super::users::{self, Habits};
 use super::world::{Shared, World};
 use super::{check, compare};
@@ -71,7 +71,11 @@ fn a_world(seed: u64) -> World {
     let renames = second.chance(200) && !(restore || relocates) && world.server.status;
     world.server.object_ids = second.chance(300);
     world.server.same_second = second.chance(150);
-    world.habits = Habits { moves, renumber, restore, removes_folders, relocates, revokes, partial, renames };
+    let email_ids = [EmailIds::None, EmailIds::None, EmailIds::Each, EmailIds::Content];
+    world.server.email_ids = second.pick(&email_ids).unwrap();
+    // On a server that puts old mail back a copy is not told from what it put there.
+    let copies = second.chance(400) && world.server.email_ids != EmailIds::None && !(restore || relocates);
+    world.habits = Habits { moves, renumber, restore, removes_folders, relocates, revokes, partial, renames, copies };
     world
 }
 
@@ -273,8 +277,9 @@ pub(super) fn tell(seed: u64, left_out: BTreeSet<u64>) -> String {
     let world = a_world(seed);
     let (server, policy) = (world.server.abilities, world.policy.delete);
     format!(
-        "seed {seed}: {server:?} status {} delete {policy:?}\n{}\nbroken: {:#?}",
+        "seed {seed}: {server:?} status {} email ids {:?} delete {policy:?}\n{}\nbroken: {:#?}",
         world.server.status,
+        world.server.email_ids,
         lived.log.join("\n"),
         lived.broken
     )

@@ -24,6 +24,7 @@ mod check;
 mod compare;
 mod copies;
 mod disk;
+mod email_ids;
 mod file;
 mod folders;
 mod history;

@@ -1,9 +1,11 @@
 //! An IMAP server: UIDs, UIDVALIDITY, mod-sequences, expunged history, and abilities that can be missing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mailtide::model::{
-    Flag, FlagDelta, FlagSet, MailboxName, ModSeq, PermanentFlags, Role, Timestamp, Uid, UidSet, UidValidity, Watermark,
+    EmailId, Flag, FlagDelta, FlagSet, MailboxName, ModSeq, PermanentFlags, Role, Timestamp, Uid, UidSet, UidValidity,
+    Watermark,
 };
 use mailtide::reconcile::snapshot::{
     Abilities, ListedMailbox, RemoteListing, RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot,
@@ -17,7 +19,23 @@ pub(super) struct Message {
     pub(super) bytes: Bytes,
     pub(super) flags: FlagSet,
     pub(super) date: Timestamp,
+    /// Goes along with it wherever it is copied or moved.
+    email_id: u64,
     mod_seq: u64,
+}
+
+/// What the server calls the contents of messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum EmailIds {
+    /// It has no names for them.
+    #[default]
+    None,
+    /// Each that is appended gets a name of its own.
+    Each,
+    /// Equal contents have equal names.
+    Content,
+    /// All have the same name: it lies.
+    Lie,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +64,8 @@ pub(super) struct Server {
     pub(super) permanent: PermanentFlags,
     /// LIST brings mailbox ids.
     pub(super) object_ids: bool,
+    /// FETCH brings email ids.
+    pub(super) email_ids: EmailIds,
     /// New mailboxes all get one UIDVALIDITY, as those created within a second do; under a name that was in use, one of
     /// their own.
     pub(super) same_second: bool,
@@ -76,10 +96,17 @@ impl Mailbox {
     }
 
     pub(super) fn put(&mut self, bytes: Bytes, flags: FlagSet, date: Timestamp) -> Uid {
+        // With the content, so that a server put back to an earlier time gives no name twice.
+        let email_id = hash(&(self.id, self.uid_validity, self.uid_next, &bytes));
+        self.take_over(Message { bytes, flags, date, email_id, mod_seq: 0 })
+    }
+
+    /// Takes a message that was on the server before.
+    pub(super) fn take_over(&mut self, message: Message) -> Uid {
         let uid = Uid::new(self.uid_next).unwrap();
         self.uid_next += 1;
         let mod_seq = self.bump();
-        self.messages.insert(uid, Message { bytes, flags, date, mod_seq });
+        self.messages.insert(uid, Message { mod_seq, ..message });
         uid
     }
 
@@ -116,26 +143,50 @@ impl Mailbox {
         self.messages.iter().filter(|(_, message)| message.flags.has(Flag::Deleted)).map(|(uid, _)| *uid).collect()
     }
 
-    fn delta(&self, request: &RemoteRequest, since: &Watermark, from: ModSeq) -> RemoteMessages {
+    fn delta(&self, request: &RemoteRequest, since: &Watermark, from: ModSeq, email_ids: EmailIds) -> RemoteMessages {
         let newer = |(uid, message): &(&Uid, &Message)| message.mod_seq > from.get() || uid.get() >= since.uid_next;
-        let changed = self.messages.iter().filter(newer).map(|(uid, message)| (*uid, seen(*uid, message, request)));
+        let told = |uid: &Uid| uid.get() >= since.uid_next;
+        let seen = |uid, message| RemoteMessage {
+            email_id: told(uid).then(|| email_ids.of(message)).flatten(),
+            ..seen(*uid, message, request)
+        };
+        let changed = self.messages.iter().filter(newer).map(|(uid, message)| (*uid, seen(uid, message)));
         let vanished = self.expunged.iter().filter(|(_, at)| *at > from.get()).map(|(uid, _)| *uid);
         RemoteMessages::Delta { changed: changed.collect(), vanished: vanished.collect() }
     }
 
-    fn all(&self, request: &RemoteRequest) -> RemoteMessages {
-        RemoteMessages::Full(self.messages.iter().map(|(uid, message)| (*uid, seen(*uid, message, request))).collect())
+    fn all(&self, request: &RemoteRequest, email_ids: EmailIds) -> RemoteMessages {
+        let seen = |uid, message| RemoteMessage { email_id: email_ids.of(message), ..seen(uid, message, request) };
+        RemoteMessages::Full(self.messages.iter().map(|(uid, message)| (*uid, seen(*uid, message))).collect())
     }
 
     /// Answers as SELECT (QRESYNC) does where the server can and the client's watermark is of this mailbox.
-    fn look(&self, request: &RemoteRequest, mod_seq: bool) -> RemoteMessages {
+    fn look(&self, request: &RemoteRequest, mod_seq: bool, email_ids: EmailIds) -> RemoteMessages {
         let is_past =
             |since: &Watermark| since.uid_validity == self.uid_validity && since.uid_next <= self.uid_next && mod_seq;
         match request.since.filter(is_past).and_then(|since| Some((since, since.mod_seq?))) {
-            Some((since, from)) if from.get() <= self.mod_seq => self.delta(request, &since, from),
-            _ => self.all(&RemoteRequest { known: UidSet::new(), ..request.clone() }),
+            Some((since, from)) if from.get() <= self.mod_seq => self.delta(request, &since, from, email_ids),
+            _ => self.all(&RemoteRequest { known: UidSet::new(), ..request.clone() }, email_ids),
         }
     }
+}
+
+impl EmailIds {
+    fn of(self, message: &Message) -> Option<EmailId> {
+        let number = match self {
+            EmailIds::None => return None,
+            EmailIds::Each => message.email_id,
+            EmailIds::Content => hash(&message.bytes),
+            EmailIds::Lie => 1,
+        };
+        Some(EmailId::of(&number.to_le_bytes()))
+    }
+}
+
+fn hash(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn seen(uid: Uid, message: &Message, request: &RemoteRequest) -> RemoteMessage {
@@ -144,6 +195,7 @@ fn seen(uid: Uid, message: &Message, request: &RemoteRequest) -> RemoteMessage {
         flags: message.flags.clone(),
         date: unknown.then_some(message.date),
         size: unknown.then_some(message.bytes.len() as u64),
+        email_id: None,
     }
 }
 
@@ -156,6 +208,7 @@ impl Server {
             special_use: true,
             permanent: PermanentFlags::all(),
             object_ids: false,
+            email_ids: EmailIds::None,
             same_second: false,
             used_names: BTreeSet::new(),
             numbers: 100,
@@ -245,7 +298,7 @@ impl Server {
         mailbox.uid_next = 1;
         mailbox.expunged.clear();
         for message in std::mem::take(&mut mailbox.messages).into_values() {
-            mailbox.put(message.bytes, message.flags, message.date);
+            mailbox.take_over(message);
         }
     }
 
@@ -309,13 +362,13 @@ impl Server {
         watermark: Watermark,
         deltas: bool,
     ) -> Result<RemoteSnapshot, RemoteError> {
-        let mod_seq = self.abilities.mod_seq && deltas;
+        let (mod_seq, email_ids) = (self.abilities.mod_seq && deltas, self.email_ids);
         let mailbox = self.open(&request.mailbox)?;
         Ok(RemoteSnapshot {
             watermark,
             permanent: mailbox.permanent.clone(),
             read_only: false,
-            messages: mailbox.look(request, mod_seq),
+            messages: mailbox.look(request, mod_seq, email_ids),
         })
     }
 
@@ -341,7 +394,7 @@ impl Server {
         let found: Vec<(Uid, Message)> = found.into_iter().map(|(uid, message)| (*uid, message.clone())).collect();
         let proven = self.abilities.uid_plus;
         let into = self.open(target)?;
-        let put = |(uid, message): (Uid, Message)| (uid, into.put(message.bytes, message.flags, message.date));
+        let put = |(uid, message): (Uid, Message)| (uid, into.take_over(message));
         let pairs: Vec<_> = found.into_iter().map(put).collect();
         match proven {
             true => Ok(Transfer::Proven(into.uid_validity, pairs)),

@@ -41,6 +41,8 @@ pub(super) struct Habits {
     pub(super) partial: bool,
     /// Rename folders with what lies below them.
     pub(super) renames: bool,
+    /// Copy messages on the server.
+    pub(super) copies: bool,
 }
 
 /// What a user does with one flag.
@@ -161,9 +163,23 @@ impl World {
         mailbox.expunge(uid);
         let Ok(into) = self.server.open(target) else { return };
         let id = id_of(&message.bytes);
-        into.put(message.bytes, message.flags, message.date);
+        into.take_over(message);
         self.ledger.moved(id, target);
         self.say(|| format!("remote: {name} {uid} ({id}) moved to {target}"));
+    }
+
+    /// Copies a message on the server, as another label does.
+    pub(super) fn remote_copy(&mut self, name: &MailboxName, uid: Uid, target: &MailboxName) {
+        let Ok(mailbox) = self.server.open(name) else { return };
+        let Some(message) = mailbox.messages.get(&uid).cloned() else { return };
+        let (id, flags) = (id_of(&message.bytes), message.flags.clone());
+        let Ok(into) = self.server.open(target) else { return };
+        into.take_over(message);
+        let Some(story) = self.ledger.stories.get(&id).cloned() else { return };
+        self.ledger.put(Side::Remote, id, &story.home, story.date, &flags);
+        // Where which of them ends is open, if others move or remove one of them.
+        self.ledger.moved(id, &story.home);
+        self.say(|| format!("remote: {name} {uid} ({id}) copied to {target}"));
     }
 
     /// Moves a file, under its name or a new one.
@@ -341,6 +357,9 @@ fn any_edit(world: &mut World) {
     if world.habits.renames && world.rng.chance(80) {
         return rename_folder(world, remote);
     }
+    if world.habits.copies && world.rng.chance(100) {
+        return some_remote_copy(world);
+    }
     match (remote, moves) {
         (true, _) if world.habits.renumber && world.rng.chance(100) => renumber(world),
         (true, _) if world.habits.removes_folders && world.rng.chance(60) => {
@@ -438,11 +457,23 @@ pub(super) fn back_up_or_restore(world: &mut World) -> bool {
 }
 
 fn some_remote_move(world: &mut World) {
-    let (uids, targets) = (world.uids(), world.server.list().mailboxes);
-    let targets: Vec<_> = targets.into_iter().filter(|(_, listed)| listed.selectable).map(|(name, _)| name).collect();
-    if let (Some((name, uid)), Some(target)) = (world.rng.pick(&uids), world.rng.pick(&targets)) {
+    if let Some((name, uid, target)) = message_and_folder(world) {
         world.remote_move(&name, uid, &target);
     }
+}
+
+fn some_remote_copy(world: &mut World) {
+    if let Some((name, uid, target)) = message_and_folder(world) {
+        world.remote_copy(&name, uid, &target);
+    }
+}
+
+/// Returns a message on the server and a folder there, perhaps its own.
+fn message_and_folder(world: &mut World) -> Option<(MailboxName, Uid, MailboxName)> {
+    let (uids, targets) = (world.uids(), world.server.list().mailboxes);
+    let targets: Vec<_> = targets.into_iter().filter(|(_, listed)| listed.selectable).map(|(name, _)| name).collect();
+    let (one, target) = (world.rng.pick(&uids), world.rng.pick(&targets));
+    one.zip(target).map(|((name, uid), target)| (name, uid, target))
 }
 
 fn some_local_move(world: &mut World) {

@@ -105,12 +105,17 @@ impl Shared {
                 if world.mishaps.unlooked.as_ref() == Some(&request.mailbox) {
                     return Ok(Err(refuse(RemoteErrorKind::Busy, "NO [INUSE] later")));
                 }
-                let watermark = match world.server.watermark(&request.mailbox) {
+                let mut watermark = match world.server.watermark(&request.mailbox) {
                     Ok(watermark) => watermark,
                     Err(error) => return Ok(Err(error)),
                 };
                 if world.is_blurred() {
                     super::users::edit(world);
+                    // As long as a mailbox is selected its UIDs mean what they meant: it was selected after that.
+                    match world.server.watermark(&request.mailbox) {
+                        Ok(now) if now.uid_validity != watermark.uid_validity => watermark = now,
+                        Ok(_) | Err(_) => {}
+                    }
                 }
                 let deltas = !world.is_blurred();
                 let read_only = world.mishaps.read_only.contains(&request.mailbox);
@@ -249,7 +254,11 @@ impl RemoteStore for Shared {
             let deed = |world: &mut World| {
                 let messages = &world.server.select(mailbox, *validity)?.messages;
                 let found = messages.iter().filter(|(uid, _)| uids.contains(**uid));
-                Ok(found.map(|(uid, message)| (*uid, mail::identity(&message.bytes, message.date, whole))).collect())
+                let told =
+                    |(uid, message): (&Uid, &Message)| (*uid, mail::identity(&message.bytes, message.date, whole));
+                let found: Identities = found.map(told).collect();
+                world.identified += found.len();
+                Ok(found)
             };
             let answer = self.ask(|| format!("identify {mailbox} {uids} whole {whole}"), deed).await;
             all.push(alone(answer)?);

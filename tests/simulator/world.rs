@@ -90,6 +90,8 @@ pub(super) struct World {
     pub(super) tally: Tally,
     /// How often each message's body travelled.
     pub(super) carried: BTreeMap<u32, usize>,
+    /// How many headers and bodies were looked at on the server to tell messages apart.
+    pub(super) identified: usize,
     /// What the engine did that it must never do.
     pub(super) complaints: Vec<String>,
     /// What happened, if anybody wants to know.
@@ -127,6 +129,7 @@ impl World {
             chances: Chances::default(),
             tally: Tally::default(),
             carried: BTreeMap::new(),
+            identified: 0,
             complaints: Vec::new(),
             log: None,
         }

@@ -300,6 +300,10 @@ mail_location = @STORAGE@
 mailbox_list_index = yes
 mail_fsync = never
 mail_max_userip_connections = 100
+mail_plugins = zlib
+protocol imap {
+  mail_plugins = zlib imap_zlib
+}
 @CAPABILITY@
 namespace inbox {
   inbox = yes

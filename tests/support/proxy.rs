@@ -1,9 +1,10 @@
-//! A TCP proxy in front of a server, that breaks connections at a chosen byte.
+//! A TCP proxy in front of a server, that breaks connections at a chosen byte, or is slow.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// What becomes of connections when the allowance is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +40,23 @@ struct State {
     /// How often the client sent something after having heard something.
     turns: usize,
     client_spoke_last: bool,
+    /// How long each part of what the server says is held back.
+    delay: Duration,
     open: Vec<TcpStream>,
 }
+
+/// How many bytes pass at once.
+const PART: usize = 16_384;
 
 impl Proxy {
     /// Starts a proxy to a port on this machine, that breaks nothing.
     pub(crate) fn start(target: u16) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Proxy::start_on("127.0.0.1".parse().unwrap(), target)
+    }
+
+    /// The same on another address of this machine.
+    pub(crate) fn start_on(address: IpAddr, target: u16) -> Proxy {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let open = Vec::new();
         let state = State {
@@ -55,6 +66,7 @@ impl Proxy {
             passed: 0,
             turns: 0,
             client_spoke_last: false,
+            delay: Duration::ZERO,
             open,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
@@ -76,6 +88,11 @@ impl Proxy {
             // One that the peer has closed already is closed enough.
             stream.shutdown(Shutdown::Both).ok();
         }
+    }
+
+    /// Lets the server say no more than so many bytes a second.
+    pub(crate) fn slow_down(&self, rate: u32) {
+        self.shared.state.lock().unwrap().delay = Duration::from_secs(PART as u64) / rate;
     }
 
     /// Lets nothing pass any more, and leaves open what is open.
@@ -103,7 +120,7 @@ impl Proxy {
     pub(crate) fn wait_until_used_up(&self, mut alive: impl FnMut() -> bool) {
         let mut state = self.shared.state.lock().unwrap();
         while state.left > 0 && alive() {
-            state = self.shared.changed.wait_timeout(state, std::time::Duration::from_millis(20)).unwrap().0;
+            state = self.shared.changed.wait_timeout(state, Duration::from_millis(20)).unwrap().0;
         }
     }
 }
@@ -130,9 +147,12 @@ impl Shared {
     }
 
     fn forward(&self, mut from: TcpStream, mut to: TcpStream, client_speaks: bool, epoch: u64) {
-        let mut buffer = [0; 16_384];
+        let mut buffer = [0; PART];
         while let Ok(size @ 1..) = from.read(&mut buffer) {
             let Some(allowed) = self.take(size, client_speaks, epoch) else { return };
+            if !client_speaks {
+                thread::sleep(self.state.lock().unwrap().delay * u32::try_from(allowed).unwrap() / PART as u32);
+            }
             if to.write_all(&buffer[..allowed]).is_err() {
                 break;
             }

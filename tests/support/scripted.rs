@@ -59,7 +59,8 @@ impl Scripted {
         Scripted::start_with(bodies, "IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT")
     }
 
-    /// The same with these capabilities, of which it knows QRESYNC, with HIGHESTMODSEQ 5, and those of `start`.
+    /// The same with these capabilities, of which it knows QRESYNC, with HIGHESTMODSEQ 5, those of `start`, and email
+    /// ids: equal messages have the same.
     pub(crate) fn start_with(bodies: Vec<Vec<u8>>, capabilities: &'static str) -> Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -230,6 +231,13 @@ impl Shared {
             let size = body.len();
             out.extend(format!("* {uid} FETCH (UID {uid} FLAGS (\\Seen) RFC822.SIZE {size}").into_bytes());
             out.extend(b" INTERNALDATE \"02-Mar-2020 08:00:00 +0000\"");
+            let first = self.bodies.iter().position(|other| other == body).unwrap_or(at);
+            if words.contains(" EMAILID") {
+                out.extend(format!(" EMAILID (M{first})").into_bytes());
+            }
+            if words.contains(" X-GM-MSGID") {
+                out.extend(format!(" X-GM-MSGID {}", 1_278_455_344_230_334_865 + first).into_bytes());
+            }
             if let Some(part) = part {
                 let end = body.windows(4).position(|four| four == b"\r\n\r\n").map_or(size, |at| at + 4);
                 let sent = if part.starts_with("HEADER") { &body[..end] } else { &body[..] };

@@ -23,7 +23,8 @@ pub(crate) struct Setup {
     pub(crate) root: Root,
     /// The account's name, and so its database's.
     pub(crate) name: &'static str,
-    /// Where mailtide connects to; another port than the server's where a proxy stands between.
+    /// Where mailtide connects to; another than the server's where a proxy stands between.
+    pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) tls: &'static str,
     pub(crate) password: &'static str,
@@ -59,6 +60,7 @@ impl Setup {
             user: server.new_user(),
             root: Root { path: path.join("Mail"), layout: Layout::Fs },
             name: "test",
+            host: "127.0.0.1".to_owned(),
             port: server.tls_port,
             tls: "implicit",
             password: PASSWORD,
@@ -118,7 +120,7 @@ impl Setup {
 
     /// The account's part of the configuration.
     pub(crate) fn account(&self) -> String {
-        let Setup { name, port, tls, user, password, keys, sync, .. } = self;
+        let Setup { name, host, port, tls, user, password, keys, sync, .. } = self;
         let layout = match self.root.layout {
             Layout::Fs => "fs",
             Layout::PlusPlus => "maildir++",
@@ -128,7 +130,7 @@ impl Setup {
             false => String::new(),
         };
         format!(
-            "[accounts.{name}]\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"{tls}\"\nuser = \"{user}\"\n\
+            "[accounts.{name}]\nhost = \"{host}\"\nport = {port}\ntls = \"{tls}\"\nuser = \"{user}\"\n\
              password = \"{password}\"\n{ca_file}\n{keys}\n[accounts.{name}.maildir]\npath = {path:?}\n\
              layout = \"{layout}\"\n[accounts.{name}.sync]\n{sync}\n",
             path = self.root.path,

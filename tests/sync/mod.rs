@@ -3,6 +3,7 @@
 mod bad_luck;
 mod circumstances;
 mod compare;
+mod compress;
 mod crash;
 mod damage;
 mod deletions;

@@ -119,5 +119,6 @@ fn new_row(intent: &Intent, uid: Uid) -> Option<NewMessage> {
         content: Some(*content),
         message_id: *message_id,
         stat: Some(*stat),
+        email_id: None,
     })
 }

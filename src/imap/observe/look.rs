@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Selection;
 use crate::imap::error::{Error, refusal_kind};
 use crate::imap::response::{Condition, Fetch, Status, Untagged};
-use crate::model::{FlagSet, PermanentFlags, Timestamp, Uid, UidSet, Watermark};
+use crate::model::{EmailId, FlagSet, PermanentFlags, Timestamp, Uid, UidSet, Watermark};
 use crate::reconcile::snapshot::{RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::store::RemoteErrorKind;
 
@@ -38,6 +38,7 @@ struct Seen {
     flags: Option<FlagSet>,
     date: Option<Option<Timestamp>>,
     size: Option<u64>,
+    email_id: Option<EmailId>,
 }
 
 /// One look at one mailbox.
@@ -50,6 +51,8 @@ pub(super) struct Look<'a> {
     pub(super) fulls: u8,
     /// What SELECT said.
     pub(super) selection: Selection,
+    /// The item that tells email ids, if they are asked for.
+    pub(super) email_id_item: Option<&'static str>,
     way: Way,
     examine: bool,
     seen: BTreeMap<Uid, Seen>,
@@ -67,6 +70,7 @@ impl<'a> Look<'a> {
             request,
             fulls: u8::from(way == Way::Full),
             selection: Selection::default(),
+            email_id_item: None,
             way,
             examine: false,
             seen: BTreeMap::new(),
@@ -75,6 +79,11 @@ impl<'a> Look<'a> {
             disturbed: false,
             refused: None,
         }
+    }
+
+    /// Asks for email ids too.
+    pub(super) fn with(self, email_id_item: Option<&'static str>) -> Self {
+        Self { email_id_item, ..self }
     }
 
     /// Returns the command that selects the mailbox. SELECT, although nothing is changed: an EXAMINE doesn't tell
@@ -101,9 +110,9 @@ impl<'a> Look<'a> {
     /// Returns the commands behind the SELECT. They are sent before it is answered, so they only look. Never `n:*`,
     /// which names the last message even if that is below n.
     pub(super) fn fetches(&self, esearch: bool) -> Vec<String> {
-        let Some(base) = self.base() else {
-            return vec!["UID FETCH 1:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE)".to_owned()];
-        };
+        let more = self.email_id_item.map(|item| format!(" {item}")).unwrap_or_default();
+        let items = format!("(UID FLAGS INTERNALDATE RFC822.SIZE{more})");
+        let Some(base) = self.base() else { return vec![format!("UID FETCH 1:4294967295 {items}")] };
         let (next, last) = (base.uid_next, base.uid_next.saturating_sub(1));
         let mut commands = Vec::new();
         match (&self.way, base.mod_seq) {
@@ -116,7 +125,7 @@ impl<'a> Look<'a> {
             (Way::Flags(_), _) => commands.push(format!("UID FETCH 1:{last} (UID FLAGS)")),
             _ => {}
         }
-        commands.push(format!("UID FETCH {next}:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE)"));
+        commands.push(format!("UID FETCH {next}:4294967295 {items}"));
         commands
     }
 
@@ -149,6 +158,7 @@ impl<'a> Look<'a> {
         seen.flags = fetch.flags.or(seen.flags.take());
         seen.date = fetch.date.or(seen.date);
         seen.size = fetch.size.or(seen.size);
+        seen.email_id = fetch.email_id.filter(|_| self.email_id_item.is_some()).or(seen.email_id);
     }
 
     /// Hears a tagged answer.
@@ -166,7 +176,7 @@ impl<'a> Look<'a> {
             let is_missing = refusal_kind(&answer) == RemoteErrorKind::NoSuchMailbox;
             return match self.examine || is_missing || answer.condition != Condition::No {
                 true => Next::Failed(Error::Refused(answer)),
-                false => Next::Again(Box::new(Look { examine: true, ..Look::new(self.at, self.request, self.way) })),
+                false => Next::Again(Box::new(Look { examine: true, ..self.anew(self.way) })),
             };
         }
         let exists = match self.selection.verified() {
@@ -179,6 +189,10 @@ impl<'a> Look<'a> {
         // Some servers refuse to fetch from an empty mailbox.
         if let Some(refused) = self.refused.take_if(|_| exists > 0) {
             return match self.way {
+                // A server that says OBJECTID and means mailboxes only is no reason to see nothing.
+                _ if refused.condition == Condition::Bad && self.email_id_item.is_some() => {
+                    Next::Again(Box::new(Look { fulls: self.fulls, ..self.anew(self.way).with(None) }))
+                }
                 Way::Full => Next::Failed(Error::Refused(refused)),
                 _ => self.again(),
             };
@@ -202,8 +216,12 @@ impl<'a> Look<'a> {
     }
 
     fn again(self) -> Next<'a> {
-        let fulls = self.fulls + 1;
-        Next::Again(Box::new(Look { fulls, examine: self.examine, ..Look::new(self.at, self.request, Way::Full) }))
+        Next::Again(Box::new(Look { fulls: self.fulls + 1, ..self.anew(Way::Full) }))
+    }
+
+    /// Returns the look that has seen nothing yet.
+    fn anew(&self, way: Way) -> Look<'a> {
+        Look { examine: self.examine, ..Look::new(self.at, self.request, way).with(self.email_id_item) }
     }
 
     /// Returns the known messages that are gone.
@@ -260,7 +278,7 @@ impl<'a> Look<'a> {
         let permanent = self.selection.permanent.filter(|_| !self.examine);
         let listed = self.seen.into_iter().filter_map(|(uid, seen)| {
             let date = seen.date.flatten();
-            Some((uid, RemoteMessage { flags: seen.flags?, date, size: seen.size }))
+            Some((uid, RemoteMessage { flags: seen.flags?, date, size: seen.size, email_id: seen.email_id }))
         });
         let messages = match self.way {
             Way::Full => RemoteMessages::Full(listed.collect()),

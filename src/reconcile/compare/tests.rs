@@ -60,6 +60,7 @@ fn message_row(n: u32) -> MessageRow {
         content: content.content,
         message_id: content.message_id,
         stat: Some(FileStat { inode: n.into(), size: 90, mtime_ns: date(n).0 * 1_000_000_000 }),
+        email_id: None,
         replaced_by: None,
     }
 }
@@ -67,7 +68,7 @@ fn message_row(n: u32) -> MessageRow {
 fn in_step() -> Case {
     let mark = Watermark { uid_validity: UidValidity(7), uid_next: 4, messages: 3, mod_seq: None };
     let entry = |n| LocalEntry { in_new: false, info: "2,".into(), inode: n, flags: FlagSet::new() };
-    let message = |n| RemoteMessage { flags: FlagSet::new(), date: Some(date(n)), size: Some(100) };
+    let message = |n| RemoteMessage { flags: FlagSet::new(), date: Some(date(n)), size: Some(100), email_id: None };
     Case {
         folder: MailboxName::inbox(),
         row: MailboxRow {
@@ -85,6 +86,7 @@ fn in_step() -> Case {
             letters: KeywordLetters::new(),
             full_look: None,
             with_uid: 3,
+            highest: None,
         },
         rows: (1..4).map(message_row).collect(),
         scan: LocalSnapshot {

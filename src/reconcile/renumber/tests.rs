@@ -135,6 +135,7 @@ fn an_edited_file_does_not_speak_for_its_row() {
         content: before.content,
         message_id: before.message_id,
         stat: None,
+        email_id: None,
         replaced_by: None,
     };
     let rows = [(uid(1), Remembered::new(&row, Some(after)))];
@@ -194,6 +195,7 @@ fn row(uid_validity: Option<u64>, watermark: Option<Watermark>) -> MailboxRow {
         letters: KeywordLetters::new(),
         full_look: None,
         with_uid: 3,
+        highest: None,
     }
 }
 

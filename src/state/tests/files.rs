@@ -43,6 +43,7 @@ fn fill(database: &mut Database, count: u32) -> MailboxId {
         content: Some(Fingerprint([7; 16])),
         message_id: None,
         stat: None,
+        email_id: None,
     });
     database.commit(&messages.map(|message| Record::Insert(id, message)).collect::<Vec<_>>()).unwrap();
     id
@@ -179,6 +180,7 @@ fn values_that_mean_nothing_are_damage() {
         "UPDATE message SET unique_name = 'a/b' WHERE uid = 2",
         "UPDATE message SET keywords = 'a  b' WHERE uid = 3",
         "UPDATE message SET inode = 5 WHERE uid = 1",
+        "UPDATE message SET email_id = 0 WHERE uid = 1",
         "UPDATE mailbox SET letters = 'x'",
         "UPDATE mailbox SET name = ''",
         "UPDATE mailbox SET role = 'boss'",
@@ -212,7 +214,7 @@ fn an_older_schema_is_migrated_and_kept_beside() {
 
     let copy = open::copy_in_memory(&path, &later).unwrap();
     assert_eq!(copy.query_row("SELECT extra FROM account", [], |row| row.get::<_, String>(0)).unwrap(), "yes");
-    let kept = dir.path().join("me@example.org.sqlite3.before-4");
+    let kept = dir.path().join("me@example.org.sqlite3.before-5");
     assert!(!kept.exists());
 
     let migrated = open::file(&path, &later).unwrap();
@@ -222,7 +224,7 @@ fn an_older_schema_is_migrated_and_kept_beside() {
     assert_eq!(read(Database::open(&kept)).unwrap(), 3);
     assert_eq!(fs::read(&kept).unwrap().len(), before.len());
     let error = Database::open(&path).unwrap_err();
-    assert!(matches!(cause(&error), DatabaseError::Newer { found: 4, .. }), "{error:?}");
+    assert!(matches!(cause(&error), DatabaseError::Newer { found: 5, .. }), "{error:?}");
 }
 
 #[test]
@@ -293,6 +295,39 @@ fn nothing_is_lost_on_the_way_from_the_second_schema() {
     assert_eq!(begun[0].0, 12, "an id is never used again");
     database.commit(&[Record::ForgetMailbox(MailboxId(3))]).unwrap();
     assert_eq!(database.intents().unwrap(), [], "an intent goes with its mailbox, as before");
+}
+
+#[test]
+fn rows_of_the_third_schema_have_no_email_ids_and_may_get_them() {
+    let (_dir, path) = place();
+    let third = open::file(&path, &MIGRATIONS[..3]).unwrap();
+    third
+        .execute_batch(
+            "INSERT INTO mailbox (id, name, local, permanent_flags, permanent_keywords, new_keywords, read_only, \
+                                  letters, message_rows) VALUES (3, 'INBOX', 'INBOX', 31, '', 1, 0, '', 0);
+             INSERT INTO message (id, mailbox, uid, unique_name, flags, keywords) VALUES (9, 3, 1, 'a', 1, 'work');
+             INSERT INTO message (id, mailbox, uid, flags, keywords, tombstone, replaced_by) \
+                                  VALUES (10, 3, 2, 0, '', 'replaced', 'b');
+             INSERT INTO intent (id, kind, mailbox, uid_validity, uid, unique_name, flags, keywords) \
+                                 VALUES (4, 'download', 3, 7, 2, 'b', 0, '');
+             INSERT INTO intent (id, kind, mailbox, before, after) VALUES (5, 'rename', 3, 'A', 'B');
+             INSERT INTO intent (id, kind, mailbox, unique_name, before, after) VALUES (6, 'relabel', 3, 'a', '', '2,a');",
+        )
+        .unwrap();
+    drop(third);
+    let mut database = Database::open(&path).unwrap();
+    let ids = |database: &mut Database| -> Vec<_> {
+        database.messages(MailboxId(3)).unwrap().iter().map(|row| (row.id.0, row.email_id)).collect()
+    };
+    assert_eq!(ids(&mut database), [(9, None), (10, None)]);
+    assert_eq!(database.messages(MailboxId(3)).unwrap()[1].replaced_by, UniqueName::new("b"));
+    let told: Vec<_> = database.intents().unwrap().into_iter().map(|(id, intent)| (id.0, intent)).collect();
+    assert!(matches!(&told[0], (4, Intent::Download { row, .. }) if row.email_id.is_none()));
+    assert!(matches!(&told[1], (5, Intent::Rename { to, .. }) if to.as_str() == "B"));
+    assert!(matches!(&told[2], (6, Intent::Relabel { after, .. }) if after == "2,a"));
+    let email_id = EmailId::of(b"M1");
+    database.commit(&[Record::EmailId(MessageId(9), email_id), Record::EmailId(MessageId(11), email_id)]).unwrap();
+    assert_eq!(ids(&mut database), [(9, Some(email_id)), (10, None)]);
 }
 
 #[test]

@@ -93,6 +93,7 @@ impl Model {
                     message.stat = Some(stat);
                 }
             }),
+            Record::EmailId(id, email_id) => self.message(id, |message| message.email_id = Some(email_id)),
             Record::Failed(failure) => {
                 self.known(failure.mailbox)?;
                 let item = |row: &FailureRow| (row.mailbox, row.unique.clone(), row.uid);
@@ -200,6 +201,7 @@ impl Model {
         expected.sort_by(|a, b| a.name.cmp(&b.name));
         for row in &mut expected {
             row.with_uid = self.messages.keys().filter(|key| key.0 == row.id).count() as u64;
+            row.highest = self.messages.keys().filter(|key| key.0 == row.id).map(|key| key.1).max();
         }
         prop_assert_eq!(database.mailboxes().unwrap(), expected);
         for &id in self.mailboxes.keys() {
@@ -266,6 +268,7 @@ impl Model {
             | Record::Bury(id, _)
             | Record::Replaced(id, _)
             | Record::Stat(id, _)
+            | Record::EmailId(id, _)
             | Record::Forget(id) => {
                 *id = ids.get(id.0 as usize).copied().unwrap_or(MessageId(0));
             }
@@ -294,8 +297,8 @@ fn all_of(id: MailboxId) -> RangeInclusive<(MailboxId, Uid)> {
 }
 
 pub(super) fn without_place(row: MessageRow) -> NewMessage {
-    let MessageRow { uid, unique, flags, tombstone, date, size, content, message_id, stat, .. } = row;
-    NewMessage { uid, unique, flags, tombstone, date, size, content, message_id, stat }
+    let MessageRow { uid, unique, flags, tombstone, date, size, content, message_id, stat, email_id, .. } = row;
+    NewMessage { uid, unique, flags, tombstone, date, size, content, message_id, stat, email_id }
 }
 
 fn blank(id: MailboxId, name: &MailboxName, local: &MailboxName) -> MailboxRow {
@@ -314,6 +317,7 @@ fn blank(id: MailboxId, name: &MailboxName, local: &MailboxName) -> MailboxRow {
         letters: KeywordLetters::new(),
         full_look: None,
         with_uid: 0,
+        highest: None,
     }
 }
 

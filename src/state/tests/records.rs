@@ -78,6 +78,7 @@ fn message(number: u32) -> NewMessage {
         content: Some(Fingerprint([9; 16])),
         message_id: Some(MessageHash(i64::MIN)),
         stat: Some(stat()),
+        email_id: EmailId::from_number(i64::MIN),
     }
 }
 
@@ -154,6 +155,7 @@ fn what_is_known_of_a_mailbox() {
         letters,
         full_look: Some(Timestamp(5)),
         with_uid: 0,
+        highest: None,
     };
     assert_eq!(account.mailbox(), expected);
     let (watermark, full_look) = (None, None);
@@ -419,6 +421,7 @@ fn drafts_are_read_by_their_index() {
         content: None,
         message_id: None,
         stat: None,
+        email_id: None,
     };
     let all = [message(1, 16, Some("a")), message(2, 1, Some("b")), message(3, 17, Some("c")), message(4, 16, None)];
     let database = account.commit(&all.map(|message| Record::Insert(id, message)));

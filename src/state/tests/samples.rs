@@ -50,9 +50,10 @@ pub(super) fn new_message() -> impl Strategy<Value = NewMessage> {
         unique().prop_map(|unique| (Some(unique), None)),
         tombstone().prop_map(|tombstone| (None, Some(tombstone))),
     ];
-    let details = (option::of(any::<u64>()), option::of(any::<[u8; 16]>()), option::of(any::<i64>()));
+    let details =
+        (option::of(any::<u64>()), option::of(any::<[u8; 16]>()), option::of(any::<i64>()), option::of(email_id()));
     (uids(), file, flags(), option::of(times()), details, option::of(stat())).prop_map(
-        |(uid, (unique, tombstone), flags, date, (size, content, message_id), stat)| NewMessage {
+        |(uid, (unique, tombstone), flags, date, (size, content, message_id, email_id), stat)| NewMessage {
             uid,
             unique,
             flags,
@@ -62,8 +63,13 @@ pub(super) fn new_message() -> impl Strategy<Value = NewMessage> {
             content: content.map(Fingerprint),
             message_id: message_id.map(MessageHash),
             stat,
+            email_id,
         },
     )
+}
+
+fn email_id() -> impl Strategy<Value = EmailId> {
+    any::<i64>().prop_map(|number| EmailId::from_number(number).unwrap_or(EmailId::of(b"")))
 }
 
 fn uid_validity() -> impl Strategy<Value = UidValidity> {
@@ -188,6 +194,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         2 => (message(), tombstone()).prop_map(|(id, tombstone)| Record::Bury(id, tombstone)),
         1 => (message(), unique()).prop_map(|(id, by)| Record::Replaced(id, by)),
         1 => (message(), stat()).prop_map(|(id, stat)| Record::Stat(id, stat)),
+        1 => (message(), email_id()).prop_map(|(id, email_id)| Record::EmailId(id, email_id)),
         1 => message().prop_map(Record::Forget),
         1 => (0i64..4).prop_map(|id| Record::Settled(IntentId(id))),
     ];

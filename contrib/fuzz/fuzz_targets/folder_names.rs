@@ -1,0 +1,6 @@
+//! Folders' names, given directories.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| mailtide::maildir::fuzz::folder_name(text));

@@ -1,0 +1,123 @@
+//! COMPRESS=DEFLATE (RFC 4978): whether, and when.
+//!
+//! Where the link is what is waited for, compressed mail is there sooner. Everywhere else compressing keeps two machines
+//! busy for nothing, and asking for it costs a round trip. So a connection begins uncompressed, and a large fetch is
+//! divided: if its first part comes in slowly, the rest is compressed.
+
+use super::ImapStore;
+use super::command::{Command, Connection};
+use super::error::Error;
+use super::gauge::Gauge;
+use super::wire::Wire;
+use crate::model::UidSet;
+use crate::reconcile::snapshot::RemoteMessages;
+use crate::store::Messages;
+
+/// So many bytes must still be to come: at the rate of a link that is not quite slow they take two seconds. To compress
+/// them costs two round trips.
+const MANY: u64 = 4 << 20;
+
+/// When to compress a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compress {
+    /// When a large fetch shows that the link is slow. Never to this machine.
+    #[default]
+    Auto,
+    /// From the log-in on.
+    On,
+    /// Never.
+    Off,
+}
+
+/// What is known for deciding it.
+#[derive(Debug, Default)]
+pub(super) struct Outlook {
+    /// It may still be decided.
+    undecided: bool,
+    /// How many messages the server told the size of, and what they are together.
+    told: (u64, u64),
+}
+
+impl Outlook {
+    /// Takes the sizes that a look at a mailbox brought.
+    pub(super) fn note(&mut self, messages: &RemoteMessages) {
+        let (RemoteMessages::Full(messages) | RemoteMessages::Delta { changed: messages, .. }) = messages;
+        for size in messages.values().filter_map(|message| message.size) {
+            self.told = (self.told.0 + 1, self.told.1.saturating_add(size));
+        }
+    }
+
+    /// Returns what a message has on the average, if any was told.
+    fn average(&self) -> Option<u64> {
+        self.told.1.checked_div(self.told.0).map(|average| average.max(1))
+    }
+
+    /// Returns how many of so many messages to fetch first, to see how fast they come.
+    fn first(&self, count: u64) -> Option<u32> {
+        let average = self.average().filter(|_| self.undecided)?;
+        let enough = count.saturating_mul(average) >= Gauge::TAKES + MANY;
+        enough.then(|| u32::try_from(Gauge::TAKES / average + 1).unwrap_or(u32::MAX))
+    }
+
+    /// Returns true if so many messages are many bytes.
+    fn is_much(&self, count: u64) -> bool {
+        self.average().is_some_and(|average| count.saturating_mul(average) >= MANY)
+    }
+}
+
+impl Connection {
+    /// Asks for compression. Returns true if everything from here on is compressed.
+    async fn compress(&mut self) -> Result<bool, Error> {
+        let status = self.run_alone(Command::new("COMPRESS DEFLATE"), Wire::deflate).await?;
+        match status.is_ok() {
+            true => tracing::info!("the connection is compressed from here on"),
+            false => tracing::debug!("the server offers COMPRESS and refuses it: {status}"),
+        }
+        Ok(status.is_ok())
+    }
+}
+
+impl ImapStore {
+    /// Compresses the connection fresh from log-in, if that is wanted and offered, or leaves it to be decided later.
+    pub(super) async fn begin_compression(&mut self, wanted: Compress, to_this_machine: bool) -> Result<(), Error> {
+        let offered = self.capabilities.has("COMPRESS=DEFLATE");
+        self.outlook.undecided = wanted == Compress::Auto && offered && !to_this_machine;
+        if wanted == Compress::On && offered {
+            self.connection.compress().await?;
+        }
+        Ok(())
+    }
+
+    /// Divides what is to be fetched into what comes first, and is measured, and the rest. All comes first where there is
+    /// nothing to decide.
+    pub(super) fn divide(&mut self, asked: &[Messages]) -> (Vec<UidSet>, Vec<UidSet>) {
+        let Some(mut room) = self.outlook.first(asked.iter().map(|messages| messages.uids.len()).sum()) else {
+            return (asked.iter().map(|messages| messages.uids.clone()).collect(), Vec::new());
+        };
+        self.connection.wire_mut().start_gauge();
+        let first = |messages: &Messages| {
+            let part = match room {
+                0 => UidSet::new(),
+                _ => messages.uids.chunks(room, usize::MAX).into_iter().next().unwrap_or_default(),
+            };
+            room = room.saturating_sub(u32::try_from(part.len()).unwrap_or(u32::MAX));
+            (messages.uids.difference(&part), part)
+        };
+        let (rest, first) = asked.iter().map(first).unzip();
+        (first, rest)
+    }
+
+    /// Compresses the connection if its gauge says that it is slow, and the rest is many bytes.
+    pub(super) async fn compress_if_it_pays(&mut self, rest: &[UidSet]) -> Result<(), Error> {
+        let slow = self.connection.wire().is_slow();
+        tracing::debug!(slow, "the beginning of a large fetch has arrived");
+        if slow && self.outlook.is_much(rest.iter().map(UidSet::len).sum()) {
+            self.outlook.undecided = false;
+            self.connection.compress().await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
