@@ -12,7 +12,19 @@ use crate::reconcile::plan::{MailboxPlan, RemoteRemoval, Removal};
 use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::report::{Held, PlanLine, Problem, Reason};
 use crate::reconcile::snapshot::RemoteRequest;
-use crate::store::{Failure, HoldRow, Journal, LocalErrorKind, LocalStore, Record, RemoteErrorKind, RemoteStore};
+use crate::store::{
+    Failure, HoldRow, Journal, LocalErrorKind, LocalStore, Record, RemoteError, RemoteErrorKind, RemoteStore,
+};
+
+/// What became of a mailbox that is not listed.
+pub(super) enum Presence {
+    /// It is no more.
+    Gone,
+    /// It can be opened.
+    Unlisted,
+    /// Nobody can tell.
+    Refused(RemoteError),
+}
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Decides about the folders that have gone from one side. Returns those that take part in this run.
@@ -62,20 +74,29 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// LIST may leave a mailbox out: it is gone only if it can't be opened because it does not exist.
     pub(super) async fn is_gone(&mut self, scene: &Scene, row: &MailboxRow) -> Result<bool, Failure> {
+        match self.look_for(scene, row).await? {
+            Presence::Gone => return Ok(true),
+            Presence::Unlisted => self.report.problem(unlisted(&row.name)),
+            Presence::Refused(error) => self.report.problem(mailbox_problem(&row.name, &error)),
+        }
+        Ok(false)
+    }
+
+    /// Looks whether a mailbox that is not listed is there all the same.
+    pub(super) async fn look_for(&mut self, scene: &Scene, row: &MailboxRow) -> Result<Presence, Failure> {
         let is_inbox = row.name.is_inbox();
         if scene.listing.mailboxes.get(&row.name).is_some_and(|listed| !listed.selectable && !is_inbox) {
-            return Ok(true);
+            return Ok(Presence::Gone);
         }
         let known = self.account.journal.messages(row.id)?.iter().map(|message| message.uid).collect();
         let request = RemoteRequest { mailbox: row.name.clone(), since: row.watermark, known };
         match self.account.remote.observe(&[request]).await?.pop().map(|observed| observed.outcome) {
             // The inbox is always there (RFC 9051 section 5.1): without it the server is in trouble.
-            Some(Err(error)) if error.kind == RemoteErrorKind::NoSuchMailbox && !is_inbox => return Ok(true),
-            Some(Err(error)) if is_fatal(&error) => return Err(error.into()),
-            Some(Err(error)) => self.report.problem(mailbox_problem(&row.name, &error)),
-            Some(Ok(_)) | None => self.report.problem(unlisted(&row.name)),
+            Some(Err(error)) if error.kind == RemoteErrorKind::NoSuchMailbox && !is_inbox => Ok(Presence::Gone),
+            Some(Err(error)) if is_fatal(&error) => Err(error.into()),
+            Some(Err(error)) => Ok(Presence::Refused(error)),
+            Some(Ok(_)) | None => Ok(Presence::Unlisted),
         }
-        Ok(false)
     }
 
     /// What an interrupted run left in the journal counts as a message, and so does an old version whose new one is gone.

@@ -364,3 +364,19 @@ fn a_folder_gone_here_and_missing_from_the_list_there_is_not_forgotten() {
     answer(&shared, HoldAnswer::Undo);
     assert_eq!(local_ids(&shared, "Archive"), kept, "what was deleted does not come back");
 }
+
+#[test]
+fn a_folder_renamed_here_while_the_list_there_leaves_it_out_is_renamed_there() {
+    let shared = in_step(Delete::Trash, 1);
+    shared.world().remote_put(&folder("Archive"), 4, Kind::Ordinary, DATE, &FlagSet::new());
+    sync(&shared);
+    assert!(shared.world().maildir.rename_folder(&folder("Archive"), &folder("Old")));
+    shared.world().mishaps.unlisted = Some(folder("Archive"));
+    let report = sync(&shared);
+    assert_eq!((report.remote.folders_renamed, report.remote.added, codes(&report).len()), (1, 0, 0), "{report:?}");
+    shared.world().mishaps.unlisted = None;
+    sync(&shared);
+    for ids in [local_ids, remote_ids] {
+        assert_eq!((ids(&shared, "Old"), ids(&shared, "Archive")), (vec![4], vec![]));
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::is_fatal;
+use crate::cycle::gone::Presence;
 use crate::cycle::{Run, Scene, role_of};
 use crate::model::{MailboxName, MailboxRow, MessageRow, Role, Uid, UidSet};
 use crate::reconcile::renames::{
@@ -34,8 +35,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let (doubtful, others): (Vec<_>, Vec<_>) = known.partition(|row| self.may_be_renamed(scene, row));
         let mut found = Vec::new();
         for row in doubtful {
-            let there = self.find_there(&mut search, row, false).await?;
-            found.push((row, there, self.find_here(&mut search, row, false)?));
+            let mut there = self.find_there(&mut search, row, false).await?;
+            let here = self.find_here(&mut search, row, false)?;
+            // LIST may leave a mailbox out: its maildir is no new folder then.
+            if there == Whereabouts::Gone
+                && matches!(here, Whereabouts::Moved(_))
+                && !matches!(self.look_for(scene, row).await?, Presence::Gone)
+            {
+                there = Whereabouts::Stayed;
+            }
+            found.push((row, there, here));
         }
         let robbed =
             others.into_iter().filter(|row| search.there.contains(&row.name) || search.here.contains(&row.local));
