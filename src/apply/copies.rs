@@ -83,9 +83,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     ) -> Result<(), Failure> {
         let arrived: BTreeMap<Uid, Uid> = match transfer {
             Transfer::Proven(validity, pairs) if validity == to.uid_validity => pairs.into_iter().collect(),
-            // The intents stay, and the next look settles them.
+            // The intents stay, and the next look settles them: by the copies' content, like that of messages sent without
+            // proof.
             Transfer::Proven(..) | Transfer::Unproven => {
-                self.after(plan.mailbox).overtaken = true;
+                self.report.remote.copied += copies.len() as u64;
+                self.not_copied(plan, copies);
                 return Ok(());
             }
         };

@@ -49,11 +49,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.copy_here(scene, &mut all, &mut known).await
     }
 
-    /// Files that are copies of messages the server has. Without UIDPLUS nobody could tell the copy from another.
+    /// Files that are copies of messages the server has.
     fn copy_there(&mut self, all: &mut Plans<'_>, known: &Known) -> Result<(), Failure> {
-        if !self.abilities.uid_plus {
-            return Ok(());
-        }
         // What a message waits for that could not be moved is sent.
         let removals = all.plans.iter().flat_map(|plan| &plan.remove_remote);
         let awaited: BTreeSet<Place> = removals.filter_map(|removal| removal.moved_to.clone()).collect();

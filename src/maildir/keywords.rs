@@ -42,8 +42,9 @@ impl KeywordsFile {
             return None;
         }
         let mut file = Self::default();
-        for line in text.lines().filter(|line| !line.is_empty()) {
-            if !file.take(line) {
+        // What is not understood stays as it is, to the byte.
+        for line in text.split('\n').filter(|line| !line.is_empty()) {
+            if !file.take(line.strip_suffix('\r').unwrap_or(line)) {
                 file.other_lines.push(line.to_owned());
             }
         }
@@ -238,6 +239,13 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_are_not_understood_stay_to_the_byte() {
+        let text = "0 work\nnot this\r\r\n";
+        assert_eq!(KeywordsFile::parse(text).unwrap().format(), text);
+        assert_eq!(KeywordsFile::parse("0 work\r\n").unwrap().format(), "0 work\n");
+    }
+
+    #[test]
     fn a_lost_file_comes_back_from_what_is_known() {
         let dir = tempfile::tempdir().unwrap();
         let known = letters(&[(b'b', "work"), (b'c', "unused")]);
@@ -261,6 +269,7 @@ mod tests {
             (0u8..30, "[a-z$]{1,8}").prop_map(|(number, word)| format!("{number} {word}\n")),
             (0u8..30).prop_map(|number| format!("{number} unknown-{number}\n")),
             Just("\n".to_owned()),
+            Just("x\r\r\n".to_owned()),
             "\\PC{0,20}\n?",
             any::<String>(),
         ], 0..40)) {

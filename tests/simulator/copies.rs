@@ -77,22 +77,10 @@ fn copied_in_the_maildir() {
         (2, "Lists/rust", "later"),
         (3, "Lists/rust", "\\flagged"),
     ];
-    let (report, bodies) = ends_on(FULL, start, Some(change), &expected);
-    assert_eq!((report.remote.copied, report.remote.added, bodies), (3, 0, 0));
-}
-
-#[test]
-fn copied_in_the_maildir_where_the_server_does_not_say_what_became_of_it() {
-    let change: Act = |world| copy_here(world, 3, "INBOX");
-    let expected = [
-        (1, "INBOX", "\\seen work"),
-        (2, "Archive", "later"),
-        (3, "INBOX", "\\flagged"),
-        (3, "Lists/rust", "\\flagged"),
-    ];
-    let [(full, _), (plain, _)] = ends(start, Some(change), &expected);
-    assert_eq!((full.remote.copied, full.remote.added), (1, 0));
-    assert_eq!((plain.remote.copied, plain.remote.added), (0, 1));
+    // Without UIDPLUS, what became of the copies is found by their content.
+    let [full, plain] = ends(start, Some(change), &expected);
+    assert_eq!((full.0.remote.copied, full.0.remote.added, full.1), (3, 0, 0));
+    assert_eq!((plain.0.remote.copied, plain.0.remote.added), (3, 0));
 }
 
 #[test]
