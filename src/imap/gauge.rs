@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-/// Up to so many bytes a second a link counts as slow. An old core deflates mail ten times as fast as this, so a server
-/// that brings less is not held up by deflating, and nearly always the link is what is waited for. A server that is as
-/// slow by itself can't be told from a slow link; there compressing gains nothing, and costs next to nothing.
+/// Up to so many bytes a second a link counts as slow. One core deflates mail, text or base64, ten times as fast (zlib at
+/// its usual level), so a server that brings less is not held up by deflating, and nearly always the link is what is
+/// waited for. A server that is as slow by itself can't be told from a slow link; there compressing gains nothing, and
+/// costs next to nothing.
 const SLOW: u64 = 2 << 20;
 
 /// Bytes that say nothing. TCP begins slowly, and doubles what is on its way with every round trip: behind these it is
