@@ -98,6 +98,8 @@ struct Run<'a, R, L, J> {
     unmovable: BTreeSet<MessageId>,
     /// Files whose messages could not be copied: they are sent.
     uncopied: BTreeSet<(MailboxId, UniqueName)>,
+    /// Files whose messages the last pass copied without proof.
+    unproven: BTreeMap<MailboxId, BTreeSet<UniqueName>>,
     /// Files that were refused together with others.
     alone: BTreeSet<(MailboxId, UniqueName)>,
     /// Mailboxes that have another name on a side: what is missing under the old one is elsewhere.
@@ -147,7 +149,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         progress: &'a dyn Fn(Event),
     ) -> Self {
         let (report, abilities, elsewhere) = (Report::default(), Abilities::default(), BTreeSet::new());
-        let (uploaded, unmovable, uncopied, alone, blind) = Default::default();
+        let (uploaded, unmovable, uncopied, unproven, alone, blind) = Default::default();
         Run {
             account,
             policy,
@@ -160,6 +162,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             uploaded,
             unmovable,
             uncopied,
+            unproven,
             alone,
             elsewhere,
             blind,
@@ -188,6 +191,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     async fn pass(&mut self, scene: &mut Scene) -> Result<(), Failure> {
         let unsettled = self.recover(scene).await?;
+        self.count_copies()?;
         let views = self.observe(scene, &unsettled).await?;
         scene.again.clear();
         let mut plans: Vec<MailboxPlan> = views.iter().map(observe::Sight::plan).collect();
@@ -223,14 +227,25 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         apply.grounds = views.iter().filter_map(|sight| Some((sight.row.id, sight.ground()?))).collect();
         apply.letters = views.iter().map(|sight| (sight.row.id, sight.letters())).collect();
         apply.run(&plans).await?;
-        let Apply { aftermath, letters, uploaded, unmovable, uncopied, alone, .. } = apply;
+        let Apply { aftermath, letters, uploaded, unmovable, uncopied, unproven, alone, .. } = apply;
         self.uploaded = uploaded;
         self.unmovable.extend(unmovable);
         self.uncopied.extend(uncopied);
+        self.unproven = unproven;
         self.alone = alone;
         scene.again.extend(self.settle(&views, &plans, &aftermath, &letters)?);
         scene.again.extend(undecided);
         self.conclude_gone(scene).await
+    }
+
+    /// Counts the copies made without proof that are known by now.
+    fn count_copies(&mut self) -> Result<(), Failure> {
+        for (mailbox, files) in std::mem::take(&mut self.unproven) {
+            let rows = self.account.journal.messages(mailbox)?;
+            let copied = rows.iter().filter(|row| row.unique.as_ref().is_some_and(|unique| files.contains(unique)));
+            self.report.remote.copied += copied.count() as u64;
+        }
+        Ok(())
     }
 
     async fn recover(&mut self, scene: &Scene) -> Result<BTreeSet<MailboxId>, Failure> {
@@ -268,6 +283,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             given: BTreeSet::new(),
             unmovable: BTreeSet::new(),
             uncopied: BTreeSet::new(),
+            unproven: BTreeMap::new(),
             alone: self.alone.clone(),
             moved: BTreeMap::new(),
             aftermath: BTreeMap::new(),

@@ -59,7 +59,8 @@
 //!   looked at too early: then its removal waits.
 //! - **Holds.** What looks like an accident is taken out of the plan, named, and recorded with its time; it pins its
 //!   mailbox, so that every run meets it again until the user answers. Messages are held by [`reconcile::guard`] and for
-//!   want of a Trash, folders that vanished by [`reconcile::mailboxes::accidents`], mailboxes hardly known again by
+//!   want of a Trash, folders that vanished by [`reconcile::mailboxes::accidents`], after a trial in which what was moved
+//!   out of them is followed, mailboxes hardly known again by
 //!   [`reconcile::renumber::is_suspicious`], first uploads and a missing root by [`cycle`].
 //! - **Identity** is a file's unique name on one side and UIDVALIDITY + UID on the other, paired by the baseline. Where
 //!   there is no baseline, content decides ([`reconcile::adopt`]); where its UIDs mean nothing any more, content finds

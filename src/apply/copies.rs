@@ -86,7 +86,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             // The intents stay, and the next look settles them: by the copies' content, like that of messages sent without
             // proof.
             Transfer::Proven(..) | Transfer::Unproven => {
-                self.report.remote.copied += copies.len() as u64;
+                let unproven = self.unproven.entry(plan.mailbox).or_default();
+                unproven.extend(copies.iter().map(|one| one.unique.clone()));
                 self.not_copied(plan, copies);
                 return Ok(());
             }

@@ -217,7 +217,10 @@ impl World {
     /// Renames a folder on the server with those below it; where it can't be done nothing happens.
     pub(super) fn remote_rename_folder(&mut self, from: &MailboxName, to: &MailboxName) {
         let inside = |name: &MailboxName| name == from || name.is_below(from);
-        let messages = self.uids().into_iter().filter(|(name, uid)| inside(name) && !self.book.knows_uid(name, *uid));
+        // The UIDs of a mailbox that was numbered anew are not those that the database has.
+        let numbered = |name: &MailboxName| self.book.knows_numbers(name, self.server.uid_validity(name));
+        let is_known = |name: &MailboxName, uid: Uid| self.book.knows_uid(name, uid) && numbered(name);
+        let messages = self.uids().into_iter().filter(|(name, uid)| inside(name) && !is_known(name, *uid));
         let unknown: Vec<u32> =
             messages.map(|(name, uid)| id_of(&self.server.mailboxes[&name].messages[&uid].bytes)).collect();
         if self.server.rename(from, to) {
