@@ -104,6 +104,8 @@ struct Run<'a, R, L, J> {
     alone: BTreeSet<(MailboxId, UniqueName)>,
     /// Mailboxes that have another name on a side: what is missing under the old one is elsewhere.
     elsewhere: BTreeSet<MailboxId>,
+    /// Those of them that have it on the server.
+    elsewhere_there: BTreeSet<MailboxId>,
     /// Folders, by local name, about which nothing is decided because one of their sides can't be used: what lies in
     /// their maildirs may have come from elsewhere, and nothing is done for it.
     blind: BTreeSet<MailboxName>,
@@ -149,6 +151,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         progress: &'a dyn Fn(Event),
     ) -> Self {
         let (report, abilities, elsewhere) = (Report::default(), Abilities::default(), BTreeSet::new());
+        let elsewhere_there = BTreeSet::new();
         let (uploaded, unmovable, uncopied, unproven, alone, blind) = Default::default();
         Run {
             account,
@@ -165,6 +168,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             unproven,
             alone,
             elsewhere,
+            elsewhere_there,
             blind,
         }
     }

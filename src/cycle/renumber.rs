@@ -35,7 +35,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.report.problem(unfinished(&sight.row.name, "another folder took its place during this sync"));
             return Ok(false);
         }
-        if self.elsewhere.contains(&sight.row.id) && has_another_validity(sight) {
+        // Found under another name: what has this one now is no later state of it. Renamed in the Maildir only, it may be.
+        if self.elsewhere_there.contains(&sight.row.id) && has_another_validity(sight) {
             sight.find_it_gone();
             return Ok(true);
         }

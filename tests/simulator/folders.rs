@@ -300,6 +300,18 @@ fn two_renamed_to_one_name_with_a_new_folder_of_the_name_that_one_had() {
     ends_in(change, &[(3, "C"), (4, "C"), (6, "C"), (7, "C"), (8, "B")]);
 }
 
+/// It is where it was on the server, under new numbers: nothing in it has gone.
+#[test]
+fn renamed_in_the_maildir_and_numbered_anew_with_another_of_the_new_name() {
+    let change: Act = |world| {
+        here(world, "B", "C");
+        world.server.renumber(&folder("B"));
+        world.ledger.renumber(&folder("B"), &[]);
+        remote(world, "C", 8, &[]);
+    };
+    ends_in(change, &[(4, "C"), (6, "C"), (7, "C"), (8, "C")]);
+}
+
 #[test]
 fn into_its_own_child_where_the_server_refuses_that() {
     let change: Act = |world| {

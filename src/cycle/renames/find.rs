@@ -68,6 +68,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let moved = |place: &Whereabouts| matches!(place, Whereabouts::Moved(_));
         if moved(here) || (moved(there) && *here != Whereabouts::Gone) {
             self.elsewhere.insert(row.id);
+            self.elsewhere_there.extend(moved(there).then_some(row.id));
         }
         let scope = &self.policy.scope;
         let role = |name: &MailboxName| role_of(scene, name);
