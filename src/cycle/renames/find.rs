@@ -128,10 +128,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let (certain, possible) = candidates_there(row, search.rows, &scene.listing, &self.policy.scope);
         let messages = self.account.journal.messages(row.id)?;
         let mut found = certain;
+        // Where several look alike as far as the listing tells, headers are not enough.
+        let ambiguous = possible.len() > 1;
         for candidate in possible {
             if found.is_none()
                 && !search.there.contains(&candidate.name)
-                && self.is_it(row, &messages, &candidate).await?
+                && self.is_it(row, &messages, &candidate, ambiguous).await?
             {
                 found = Some(candidate.name);
             }
@@ -154,6 +156,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         row: &MailboxRow,
         messages: &[MessageRow],
         candidate: &Candidate,
+        ambiguous: bool,
     ) -> Result<bool, Failure> {
         let Candidate { name, owned } = candidate;
         let request = RemoteRequest { mailbox: name.clone(), since: None, known: UidSet::new() };
@@ -166,7 +169,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                     // What is left of it, in a name that somebody else has, is too little.
                     Likeness::Remains if *owned => Ok(false),
                     Likeness::Remains => self.hold_the_same(messages, &seen, name, true).await,
-                    Likeness::Most => self.hold_the_same(messages, &seen, name, *owned).await,
+                    Likeness::Most => self.hold_the_same(messages, &seen, name, ambiguous || *owned).await,
                 }
             }
             Some(Err(error)) if is_fatal(&error) => Err(error.into()),
