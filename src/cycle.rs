@@ -106,6 +106,8 @@ struct Run<'a, R, L, J> {
     elsewhere: BTreeSet<MailboxId>,
     /// Those of them that have it on the server.
     elsewhere_there: BTreeSet<MailboxId>,
+    /// Mailboxes that were searched for under other names on the server.
+    sought: BTreeSet<MailboxId>,
     /// Folders, by local name, about which nothing is decided because one of their sides can't be used: what lies in
     /// their maildirs may have come from elsewhere, and nothing is done for it.
     blind: BTreeSet<MailboxName>,
@@ -151,7 +153,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         progress: &'a dyn Fn(Event),
     ) -> Self {
         let (report, abilities, elsewhere) = (Report::default(), Abilities::default(), BTreeSet::new());
-        let elsewhere_there = BTreeSet::new();
+        let (elsewhere_there, sought) = (BTreeSet::new(), BTreeSet::new());
         let (uploaded, unmovable, uncopied, unproven, alone, blind) = Default::default();
         Run {
             account,
@@ -169,6 +171,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             alone,
             elsewhere,
             elsewhere_there,
+            sought,
             blind,
         }
     }

@@ -182,8 +182,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         self.remove_remotely(plan).await
     }
 
+    /// A file that a run cut short unlinked may come back with a power cut: without its row it would be sent anew.
+    fn sync_absences(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
+        if plan.forget.is_empty() {
+            return Ok(());
+        }
+        match self.local.sync(&plan.local) {
+            // The maildir itself is gone.
+            Err(error) if error.kind == LocalErrorKind::Item => Ok(()),
+            synced => Ok(synced?),
+        }
+    }
+
     /// Rows that neither side has any more go before any new one comes, and the UIDVALIDITY of the new is recorded.
     fn reset(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
+        self.sync_absences(plan)?;
         let mut records: Vec<Record> = plan.forget.iter().map(|row| Record::Forget(*row)).collect();
         records.extend(plan.reset.map(|validity| Record::UidValidity(plan.mailbox, validity)));
         // Known before the new version is sent: after a crash the old one must not look removed, nor the new one new.

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::email_ids::{Name, name_of_message, name_of_row};
 use super::observe::Sight;
+use super::plans::{Key, Plans, Spot, key};
 use super::settle::unfinished;
 use super::{Run, Scene};
 use crate::apply::is_fatal;
-use crate::model::{KeywordLetters, MailboxName, MailboxRow, Side, Watermark};
+use crate::model::{KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, Side, Watermark};
 use crate::reconcile::guard::{losses_now, set_aside};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::report::{Held, Problem, Reason};
@@ -22,6 +24,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         plans: &mut [MailboxPlan],
     ) -> Result<(), Failure> {
         self.await_files(scene, plans)?;
+        await_lost(scene, sights, plans);
         self.await_arrivals(scene, sights, plans).await
     }
 
@@ -140,6 +143,49 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mailboxes = listing.mailboxes.iter().filter(takes_part).filter(has_grown);
         mailboxes.map(|(name, _)| name.clone()).collect()
     }
+}
+
+/// A message gone from both sides may have moved on both, its file to a maildir that kept changing while it was read. Were
+/// its row let go of now, it would be fetched where it is on the server, and sent from where its file is.
+fn await_lost(scene: &mut Scene, sights: &[Sight], plans: &mut [MailboxPlan]) {
+    let restless: Vec<MailboxId> = sights.iter().filter(|sight| !sight.scan.quiet).map(|sight| sight.row.id).collect();
+    if restless.is_empty() {
+        return;
+    }
+    let mut all = Plans { sights, plans };
+    let rows = all.rows();
+    let lost = all.gone_from_both(&rows);
+    let found = found_elsewhere(&all, &lost);
+    if found.is_empty() {
+        return;
+    }
+    lost.iter().for_each(|row| all.forget_no_more(row));
+    let mut waiting: BTreeSet<MailboxId> = lost.iter().map(|row| row.mailbox).collect();
+    waiting.extend(found.iter().map(|(mailbox, _)| *mailbox));
+    for plan in all.plans.iter_mut().filter(|plan| waiting.contains(&plan.mailbox)) {
+        let mailbox = plan.mailbox;
+        plan.download.retain(|uid| !found.contains(&(mailbox, *uid)));
+        plan.copy_local.retain(|copy| !found.contains(&(mailbox, copy.uid)));
+        plan.unknown = true;
+    }
+    scene.again.extend(waiting.into_iter().chain(restless));
+}
+
+/// Returns the new messages on the server that may be these, as far as can be told without asking.
+fn found_elsewhere(all: &Plans<'_>, lost: &[&MessageRow]) -> BTreeSet<Spot> {
+    let keys: BTreeSet<Key> = lost.iter().filter_map(|row| key(row.size, row.date)).collect();
+    let names: BTreeSet<Name> = lost.iter().filter_map(|row| name_of_row(row)).collect();
+    let may_be = |spot: &Spot| {
+        all.message(*spot).is_some_and(|message| {
+            key(message.size, message.date).is_some_and(|key| keys.contains(&key))
+                || name_of_message(message).is_some_and(|name| names.contains(&name))
+        })
+    };
+    let new = all.plans.iter().flat_map(|plan| {
+        let uids = plan.download.iter().copied().chain(plan.copy_local.iter().map(|copy| copy.uid));
+        uids.map(move |uid| (plan.mailbox, uid))
+    });
+    new.filter(may_be).collect()
 }
 
 fn awaits_word(folder: &MailboxName, held: &MailboxName) -> Problem {

@@ -17,13 +17,13 @@ use crate::reconcile::snapshot::RemoteMessage;
 use crate::store::{Failure, Journal, LocalStore, Record, RemoteStore};
 
 /// What a message is told by: what the server calls its content, and its size.
-type Name = (EmailId, u64);
+pub(super) type Name = (EmailId, u64);
 
-fn name_of_row(row: &MessageRow) -> Option<Name> {
+pub(super) fn name_of_row(row: &MessageRow) -> Option<Name> {
     row.email_id.zip(row.size)
 }
 
-fn name_of_message(message: &RemoteMessage) -> Option<Name> {
+pub(super) fn name_of_message(message: &RemoteMessage) -> Option<Name> {
     message.email_id.zip(message.size)
 }
 

@@ -40,6 +40,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             sight.find_it_gone();
             return Ok(true);
         }
+        // Where the listing did not tell that its numbers are others, nobody has searched for it.
+        if !self.sought.contains(&sight.row.id) && self.has_another_name_there(scene, &sight.row).await? {
+            sight.find_it_gone();
+            return Ok(true);
+        }
         self.look_at_all(sight).await?;
         let Some(remote) = &sight.remote else { return Ok(true) };
         let changed = numbers(&sight.row, highest, &remote.watermark);

@@ -103,6 +103,8 @@ pub fn is_known(row: &MailboxRow) -> bool {
 pub enum Likeness {
     /// It is another.
     None,
+    /// Neither has ever held a message, like any that is new.
+    Blank,
     /// Nothing in it is strange, but most of what is known has gone.
     Remains,
     /// At least half of the messages known are there.
@@ -110,13 +112,17 @@ pub enum Likeness {
 }
 
 /// Compares a mailbox of a row's UIDVALIDITY with what is known of the row's, by a look at all of its messages with dates
-/// and sizes. Of an empty one only emptiness speaks.
+/// and sizes. Of an empty one only the number of those that it has held speaks.
 pub fn likeness(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapshot) -> Likeness {
     let listed = seen.messages.listed();
     let next = row.watermark.map(|mark| mark.uid_next);
     if messages.is_empty() {
         let empty = listed.is_empty() && next == Some(seen.watermark.uid_next);
-        return if empty { Likeness::Most } else { Likeness::None };
+        return match empty {
+            true if next > Some(1) => Likeness::Most,
+            true => Likeness::Blank,
+            false => Likeness::None,
+        };
     }
     let mut same = 0;
     for message in messages {

@@ -169,6 +169,10 @@ impl LocalStore for Shared {
                 if world.is_blurred() {
                     unsettle(world, &mut snapshot);
                 }
+                if world.mishaps.restless.as_ref() == Some(mailbox) {
+                    (snapshot.quiet, snapshot.stamp) = (false, None);
+                    snapshot.entries.clear();
+                }
                 Ok(snapshot)
             },
         )

@@ -312,6 +312,17 @@ fn renamed_in_the_maildir_and_numbered_anew_with_another_of_the_new_name() {
     ends_in(change, &[(4, "C"), (6, "C"), (7, "C"), (8, "C")]);
 }
 
+/// Nobody searched for it, as its old name was there: it looked numbered anew, and all of it was sent again.
+#[test]
+fn renamed_on_the_server_with_a_new_folder_of_its_name_where_list_tells_no_numbers() {
+    let change: Act = |world| {
+        world.server.status = false;
+        there(world, "B", "C");
+        remote(world, "B", 8, &[]);
+    };
+    ends_in(change, &[(4, "C"), (6, "C"), (7, "C"), (8, "B")]);
+}
+
 #[test]
 fn into_its_own_child_where_the_server_refuses_that() {
     let change: Act = |world| {

@@ -59,6 +59,9 @@ pub(super) struct Story {
     /// How often it was moved to another folder or got another name: where it ends is then open, but it must not be
     /// lost.
     pub(super) moves: usize,
+    /// How often it was sent to another mailbox that had its folder's name by then: APPEND names no UIDVALIDITY. There it
+    /// is like mail of others, and it is sent again.
+    pub(super) astray: usize,
     /// Its mailbox got another UIDVALIDITY before the database knew that others had expunged it, or that it had been
     /// sent at all: nothing tells it from a message not found again, or from a new one, so it may come back.
     pub(super) revived: bool,
@@ -139,6 +142,7 @@ impl Ledger {
             deletions: Vec::new(),
             flags: BTreeMap::new(),
             moves: 0,
+            astray: 0,
             revived: false,
             restored: None,
             outdated: None,

@@ -57,6 +57,16 @@ async fn end<T>(stop: Option<RemoteError>) -> Result<T, RemoteError> {
 }
 
 impl World {
+    /// Notes a message sent to a mailbox that is not the one which the database knows under that name.
+    fn note_astray(&mut self, target: &MailboxName, id: u32) {
+        let known = self.book.knows_numbers(target, self.server.uid_validity(target));
+        if let Some(story) = self.ledger.stories.get_mut(&id).filter(|_| self.ledger.renamed && !known) {
+            story.astray += 1;
+        }
+    }
+}
+
+impl World {
     fn writable(&self, mailbox: &MailboxName) -> Result<(), RemoteError> {
         match self.mishaps.read_only.contains(mailbox) {
             true => Err(refuse(RemoteErrorKind::Refused, "NO [NOPERM] read-only")),
@@ -149,6 +159,7 @@ impl Shared {
             *world.carried.entry(mail::id_of(&bytes)).or_default() += 1;
             let into = world.server.open(mailbox)?;
             let uid = into.put(bytes.clone().into(), kept, message.date.unwrap_or(now));
+            world.note_astray(mailbox, mail::id_of(&bytes));
             match proven {
                 true => Ok(Appended::As(world.server.watermark(mailbox)?.uid_validity, uid)),
                 false => Ok(Appended::Somewhere),

@@ -20,39 +20,56 @@ const SAMPLE: usize = 8;
 struct Search<'a> {
     scene: &'a Scene,
     rows: &'a [MailboxRow],
-    /// The server's names under which one was found,
-    there: BTreeSet<MailboxName>,
+    /// The server's names under which one was found, each with its old one,
+    there: BTreeMap<MailboxName, MailboxName>,
     /// and the Maildir's.
     here: BTreeSet<MailboxName>,
+}
+
+impl Search<'_> {
+    /// Returns true if one above, below or beside it was found under a name that asks for this one.
+    fn goes_along(&self, from: &MailboxName, to: &MailboxName) -> bool {
+        let carries = |from: &MailboxName, to: &MailboxName, old: &MailboxName, new: &MailboxName| {
+            old.rebased(from, to).as_ref() == Some(new)
+        };
+        self.there.iter().any(|(new, old)| {
+            let above = old.parent().zip(new.parent()).filter(|(from, to)| carries(from, to, old, new));
+            carries(old, new, from, to)
+                || carries(from, to, old, new)
+                || above.is_some_and(|(old, new)| carries(&old, &new, from, to))
+        })
+    }
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Finds the folders that have other names, or should have.
     pub(super) async fn find_renames(&mut self, scene: &Scene) -> Result<Vec<Rename>, Failure> {
         let rows = self.account.journal.mailboxes()?;
-        let mut search = Search { scene, rows: &rows, there: BTreeSet::new(), here: BTreeSet::new() };
+        let mut search = Search { scene, rows: &rows, there: BTreeMap::new(), here: BTreeSet::new() };
         let known = rows.iter().filter(|row| is_known(row) && !row.name.is_inbox());
-        let (doubtful, others): (Vec<_>, Vec<_>) = known.partition(|row| self.may_be_renamed(scene, row));
+        let (mut doubtful, others): (Vec<_>, Vec<_>) = known.partition(|row| self.may_be_renamed(scene, row));
+        // What happened to a folder that never held anything, those above and below it tell.
+        doubtful.sort_by_key(|row| row.with_uid == 0);
         let mut found = Vec::new();
         for row in doubtful {
             let mut there = self.find_there(&mut search, row, false).await?;
             let here = self.find_here(&mut search, row, false)?;
-            // LIST may leave a mailbox out: its maildir is no new folder then.
+            // Its maildir is no new folder then.
             if there == Whereabouts::Gone
                 && matches!(here, Whereabouts::Moved(_))
-                && !matches!(self.look_for(scene, row).await?, Presence::Gone)
+                && self.is_left_out(scene, row).await?
             {
                 there = Whereabouts::Stayed;
             }
             found.push((row, there, here));
         }
         let robbed =
-            others.into_iter().filter(|row| search.there.contains(&row.name) || search.here.contains(&row.local));
+            others.into_iter().filter(|row| search.there.contains_key(&row.name) || search.here.contains(&row.local));
         found.extend(robbed.map(|row| (row, Whereabouts::Stayed, Whereabouts::Stayed)));
         let mut renames = Vec::new();
         for (row, mut there, mut here) in found {
             // Whose place another has taken is elsewhere, though it does not look so.
-            if there == Whereabouts::Stayed && search.there.contains(&row.name) {
+            if there == Whereabouts::Stayed && search.there.contains_key(&row.name) {
                 there = self.find_there(&mut search, row, true).await?;
             }
             if here == Whereabouts::Stayed && search.here.contains(&row.local) {
@@ -115,6 +132,23 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.is_named(&row.name) || self.is_named(new_name(rename))
     }
 
+    /// Returns true if a mailbox whose name another one has is there under another name.
+    pub(in crate::cycle) async fn has_another_name_there(
+        &mut self,
+        scene: &Scene,
+        row: &MailboxRow,
+    ) -> Result<bool, Failure> {
+        let rows = self.account.journal.mailboxes()?;
+        let mut search = Search { scene, rows: &rows, there: BTreeMap::new(), here: BTreeSet::new() };
+        Ok(matches!(self.find_there(&mut search, row, true).await?, Whereabouts::Moved(_)))
+    }
+
+    /// LIST may leave a mailbox out: it has lost its name only if that can't be opened because nothing has it.
+    async fn is_left_out(&mut self, scene: &Scene, row: &MailboxRow) -> Result<bool, Failure> {
+        let is_listed = scene.listing.mailboxes.get(&row.name).is_some_and(|listed| listed.selectable);
+        Ok(!is_listed && !matches!(self.look_for(scene, row).await?, Presence::Gone))
+    }
+
     async fn find_there(
         &mut self,
         search: &mut Search<'_>,
@@ -125,24 +159,29 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if !displaced && !is_displaced_there(row, &scene.listing) {
             return Ok(Whereabouts::Stayed);
         }
+        self.sought.insert(row.id);
         let (certain, possible) = candidates_there(row, search.rows, &scene.listing, &self.policy.scope);
         let messages = self.account.journal.messages(row.id)?;
-        let mut found = certain;
+        let (is_certain, mut found) = (certain.is_some(), certain);
         // Where several look alike as far as the listing tells, headers are not enough.
         let ambiguous = possible.len() > 1;
         for candidate in possible {
             if found.is_none()
-                && !search.there.contains(&candidate.name)
-                && self.is_it(row, &messages, &candidate, ambiguous).await?
+                && !search.there.contains_key(&candidate.name)
+                && self.is_it(search, row, &messages, &candidate, ambiguous).await?
             {
                 found = Some(candidate.name);
             }
+        }
+        // Under its own name it is itself, whatever looks like it.
+        if found.is_some() && !is_certain && self.is_left_out(scene, row).await? {
+            return Ok(Whereabouts::Stayed);
         }
         // Renumbered, it still is under its name.
         let is_listed = scene.listing.mailboxes.get(&row.name).is_some_and(|listed| listed.selectable);
         Ok(match found {
             Some(name) => {
-                search.there.insert(name.clone());
+                search.there.insert(name.clone(), row.name.clone());
                 Whereabouts::Moved(name)
             }
             None if is_listed && !displaced => Whereabouts::Stayed,
@@ -153,6 +192,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Looks whether a mailbox is the one that a row speaks of.
     async fn is_it(
         &mut self,
+        search: &Search<'_>,
         row: &MailboxRow,
         messages: &[MessageRow],
         candidate: &Candidate,
@@ -166,6 +206,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 let comparable = whole && Some(seen.uid_validity()) == row.uid_validity;
                 match if comparable { likeness(row, messages, &seen) } else { Likeness::None } {
                     Likeness::None => Ok(false),
+                    Likeness::Blank => Ok(search.goes_along(&row.name, name)),
                     // What is left of it, in a name that somebody else has, is too little.
                     Likeness::Remains if *owned => Ok(false),
                     Likeness::Remains => self.hold_the_same(messages, &seen, name, true).await,
