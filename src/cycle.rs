@@ -108,6 +108,9 @@ struct Run<'a, R, L, J> {
     elsewhere_there: BTreeSet<MailboxId>,
     /// Mailboxes that were searched for under other names on the server.
     sought: BTreeSet<MailboxId>,
+    /// Mailboxes that were looked at in full, and not all that was seen could be acted on: a look at what changed since
+    /// would not show it again.
+    in_full: BTreeSet<MailboxId>,
     /// Folders, by local name, about which nothing is decided because one of their sides can't be used: what lies in
     /// their maildirs may have come from elsewhere, and nothing is done for it.
     blind: BTreeSet<MailboxName>,
@@ -153,7 +156,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         progress: &'a dyn Fn(Event),
     ) -> Self {
         let (report, abilities, elsewhere) = (Report::default(), Abilities::default(), BTreeSet::new());
-        let (elsewhere_there, sought) = (BTreeSet::new(), BTreeSet::new());
+        let (elsewhere_there, sought, in_full) = Default::default();
         let (uploaded, unmovable, uncopied, unproven, alone, blind) = Default::default();
         Run {
             account,
@@ -172,6 +175,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             elsewhere,
             elsewhere_there,
             sought,
+            in_full,
             blind,
         }
     }

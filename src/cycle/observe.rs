@@ -131,8 +131,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     fn how_to_look(&self, scene: &Scene, row: &MailboxRow, failed: bool) -> Look {
         match row.watermark {
             _ if scene.is_gone(&row.name) => Look::Full,
-            Some(watermark) if !scene.first => Look::Since(watermark),
-            None if !scene.first => Look::Full,
+            Some(watermark) if !scene.first && !self.in_full.contains(&row.id) => Look::Since(watermark),
+            _ if !scene.first => Look::Full,
             _ => {
                 let held = scene.header.holds.iter().any(|hold| hold.mailbox.as_ref() == Some(&row.name));
                 let listed = scene.listing.mailboxes.get(&row.name);
@@ -296,6 +296,10 @@ impl Sight {
     pub(super) fn ground(&self) -> Option<Ground> {
         let mark = self.remote.as_ref().map(|snapshot| snapshot.watermark).or(self.row.watermark)?;
         Some(Ground { uid_validity: mark.uid_validity, uid_next: mark.uid_next })
+    }
+
+    pub(super) fn was_looked_at_in_full(&self) -> bool {
+        self.remote.as_ref().is_some_and(|remote| matches!(remote.messages, RemoteMessages::Full(_)))
     }
 
     pub(super) fn letters(&self) -> KeywordLetters {

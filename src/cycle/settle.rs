@@ -10,7 +10,6 @@ use crate::model::{KeywordLetters, MailboxId, MailboxName, Timestamp};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::{Held, Problem};
-use crate::reconcile::snapshot::RemoteMessages;
 use crate::store::{Failure, Header, HoldRow, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
@@ -34,6 +33,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 self.report.problem(unfinished(&sight.row.name, "its maildir kept changing while it was read"));
             }
             let after = aftermath.get(&sight.row.id).copied().unwrap_or_default();
+            match is_pinned(plan, after) && sight.was_looked_at_in_full() {
+                true => self.in_full.insert(sight.row.id),
+                false => self.in_full.remove(&sight.row.id),
+            };
             records.extend(settled(sight, plan, after, self.now));
             records.extend(self.remember(sight, plan, after)?);
             records.extend(names_told(sight));
@@ -148,7 +151,7 @@ fn settled(sight: &Sight, plan: &MailboxPlan, after: Aftermath, now: Timestamp) 
     let mut records = Vec::new();
     if let Some(remote) = &sight.remote {
         let before = row.watermark.filter(|mark| mark.uid_validity == remote.uid_validity());
-        let full = matches!(remote.messages, RemoteMessages::Full(_)) && !pinned;
+        let full = sight.was_looked_at_in_full() && !pinned;
         let watermark = if pinned { before } else { Some(remote.watermark) };
         let (permanent, read_only) = (remote.permanent.clone(), remote.read_only);
         let full_look = full.then_some(now);
