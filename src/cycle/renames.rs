@@ -55,7 +55,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let done = self.rename_here(scene, &renames)?;
         self.record(&renames, &done)?;
         self.rename_there(scene, &renames).await?;
-        self.list_again(scene).await
+        self.list_again(scene).await?;
+        self.seek_lost(scene)
     }
 
     async fn list_again(&mut self, scene: &mut Scene) -> Result<(), Failure> {

@@ -19,6 +19,9 @@ pub(super) type Step = (&'static str, &'static str);
 /// Stands for an empty line in a [`Step`].
 pub(super) const EMPTY_LINE: &str = "<empty line>";
 
+/// How long a script may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Runs a test's future.
 pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -39,8 +42,13 @@ pub(super) fn store(client: DuplexStream, capabilities: &[&str]) -> ImapStore {
     ImapStore::new(Connection::new(wire), Capabilities::new(&words))
 }
 
-/// Plays the script. A literal's bytes are taken as part of the line that announces it, and `+` is sent if need be.
+/// Plays the script. A literal's bytes are taken as part of the line that announces it, and `+` is sent if need be. A
+/// client that leaves lines of it unsent fails the test, and does not make it wait for good.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, script: Vec<Step>) {
+    tokio::time::timeout(PATIENCE, play(stream, script)).await.expect("played to its end");
+}
+
+async fn play<S: AsyncRead + AsyncWrite + Unpin>(stream: S, script: Vec<Step>) {
     let mut stream = BufReader::new(stream);
     for (expected, answer) in script {
         let mut line = Vec::new();

@@ -1,6 +1,6 @@
 //! What goes wrong every time stays where it is, and is told every time.
 
-use mailtide::model::{FlagSet, MailboxName, Role, Timestamp, UniqueName};
+use mailtide::model::{Flag, FlagSet, MailboxName, Role, Timestamp, UniqueName};
 use mailtide::reconcile::policy::{Delete, HoldAnswer, MaxDelete, Options};
 use mailtide::reconcile::report::{Reason, Report};
 use mailtide::reconcile::scope::Pattern;
@@ -474,5 +474,69 @@ fn an_empty_folder_that_was_deleted_is_not_taken_for_another_empty_one() {
     sync(&shared);
     for ids in [local_ids, remote_ids] {
         assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![2], vec![]));
+    }
+}
+
+/// The next look showed only what had changed since, and the file did not get the flag before a look at everything.
+#[test]
+fn flags_set_while_a_renamed_file_could_not_be_told_from_a_removed_one_come_with_the_next_full_look() {
+    let shared = in_step(Delete::Expunge, 2);
+    let (unique, (name, uid)) = (file(&shared, 1), shared.world().uids()[0].clone());
+    shared.world().mishaps.read_only.insert(name.clone());
+    shared.world().remote_flag(&name, uid, &FlagEdit::new("\\Flagged", true));
+    shared.world().local_move(&name, &unique, &name);
+    assert_eq!(codes(&sync(&shared)), ["read-only", "read-only"]);
+    shared.world().mishaps.read_only.clear();
+    shared.world().now.0 += 60;
+    calm_run(&shared, &Options { full: true, ..Options::default() });
+    let world = shared.world();
+    let flagged = |view: View| view[&name].iter().filter(|seen| seen.flags.has(Flag::Flagged)).count();
+    assert_eq!([local_view(&world), remote_view(&world)].map(flagged), [1, 1]);
+}
+
+/// Whatever could be opened under the old name was taken for it: the message of the other was paired with its file.
+#[test]
+fn a_folder_renamed_there_is_not_the_one_that_gets_its_name_while_it_is_searched_for() {
+    let shared = in_step(Delete::Expunge, 1);
+    shared.world().server.same_second = true;
+    shared.world().remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
+    sync(&shared);
+    {
+        let mut world = shared.world();
+        world.remote_put(&folder("Two"), 3, Kind::Ordinary, DATE, &FlagSet::new());
+        world.remote_rename_folder(&folder("One"), &folder("New"));
+        let takes_its_name: fn(&mut World) = |world| world.remote_rename_folder(&folder("Two"), &folder("One"));
+        world.meanwhile = Some(("observe New", takes_its_name));
+    }
+    sync(&shared);
+    sync(&shared);
+    assert!(shared.world().meanwhile.is_none());
+    for ids in [local_ids, remote_ids] {
+        assert_eq!(["New", "One", "Two"].map(|name| ids(&shared, name)), [vec![2], vec![3], vec![]]);
+    }
+}
+
+/// Its rows were let go of as of a folder gone from both sides: all of it was fetched and sent.
+#[test]
+fn a_folder_renamed_here_while_another_is_followed_is_not_doubled_where_it_was_renamed_and_numbered_anew_there() {
+    let shared = in_step(Delete::Expunge, 1);
+    for (name, id) in [("Archive", 2), ("One", 3), ("One", 4)] {
+        shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+    }
+    sync(&shared);
+    {
+        let mut world = shared.world();
+        world.remote_rename_folder(&folder("Archive"), &folder("Old"));
+        world.remote_rename_folder(&folder("One"), &folder("Two"));
+        world.server.renumber(&folder("Two"));
+        let renames: fn(&mut World) = |world| world.local_rename_folder(&folder("One"), &folder("Mine"));
+        world.meanwhile = Some(("rename maildir Archive", renames));
+    }
+    sync(&shared);
+    sync(&shared);
+    assert!(shared.world().meanwhile.is_none());
+    for ids in [local_ids, remote_ids] {
+        let found = ["Old", "One", "Two", "Mine"].map(|name| ids(&shared, name));
+        assert_eq!(found, [vec![2], vec![], vec![3, 4], vec![]]);
     }
 }

@@ -73,6 +73,8 @@ pub(super) struct World {
     pub(super) habits: Habits,
     pub(super) schedule: Schedule,
     pub(super) mishaps: Mishaps,
+    /// What others do once, just before the first call that begins so.
+    pub(super) meanwhile: Option<(&'static str, fn(&mut World))>,
     /// A mailbox as it was some time ago.
     pub(super) backup: Option<(MailboxName, Mailbox)>,
     /// How many calls the present run has made.
@@ -120,6 +122,7 @@ impl World {
             habits: Habits::default(),
             schedule: Schedule::Calm,
             mishaps: Mishaps::default(),
+            meanwhile: None,
             backup: None,
             step: 0,
             cut: false,
@@ -206,7 +209,10 @@ impl World {
             return Verdict::Dead;
         }
         self.tally.steps += 1;
-        let call = if self.log.is_some() { call() } else { String::new() };
+        let call = if self.log.is_some() || self.meanwhile.is_some() { call() } else { String::new() };
+        if let Some((_, act)) = self.meanwhile.take_if(|(begin, _)| call.starts_with(*begin)) {
+            act(self);
+        }
         if self.rng.chance(self.schedule.rates().edit) {
             users::edit(self);
         }

@@ -80,6 +80,22 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.leave_conflicts(&rows, renames)
     }
 
+    /// What lost its names on both sides while others were renamed was not searched for: its files tell that it is
+    /// elsewhere. Of what has gone from both sides nothing is kept.
+    pub(super) fn seek_lost(&mut self, scene: &Scene) -> Result<(), Failure> {
+        let rows = self.account.journal.mailboxes()?;
+        let mut search = Search { scene, rows: &rows, there: BTreeMap::new(), here: BTreeSet::new() };
+        let is_lost = |row: &&MailboxRow| {
+            is_known(row) && is_displaced_there(row, &scene.listing) && is_displaced_here(row, &scene.maildirs)
+        };
+        for row in rows.iter().filter(is_lost) {
+            if matches!(self.find_here(&mut search, row, false)?, Whereabouts::Moved(_)) {
+                self.elsewhere.insert(row.id);
+            }
+        }
+        Ok(())
+    }
+
     fn decide(&mut self, scene: &Scene, row: &MailboxRow, there: &Whereabouts, here: &Whereabouts) -> Option<Rename> {
         // Whatever becomes of the folder, what is elsewhere is not lost. Gone from the Maildir, it is.
         let moved = |place: &Whereabouts| matches!(place, Whereabouts::Moved(_));
@@ -149,6 +165,28 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(!is_listed && !matches!(self.look_for(scene, row).await?, Presence::Gone))
     }
 
+    /// Returns true if a mailbox that LIST leaves out has its name all the same. What can be opened under it may be another
+    /// that got the name since: only what it holds tells.
+    async fn keeps_its_name(
+        &mut self,
+        search: &Search<'_>,
+        row: &MailboxRow,
+        messages: &[MessageRow],
+    ) -> Result<bool, Failure> {
+        let scene = search.scene;
+        if scene.listing.mailboxes.get(&row.name).is_some_and(|listed| listed.selectable) {
+            return Ok(false);
+        }
+        match self.look_for(scene, row).await? {
+            Presence::Gone => Ok(false),
+            Presence::Refused(_) => Ok(true),
+            Presence::Unlisted => {
+                let own = Candidate { name: row.name.clone(), owned: false };
+                self.is_it(search, row, messages, &own, true).await
+            }
+        }
+    }
+
     async fn find_there(
         &mut self,
         search: &mut Search<'_>,
@@ -174,7 +212,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
         }
         // Under its own name it is itself, whatever looks like it.
-        if found.is_some() && !is_certain && self.is_left_out(scene, row).await? {
+        if found.is_some() && !is_certain && self.keeps_its_name(search, row, &messages).await? {
             return Ok(Whereabouts::Stayed);
         }
         // Renumbered, it still is under its name.
@@ -206,7 +244,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 let comparable = whole && Some(seen.uid_validity()) == row.uid_validity;
                 match if comparable { likeness(row, messages, &seen) } else { Likeness::None } {
                     Likeness::None => Ok(false),
-                    Likeness::Blank => Ok(search.goes_along(&row.name, name)),
+                    // Under its own name no other has to speak for it.
+                    Likeness::Blank => Ok(*name == row.name || search.goes_along(&row.name, name)),
                     // What is left of it, in a name that somebody else has, is too little.
                     Likeness::Remains if *owned => Ok(false),
                     Likeness::Remains => self.hold_the_same(messages, &seen, name, true).await,
