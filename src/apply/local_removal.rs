@@ -9,38 +9,56 @@ use crate::reconcile::report::Event;
 use crate::store::{Edit, Failure, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
-    pub(super) fn remove_locally(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
-        if plan.remove_local.is_empty() {
-            return Ok(());
+    /// Removes files from all maildirs together: what was made durable one after the other costs a journal commit of the
+    /// file system each.
+    pub(super) fn remove_locally(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
+        let kept = self.keep(plans)?;
+        let mut gone: Vec<(&MailboxPlan, Vec<&LocalRemoval>)> = Vec::new();
+        for (plan, removals) in kept {
+            self.after(plan.mailbox).local_changed = true;
+            let removed = self.unlink(plan, removals)?;
+            gone.push((plan, removed));
         }
-        self.after(plan.mailbox).local_changed = true;
-        let kept = self.keep(plan)?;
-        let (mut records, mut lost) = (Vec::new(), 0);
-        for removal in kept {
-            let unlinked = self.local.unlink(
-                &plan.local,
-                &removal.unique,
-                &removal.entry,
-                plan.unchanged.get(&removal.unique).copied(),
-            );
+        let mut records = Vec::new();
+        for (plan, removals) in gone {
+            let synced = self.local.sync(&plan.local);
+            if synced.is_ok() {
+                records.extend(self.removed(plan, &removals));
+            }
+            self.mailbox_done(plan, synced.map_err(Failure::from))?;
+        }
+        self.commit(&records)
+    }
+
+    fn unlink<'p>(
+        &mut self,
+        plan: &MailboxPlan,
+        removals: Vec<&'p LocalRemoval>,
+    ) -> Result<Vec<&'p LocalRemoval>, Failure> {
+        let mut gone = Vec::new();
+        for removal in removals {
+            let LocalRemoval { unique, entry, .. } = removal;
+            let unlinked = self.local.unlink(&plan.local, unique, entry, plan.unchanged.get(unique).copied());
             match self.one_by_one(plan, removal, unlinked)? {
-                Edit::Done(()) => {
-                    records.push(Record::Forget(removal.row));
-                    lost += u64::from(is_news(removal));
-                }
+                Edit::Done(()) => gone.push(removal),
                 Edit::Changed => self.after(plan.mailbox).overtaken = true,
             }
         }
-        self.local.sync(&plan.local)?;
-        let gone = records.len() as u64;
+        Ok(gone)
+    }
+
+    /// Returns what to record of removed files.
+    fn removed(&mut self, plan: &MailboxPlan, removals: &[&LocalRemoval]) -> Vec<Record> {
+        let gone = removals.len() as u64;
+        self.report.local.removed += gone;
+        (self.progress)(Event::Changed(gone));
+        let mut records: Vec<Record> = removals.iter().map(|removal| Record::Forget(removal.row)).collect();
         // A message that was flagged `\Deleted` before must not count twice.
+        let lost = removals.iter().filter(|removal| is_news(removal)).count() as u64;
         if lost > 0 && !self.terms.accepted && is_watched(plan) {
             records.push(Record::Lost(plan.mailbox, Side::Remote, lost, self.terms.now));
         }
-        self.commit(&records)?;
-        self.report.local.removed += gone;
-        (self.progress)(Event::Changed(gone));
-        Ok(())
+        records
     }
 
     /// A file that can't be touched is reported and stays; the others still go.
@@ -61,23 +79,30 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     }
 
     /// Links the files into the recoverable trash and records them there; returns those that may go now.
-    fn keep<'p>(&mut self, plan: &'p MailboxPlan) -> Result<Vec<&'p LocalRemoval>, Failure> {
+    fn keep<'p>(&mut self, plans: &'p [MailboxPlan]) -> Result<Vec<(&'p MailboxPlan, Vec<&'p LocalRemoval>)>, Failure> {
+        let busy = plans.iter().filter(|plan| !plan.remove_local.is_empty());
         if self.terms.keep == KeepDeleted::None {
-            return Ok(plan.remove_local.iter().collect());
+            return Ok(busy.map(|plan| (plan, plan.remove_local.iter().collect())).collect());
         }
-        let (mut safe, mut index) = (Vec::new(), Vec::new());
-        for removal in &plan.remove_local {
-            let kept = self.local.keep(&plan.local, &removal.unique, &removal.entry, self.terms.now);
-            match self.one_by_one(plan, removal, kept)? {
-                Edit::Done(trashed) => {
-                    safe.push(removal);
-                    index.push(Record::Kept(trashed));
+        let (mut all, mut index) = (Vec::new(), Vec::new());
+        for plan in busy {
+            let mut safe = Vec::new();
+            for removal in &plan.remove_local {
+                let kept = self.local.keep(&plan.local, &removal.unique, &removal.entry, self.terms.now);
+                match self.one_by_one(plan, removal, kept)? {
+                    Edit::Done(trashed) => {
+                        safe.push(removal);
+                        index.push(Record::Kept(trashed));
+                    }
+                    Edit::Changed => self.after(plan.mailbox).overtaken = true,
                 }
-                Edit::Changed => self.after(plan.mailbox).overtaken = true,
             }
+            all.push((plan, safe));
         }
-        self.local.sync_kept()?;
+        if !index.is_empty() {
+            self.local.sync_kept()?;
+        }
         self.commit(&index)?;
-        Ok(safe)
+        Ok(all)
     }
 }

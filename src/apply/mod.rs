@@ -10,6 +10,7 @@ mod copies;
 mod download;
 mod flags;
 mod label;
+mod local_moves;
 mod local_removal;
 mod moves;
 pub mod recover;
@@ -146,13 +147,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             let done = self.move_away(plan, plans).await;
             self.mailbox_done(plan, done)?;
         }
+        self.move_files(plans)?;
         self.announce(plans, |plan| plan.flags.iter().any(|change| !change.flags.to_remote.is_empty()));
         self.add(plans).await?;
         let removals = self.moves_to_trash(plans);
         self.move_ahead(removals).await;
         self.announce(plans, |plan| !plan.remove_remote.is_empty());
+        self.remove_locally(plans)?;
         for plan in plans {
-            let done = self.remove(plan).await;
+            let done = self.remove_remotely(plan).await;
             self.mailbox_done(plan, done)?;
         }
         Ok(())
@@ -174,12 +177,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         self.download(&open).await?;
         self.upload(&open).await
-    }
-
-    async fn remove(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
-        let removed = self.remove_locally(plan);
-        self.mailbox_done(plan, removed)?;
-        self.remove_remotely(plan).await
     }
 
     /// A file that a run cut short unlinked may come back with a power cut: without its row it would be sent anew.

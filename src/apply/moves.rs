@@ -1,32 +1,28 @@
-//! Moves: a message follows its file on the server, or a file its message in the Maildir. No body travels.
+//! Moves on the server: a message follows its file. No body travels.
 //!
 //! A move leaves the message's row where it was until both sides are in the new place: after a crash in between, the
-//! next look finds it gone from one place and new in another on both sides, and the row follows with what it knows. A
-//! file keeps its name on the way, keyword letters included; they are rewritten for the new folder last.
+//! next look finds it gone from one place and new in another on both sides, and the row follows with what it knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::label::Label;
-use super::{Apply, Ground, Target, is_fatal, local_problem, mailbox_problem};
+use super::{Apply, Ground, Target, is_fatal, mailbox_problem};
 use crate::model::{FileStat, MailboxId, MailboxName, MessageRow, Tombstone, Uid, UidSet, UniqueName};
-use crate::reconcile::plan::{LocalMove, MailboxPlan, RemoteMove, Renamed};
+use crate::reconcile::plan::{MailboxPlan, RemoteMove, Renamed};
 use crate::reconcile::report::Event;
 use crate::store::{
-    Edit, Expunged, Failure, Intent, Journal, LocalErrorKind, LocalStore, Messages, NewMessage, Record,
-    RemoteErrorKind, RemoteStore, Transfer,
+    Expunged, Failure, Intent, Journal, LocalStore, Messages, NewMessage, Record, RemoteErrorKind, RemoteStore,
+    Transfer,
 };
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
-    /// Moves what leaves one mailbox, on both sides.
+    /// Moves what leaves one mailbox on the server.
     pub(super) async fn move_away(&mut self, plan: &MailboxPlan, plans: &[MailboxPlan]) -> Result<(), Failure> {
         self.note_renamed(plan)?;
-        let mut targets: BTreeSet<MailboxId> = plan.move_remote.iter().map(|one| one.to).collect();
-        targets.extend(plan.move_local.iter().map(|one| one.to));
+        let targets: BTreeSet<MailboxId> = plan.move_remote.iter().map(|one| one.to).collect();
         for target in plans.iter().filter(|target| targets.contains(&target.mailbox)) {
             let leaving: Vec<&RemoteMove> = plan.move_remote.iter().filter(|one| one.to == target.mailbox).collect();
             self.move_messages(plan, target, &leaving).await?;
-            let leaving: Vec<&LocalMove> = plan.move_local.iter().filter(|one| one.to == target.mailbox).collect();
-            self.move_files(plan, target, &leaving)?;
         }
         Ok(())
     }
@@ -182,59 +178,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         self.relabel(target, labels, &records)?;
         Ok(())
     }
-
-    fn move_files(&mut self, plan: &MailboxPlan, target: &MailboxPlan, leaving: &[&LocalMove]) -> Result<(), Failure> {
-        if leaving.is_empty() {
-            return Ok(());
-        }
-        let (mut records, mut labels) = (Vec::new(), Vec::new());
-        for one in leaving {
-            if !self.move_file(plan, target, one)? {
-                continue;
-            }
-            self.after(target.mailbox).overtaken |= !one.flags_agree;
-            let row = moved_row(&one.row, one.uid, &one.unique, one.stat);
-            let (date, size) = (one.date.or(row.date), one.size.or(row.size));
-            let row = NewMessage { date, size, email_id: one.email_id.or(row.email_id), ..row };
-            records.extend([Record::Forget(one.row.id), Record::Insert(target.mailbox, row)]);
-            let (unique, entry, meant) = (one.unique.clone(), one.entry.clone(), one.meant.clone());
-            labels.push(Label { unique, entry, meant });
-        }
-        // The new name first: a file is rather in both places than in none.
-        self.local.sync(&target.local)?;
-        self.local.sync(&plan.local)?;
-        self.report.local.moved += labels.len() as u64;
-        (self.progress)(Event::Changed(leaving.len() as u64));
-        self.relabel(target, labels, &records)?;
-        Ok(())
-    }
-
-    /// Returns true if the file is in its new place. One that went back to where it was on the server has not moved.
-    fn move_file(&mut self, plan: &MailboxPlan, target: &MailboxPlan, one: &LocalMove) -> Result<bool, Failure> {
-        if plan.mailbox == target.mailbox {
-            return Ok(true);
-        }
-        for mailbox in [plan.mailbox, target.mailbox] {
-            self.after(mailbox).local_changed = true;
-        }
-        match self.local.move_to(&plan.local, &one.unique, &one.entry, one.stat, &target.local) {
-            Ok(Edit::Done(())) => return Ok(true),
-            Ok(Edit::Changed) => {}
-            Err(error) if error.kind == LocalErrorKind::Item => {
-                self.report.problem(local_problem(&plan.name, Some(one.unique.to_string()), &error));
-                self.unmovable.insert(one.row.id);
-            }
-            Err(error) => return Err(error.into()),
-        }
-        for mailbox in [plan.mailbox, target.mailbox] {
-            self.after(mailbox).overtaken = true;
-        }
-        Ok(false)
-    }
 }
 
 /// Returns a row in its new place, with what it knew: the flags last agreed on are those that changes are measured from.
-fn moved_row(row: &MessageRow, uid: Uid, unique: &UniqueName, stat: FileStat) -> NewMessage {
+pub(super) fn moved_row(row: &MessageRow, uid: Uid, unique: &UniqueName, stat: FileStat) -> NewMessage {
     NewMessage {
         uid,
         unique: Some(unique.clone()),

@@ -17,6 +17,7 @@ use super::book::Book;
 use super::ledger::Ledger;
 use super::maildir::Maildir;
 use super::rng::Rng;
+use super::scenarios::Act;
 use super::schedule::{Chances, CrashAt, Schedule, Tally};
 use super::server::{Mailbox, Server};
 use super::users::{self, Habits};
@@ -74,7 +75,7 @@ pub(super) struct World {
     pub(super) schedule: Schedule,
     pub(super) mishaps: Mishaps,
     /// What others do once, just before the first call that begins so.
-    pub(super) meanwhile: Option<(&'static str, fn(&mut World))>,
+    pub(super) meanwhile: Option<(&'static str, Act)>,
     /// A mailbox as it was some time ago.
     pub(super) backup: Option<(MailboxName, Mailbox)>,
     /// How many calls the present run has made.
