@@ -233,6 +233,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_refused_has_no_uid_whatever_the_answer_names() {
+        block_on(async {
+            let script = vec![("APPEND \"A\" {3+}\r\none", "$ NO [APPENDUID 7 12] x\r\n")];
+            let appended = append(&["LITERAL+"], script, vec![message(b"one")]).await.unwrap();
+            assert_eq!(summary(appended), [Err(RemoteErrorKind::Refused)]);
+        });
+    }
+
+    #[test]
     fn several_messages_go_with_one_command_and_are_refused_together() {
         block_on(async {
             let script = vec![

@@ -339,13 +339,19 @@ mod tests {
             for select in
                 ["* 9 EXISTS\r\n* OK [UIDVALIDITY 8] x\r\n$ OK done\r\n", "* 9 EXISTS\r\n$ NO [NONEXISTENT] x\r\n"]
             {
-                let body = "* 1 FETCH (UID 1 FLAGS () BODY[] {3}\r\none)\r\n$ OK done\r\n";
-                let script = vec![("SELECT \"A\"", select), ("UID FETCH 1 (UID FLAGS INTERNALDATE BODY.PEEK[])", body)];
-                let mut sink = Kept::default();
-                let error = fetch(script, &[1], &mut sink).await.unwrap_err();
-                let missing = select.contains("NONEXISTENT");
-                let kind = if missing { RemoteErrorKind::NoSuchMailbox } else { RemoteErrorKind::UidValidityChanged };
-                assert_eq!((error.kind, sink.begun), (kind, 0));
+                // As a literal, and within the line.
+                for body in ["{3}\r\none", "\"one\""] {
+                    let body: &'static str =
+                        format!("* 1 FETCH (UID 1 FLAGS () BODY[] {body})\r\n$ OK done\r\n").leak();
+                    let script =
+                        vec![("SELECT \"A\"", select), ("UID FETCH 1 (UID FLAGS INTERNALDATE BODY.PEEK[])", body)];
+                    let mut sink = Kept::default();
+                    let error = fetch(script, &[1], &mut sink).await.unwrap_err();
+                    let missing = select.contains("NONEXISTENT");
+                    let kind =
+                        if missing { RemoteErrorKind::NoSuchMailbox } else { RemoteErrorKind::UidValidityChanged };
+                    assert_eq!((error.kind, sink.begun), (kind, 0), "{body}");
+                }
             }
         });
     }

@@ -215,6 +215,18 @@ mod tests {
     }
 
     #[test]
+    fn only_the_select_tells_how_far_a_look_went() {
+        block_on(async {
+            let later = leak(format!("* OK [UIDNEXT 9] x\r\n* OK [HIGHESTMODSEQ 30] x\r\n{}", messages(&[4])));
+            let select = selected(4, "* OK [HIGHESTMODSEQ 20] x\r\n");
+            let script = vec![("SELECT \"A\" (QRESYNC (7 10))", select), (NEW, later)];
+            let (snapshot, _) = observe(&["CONDSTORE", "QRESYNC"], script, known()).await;
+            let mark = snapshot.unwrap().watermark;
+            assert_eq!((mark.uid_validity, mark.uid_next, mark.mod_seq), (UidValidity(7), 5, ModSeq::new(20)));
+        });
+    }
+
+    #[test]
     fn a_delta_that_does_not_add_up_becomes_a_full_look() {
         block_on(async {
             for more in [

@@ -141,6 +141,24 @@ mod tests {
     }
 
     #[test]
+    fn where_one_command_of_several_proves_nothing_none_does() {
+        block_on(async {
+            let odd: Vec<u32> = (0..401).map(|n| 2 * n + 1).collect();
+            let first: Vec<String> = odd[..400].iter().map(u32::to_string).collect();
+            let first: &'static str = format!("UID MOVE {} \"B\"", first.join(",")).leak();
+            let second: &'static str = "UID MOVE 801 \"B\"";
+            let proof = |from: u32| -> &'static str { format!("* OK [COPYUID 8 {from} 11] x\r\n$ OK x\r\n").leak() };
+            for script in [[(first, proof(1)), (second, "$ OK x\r\n")], [(first, "$ OK x\r\n"), (second, proof(801))]] {
+                let (mut store, server) = scripted(&[], script.to_vec());
+                store.selected = Some(Selected { mailbox: name("A"), validity: UidValidity(7) });
+                let moved = store.move_to(&name("A"), UidValidity(7), &uids(&odd), &name("B")).await.unwrap();
+                server.await.unwrap();
+                assert_eq!(moved, Transfer::Unproven);
+            }
+        });
+    }
+
+    #[test]
     fn only_pairs_that_pair_up_prove_anything() {
         block_on(async {
             let proven = |pairs: &[(u32, u32)]| {

@@ -540,3 +540,25 @@ fn a_folder_renamed_here_while_another_is_followed_is_not_doubled_where_it_was_r
         assert_eq!(found, [vec![2], vec![], vec![3, 4], vec![]]);
     }
 }
+
+/// The server forgot to count a change, and a mail reader took note of the file before it got the flag. The next pass
+/// looked only at what the server counted, and took all for done.
+#[test]
+fn what_only_a_full_look_shows_is_not_forgotten_when_a_file_gets_another_name_meanwhile() {
+    let shared = in_step(Delete::Trash, 2);
+    let (name, uid) = super::scenarios::uid(&shared.world(), 1);
+    {
+        let mut world = shared.world();
+        let message = world.server.open(&name).unwrap().messages.get_mut(&uid).unwrap();
+        message.flags.set(Flag::Flagged, true);
+        // Out of `new`, without any flag.
+        world.meanwhile = Some(("set_flags", |world| super::scenarios::local_flag(world, 1, "\\Seen", false)));
+        world.now.0 += 8 * 86_400;
+    }
+    calm_run(&shared, &Options::default());
+    let world = shared.world();
+    assert!(world.meanwhile.is_none());
+    let view = local_view(&world);
+    let message = view[&name].iter().find(|seen| seen.id == 1).unwrap();
+    assert!(message.flags.has(Flag::Flagged), "{message:?}");
+}

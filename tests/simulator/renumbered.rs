@@ -180,6 +180,22 @@ fn a_tombstone_of_no_uidvalidity_hides_no_other_message() {
     assert_eq!(remote_ids(&shared, "INBOX"), [1, 2, 3, 9]);
 }
 
+/// The UID that the server tells is one of the new numbers: as one of the old it would be another message's, here that of
+/// the tombstone.
+#[test]
+fn a_message_sent_when_its_mailbox_was_numbered_anew_takes_no_other_rows_place() {
+    let shared = in_step(Delete::Never, FULL, 4);
+    remote_delete(&mut shared.world(), 1);
+    local_delete(&mut shared.world(), 4);
+    quiet(&shared);
+    local(&mut shared.world(), "INBOX", 6, &[]);
+    shared.world().mishaps.renumbers = Some(inbox());
+    calm_run(&shared, &Options::default());
+    quiet(&shared);
+    assert_kept(&shared, "numbered anew before the append");
+    assert_eq!((local_ids(&shared, "INBOX"), remote_ids(&shared, "INBOX")), (vec![2, 3, 6], vec![2, 3, 4, 6]));
+}
+
 /// A backup with messages 1 to 5, put back after 6 to 8 came, 2 was removed here, 3 there, and 1 was flagged here.
 fn restored(abilities: Abilities) -> Shared {
     let shared = in_step(Delete::Trash, abilities, 5);

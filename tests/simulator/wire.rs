@@ -148,6 +148,10 @@ impl Shared {
                 return Err(refuse(RemoteErrorKind::Refused, "NO never"));
             }
             world.writable(mailbox)?;
+            if world.mishaps.renumbers.take_if(|name| name == mailbox).is_some() {
+                world.server.renumber(mailbox);
+                world.ledger.renumber(mailbox, &[]);
+            }
             let (proven, now, drops) = (world.server.abilities.uid_plus, world.now, world.mishaps.drops.clone());
             let into = world.server.open(mailbox)?;
             if into.permanent.storable(&message.flags) != message.flags {

@@ -58,6 +58,8 @@ pub(super) struct Mishaps {
     pub(super) restless: Option<MailboxName>,
     /// This mailbox can't be looked at.
     pub(super) unlooked: Option<MailboxName>,
+    /// This mailbox gets another UIDVALIDITY when a message is sent to it.
+    pub(super) renumbers: Option<MailboxName>,
     /// This mailbox is missing from the list.
     pub(super) unlisted: Option<MailboxName>,
 }
