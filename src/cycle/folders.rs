@@ -1,5 +1,7 @@
 //! Folders: listed on both sides, paired, created where they are missing.
 
+use std::collections::BTreeSet;
+
 use super::{Run, Scene};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
 use crate::model::{KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, Role, Side};
@@ -24,12 +26,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.leave_out(&scene)?;
         self.follow_renames(&mut scene).await?;
         // What an interrupted run did makes folders and messages known.
-        self.recover(&scene).await?;
+        let unsettled = self.recover(&scene).await?;
         let rows = self.account.journal.mailboxes()?;
         let mut folders = pair_folders(&rows, &scene.listing, &scene.maildirs, &self.policy.scope);
         folders.retain(|folder| self.is_named(&folder.name) && !scene.is_to_be_renamed(folder));
         folders.append(&mut scene.to_be_renamed);
         self.leave_waiting(&rows, &mut folders);
+        self.leave_unsettled(&rows, &unsettled, &mut folders);
         self.tell_unmatched(&folders);
         self.report.folders = folders.iter().filter(|folder| folder.fate != Fate::GoneBoth).count() as u64;
         let (gone, there): (Vec<Folder>, Vec<Folder>) = folders.into_iter().partition(|folder| is_gone(folder, &rows));
@@ -57,6 +60,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let waiting: Vec<&MailboxRow> = rows.iter().filter(|row| is_swap(&row.name) || is_swap(&row.local)).collect();
         let waits = |folder: &Folder| waiting.iter().any(|row| row.name == folder.name || row.local == folder.local);
         let left = folders.extract_if(.., |folder| waits(folder));
+        self.blind.extend(left.map(|folder| folder.local));
+    }
+
+    /// Leaves alone the folders missing on the server of which it can't be found out what an interrupted run did. Made again
+    /// there, they would lose their intents, and what was fetched would look like new files.
+    fn leave_unsettled(&mut self, rows: &[MailboxRow], unsettled: &BTreeSet<MailboxId>, folders: &mut Vec<Folder>) {
+        let is_it = |folder: &Folder| {
+            matches!(folder.fate, Fate::CreateRemote | Fate::GoneRemote)
+                && rows.iter().any(|row| row.name == folder.name && unsettled.contains(&row.id))
+        };
+        let left = folders.extract_if(.., |folder| is_it(folder));
         self.blind.extend(left.map(|folder| folder.local));
     }
 

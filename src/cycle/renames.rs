@@ -6,6 +6,7 @@
 
 mod carry;
 mod find;
+mod same;
 
 use super::{Run, Scene, role_of};
 use crate::model::{MailboxName, Side};

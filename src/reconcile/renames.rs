@@ -103,7 +103,7 @@ pub fn is_known(row: &MailboxRow) -> bool {
 pub enum Likeness {
     /// It is another.
     None,
-    /// Neither has ever held a message, like any that is new.
+    /// Both are empty, and have held equally many messages: so are any two that are new.
     Blank,
     /// Nothing in it is strange, but most of what is known has gone.
     Remains,
@@ -112,17 +112,13 @@ pub enum Likeness {
 }
 
 /// Compares a mailbox of a row's UIDVALIDITY with what is known of the row's, by a look at all of its messages with dates
-/// and sizes. Of an empty one only the number of those that it has held speaks.
+/// and sizes. Nothing tells an empty one from another that was made in the same second and has held as many.
 pub fn likeness(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapshot) -> Likeness {
     let listed = seen.messages.listed();
     let next = row.watermark.map(|mark| mark.uid_next);
     if messages.is_empty() {
         let empty = listed.is_empty() && next == Some(seen.watermark.uid_next);
-        return match empty {
-            true if next > Some(1) => Likeness::Most,
-            true => Likeness::Blank,
-            false => Likeness::None,
-        };
+        return if empty { Likeness::Blank } else { Likeness::None };
     }
     let mut same = 0;
     for message in messages {

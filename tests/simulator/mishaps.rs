@@ -562,3 +562,40 @@ fn what_only_a_full_look_shows_is_not_forgotten_when_a_file_gets_another_name_me
     let message = view[&name].iter().find(|seen| seen.id == 1).unwrap();
     assert!(message.flags.has(Flag::Flagged), "{message:?}");
 }
+
+/// Both had held one message: it was renamed here to the other's name, with what had come to it.
+#[test]
+fn an_emptied_folder_that_was_deleted_is_not_taken_for_another_emptied_one() {
+    let shared = in_step(Delete::Trash, 1);
+    shared.world().server.same_second = true;
+    used(&shared, "One", 2);
+    sync(&shared);
+    used(&shared, "Two", 3);
+    shared.world().remote_remove_folder(&folder("One"));
+    shared.world().local_put(&folder("One"), 4, Kind::Ordinary, DATE, None);
+    sync(&shared);
+    for ids in [local_ids, remote_ids] {
+        assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![4], vec![]));
+    }
+}
+
+/// Its folder was made again there, which let go of the intent: the file was sent as a new one.
+#[test]
+fn what_was_fetched_and_deleted_there_with_its_folder_is_not_sent_while_nobody_can_settle_it() {
+    let died = |step: u64| {
+        let shared = in_step(Delete::Trash, 1);
+        let work = FlagEdit::new("work", true).flags;
+        shared.world().remote_put(&folder("New"), 2, Kind::Ordinary, DATE, &work);
+        let died = dies(&shared, CrashAt { step, after: true, power: false });
+        shared.world().remote_remove_folder(&folder("New"));
+        shared.world().mishaps.letters = true;
+        sync(&shared);
+        shared.world().mishaps.letters = false;
+        sync(&shared);
+        for ids in [local_ids, remote_ids] {
+            assert!(ids(&shared, "New").is_empty(), "step {step}");
+        }
+        died
+    };
+    assert!((0..10_000).take_while(|step| died(*step)).count() > 0);
+}
