@@ -47,35 +47,35 @@ pub(super) struct ToWire {
 impl ToWire {
     /// Returns how many bytes the next piece becomes.
     pub(super) fn measure(&mut self, file: &[u8]) -> u64 {
-        let mut len = file.len() as u64;
-        for &byte in file {
-            len += u64::from(byte == b'\n' && !self.after_cr);
-            self.after_cr = byte == b'\r';
-        }
-        len
+        let after_cr = |at: usize| match at.checked_sub(1) {
+            Some(before) => file.get(before) == Some(&b'\r'),
+            None => self.after_cr,
+        };
+        let lone = memchr::memchr_iter(b'\n', file).filter(|at| !after_cr(*at)).count();
+        self.after_cr = file.last().map_or(self.after_cr, |last| *last == b'\r');
+        (file.len() + lone) as u64
     }
 
     /// Fills `out` with what `file` becomes, and returns how much was taken and how much was filled. Takes nothing only
     /// if `file` is empty or `out` has no room.
     pub(super) fn convert(&mut self, file: &[u8], out: &mut [u8]) -> (usize, usize) {
-        let mut taken = 0;
-        let mut room = out.iter_mut();
-        for &byte in file {
-            let Some(slot) = room.next() else { break };
-            if byte == b'\n' && !self.after_cr {
-                *slot = b'\r';
-                // With no room for the LF it comes next time, behind this CR.
-                self.after_cr = true;
-                let Some(slot) = room.next() else { break };
-                *slot = byte;
-            } else {
-                *slot = byte;
-            }
-            self.after_cr = byte == b'\r';
-            taken += 1;
+        let (mut taken, mut filled) = (0, 0);
+        while let (Some(&first), Some(room)) = (file.get(taken), out.get_mut(filled..).filter(|room| !room.is_empty()))
+        {
+            // With no room for the LF it comes next time, behind this CR.
+            let missing_cr = first == b'\n' && !self.after_cr;
+            let rest = file.get(taken..).unwrap_or_default();
+            let run = match first {
+                b'\n' => 1,
+                _ => memchr::memchr(b'\n', rest).unwrap_or(rest.len()).min(room.len()),
+            };
+            let bytes = if missing_cr { b"\r" } else { rest.get(..run).unwrap_or_default() };
+            room.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
+            filled += bytes.len();
+            taken += if missing_cr { 0 } else { bytes.len() };
+            self.after_cr = bytes.last() == Some(&b'\r');
         }
-        let left = room.len();
-        (taken, out.len() - left)
+        (taken, filled)
     }
 }
 

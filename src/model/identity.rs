@@ -117,27 +117,40 @@ impl LooseHasher {
     const BUFFER: usize = 4096;
 
     fn header(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.take(survivor(byte)));
+        let survivors: Vec<u8> = bytes.iter().copied().map(survivor).collect();
+        self.body(&survivors);
     }
 
     fn body(&mut self, bytes: &[u8]) {
-        bytes.iter().filter(|&&byte| byte != 0 && byte != 0x80).for_each(|&byte| self.take(byte));
+        let mut from = 0;
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            self.line(bytes.get(from..end).unwrap_or_default());
+            self.newlines += 1;
+            from = end + 1;
+        }
+        self.line(bytes.get(from..).unwrap_or_default());
     }
 
-    fn take(&mut self, byte: u8) {
-        match byte {
-            b'\r' => {}
-            b'\n' => self.newlines += 1,
-            _ => {
-                (0..std::mem::take(&mut self.newlines)).for_each(|_| self.push(b'\n'));
-                self.push(byte);
-            }
+    /// Takes a part of a line.
+    fn line(&mut self, bytes: &[u8]) {
+        let mut from = 0;
+        for left_out in memchr::memchr3_iter(b'\r', 0, 0x80, bytes) {
+            self.keep(bytes.get(from..left_out).unwrap_or_default());
+            from = left_out + 1;
+        }
+        self.keep(bytes.get(from..).unwrap_or_default());
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            (0..std::mem::take(&mut self.newlines)).for_each(|_| self.push(b"\n"));
+            self.push(bytes);
         }
     }
 
-    fn push(&mut self, byte: u8) {
-        self.buffer.push(byte);
-        if self.buffer.len() == Self::BUFFER {
+    fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= Self::BUFFER {
             self.hasher.update(&self.buffer);
             self.buffer.clear();
         }
@@ -209,6 +222,18 @@ mod tests {
             let content = whole(&bytes).content.unwrap();
             let hash = blake3::hash(&canonical);
             prop_assert_eq!(&content.0[..], &hash.as_bytes()[..16]);
+        }
+
+        #[test]
+        fn the_loose_fingerprint_is_of_what_survives(body in bytes()) {
+            let message = [b"A: b\n\n", &body[..]].concat();
+            let mut form: Vec<u8> = b"A: b\n\n".to_vec();
+            form.extend(body.iter().filter(|byte| !matches!(byte, b'\r' | 0 | 0x80)));
+            while form.last() == Some(&b'\n') {
+                form.pop();
+            }
+            let hash = blake3::hash(&form);
+            prop_assert_eq!(&whole(&message).loose.unwrap().0[..], &hash.as_bytes()[..16]);
         }
     }
 
