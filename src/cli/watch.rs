@@ -266,8 +266,7 @@ fn live(keeper: &AccountKeeper, orders: Orders) {
         scope: account.policy.scope.clone(),
         folders: account.watch.folders.clone(),
         poll: account.watch.poll,
-        // A sync needs one, too.
-        listens: account.server.connections > 1,
+        connections: account.server.connections,
         patience: account.server.timeout,
     };
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::keep::{Keeper, Told};
+use crate::imap::Reach;
 use crate::model::{MailboxName, ModSeq};
 
 /// What the part that listens to the server shares with the one that syncs.
@@ -17,9 +18,9 @@ pub(super) struct Ears {
     pub(super) changed: RefCell<BTreeMap<Option<MailboxName>, Option<ModSeq>>>,
     /// Rings when there is something to look at here.
     pub(super) rung: Notify,
-    /// The server tells of all mailboxes, or should.
-    pub(super) hears_all: Cell<bool>,
-    /// Rings when it is found not to.
+    /// How far the first connection hears, if there is one.
+    pub(super) reach: watch::Sender<Option<Reach>>,
+    /// Rings when the server is found not to tell of all mailboxes though it should.
     pub(super) distrusted: Notify,
 }
 

@@ -11,15 +11,16 @@ use tokio::time::Instant;
 use super::backoff::{Backoff, Ended};
 use super::ears::Ears;
 use super::local::Local;
+use super::others;
 use super::schedule::{Schedule, Why};
-use crate::imap::{Change, ImapStore, Reach};
+use crate::imap::{Change, ImapStore, Reach, Watch};
 use crate::maildir::{self, Diary, WatchError};
 use crate::model::{MailboxName, ModSeq};
 use crate::reconcile::scope::{Pattern, Scope};
 use crate::store::RemoteError;
 
 /// A connection that lasted this long was no failure.
-const LASTING: Duration = Duration::from_secs(60);
+pub(super) const LASTING: Duration = Duration::from_secs(60);
 
 /// What is to be kept in step, and how.
 #[derive(Debug, Clone)]
@@ -34,8 +35,8 @@ pub struct Plan {
     pub folders: Vec<Pattern>,
     /// How often everything is looked at, whatever was heard.
     pub poll: Duration,
-    /// There may be a connection that listens.
-    pub listens: bool,
+    /// At most so many connections at once: one syncs, the others may listen.
+    pub connections: u8,
     /// How long a server may be silent that owes us something.
     pub patience: Duration,
 }
@@ -46,6 +47,14 @@ impl Plan {
     fn concerns(&self, mailbox: &MailboxName) -> bool {
         let watched = |pattern: &Pattern| matches!(pattern, Pattern::Role(_)) || pattern.matches(mailbox, None);
         self.folders.iter().any(watched) && self.scope.takes_part(mailbox, None, true)
+    }
+
+    /// Returns the folders that get a connection of their own where one tells of one folder only: those named in full, as
+    /// far as there are connections left.
+    pub(super) fn named(&self) -> Vec<MailboxName> {
+        let named = self.folders.iter().filter_map(Pattern::literal);
+        let named = named.filter(|name| !name.is_inbox() && self.concerns(name));
+        named.take(usize::from(self.connections.saturating_sub(2))).collect()
     }
 }
 
@@ -98,10 +107,12 @@ pub trait Keeper {
 pub async fn keep<K: Keeper>(keeper: &K, plan: &Plan, orders: Orders) {
     let ears = Ears::default();
     let listening = Box::pin(listen(keeper, plan, &ears, orders.resumed.clone()));
+    let others = Box::pin(others::listen(keeper, plan, &ears, orders.resumed.clone()));
     let working = Box::pin(work(keeper, plan, &ears, orders));
     tokio::select! {
         () = working => {}
         () = listening => {}
+        () = others => {}
     }
 }
 
@@ -112,17 +123,19 @@ async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut resumed: wa
         let ended = tokio::select! {
             ended = session(keeper, plan, ears, all) => ended,
             () = ears.distrusted.notified() => {
+                ears.reach.send_replace(None);
                 keeper.tell(Told::Untold);
                 all = false;
                 continue;
             }
             () = told(&mut resumed) => {
+                ears.reach.send_replace(None);
                 keeper.tell(Told::Lost);
                 backoff.forget();
                 continue;
             }
         };
-        ears.hears_all.set(false);
+        ears.reach.send_replace(None);
         if begun.elapsed() >= LASTING {
             backoff.forget();
         }
@@ -149,14 +162,14 @@ async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut resumed: wa
 }
 
 /// Waits for a change; where none can come any more, for ever.
-async fn told(resumed: &mut watch::Receiver<u64>) {
+pub(super) async fn told(resumed: &mut watch::Receiver<u64>) {
     if resumed.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
 /// Why a session of listening ended.
-enum Missed {
+pub(super) enum Missed {
     /// There was no connection, which the keeper has told.
     Connect(Ended),
     /// The connection was lost.
@@ -171,15 +184,21 @@ async fn session<K: Keeper>(
     ears: &Ears,
     all: bool,
 ) -> Result<std::convert::Infallible, Missed> {
-    if !plan.listens {
+    // A sync needs one, too.
+    if plan.connections < 2 {
         keeper.tell(Told::Listening(Reach::Nothing));
         return Err(Missed::Mute);
     }
     let store = keeper.connect().await.map_err(Missed::Connect)?;
-    let mut watch = store.watch(MailboxName::inbox(), all, plan.patience).await.map_err(Missed::Listen)?;
+    let watch = store.watch(MailboxName::inbox(), all, plan.patience).await.map_err(Missed::Listen)?;
     keeper.tell(Told::Listening(watch.reach()));
-    ears.hears_all.set(watch.reach() == Reach::All);
+    ears.reach.send_replace(Some(watch.reach()));
     ears.connect();
+    hear(watch, plan, ears).await
+}
+
+/// Passes on what a connection hears, for as long as it lasts.
+pub(super) async fn hear(mut watch: Watch, plan: &Plan, ears: &Ears) -> Result<std::convert::Infallible, Missed> {
     if watch.reach() == Reach::Nothing {
         watch.close().await;
         return Err(Missed::Mute);
@@ -210,7 +229,7 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
             }
             continue;
         }
-        if schedule.is_untold(begun.elapsed()) && ears.hears_all.get() {
+        if schedule.is_untold(begun.elapsed()) && *ears.reach.borrow() == Some(Reach::All) {
             ears.distrusted.notify_one();
         }
         let sleep = tokio::time::sleep_until(begun + schedule.next());
@@ -236,7 +255,7 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
 }
 
 /// Returns a number from 0 to 1 by chance.
-fn chance() -> f64 {
+pub(super) fn chance() -> f64 {
     let bits = RandomState::new().build_hasher().finish() >> 32;
     f64::from(u32::try_from(bits).unwrap_or(0)) / f64::from(u32::MAX)
 }

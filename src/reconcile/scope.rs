@@ -47,6 +47,14 @@ impl Pattern {
         }
     }
 
+    /// Returns the one folder that the pattern can match, if there is only one.
+    pub fn literal(&self) -> Option<MailboxName> {
+        match self {
+            Pattern::Glob(text) if !text.contains(['*', '?']) => MailboxName::parse(text),
+            Pattern::Glob(_) | Pattern::Role(_) => None,
+        }
+    }
+
     /// Returns true if the pattern means this folder and no other: its role or its name in full.
     fn names(&self, name: &MailboxName, role: Option<Role>) -> bool {
         match self {

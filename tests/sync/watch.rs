@@ -88,6 +88,23 @@ fn without_notify_the_inbox_is_listened_to_and_the_rest_is_polled() {
 }
 
 #[test]
+fn without_notify_folders_that_are_named_are_listened_to_as_far_as_connections_go() {
+    let mut setup = Setup::with_mail(Kind::NoUidplus, &corpus::ordinary(2));
+    setup.imap().create(&["Work"]);
+    setup.imap().create(&["Play"]);
+    setup.keys = "connections = 3\nwatch.poll = \"20s\"\nwatch.folders = [\"INBOX\", \"Work\", \"Play\"]".to_owned();
+    let mut daemon = Daemon::settled(&setup);
+    daemon.wait_until_quiet(QUIET);
+    for (at, (folder, why)) in [("Work", "server"), ("Play", "poll"), ("Work", "server")].into_iter().enumerate() {
+        setup.append(&[folder], &corpus::ordinary(12)[9 + at..10 + at]);
+        assert_eq!(daemon.wait_for_sync("local", "added", 1)["why"], why, "{folder}");
+        daemon.wait_until_quiet(QUIET);
+    }
+    daemon.stop();
+    setup.assert_equal();
+}
+
+#[test]
 fn without_any_extension_it_polls() {
     let mut setup = Setup::with_mail(Kind::Bare, &corpus::ordinary(2));
     setup.keys = "watch.poll = \"10s\"".to_owned();

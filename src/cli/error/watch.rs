@@ -51,8 +51,13 @@ impl Trouble {
 
     /// The server offers NOTIFY and does not tell everything.
     pub(in crate::cli) fn untold() -> Self {
-        let message = "the server offers NOTIFY and kept a change to itself; from now on only INBOX is listened to";
-        Self::new(Exit::Partial, "notify-silent", message, "other folders are looked at every watch.poll")
+        let message = "the server offers NOTIFY and kept a change to itself; from now on IDLE is used";
+        Self::new(
+            Exit::Partial,
+            "notify-silent",
+            message,
+            "folders other than INBOX and those that watch.folders names in full are looked at every watch.poll",
+        )
     }
 
     /// The Maildir can't be watched.
