@@ -35,13 +35,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.report.problem(unfinished(&sight.row.name, "another folder took its place during this sync"));
             return Ok(false);
         }
-        // Found under another name: what has this one now is no later state of it. Renamed in the Maildir only, it may be.
-        if self.elsewhere_there.contains(&sight.row.id) && has_another_validity(sight) {
-            sight.find_it_gone();
-            return Ok(true);
-        }
-        // Where the listing did not tell that its numbers are others, nobody has searched for it.
-        if !self.sought.contains(&sight.row.id) && self.has_another_name_there(scene, &sight.row).await? {
+        // Found under another name: what has this one now is no later state of it. With the UIDVALIDITY it had, it is its
+        // own past: what looks like it elsewhere removes nothing.
+        if has_another_validity(sight) && self.is_elsewhere_there(scene, sight).await? {
             sight.find_it_gone();
             return Ok(true);
         }
@@ -69,6 +65,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         sight.row.watermark = None;
         sight.failures.retain(|failure| failure.uid.is_none());
         Ok(true)
+    }
+
+    /// Where the listing did not tell that its numbers are others, nobody has searched for it. Renamed in the Maildir only,
+    /// it is where it was.
+    async fn is_elsewhere_there(&mut self, scene: &Scene, sight: &Sight) -> Result<bool, Failure> {
+        let id = sight.row.id;
+        Ok(self.elsewhere_there.contains(&id)
+            || (!self.sought.contains(&id) && self.has_another_name_there(scene, &sight.row).await?))
     }
 
     /// Makes sure that all messages were looked at, and not only what differs from a watermark that says nothing.

@@ -150,10 +150,10 @@ impl Check<'_> {
         let renamed = usize::from(self.world.ledger.renamed);
         let tombs = if self.may_stay(story) { story.deletions.len() + outdated + renamed } else { 0 };
         let undone = if self.may_return() || story.restored.is_some() { story.deletions.len() + outdated } else { 0 };
-        // Put on both sides, and its folder renamed before they were united; or filed in Trash from where nothing can be
-        // removed, and removed there after all once that is possible.
+        // Put on both sides, and its folder renamed before they were united; or filed in Trash, each of them, from where
+        // nothing can be removed, and removed there after all once that is possible.
         let apart = if self.world.ledger.renamed { story.local.initial.min(story.remote.initial) } else { 0 };
-        let refused = usize::from(self.world.habits.revokes && self.world.ledger.renamed);
+        let refused = if self.world.habits.revokes && self.world.ledger.renamed { story.most() } else { 0 };
         let most = story.most() + 2 * story.moves + story.astray + undone + apart + refused;
         if local > most || remote > most + tombs {
             self.fail(format!("{id} doubled: local {local}, remote {remote}, put there {} times", story.most()));
