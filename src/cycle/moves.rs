@@ -330,6 +330,8 @@ fn refiled<'s>(all: &mut Plans<'s>, mut arrivals: Arrivals) -> Vec<Missing<'s>> 
         all.forget_no_more(row);
         let Some(plan) = all.of(row.mailbox) else { continue };
         plan.take_upload(&place.1);
+        // Saved again since it was read, it is not the message that has gone.
+        plan.unchanged.insert(place.1.clone(), arrival.stat);
         plan.remove_local.push(LocalRemoval { row: row.id, unique: place.1, entry: arrival.entry });
     }
     missing

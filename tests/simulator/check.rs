@@ -117,7 +117,10 @@ impl Check<'_> {
                 None => failures.push(format!("{name}: local {} has no equal there: {}", said(&[one]), said(&left))),
             }
         }
-        let stays = |id: &u32| self.world.ledger.stories.get(id).is_some_and(|story| self.may_stay(story));
+        let stays = |id: &u32| {
+            let story = self.world.ledger.stories.get(id);
+            story.is_some_and(|story| self.may_stay(story) || self.may_look_removed(story))
+        };
         left.retain(|(id, _)| !stays(id));
         if !left.is_empty() {
             failures.push(format!("{name}: only on the server: {}", said(&left)));
@@ -129,6 +132,16 @@ impl Check<'_> {
     fn may_stay(&self, story: &Story) -> bool {
         let removed = story.deletions.iter().any(|deletion| deletion.side == Side::Local);
         (removed || story.moves > 0 || self.world.ledger.renamed || story.outdated.is_some())
+            && (self.keeps() || !self.world.server.abilities.uid_plus)
+    }
+
+    /// Others expunged it, a run was struck after it had removed the file and before it recorded that, and then the server
+    /// was put back: a message there without its file is what a local removal leaves.
+    fn may_look_removed(&self, story: &Story) -> bool {
+        let expunged = story.deletions.iter().any(|deletion| deletion.side == Side::Remote);
+        self.world.struck
+            && story.restored.is_some()
+            && expunged
             && (self.keeps() || !self.world.server.abilities.uid_plus)
     }
 

@@ -6,6 +6,7 @@ use mailtide::reconcile::snapshot::Abilities;
 
 use super::check::{View, local_view, remote_view};
 use super::history::calm_run;
+use super::maildir::Save;
 use super::scenarios::{
     Act, FULL, PLAIN, Scenario, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete,
     remote_flag, uid,
@@ -297,6 +298,31 @@ fn moved_on_both_sides_and_back_here_before_the_old_folder_was_looked_at_it_is_k
                 let five: Vec<_> = places(&view).into_iter().filter(|one| one.0 == 5).collect();
                 assert_eq!(five, [(5, "Lists/rust".into(), "\\flagged".into())], "{abilities:?}");
             }
+        }
+    }
+}
+
+/// It was taken for the message that had gone, whatever was in it by then.
+#[test]
+fn renamed_here_and_deleted_there_it_is_kept_if_it_is_saved_again_before_it_goes() {
+    let change: Act = |world| {
+        rename(world, 3);
+        remote_delete(world, 3);
+    };
+    for abilities in [FULL, PLAIN] {
+        let shared = Scenario { delete: Delete::Trash, abilities, tune: |_| (), start, change: Some(change) }.world(0);
+        shared.world().meanwhile = Some(("unlink", |world| {
+            let (name, unique) = file(world, 3);
+            world.local_save(&name, &unique, Save::InPlace);
+        }));
+        quiet(&shared);
+        assert!(shared.world().meanwhile.is_none());
+        assert_kept(&shared, "saved again before it was removed");
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            let found = places(&view);
+            assert!(found.iter().any(|one| one.0 == 7 && one.1 == "Archive"), "{abilities:?}: {found:?}");
+            assert!(found.iter().all(|one| one.0 != 3), "{abilities:?}: {found:?}");
         }
     }
 }
