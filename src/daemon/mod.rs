@@ -1,8 +1,8 @@
 //! The daemon: keeps accounts in step until it is stopped.
 //!
 //! `schedule` decides when an account is synced, from events and from the time that it is told; `keep` is the loop
-//! around it, one per account, which listens to the server (`ears`; `others`
-//! where one connection is not enough) and to the Maildir (`local`); `backoff` says how long to leave a server
+//! around it, one per account, which listens to the server (`ears`; `others` where one connection is not enough) and to
+//! the Maildir (`local`); `backoff` says how long to leave a server
 //! or a disk alone that fails, `clock` tells when the machine was suspended, `control` is how it is asked.
 
 mod backoff;

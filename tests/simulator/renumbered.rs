@@ -267,45 +267,38 @@ fn a_backup_that_grew_past_what_was_known_is_told_by_its_messages() {
     assert_eq!(remote_ids(&shared, "INBOX"), (1..14).collect::<Vec<_>>());
 }
 
-/// It was taken for renamed, and what had come since the backup was removed here.
-#[test]
-fn a_mailbox_put_back_is_not_another_that_looks_like_what_it_was() {
-    let shared = in_step(Delete::Trash, PLAIN, 1);
-    {
-        let mut world = shared.world();
-        (world.server.same_second, world.server.status) = (true, false);
-        ["One", "Two"].iter().for_each(|name| remote(&mut world, name, 2, &[]));
-    }
-    quiet(&shared);
-    let backup = shared.world().server.mailboxes[&folder("One")].clone();
-    local(&mut shared.world(), "One", 3, &[]);
-    quiet(&shared);
-    shared.world().server.restore(&folder("One"), backup);
-    quiet(&shared);
-    for ids in [local_ids, remote_ids] {
-        assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![2, 3], vec![2]));
-    }
-}
-
-/// Nothing that was known is left in it: the other was taken for it, and what only it had held was removed here.
-#[test]
-fn a_mailbox_put_back_empty_is_not_another_that_holds_half_of_it() {
+/// Puts a mailbox back to what it was, empty or with half of what came to it, while another looks like that.
+fn put_back(empty: bool) {
     let shared = in_step(Delete::Trash, PLAIN, 1);
     {
         let mut world = shared.world();
         (world.server.same_second, world.server.status) = (true, false);
         ["One", "Two"].iter().for_each(|name| world.server.create(&folder(name), None));
     }
-    let backup = shared.world().server.mailboxes[&folder("One")].clone();
+    let backup = || shared.world().server.mailboxes[&folder("One")].clone();
+    let before = backup();
     ["One", "Two"].iter().for_each(|name| remote(&mut shared.world(), name, 2, &[]));
     quiet(&shared);
+    let between = backup();
     local(&mut shared.world(), "One", 3, &[]);
     quiet(&shared);
-    shared.world().server.restore(&folder("One"), backup);
+    shared.world().server.restore(&folder("One"), if empty { before } else { between });
     quiet(&shared);
     for ids in [local_ids, remote_ids] {
         assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![2, 3], vec![2]));
     }
+}
+
+/// It was taken for renamed, and what had come since the backup was removed here.
+#[test]
+fn a_mailbox_put_back_is_not_another_that_looks_like_what_it_was() {
+    put_back(false);
+}
+
+/// Nothing that was known is left in it: the other was taken for it, and what only it had held was removed here.
+#[test]
+fn a_mailbox_put_back_empty_is_not_another_that_holds_half_of_it() {
+    put_back(true);
 }
 
 /// Sixty messages, of which the server has twenty left under another UIDVALIDITY, and a new one.
