@@ -111,8 +111,9 @@ struct Run<'a, R, L, J> {
     /// Mailboxes that were looked at in full, and not all that was seen could be acted on: a look at what changed since
     /// would not show it again.
     in_full: BTreeSet<MailboxId>,
-    /// Folders, by local name, about which nothing is decided because one of their sides can't be used: what lies in
-    /// their maildirs may have come from elsewhere, and nothing is done for it.
+    /// Folders, by local name, about which nothing is decided because one of their sides can't be used, or because it
+    /// can't be told which maildir is theirs: what lies in their maildirs may have come from elsewhere, and nothing is
+    /// done for it.
     blind: BTreeSet<MailboxName>,
 }
 

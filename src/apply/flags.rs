@@ -41,13 +41,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 self.after(plan.mailbox).overtaken = true;
                 continue;
             };
-            if self.rename(plan, change, &letters)? {
-                records.push(Record::Flags(change.row, agreed(change, &undone)));
-                for (side, count) in &mut lost {
-                    *count += u64::from(guard::deletes(change, *side) && !undone.add.has(Flag::Deleted));
-                }
+            let renamed = self.rename(plan, change, &letters)?;
+            let stored_some = !change.flags.to_remote.difference(&undone).is_empty();
+            // What the server stored was on the name that was looked at. Unless it counts as agreed on, whatever became
+            // of that name, the next look takes it for others' doing and undoes what was done here since.
+            if renamed || stored_some {
+                records.push(Record::Flags(change.row, agreed(change, &undone, renamed)));
             }
-            self.report.remote.flags += u64::from(!change.flags.to_remote.difference(&undone).is_empty());
+            for (side, count) in &mut lost {
+                let brought_over = match side {
+                    Side::Local => !undone.add.has(Flag::Deleted),
+                    Side::Remote => renamed,
+                };
+                *count += u64::from(brought_over && guard::deletes(change, *side));
+            }
+            self.report.remote.flags += u64::from(stored_some);
             refused.extend((!undone.is_empty()).then_some((change, undone)));
         }
         let counts = counts && guard::is_watched(plan) && !self.terms.accepted;
@@ -121,7 +129,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     }
 }
 
-/// What the server says it has now decides, as far as our change goes; others' changes wait for the next look.
-fn agreed(change: &FlagChange, undone: &FlagDelta) -> FlagSet {
-    change.flags.agreed.difference(&undone.add).union(&undone.remove)
+/// What the server says it has now decides, as far as our change goes; others' changes wait for the next look. What a
+/// name was to be given or rid of and was not is not agreed on: it stays a change of the server.
+fn agreed(change: &FlagChange, undone: &FlagDelta, renamed: bool) -> FlagSet {
+    let agreed = change.flags.agreed.difference(&undone.add).union(&undone.remove);
+    match renamed {
+        true => agreed,
+        false => agreed.difference(&change.flags.to_local.add).union(&change.flags.to_local.remove),
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::settle::unfinished;
 use super::{Run, Scene};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
 use crate::model::{KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, Role, Side};
@@ -31,6 +32,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut folders = pair_folders(&rows, &scene.listing, &scene.maildirs, &self.policy.scope);
         folders.retain(|folder| self.is_named(&folder.name) && !scene.is_to_be_renamed(folder));
         folders.append(&mut scene.to_be_renamed);
+        self.leave_unseen(&rows, &mut folders);
         self.leave_waiting(&rows, &mut folders);
         self.leave_unsettled(&rows, &unsettled, &mut folders);
         self.tell_unmatched(&folders);
@@ -53,6 +55,22 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut listing = self.account.remote.list().await?;
         infer_roles(&mut listing);
         Ok(listing)
+    }
+
+    /// Leaves alone the folders of which it can't be told under which name they are in the Maildir now, and those of the
+    /// names that they may have.
+    fn leave_unseen(&mut self, rows: &[MailboxRow], folders: &mut Vec<Folder>) {
+        let is_unseen = |folder: &Folder| {
+            let before = rows.iter().find(|row| row.name == folder.name).map(|row| &row.local);
+            self.blind.contains(&folder.local) || before.is_some_and(|local| self.blind.contains(local))
+        };
+        let left: Vec<Folder> = folders.extract_if(.., |folder| is_unseen(folder)).collect();
+        for folder in left {
+            let why = "which maildir is which can't be told, as one that was renamed kept changing while it was read, or \
+                       can't be read";
+            self.report.problem(unfinished(&folder.name, why));
+            self.blind.insert(folder.local);
+        }
     }
 
     /// Leaves alone the folders that wait for their new names.

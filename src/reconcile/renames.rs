@@ -47,6 +47,12 @@ pub fn is_displaced_there(row: &MailboxRow, listing: &RemoteListing) -> bool {
     row.uid_validity.is_some_and(|validity| validity != status.uid_validity || went_back)
 }
 
+/// Returns true if the mailbox that has a row's name may be the row's under other numbers: it holds at least half as much.
+pub fn may_be_renumbered(row: &MailboxRow, listing: &RemoteListing) -> bool {
+    let listed = listing.mailboxes.get(&row.name).filter(|listed| listed.selectable);
+    listed.is_some_and(|listed| listed.status.is_none_or(|status| u64::from(status.messages) * 2 >= row.with_uid))
+}
+
 /// A name under which a mailbox may be listed that has lost its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
@@ -111,8 +117,8 @@ pub enum Likeness {
     Most,
 }
 
-/// Compares a mailbox of a row's UIDVALIDITY with what is known of the row's, by a look at all of its messages with dates
-/// and sizes. Nothing tells an empty one from another that was made in the same second and has held as many.
+/// Compares a mailbox of a row's UIDVALIDITY with what is known of the row's, by a look at all of its messages with dates,
+/// sizes and email ids. Nothing tells an empty one from another that was made in the same second and has held as many.
 pub fn likeness(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapshot) -> Likeness {
     let listed = seen.messages.listed();
     let next = row.watermark.map(|mark| mark.uid_next);
@@ -123,7 +129,9 @@ pub fn likeness(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapshot
     let mut same = 0;
     for message in messages {
         let Some(now) = listed.get(&message.uid) else { continue };
-        if message.date.zip(now.date).is_some_and(|(before, now)| before != now) {
+        // With its numbers a mailbox keeps the email ids: what has another is another message.
+        let another = message.email_id.zip(now.email_id).is_some_and(|(before, now)| before != now);
+        if another || message.date.zip(now.date).is_some_and(|(before, now)| before != now) {
             return Likeness::None;
         }
         same += usize::from(message.date.is_some() && message.size == now.size);

@@ -155,6 +155,13 @@ impl Book {
         self.row_of(|row| row.local == *name, is_it)
     }
 
+    /// Returns true if the file was fetched and journaled, and its message is not recorded yet.
+    pub(super) fn knows_fetched(&self, unique: &UniqueName) -> bool {
+        let is_it =
+            |intent: &Intent| matches!(intent, Intent::Download { row, .. } if row.unique.as_ref() == Some(unique));
+        self.intents.values().any(is_it)
+    }
+
     /// Returns true if the mailbox is recorded under this UIDVALIDITY.
     pub(super) fn knows_numbers(&self, name: &MailboxName, validity: Option<UidValidity>) -> bool {
         self.mailboxes.values().any(|row| row.name == *name && row.uid_validity == validity)

@@ -160,7 +160,8 @@ impl Check<'_> {
         let (local, remote) = (everywhere(&self.local), everywhere(&self.remote));
         let here = (count(&self.local, &story.home, id), count(&self.remote, &story.home, id));
         let outdated = if story.outdated.is_some() { story.most() } else { 0 };
-        let renamed = usize::from(self.world.ledger.renamed);
+        // What can't be followed as a rename is followed message by message: each of one content may leave one behind.
+        let renamed = if self.world.ledger.renamed { story.most() } else { 0 };
         let tombs = if self.may_stay(story) { story.deletions.len() + outdated + renamed } else { 0 };
         let undone = if self.may_return() || story.restored.is_some() { story.deletions.len() + outdated } else { 0 };
         // Put on both sides, and its folder renamed before they were united; or filed in Trash, each of them, from where

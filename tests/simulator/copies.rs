@@ -9,8 +9,10 @@ use super::check::{local_view, remote_view};
 use super::history::calm_run;
 use super::mail::Kind;
 use super::moves::places;
-use super::scenarios::{Act, FULL, PLAIN, Scenario, assert_kept, file, local, quiet, remote, remote_flag, uid};
-use super::users::folder;
+use super::scenarios::{
+    Act, FULL, PLAIN, Scenario, assert_kept, file, local, local_flag, quiet, remote, remote_flag, uid,
+};
+use super::users::{FlagEdit, folder};
 use super::world::World;
 
 fn start(world: &mut World) {
@@ -81,6 +83,41 @@ fn copied_in_the_maildir() {
     let [full, plain] = ends(start, Some(change), &expected);
     assert_eq!((full.0.remote.copied, full.0.remote.added, full.1), (3, 0, 0));
     assert_eq!((plain.0.remote.copied, plain.0.remote.added), (3, 0));
+}
+
+/// All letters were read as those of the other folder: `later` became `$Junk`, and `work` was taken off.
+#[test]
+fn keywords_given_to_a_copy_in_its_own_folder_are_kept_beside_those_it_came_with() {
+    let start: Act = |world| {
+        local(world, "INBOX", 1, &["$Junk"]);
+        remote(world, "INBOX", 2, &[]);
+        local(world, "Archive", 3, &["later"]);
+        remote(world, "INBOX", 4, &[]);
+    };
+    let change: Act = |world| {
+        // Put there by itself, and tagged.
+        local(world, "Archive", 2, &["later", "work"]);
+        // Tagged in both places.
+        copy_here(world, 1, "Archive");
+        let copied = world.files().into_iter().find(|(_, unique)| unique.as_str().ends_with(".copy"));
+        let (name, unique) = copied.unwrap();
+        world.local_flag(&name, &unique, &FlagEdit::new("work", true));
+        // Tagged where it was, which no sync has seen yet.
+        local_flag(world, 4, "$Junk", true);
+        copy_here(world, 4, "Archive");
+    };
+    let expected = [
+        (1, "Archive", "$junk work"),
+        (1, "INBOX", "$junk"),
+        (2, "Archive", "later work"),
+        (2, "INBOX", ""),
+        (3, "Archive", "later"),
+        (4, "Archive", "$junk"),
+        (4, "INBOX", "$junk"),
+    ];
+    for (report, _) in ends(start, Some(change), &expected) {
+        assert_eq!((report.remote.copied, report.remote.added), (3, 0));
+    }
 }
 
 #[test]

@@ -261,3 +261,32 @@ fn a_file_that_was_damaged_here_is_not_copied_nor_moved_for_its_id() {
     let good = |name: &str, id| world.maildir.folders[&folder(name)].messages().any(|file| id_of(&file.bytes) == id);
     assert!(good("Trash", 1) && good("Archive", 2), "fetched: {:?}", world.carried);
 }
+
+/// Numbers, date, size and Message-ID are those of the one that has gone: it was taken for that one renamed, and its message
+/// was never fetched.
+#[test]
+fn a_new_folder_that_looks_like_one_that_has_gone_is_another() {
+    let start: Act = |world| world.remote_put(&folder("Lists"), 2, Kind::Shared, DATE, &FlagSet::new());
+    let change: Act = |world| {
+        world.remote_remove_folder(&folder("Lists"));
+        world.remote_put(&folder("Other"), 3, Kind::Shared, DATE, &FlagSet::new());
+    };
+    let tunes: [Act; 2] = [
+        |world| (world.server.same_second, world.server.email_ids) = (true, EmailIds::Each),
+        |world| (world.server.same_second, world.server.email_ids) = (true, EmailIds::Content),
+    ];
+    for abilities in [FULL, PLAIN] {
+        for tune in tunes {
+            let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) };
+            let shared = scenario.world(0);
+            quiet(&shared);
+            assert_kept(&shared, "run calm");
+            let world = shared.world();
+            for view in [local_view(&world), remote_view(&world)] {
+                assert_eq!(places(&view), [(3, "Other".to_owned(), String::new())], "{abilities:?}");
+            }
+            drop(world);
+            scenario.check();
+        }
+    }
+}

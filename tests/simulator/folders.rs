@@ -323,6 +323,83 @@ fn renamed_on_the_server_with_a_new_folder_of_its_name_where_list_tells_no_numbe
     ends_in(change, &[(4, "C"), (6, "C"), (7, "C"), (8, "B")]);
 }
 
+/// An EXPUNGE would take what others flagged, so each of them leaves one behind that waits: only one was allowed for.
+#[test]
+fn two_of_one_content_followed_out_of_a_renamed_folder_both_leave_one_that_waits_to_be_expunged() {
+    let twice: Act = |world| {
+        start(world);
+        remote(world, "B", 4, &["\\Flagged"]);
+    };
+    // The new name is taken on the server, and the old one here.
+    let change: Act = |world| {
+        here(world, "B", "C");
+        local(world, "B", 8, &[]);
+        remote(world, "B", 9, &["\\Deleted"]);
+        remote(world, "C", 10, &[]);
+    };
+    let scenario =
+        Scenario { delete: Delete::Trash, abilities: PLAIN, tune: |_| (), start: twice, change: Some(change) };
+    let shared = scenario.world(0);
+    quiet(&shared);
+    assert_kept(&shared, "followed one by one");
+    let world = shared.world();
+    for (view, expected) in [(local_view(&world), vec!["C", "C"]), (remote_view(&world), vec!["B", "B", "C", "C"])] {
+        let found: Vec<_> = places(&view).into_iter().filter(|one| one.0 == 4).map(|one| one.1).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+/// What had not been seen to leave the old place was copied to the new one, and then went from the old one to Trash.
+#[test]
+fn renamed_in_the_maildir_to_a_name_taken_on_the_server_while_the_old_one_keeps_changing() {
+    let change: Act = |world| {
+        here(world, "B", "C");
+        remote(world, "C", 8, &[]);
+        world.mishaps.restless = Some(folder("B"));
+    };
+    for (abilities, tune) in KINDS {
+        let shared = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) }.world(0);
+        calm_run(&shared, &Options::default());
+        shared.world().mishaps.restless = None;
+        quiet(&shared);
+        assert_kept(&shared, "seen at last");
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            let all = places(&view);
+            let found: Vec<_> =
+                all.iter().filter(|one| [4, 6, 7, 8].contains(&one.0)).map(|one| (one.0, one.1.as_str())).collect();
+            assert_eq!(found, [(4, "C"), (6, "C"), (7, "C"), (8, "C")], "{abilities:?}");
+        }
+    }
+}
+
+/// It can't be renamed there, and a run about the new name only took all that is in it for copies: once the old name was
+/// looked at, what was left of it there went to Trash.
+#[test]
+fn renamed_in_the_maildir_to_a_name_taken_there_it_waits_for_a_run_about_both_names() {
+    let change: Act = |world| {
+        here(world, "B", "C");
+        world.server.create(&folder("C"), None);
+    };
+    for (abilities, tune) in KINDS {
+        let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) };
+        let shared = scenario.world(0);
+        let report = calm_run(&shared, &Options { only: vec![folder("C")], ..Options::default() });
+        let told: Vec<&str> = report.problems.iter().map(|problem| problem.code).collect();
+        assert_eq!((told, report.did_anything()), (vec!["folder-unfinished"], false), "{abilities:?}");
+        quiet(&shared);
+        assert_kept(&shared, "renamed to a name that is taken");
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            let places = places(&view);
+            for id in [4, 6, 7] {
+                let found: Vec<&str> = places.iter().filter(|one| one.0 == id).map(|one| one.1.as_str()).collect();
+                assert_eq!(found, ["C"], "{id}, {abilities:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn into_its_own_child_where_the_server_refuses_that() {
     let change: Act = |world| {

@@ -1,79 +1,17 @@
 //! What goes wrong every time stays where it is, and is told every time.
 
-use mailtide::model::{Flag, FlagSet, MailboxName, Role, Timestamp, UniqueName};
+use mailtide::model::{FlagSet, MailboxName};
 use mailtide::reconcile::policy::{Delete, HoldAnswer, MaxDelete, Options};
-use mailtide::reconcile::report::{Reason, Report};
+use mailtide::reconcile::report::Reason;
 use mailtide::reconcile::scope::Pattern;
-use mailtide::reconcile::snapshot::Abilities;
 
+use super::account::{DATE, answer, codes, delete_locally, dies, file, in_step, local_ids, remote_ids, sync, waiting};
 use super::book::Book;
-use super::check::{View, local_view, remote_view};
-use super::history::{calm_run, policy, run};
-use super::mail::{Kind, id_of};
+use super::history::{calm_run, run};
+use super::mail::Kind;
 use super::rng::Rng;
 use super::schedule::{CrashAt, Rates, Schedule};
-use super::server::Server;
 use super::users::{FlagEdit, folder};
-use super::world::{Shared, World};
-
-const DATE: Timestamp = Timestamp(1_600_000_000);
-
-/// An account with so many messages in INBOX, numbered from 1, and three empty folders, in step.
-fn in_step(delete: Delete, messages: u32) -> Shared {
-    let abilities = Abilities { mod_seq: true, moves: true, uid_plus: true, deleted_is_final: false };
-    let mut world = World::new(Server::new(abilities), policy(delete), Rng::new(1));
-    world.server.create(&folder("Trash"), Some(Role::Trash));
-    world.server.create(&folder("Archive"), None);
-    for id in 1..=messages {
-        world.remote_put(&MailboxName::inbox(), id, Kind::Ordinary, Timestamp(DATE.0 + i64::from(id)), &FlagSet::new());
-    }
-    let shared = Shared::new(world);
-    sync(&shared);
-    shared
-}
-
-fn sync(shared: &Shared) -> Report {
-    shared.world().now.0 += 60;
-    calm_run(shared, &Options::default())
-}
-
-fn answer(shared: &Shared, holds: HoldAnswer) -> Report {
-    shared.world().now.0 += 60;
-    calm_run(shared, &Options { holds, ..Options::default() })
-}
-
-fn ids(view: &View, name: &str) -> Vec<u32> {
-    view.get(&folder(name)).into_iter().flatten().map(|seen| seen.id).collect()
-}
-
-fn remote_ids(shared: &Shared, name: &str) -> Vec<u32> {
-    ids(&remote_view(&shared.world()), name)
-}
-
-fn local_ids(shared: &Shared, name: &str) -> Vec<u32> {
-    ids(&local_view(&shared.world()), name)
-}
-
-/// Returns the name of INBOX's file of a message.
-fn file(shared: &Shared, id: u32) -> UniqueName {
-    let world = shared.world();
-    let mut files = world.maildir.folders[&MailboxName::inbox()].messages();
-    let found = files.find(|file| id_of(&file.bytes) == id).and_then(|file| file.place.clone());
-    found.unwrap().unique
-}
-
-fn delete_locally(shared: &Shared, id: u32) {
-    let unique = file(shared, id);
-    shared.world().local_delete(&MailboxName::inbox(), &unique);
-}
-
-fn waiting(report: &Report) -> Vec<&str> {
-    report.waiting.iter().map(|waiting| waiting.code.as_str()).collect()
-}
-
-fn codes(report: &Report) -> Vec<&str> {
-    report.problems.iter().map(|problem| problem.code).collect()
-}
 
 #[test]
 fn flags_that_the_server_refuses_keep_no_mail_away() {
@@ -381,12 +319,6 @@ fn a_folder_renamed_here_while_the_list_there_leaves_it_out_is_renamed_there() {
     }
 }
 
-/// Returns false if the run has no such call.
-fn dies(shared: &Shared, at: CrashAt) -> bool {
-    shared.world().now.0 += 60;
-    run(shared, Schedule::Crash(at), &Options::default()).is_none()
-}
-
 /// The second run saw it gone from both sides and let go of it: it has to be gone from the disk, too.
 #[test]
 fn what_a_run_cut_short_removed_does_not_come_back_when_the_power_goes_after_the_next() {
@@ -405,178 +337,6 @@ fn what_a_run_cut_short_removed_does_not_come_back_when_the_power_goes_after_the
     // By chance a power cut undoes what was not synced.
     let steps = (0..10_000).take_while(|step| (0..8).fold(false, |any, seed| died(*step, seed) | any));
     assert!(steps.count() > 0);
-}
-
-/// Its row was let go of and the message fetched; then the file, seen at last, was a new one and sent.
-#[test]
-fn moved_to_different_folders_on_both_sides_it_is_not_doubled_while_its_file_cannot_be_seen() {
-    let shared = in_step(Delete::Trash, 2);
-    shared.world().server.create(&folder("Other"), None);
-    sync(&shared);
-    let (unique, (name, uid)) = (file(&shared, 1), shared.world().uids()[0].clone());
-    shared.world().local_move(&name, &unique, &folder("Other"));
-    shared.world().remote_move(&name, uid, &folder("Archive"));
-    shared.world().mishaps.restless = Some(folder("Other"));
-    sync(&shared);
-    assert!(local_ids(&shared, "Archive").is_empty(), "fetched, though its file may be anywhere");
-    shared.world().mishaps.restless = None;
-    sync(&shared);
-    for ids in [local_ids, remote_ids] {
-        assert_eq!(["INBOX", "Archive", "Other"].map(|name| ids(&shared, name)), [vec![2], vec![1], vec![]]);
-    }
-}
-
-/// Makes a mailbox that has held a message.
-fn used(shared: &Shared, name: &str, id: u32) {
-    let mut world = shared.world();
-    world.remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
-    let (name, uid) = super::scenarios::uid(&world, id);
-    world.remote_delete(&name, uid);
-}
-
-/// Others had moved a message of it to the other one: its rows were taken for that one's, and mail there for known.
-#[test]
-fn a_folder_that_the_list_leaves_out_is_not_taken_for_one_that_looks_like_it() {
-    let shared = in_step(Delete::Trash, 1);
-    {
-        let mut world = shared.world();
-        (world.server.same_second, world.server.status) = (true, false);
-    }
-    used(&shared, "One", 2);
-    used(&shared, "Two", 3);
-    for id in [4, 5] {
-        shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
-    }
-    sync(&shared);
-    used(&shared, "New", 6);
-    let (name, uid) = super::scenarios::uid(&shared.world(), 4);
-    shared.world().remote_move(&name, uid, &folder("Two"));
-    shared.world().mishaps.unlisted = Some(folder("One"));
-    let report = sync(&shared);
-    assert_eq!((codes(&report), report.local.folders_renamed), (vec!["folder-unlisted"], 0), "{report:?}");
-    shared.world().mishaps.unlisted = None;
-    sync(&shared);
-    for ids in [local_ids, remote_ids] {
-        assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![5], vec![4]));
-    }
-}
-
-/// It was renamed there, with what had come to it here.
-#[test]
-fn an_empty_folder_that_was_deleted_is_not_taken_for_another_empty_one() {
-    let shared = in_step(Delete::Trash, 1);
-    shared.world().server.same_second = true;
-    shared.world().server.create(&folder("One"), None);
-    sync(&shared);
-    shared.world().server.create(&folder("Two"), None);
-    shared.world().remote_remove_folder(&folder("One"));
-    shared.world().local_put(&folder("One"), 2, Kind::Ordinary, DATE, None);
-    sync(&shared);
-    for ids in [local_ids, remote_ids] {
-        assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![2], vec![]));
-    }
-}
-
-/// The next look showed only what had changed since, and the file did not get the flag before a look at everything.
-#[test]
-fn flags_set_while_a_renamed_file_could_not_be_told_from_a_removed_one_come_with_the_next_full_look() {
-    let shared = in_step(Delete::Expunge, 2);
-    let (unique, (name, uid)) = (file(&shared, 1), shared.world().uids()[0].clone());
-    shared.world().mishaps.read_only.insert(name.clone());
-    shared.world().remote_flag(&name, uid, &FlagEdit::new("\\Flagged", true));
-    shared.world().local_move(&name, &unique, &name);
-    assert_eq!(codes(&sync(&shared)), ["read-only", "read-only"]);
-    shared.world().mishaps.read_only.clear();
-    shared.world().now.0 += 60;
-    calm_run(&shared, &Options { full: true, ..Options::default() });
-    let world = shared.world();
-    let flagged = |view: View| view[&name].iter().filter(|seen| seen.flags.has(Flag::Flagged)).count();
-    assert_eq!([local_view(&world), remote_view(&world)].map(flagged), [1, 1]);
-}
-
-/// Whatever could be opened under the old name was taken for it: the message of the other was paired with its file.
-#[test]
-fn a_folder_renamed_there_is_not_the_one_that_gets_its_name_while_it_is_searched_for() {
-    let shared = in_step(Delete::Expunge, 1);
-    shared.world().server.same_second = true;
-    shared.world().remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
-    sync(&shared);
-    {
-        let mut world = shared.world();
-        world.remote_put(&folder("Two"), 3, Kind::Ordinary, DATE, &FlagSet::new());
-        world.remote_rename_folder(&folder("One"), &folder("New"));
-        let takes_its_name: fn(&mut World) = |world| world.remote_rename_folder(&folder("Two"), &folder("One"));
-        world.meanwhile = Some(("observe New", takes_its_name));
-    }
-    sync(&shared);
-    sync(&shared);
-    assert!(shared.world().meanwhile.is_none());
-    for ids in [local_ids, remote_ids] {
-        assert_eq!(["New", "One", "Two"].map(|name| ids(&shared, name)), [vec![2], vec![3], vec![]]);
-    }
-}
-
-/// Its rows were let go of as of a folder gone from both sides: all of it was fetched and sent.
-#[test]
-fn a_folder_renamed_here_while_another_is_followed_is_not_doubled_where_it_was_renamed_and_numbered_anew_there() {
-    let shared = in_step(Delete::Expunge, 1);
-    for (name, id) in [("Archive", 2), ("One", 3), ("One", 4)] {
-        shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
-    }
-    sync(&shared);
-    {
-        let mut world = shared.world();
-        world.remote_rename_folder(&folder("Archive"), &folder("Old"));
-        world.remote_rename_folder(&folder("One"), &folder("Two"));
-        world.server.renumber(&folder("Two"));
-        let renames: fn(&mut World) = |world| world.local_rename_folder(&folder("One"), &folder("Mine"));
-        world.meanwhile = Some(("rename maildir Archive", renames));
-    }
-    sync(&shared);
-    sync(&shared);
-    assert!(shared.world().meanwhile.is_none());
-    for ids in [local_ids, remote_ids] {
-        let found = ["Old", "One", "Two", "Mine"].map(|name| ids(&shared, name));
-        assert_eq!(found, [vec![2], vec![], vec![3, 4], vec![]]);
-    }
-}
-
-/// The server forgot to count a change, and a mail reader took note of the file before it got the flag. The next pass
-/// looked only at what the server counted, and took all for done.
-#[test]
-fn what_only_a_full_look_shows_is_not_forgotten_when_a_file_gets_another_name_meanwhile() {
-    let shared = in_step(Delete::Trash, 2);
-    let (name, uid) = super::scenarios::uid(&shared.world(), 1);
-    {
-        let mut world = shared.world();
-        let message = world.server.open(&name).unwrap().messages.get_mut(&uid).unwrap();
-        message.flags.set(Flag::Flagged, true);
-        // Out of `new`, without any flag.
-        world.meanwhile = Some(("set_flags", |world| super::scenarios::local_flag(world, 1, "\\Seen", false)));
-        world.now.0 += 8 * 86_400;
-    }
-    calm_run(&shared, &Options::default());
-    let world = shared.world();
-    assert!(world.meanwhile.is_none());
-    let view = local_view(&world);
-    let message = view[&name].iter().find(|seen| seen.id == 1).unwrap();
-    assert!(message.flags.has(Flag::Flagged), "{message:?}");
-}
-
-/// Both had held one message: it was renamed here to the other's name, with what had come to it.
-#[test]
-fn an_emptied_folder_that_was_deleted_is_not_taken_for_another_emptied_one() {
-    let shared = in_step(Delete::Trash, 1);
-    shared.world().server.same_second = true;
-    used(&shared, "One", 2);
-    sync(&shared);
-    used(&shared, "Two", 3);
-    shared.world().remote_remove_folder(&folder("One"));
-    shared.world().local_put(&folder("One"), 4, Kind::Ordinary, DATE, None);
-    sync(&shared);
-    for ids in [local_ids, remote_ids] {
-        assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![4], vec![]));
-    }
 }
 
 /// Its folder was made again there, which let go of the intent: the file was sent as a new one.

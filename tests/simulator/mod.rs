@@ -18,6 +18,7 @@
 //! something, the third lists all seeds that do. `MAILTIDE_FIRST` is the seed to begin with; `MAILTIDE_MINUTES` says how
 //! long to go on (`contrib/campaign`).
 
+mod account;
 mod book;
 mod campaign;
 mod check;
@@ -26,10 +27,12 @@ mod copies;
 mod disk;
 mod email_ids;
 mod file;
+mod flags;
 mod folders;
 mod history;
 mod holds;
 mod ledger;
+mod likeness;
 mod mail;
 mod maildir;
 mod mishaps;
@@ -41,6 +44,7 @@ mod saves;
 mod scenarios;
 mod schedule;
 mod server;
+mod unseen;
 mod unsyncable;
 mod users;
 mod wire;

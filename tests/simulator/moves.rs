@@ -302,6 +302,27 @@ fn moved_on_both_sides_and_back_here_before_the_old_folder_was_looked_at_it_is_k
     }
 }
 
+/// It was copied, and looked removed where it had been once that folder was looked at: it was in Trash, too.
+#[test]
+fn moved_here_from_a_folder_that_a_run_is_not_about_it_waits_for_one_about_both() {
+    let change: Act = |world| local_move(world, 5, "Archive", Name::Kept);
+    for abilities in [FULL, PLAIN].into_iter().chain(HALVES) {
+        let shared = Scenario { delete: Delete::Trash, abilities, tune: |_| (), start, change: Some(change) }.world(0);
+        for _ in 0..2 {
+            let report = calm_run(&shared, &Options { only: vec![folder("Archive")], ..Options::default() });
+            let told: Vec<&str> = report.problems.iter().map(|problem| problem.code).collect();
+            assert_eq!((told, report.did_anything()), (vec!["folder-unfinished"], false), "{abilities:?}");
+        }
+        quiet(&shared);
+        assert_kept(&shared, "moved from a folder that a run was not about");
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            let five: Vec<_> = places(&view).into_iter().filter(|one| one.0 == 5).collect();
+            assert_eq!(five, [(5, "Archive".into(), "\\flagged".into())], "{abilities:?}");
+        }
+    }
+}
+
 /// It was taken for the message that had gone, whatever was in it by then.
 #[test]
 fn renamed_here_and_deleted_there_it_is_kept_if_it_is_saved_again_before_it_goes() {

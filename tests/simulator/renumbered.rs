@@ -5,7 +5,8 @@ use mailtide::reconcile::policy::{Delete, HoldAnswer, Options};
 use mailtide::reconcile::report::{Reason, Report};
 use mailtide::reconcile::snapshot::Abilities;
 
-use super::check::{View, local_view, remote_view};
+use super::account::{local_ids, remote_ids};
+use super::check::remote_view;
 use super::history::{calm_run, idle_run, policy, run};
 use super::mail::Kind;
 use super::rng::Rng;
@@ -13,8 +14,8 @@ use super::scenarios::{
     FULL, PLAIN, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete, remote_flag,
 };
 use super::schedule::{CrashAt, Schedule};
-use super::server::Server;
-use super::users::folder;
+use super::server::{EmailIds, Server};
+use super::users::{back_up_or_restore, folder};
 use super::world::{Shared, World};
 
 fn inbox() -> MailboxName {
@@ -48,18 +49,6 @@ fn pending(delete: Delete, abilities: Abilities) -> Shared {
     world.now.0 += 60;
     drop(world);
     shared
-}
-
-fn ids(view: &View, name: &str) -> Vec<u32> {
-    view.get(&folder(name)).into_iter().flatten().map(|seen| seen.id).collect()
-}
-
-fn local_ids(shared: &Shared, name: &str) -> Vec<u32> {
-    ids(&local_view(&shared.world()), name)
-}
-
-fn remote_ids(shared: &Shared, name: &str) -> Vec<u32> {
-    ids(&remote_view(&shared.world()), name)
 }
 
 /// What was pending has happened, once.
@@ -246,6 +235,39 @@ fn a_server_restored_from_a_backup_is_united_with_what_is_here() {
     }
 }
 
+/// It had been fetched and journaled, and was not to be seen in its maildir yet. Nothing tells one that others expunged
+/// meanwhile from one that the backup had lost: both stay.
+#[test]
+fn what_was_on_its_way_here_when_its_mailbox_was_put_back_stays() {
+    let struck = |abilities, expunged, at: CrashAt| {
+        let shared = in_step(Delete::Trash, abilities, 3);
+        let backup = shared.world().server.mailboxes[&inbox()].clone();
+        shared.world().backup = Some((inbox(), backup));
+        remote(&mut shared.world(), "INBOX", 4, &[]);
+        let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
+        let visible = local_ids(&shared, "INBOX").contains(&4);
+        let hidden = !visible && !shared.world().book.intents.is_empty();
+        if expunged {
+            remote_delete(&mut shared.world(), 4);
+        }
+        assert!(back_up_or_restore(&mut shared.world()));
+        quiet(&shared);
+        let context = format!("{abilities:?}, expunged {expunged}, struck {at:?}");
+        assert_kept(&shared, &context);
+        for ids in [local_ids, remote_ids] {
+            assert_eq!(ids(&shared, "INBOX").contains(&4), visible || hidden, "{context}");
+        }
+        (died, hidden)
+    };
+    for (abilities, expunged) in [(FULL, false), (FULL, true), (PLAIN, false), (PLAIN, true)] {
+        for (after, power) in STRIKES {
+            let strike = |step| struck(abilities, expunged, CrashAt { step, after, power });
+            let hidden = (0..).map(strike).take_while(|(died, _)| *died).filter(|(_, hidden)| *hidden).count();
+            assert!(hidden > 0, "no crash left it on its way");
+        }
+    }
+}
+
 fn both_flags(id: u32) -> FlagSet {
     let first = if id == 1 { "\\Seen" } else { "\\Answered" };
     super::users::FlagEdit::new(first, true).flags.union(&super::users::FlagEdit::new("\\Flagged", true).flags)
@@ -342,5 +364,67 @@ fn a_mailbox_that_is_hardly_the_same_is_held_and_united_on_either_word() {
         assert_eq!(local_ids(&shared, "INBOX"), expected);
         assert_eq!(remote_ids(&shared, "INBOX"), expected);
         assert!(shared.world().complaints.is_empty(), "{:?}", shared.world().complaints);
+    }
+}
+
+/// Message 2 in a mailbox numbered anew, beside a new one with message 3: numbers, date, size and Message-ID are those that
+/// the first had.
+fn numbered_anew_beside_its_image(email_ids: EmailIds) -> Shared {
+    let shared = in_step(Delete::Trash, FULL, 1);
+    let put = |name: &str, id: u32| {
+        let date = mailtide::model::Timestamp(1_600_000_000);
+        shared.world().remote_put(&folder(name), id, Kind::Shared, date, &FlagSet::new());
+    };
+    {
+        let mut world = shared.world();
+        (world.server.same_second, world.server.email_ids) = (true, email_ids);
+    }
+    put("One", 2);
+    quiet(&shared);
+    {
+        let mut world = shared.world();
+        world.server.renumber(&folder("One"));
+        world.ledger.renumber(&folder("One"), &[]);
+    }
+    put("Two", 3);
+    shared
+}
+
+const EMAIL_IDS: [EmailIds; 3] = [EmailIds::None, EmailIds::Each, EmailIds::Content];
+
+/// It was taken for renamed to the other, whose message was never fetched.
+#[test]
+fn a_mailbox_numbered_anew_is_not_another_that_looks_like_what_it_was() {
+    for email_ids in EMAIL_IDS {
+        for (after, power) in STRIKES {
+            for step in 0.. {
+                let shared = numbered_anew_beside_its_image(email_ids);
+                let died = run(&shared, Schedule::Crash(CrashAt { step, after, power }), &Options::default()).is_none();
+                quiet(&shared);
+                let context = format!("{email_ids:?}, struck {step} {after} {power}");
+                assert_kept(&shared, &context);
+                for ids in [local_ids, remote_ids] {
+                    assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![2], vec![3]), "{context}");
+                }
+                if !died {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// It told of a folder renamed.
+#[test]
+fn a_dry_run_tells_what_comes_of_a_mailbox_numbered_anew_beside_its_image() {
+    for email_ids in EMAIL_IDS {
+        let shared = numbered_anew_beside_its_image(email_ids);
+        let book = shared.world().book.clone();
+        let said = calm_run(&shared, &Options { dry_run: true, ..Options::default() });
+        shared.world().book = book;
+        let did = calm_run(&shared, &Options::default());
+        assert_eq!((&said.local, &said.remote), (&did.local, &did.remote), "{email_ids:?}");
+        let Report { local, .. } = did;
+        assert_eq!((local.added, local.folders_created, local.folders_renamed), (1, 1, 0), "{email_ids:?}");
     }
 }

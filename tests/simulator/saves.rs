@@ -5,7 +5,8 @@ use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::report::Report;
 use mailtide::reconcile::snapshot::Abilities;
 
-use super::check::{View, local_view, remote_view};
+use super::account::ids;
+use super::check::{local_view, remote_view};
 use super::history::{calm_run, policy};
 use super::maildir::{Maildir, Save};
 use super::rng::Rng;
@@ -121,10 +122,6 @@ fn sync(shared: &Shared) -> Report {
 
 fn save_one(shared: &Shared, id: u32, how: Save) -> u32 {
     save(&mut shared.world(), id, how)
-}
-
-fn ids(view: &View, name: &str) -> Vec<u32> {
-    view.get(&folder(name)).into_iter().flatten().map(|seen| seen.id).collect()
 }
 
 /// Returns the messages in Drafts here and there, and those in the server's Trash.

@@ -6,6 +6,7 @@ use mailtide::reconcile::policy::{Delete, HoldAnswer, MaxDelete, Options};
 use mailtide::reconcile::report::{Reason, Report};
 use mailtide::reconcile::snapshot::Abilities;
 
+use super::account::{codes, ids, waiting};
 use super::check::{View, local_view, remote_view};
 use super::history::{calm_run, is_idle, policy, run};
 use super::mail::{Kind, id_of};
@@ -40,10 +41,6 @@ fn answer(shared: &Shared, holds: HoldAnswer) -> Report {
     calm_run(shared, &Options { holds, ..Options::default() })
 }
 
-fn ids(view: &View, name: &str) -> Vec<u32> {
-    view.get(&folder(name)).into_iter().flatten().map(|seen| seen.id).collect()
-}
-
 fn there(shared: &Shared, name: &str) -> Vec<u32> {
     ids(&remote_view(&shared.world()), name)
 }
@@ -68,14 +65,6 @@ fn edit_file(shared: &Shared, id: u32, edit: impl FnOnce(&mut World, &MailboxNam
     };
     let (name, unique) = world.files().into_iter().find(is_it).unwrap();
     edit(&mut world, &name, &unique);
-}
-
-fn codes(report: &Report) -> Vec<&str> {
-    report.problems.iter().map(|problem| problem.code).collect()
-}
-
-fn waiting(report: &Report) -> Vec<&str> {
-    report.waiting.iter().map(|waiting| waiting.code.as_str()).collect()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mailtide::model::{Flag, FlagDelta, FlagSet, Keyword, MailboxName, Role, Side, Timestamp, Uid, UniqueName};
 
-use super::file::{Dir, Place, flags_of, info_of};
+use super::file::{Dir, File, Place, flags_of, info_of};
 use super::ledger::words;
 use super::mail::{Bytes, Kind, compose, id_of, identity, save_again};
 use super::maildir::Save;
@@ -270,13 +270,22 @@ impl World {
         Some(id)
     }
 
-    /// Returns true if the database knows the file as it is.
+    /// Returns the messages of a maildir that wait in `tmp` and are journaled: the next run shows and records them,
+    /// whatever became of them on the server, unless the account has moved to another.
+    fn arriving(&self, folder: &MailboxName) -> Vec<u32> {
+        let staged = |file: &&File| file.is_staged();
+        let journaled = |file: &&File| file.place.as_ref().is_some_and(|at| self.book.knows_fetched(&at.unique));
+        let files = self.maildir.folders.get(folder).into_iter().flat_map(|dir| &dir.files);
+        files.filter(staged).filter(journaled).map(|file| id_of(&file.bytes)).collect()
+    }
+
     /// Returns the messages in a maildir that the database does not know.
     fn unrecorded(&self, folder: &MailboxName) -> Vec<u32> {
         let files = self.files().into_iter().filter(|(name, unique)| name == folder && !self.is_recorded(name, unique));
         files.filter_map(|(name, unique)| self.local_id(&name, &unique)).collect()
     }
 
+    /// Returns true if the database knows the file as it is.
     fn is_recorded(&self, name: &MailboxName, unique: &UniqueName) -> bool {
         let content = self.local_bytes(name, unique).and_then(|bytes| identity(&bytes, Timestamp(0), true).content);
         content.is_some() && self.book.knows_content(name, unique, content)
@@ -447,6 +456,7 @@ pub(super) fn back_up_or_restore(world: &mut World) -> bool {
         let id = world.local_id(&folder, &unique);
         touched.extend(id.filter(|_| folder == name));
     }
+    touched.extend(world.arriving(&name));
     for id in touched {
         let there =
             kept.contains(&id) || world.files().iter().any(|(at, unique)| world.local_id(at, unique) == Some(id));

@@ -6,7 +6,7 @@ use crate::cycle::{Run, Scene, role_of};
 use crate::model::{MailboxName, MailboxRow, MessageRow, Role};
 use crate::reconcile::renames::{
     self, Rename, Way, Whereabouts, candidates_here, candidates_there, is_displaced_here, is_displaced_there, is_known,
-    is_swap, resemblance,
+    is_swap, may_be_renumbered, resemblance,
 };
 use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
@@ -82,6 +82,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.elsewhere.insert(row.id);
             self.elsewhere_there.extend(moved(there).then_some(row.id));
         }
+        // Which maildir is its own can't be told: it is left alone, under the name that it has on the server now, too.
+        if self.blind.contains(&row.local) {
+            if let Whereabouts::Moved(name) = there {
+                self.blind.insert(self.policy.scope.local_name(name, |name| role_of(scene, name)));
+            }
+            return None;
+        }
         let scope = &self.policy.scope;
         let role = |name: &MailboxName| role_of(scene, name);
         let local_name = |name: &MailboxName| scope.local_name(name, role);
@@ -152,8 +159,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let (certain, possible) = candidates_there(row, search.rows, &scene.listing, &self.policy.scope);
         let messages = self.account.journal.messages(row.id)?;
         let (is_certain, mut found) = (certain.is_some(), certain);
-        // Where several look alike as far as the listing tells, headers are not enough.
-        let ambiguous = possible.len() > 1;
+        // Where several look alike as far as the listing tells, headers are not enough. One of them is itself, if it may
+        // have been numbered anew.
+        let ambiguous = possible.len() > 1 || may_be_renumbered(row, &scene.listing);
         for candidate in possible {
             if found.is_none()
                 && !search.there.contains_key(&candidate.name)
@@ -190,17 +198,29 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         let messages = self.account.journal.messages(row.id)?;
         let is_listed = scene.maildirs.maildirs.iter().any(|maildir| maildir.name == row.local);
-        if !displaced && is_listed && self.files_alike(row, &messages, &row.local)?.is_some() {
+        if !displaced && is_listed && self.files_alike(row, &messages, &row.local)?.0.is_some() {
             return Ok(Whereabouts::Stayed);
         }
         let mut best: Option<(bool, usize, MailboxName)> = None;
+        let mut unseen = Vec::new();
         for maildir in candidates_here(row, search.rows, &scene.maildirs) {
             if search.here.contains(&maildir.name) {
                 continue;
             }
-            let Some(likeness) = self.files_alike(row, &messages, &maildir.name)? else { continue };
-            let this = (row.directory == Some(maildir.directory), likeness, maildir.name.clone());
-            best = best.filter(|other| (other.0, other.1) >= (this.0, this.1)).or(Some(this));
+            let same_directory = row.directory == Some(maildir.directory);
+            match self.files_alike(row, &messages, &maildir.name)? {
+                (Some(likeness), _) => {
+                    let this = (same_directory, likeness, maildir.name.clone());
+                    best = best.filter(|other| (other.0, other.1) >= (this.0, this.1)).or(Some(this));
+                }
+                (None, false) if same_directory || row.directory.is_none() => unseen.push(maildir.name.clone()),
+                (None, _) => {}
+            }
+        }
+        // Taken for gone, it would be removed on the server once its files were sent from where they are as new ones.
+        if best.is_none() && !unseen.is_empty() {
+            self.blind.insert(row.local.clone());
+            self.blind.extend(unseen);
         }
         Ok(match best {
             Some((_, _, name)) => {
@@ -212,15 +232,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         })
     }
 
+    /// Returns how much speaks for a maildir to be that of a row, if it is enough, and whether what was not seen in it is
+    /// known not to be there.
     fn files_alike(
         &mut self,
         row: &MailboxRow,
         messages: &[MessageRow],
         local: &MailboxName,
-    ) -> Result<Option<usize>, Failure> {
+    ) -> Result<(Option<usize>, bool), Failure> {
         match self.account.local.observe(local, &row.letters) {
-            Ok(seen) => Ok(resemblance(row, messages, &seen)),
-            Err(error) if error.kind == LocalErrorKind::Item => Ok(None),
+            Ok(seen) => Ok((resemblance(row, messages, &seen), seen.quiet)),
+            Err(error) if error.kind == LocalErrorKind::Item => Ok((None, false)),
             Err(error) => Err(error.into()),
         }
     }

@@ -1,0 +1,188 @@
+//! New files in the Maildir that are copies of messages the server has.
+//!
+//! A copy is one only while what it was made from is seen. A new file whose content a message has of which no file could be
+//! seen, as its folder kept changing or was not looked at, may be that very file: it waits. Copied, its message would look
+//! removed where it was, and be in Trash, too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Known;
+use crate::cycle::observe::Sight;
+use crate::cycle::plans::Plans;
+use crate::cycle::settle::unfinished;
+use crate::cycle::{Run, Scene};
+use crate::model::{FlagSet, Keyword, KeywordLetters, MailboxId, MailboxRow, MessageId, MessageRow};
+use crate::reconcile::moves::{Arrival, Arrivals, Place, pair};
+use crate::reconcile::plan::RemoteCopy;
+use crate::reconcile::snapshot::LocalEntry;
+use crate::store::{Failure, Journal, LocalStore, RemoteStore};
+
+/// When it can be told whether a message's file is where it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// It is, or as far as it matters has gone for certain.
+    Now,
+    /// Its folder is looked at again in this run.
+    WithNextPass,
+    /// This run does nothing for its folder.
+    WithAnotherRun,
+}
+
+impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
+    /// Finds the copies among what is left to be uploaded.
+    pub(super) fn copy_there(
+        &mut self,
+        scene: &mut Scene,
+        all: &mut Plans<'_>,
+        known: &mut Known,
+    ) -> Result<(), Failure> {
+        let mut arrivals = self.new_uploads(all)?;
+        // What a message waits for that could not be moved is sent.
+        let removals = all.plans.iter().flat_map(|plan| &plan.remove_remote);
+        let awaited: BTreeSet<Place> = removals.filter_map(|removal| removal.moved_to.clone()).collect();
+        arrivals.retain(|place, _| !self.uncopied.contains(place) && !awaited.contains(place));
+        let originals = self.originals(&arrivals)?;
+        self.await_originals(scene, all, known, (&mut arrivals, &originals))?;
+        for (place, arrival) in arrivals {
+            let rows = originals.get(&place).map(Vec::as_slice).unwrap_or_default();
+            self.plan_copy_there(all, known, rows, (place, arrival));
+        }
+        Ok(())
+    }
+
+    /// Returns the messages of the same content as new files.
+    fn originals(&mut self, arrivals: &Arrivals) -> Result<BTreeMap<Place, Vec<MessageRow>>, Failure> {
+        let mut originals = BTreeMap::new();
+        for (place, arrival) in arrivals {
+            let mut rows = self.account.journal.messages_of_size(arrival.identity.size)?;
+            rows.retain(|row| row.content.is_some() && row.content == arrival.identity.content);
+            originals.insert(place.clone(), rows);
+        }
+        Ok(originals)
+    }
+
+    /// Leaves files alone that may be those of messages which were not seen: one for each of these.
+    fn await_originals(
+        &mut self,
+        scene: &mut Scene,
+        all: &mut Plans<'_>,
+        known: &mut Known,
+        (arrivals, originals): (&mut Arrivals, &BTreeMap<Place, Vec<MessageRow>>),
+    ) -> Result<(), Failure> {
+        let mut unseen: BTreeMap<MessageId, (&MessageRow, Seen)> = BTreeMap::new();
+        for row in originals.values().flatten() {
+            let seen = self.is_seen(scene, all, known, row)?;
+            unseen.extend((seen != Seen::Now).then_some((row.id, (row, seen))));
+        }
+        for (row, place) in pair(unseen.values().map(|(row, _)| *row), arrivals) {
+            arrivals.remove(&place);
+            let Some(plan) = all.of(place.0) else { continue };
+            plan.take_upload(&place.1);
+            plan.unknown = true;
+            // Together: without the old place in sight the new file would be taken for a copy all the same.
+            match unseen.get(&row.id) {
+                Some((_, Seen::WithAnotherRun)) => {
+                    let from = known.rows.get(&row.mailbox).map(|from| from.name.to_string()).unwrap_or_default();
+                    let why =
+                        format!("it holds new files that may have come from {from}, which this sync does nothing for");
+                    self.report.problem(unfinished(&plan.name, &why));
+                }
+                _ => scene.again.extend([row.mailbox, place.0]),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_seen(
+        &mut self,
+        scene: &Scene,
+        all: &Plans<'_>,
+        known: &mut Known,
+        row: &MessageRow,
+    ) -> Result<Seen, Failure> {
+        let Some((mailbox, unique)) = known.rows.get(&row.mailbox).cloned().zip(row.unique.as_ref()) else {
+            return Ok(Seen::Now);
+        };
+        if let Some(sight) = all.sight(row.mailbox) {
+            let is_known = sight.scan.quiet || sight.scan.entries.contains_key(unique);
+            return Ok(if is_known { Seen::Now } else { Seen::WithNextPass });
+        }
+        let is_there = self.scan_known(known, &mailbox)?.map(|scan| scan.entries.contains_key(unique));
+        let is_looked_at = scene.folders.iter().any(|folder| folder.name == mailbox.name);
+        let cannot_look = is_there.is_none() && self.blind.contains(&mailbox.local);
+        Ok(match is_there {
+            Some(true) => Seen::Now,
+            _ if is_looked_at => Seen::WithNextPass,
+            _ if cannot_look || !self.is_named(&mailbox.name) => Seen::WithAnotherRun,
+            _ => Seen::Now,
+        })
+    }
+
+    fn plan_copy_there(
+        &mut self,
+        all: &mut Plans<'_>,
+        known: &Known,
+        originals: &[MessageRow],
+        (place, arrival): (Place, Arrival),
+    ) {
+        let (mailbox, unique) = place;
+        let of_file = |row: &&MessageRow| {
+            let letters = known.rows.get(&row.mailbox).and_then(|source| letters_borne(all, source, mailbox));
+            let meant = letters.map(|letters| self.account.local.meaning(&arrival.entry, &letters));
+            (row.mailbox == mailbox, meant.is_some_and(|meant| meant.keywords == row.flags.keywords))
+        };
+        // Of several, the one whose keyword letters the file bears.
+        let Some(row) = originals.iter().max_by_key(of_file) else { return };
+        let Some(source) = known.rows.get(&row.mailbox) else { return };
+        let Some(uid_validity) = source.uid_validity else { return };
+        let meant = self.meaning_of(all, (source, row), mailbox, &arrival.entry);
+        let Some(plan) = all.of(mailbox) else { return };
+        plan.take_upload(&unique);
+        let Arrival { entry, identity, stat } = arrival;
+        let (from, row) = ((source.name.clone(), uid_validity), row.clone());
+        plan.copy_remote.push(RemoteCopy { row, from, unique, entry, identity, stat, meant });
+    }
+
+    fn new_uploads(&mut self, all: &Plans<'_>) -> Result<Arrivals, Failure> {
+        let mut arrivals = Arrivals::new();
+        for (sight, plan) in all.sights.iter().zip(&*all.plans) {
+            let new = plan.upload.iter().filter(|upload| !plan.replace.contains_key(&upload.unique));
+            for upload in new {
+                let arrival = self.arrival(sight, &upload.unique, &upload.entry)?;
+                arrivals.extend(arrival.map(|arrival| ((plan.mailbox, upload.unique.clone()), arrival)));
+            }
+        }
+        Ok(arrivals)
+    }
+
+    /// Returns what the name of a copy means. A letter that came with it means what it does in the folder that it came
+    /// from, and the message there has that keyword; any other was given here, if it means anything here.
+    fn meaning_of(
+        &self,
+        all: &Plans<'_>,
+        (source, row): (&MailboxRow, &MessageRow),
+        to: MailboxId,
+        entry: &LocalEntry,
+    ) -> Option<FlagSet> {
+        let borne = letters_borne(all, source, to)?;
+        let file = row.unique.as_ref().and_then(|unique| all.sight(source.id)?.scan.entries.get(unique));
+        let has = |keyword: &Keyword| {
+            row.flags.keywords.contains(keyword) || file.is_some_and(|file| file.flags.keywords.contains(keyword))
+        };
+        let mut letters = all.sight(to)?.letters();
+        for (letter, keyword) in borne.iter() {
+            if has(keyword) || letters.keyword(letter).is_none() {
+                letters.assign(letter, keyword.clone());
+            }
+        }
+        Some(self.account.local.meaning(entry, &letters))
+    }
+}
+
+/// Returns what letters mean in the names of files that were copied from one folder to another; `None` where they mean
+/// what they say: within a folder, and where a local Dovecot rewrites them itself.
+fn letters_borne(all: &Plans<'_>, from: &MailboxRow, to: MailboxId) -> Option<KeywordLetters> {
+    let by_dovecot = all.sight(to).is_none_or(|sight| sight.scan.dovecot);
+    let letters = || all.sight(from.id).map_or_else(|| from.letters.clone(), Sight::letters_of_old);
+    (!by_dovecot && from.id != to).then(letters)
+}

@@ -1,0 +1,79 @@
+//! An account to begin with, and what tests ask of it.
+
+use mailtide::model::{FlagSet, MailboxName, Role, Timestamp, UniqueName};
+use mailtide::reconcile::policy::{Delete, HoldAnswer, Options};
+use mailtide::reconcile::report::Report;
+
+use super::check::{View, local_view, remote_view};
+use super::history::{calm_run, policy, run};
+use super::mail::{Kind, id_of};
+use super::rng::Rng;
+use super::scenarios::FULL;
+use super::schedule::{CrashAt, Schedule};
+use super::server::Server;
+use super::users::folder;
+use super::world::{Shared, World};
+
+pub(super) const DATE: Timestamp = Timestamp(1_600_000_000);
+
+/// An account with so many messages in INBOX, numbered from 1, and three empty folders, in step.
+pub(super) fn in_step(delete: Delete, messages: u32) -> Shared {
+    let mut world = World::new(Server::new(FULL), policy(delete), Rng::new(1));
+    world.server.create(&folder("Trash"), Some(Role::Trash));
+    world.server.create(&folder("Archive"), None);
+    for id in 1..=messages {
+        world.remote_put(&MailboxName::inbox(), id, Kind::Ordinary, Timestamp(DATE.0 + i64::from(id)), &FlagSet::new());
+    }
+    let shared = Shared::new(world);
+    sync(&shared);
+    shared
+}
+
+pub(super) fn sync(shared: &Shared) -> Report {
+    shared.world().now.0 += 60;
+    calm_run(shared, &Options::default())
+}
+
+pub(super) fn answer(shared: &Shared, holds: HoldAnswer) -> Report {
+    shared.world().now.0 += 60;
+    calm_run(shared, &Options { holds, ..Options::default() })
+}
+
+pub(super) fn ids(view: &View, name: &str) -> Vec<u32> {
+    view.get(&folder(name)).into_iter().flatten().map(|seen| seen.id).collect()
+}
+
+pub(super) fn remote_ids(shared: &Shared, name: &str) -> Vec<u32> {
+    ids(&remote_view(&shared.world()), name)
+}
+
+pub(super) fn local_ids(shared: &Shared, name: &str) -> Vec<u32> {
+    ids(&local_view(&shared.world()), name)
+}
+
+/// Returns the name of INBOX's file of a message.
+pub(super) fn file(shared: &Shared, id: u32) -> UniqueName {
+    let world = shared.world();
+    let mut files = world.maildir.folders[&MailboxName::inbox()].messages();
+    let found = files.find(|file| id_of(&file.bytes) == id).and_then(|file| file.place.clone());
+    found.unwrap().unique
+}
+
+pub(super) fn delete_locally(shared: &Shared, id: u32) {
+    let unique = file(shared, id);
+    shared.world().local_delete(&MailboxName::inbox(), &unique);
+}
+
+pub(super) fn waiting(report: &Report) -> Vec<&str> {
+    report.waiting.iter().map(|waiting| waiting.code.as_str()).collect()
+}
+
+pub(super) fn codes(report: &Report) -> Vec<&str> {
+    report.problems.iter().map(|problem| problem.code).collect()
+}
+
+/// Returns false if the run has no such call.
+pub(super) fn dies(shared: &Shared, at: CrashAt) -> bool {
+    shared.world().now.0 += 60;
+    run(shared, Schedule::Crash(at), &Options::default()).is_none()
+}

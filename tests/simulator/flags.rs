@@ -1,0 +1,102 @@
+//! Flags that could be brought over by halves only, and changes of flags that are easily overlooked.
+
+use mailtide::model::{Flag, MailboxName};
+use mailtide::reconcile::policy::{Delete, Options};
+
+use super::account::{codes, file, in_step, sync};
+use super::check::{View, local_view, remote_view};
+use super::history::calm_run;
+use super::scenarios::{local_flag, remote_flag};
+use super::users::FlagEdit;
+use super::world::Shared;
+
+/// The next look showed only what had changed since, and the file did not get the flag before a look at everything.
+#[test]
+fn flags_set_while_a_renamed_file_could_not_be_told_from_a_removed_one_come_with_the_next_full_look() {
+    let shared = in_step(Delete::Expunge, 2);
+    let (unique, (name, uid)) = (file(&shared, 1), shared.world().uids()[0].clone());
+    shared.world().mishaps.read_only.insert(name.clone());
+    shared.world().remote_flag(&name, uid, &FlagEdit::new("\\Flagged", true));
+    shared.world().local_move(&name, &unique, &name);
+    assert_eq!(codes(&sync(&shared)), ["read-only", "read-only"]);
+    shared.world().mishaps.read_only.clear();
+    shared.world().now.0 += 60;
+    calm_run(&shared, &Options { full: true, ..Options::default() });
+    let world = shared.world();
+    let flagged = |view: View| view[&name].iter().filter(|seen| seen.flags.has(Flag::Flagged)).count();
+    assert_eq!([local_view(&world), remote_view(&world)].map(flagged), [1, 1]);
+}
+
+/// The server forgot to count a change, and a mail reader took note of the file before it got the flag. The next pass
+/// looked only at what the server counted, and took all for done.
+#[test]
+fn what_only_a_full_look_shows_is_not_forgotten_when_a_file_gets_another_name_meanwhile() {
+    let shared = in_step(Delete::Trash, 2);
+    let (name, uid) = super::scenarios::uid(&shared.world(), 1);
+    {
+        let mut world = shared.world();
+        let message = world.server.open(&name).unwrap().messages.get_mut(&uid).unwrap();
+        message.flags.set(Flag::Flagged, true);
+        // Out of `new`, without any flag.
+        world.meanwhile = Some(("set_flags", |world| local_flag(world, 1, "\\Seen", false)));
+        world.now.0 += 8 * 86_400;
+    }
+    calm_run(&shared, &Options::default());
+    let world = shared.world();
+    assert!(world.meanwhile.is_none());
+    let view = local_view(&world);
+    let message = view[&name].iter().find(|seen| seen.id == 1).unwrap();
+    assert!(message.flags.has(Flag::Flagged), "{message:?}");
+}
+
+/// Returns the flags of INBOX's only message, here and there.
+fn both_flags(shared: &Shared) -> [String; 2] {
+    let world = shared.world();
+    [local_view(&world), remote_view(&world)].map(|view| view[&MailboxName::inbox()][0].flags.to_string())
+}
+
+/// What had been stored for the Maildir was taken for a change by others, and came back.
+#[test]
+fn a_flag_sent_and_taken_off_here_before_its_file_got_another_stays_off() {
+    let shared = in_step(Delete::Trash, 1);
+    {
+        let mut world = shared.world();
+        local_flag(&mut world, 1, "\\Answered", true);
+        remote_flag(&mut world, 1, "\\Flagged", true);
+        world.meanwhile = Some(("set_flags", |world| local_flag(world, 1, "\\Answered", false)));
+    }
+    sync(&shared);
+    assert!(shared.world().meanwhile.is_none());
+    assert_eq!(both_flags(&shared), ["\\Flagged", "\\Flagged"]);
+}
+
+#[test]
+fn a_flag_sent_from_a_file_that_cannot_be_renamed_and_taken_off_later_stays_off() {
+    let shared = in_step(Delete::Trash, 1);
+    let stuck = file(&shared, 1);
+    shared.world().mishaps.stuck = Some(stuck);
+    local_flag(&mut shared.world(), 1, "\\Answered", true);
+    remote_flag(&mut shared.world(), 1, "\\Flagged", true);
+    assert_eq!(codes(&sync(&shared)), ["local-item"]);
+    local_flag(&mut shared.world(), 1, "\\Answered", false);
+    shared.world().mishaps.stuck = None;
+    sync(&shared);
+    assert_eq!(both_flags(&shared), ["\\Flagged", "\\Flagged"]);
+}
+
+/// What its name lacks is not agreed on with what the server stored: it would look like taken off.
+#[test]
+fn letters_stripped_from_a_file_that_cannot_be_renamed_come_back_when_it_can() {
+    let shared = in_step(Delete::Trash, 1);
+    remote_flag(&mut shared.world(), 1, "work", true);
+    sync(&shared);
+    let stuck = file(&shared, 1);
+    shared.world().mishaps.stuck = Some(stuck);
+    // As a program does that marks it as read and drops the letters that it does not know.
+    local_flag(&mut shared.world(), 1, "work", false);
+    local_flag(&mut shared.world(), 1, "\\Seen", true);
+    assert_eq!(codes(&sync(&shared)), ["local-item"]);
+    shared.world().mishaps.stuck = None;
+    sync(&shared);
+    assert_eq!(both_flags(&shared), ["\\Seen work", "\\Seen work"]);
+}

@@ -1,0 +1,123 @@
+//! Folders that look like others which have gone, been emptied or been numbered anew are not taken for them.
+
+use mailtide::model::FlagSet;
+use mailtide::reconcile::policy::Delete;
+
+use super::account::{DATE, codes, in_step, local_ids, remote_ids, sync};
+use super::mail::Kind;
+use super::users::folder;
+use super::world::{Shared, World};
+
+/// Makes a mailbox that has held a message.
+fn used(shared: &Shared, name: &str, id: u32) {
+    let mut world = shared.world();
+    world.remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+    let (name, uid) = super::scenarios::uid(&world, id);
+    world.remote_delete(&name, uid);
+}
+
+/// Others had moved a message of it to the other one: its rows were taken for that one's, and mail there for known.
+#[test]
+fn a_folder_that_the_list_leaves_out_is_not_taken_for_one_that_looks_like_it() {
+    let shared = in_step(Delete::Trash, 1);
+    {
+        let mut world = shared.world();
+        (world.server.same_second, world.server.status) = (true, false);
+    }
+    used(&shared, "One", 2);
+    used(&shared, "Two", 3);
+    for id in [4, 5] {
+        shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
+    }
+    sync(&shared);
+    used(&shared, "New", 6);
+    let (name, uid) = super::scenarios::uid(&shared.world(), 4);
+    shared.world().remote_move(&name, uid, &folder("Two"));
+    shared.world().mishaps.unlisted = Some(folder("One"));
+    let report = sync(&shared);
+    assert_eq!((codes(&report), report.local.folders_renamed), (vec!["folder-unlisted"], 0), "{report:?}");
+    shared.world().mishaps.unlisted = None;
+    sync(&shared);
+    for ids in [local_ids, remote_ids] {
+        assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![5], vec![4]));
+    }
+}
+
+/// It was renamed there, with what had come to it here.
+#[test]
+fn an_empty_folder_that_was_deleted_is_not_taken_for_another_empty_one() {
+    let shared = in_step(Delete::Trash, 1);
+    shared.world().server.same_second = true;
+    shared.world().server.create(&folder("One"), None);
+    sync(&shared);
+    shared.world().server.create(&folder("Two"), None);
+    shared.world().remote_remove_folder(&folder("One"));
+    shared.world().local_put(&folder("One"), 2, Kind::Ordinary, DATE, None);
+    sync(&shared);
+    for ids in [local_ids, remote_ids] {
+        assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![2], vec![]));
+    }
+}
+
+/// Whatever could be opened under the old name was taken for it: the message of the other was paired with its file.
+#[test]
+fn a_folder_renamed_there_is_not_the_one_that_gets_its_name_while_it_is_searched_for() {
+    let shared = in_step(Delete::Expunge, 1);
+    shared.world().server.same_second = true;
+    shared.world().remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
+    sync(&shared);
+    {
+        let mut world = shared.world();
+        world.remote_put(&folder("Two"), 3, Kind::Ordinary, DATE, &FlagSet::new());
+        world.remote_rename_folder(&folder("One"), &folder("New"));
+        let takes_its_name: fn(&mut World) = |world| world.remote_rename_folder(&folder("Two"), &folder("One"));
+        world.meanwhile = Some(("observe New", takes_its_name));
+    }
+    sync(&shared);
+    sync(&shared);
+    assert!(shared.world().meanwhile.is_none());
+    for ids in [local_ids, remote_ids] {
+        assert_eq!(["New", "One", "Two"].map(|name| ids(&shared, name)), [vec![2], vec![3], vec![]]);
+    }
+}
+
+/// Its rows were let go of as of a folder gone from both sides: all of it was fetched and sent.
+#[test]
+fn a_folder_renamed_here_while_another_is_followed_is_not_doubled_where_it_was_renamed_and_numbered_anew_there() {
+    let shared = in_step(Delete::Expunge, 1);
+    for (name, id) in [("Archive", 2), ("One", 3), ("One", 4)] {
+        shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+    }
+    sync(&shared);
+    {
+        let mut world = shared.world();
+        world.remote_rename_folder(&folder("Archive"), &folder("Old"));
+        world.remote_rename_folder(&folder("One"), &folder("Two"));
+        world.server.renumber(&folder("Two"));
+        let renames: fn(&mut World) = |world| world.local_rename_folder(&folder("One"), &folder("Mine"));
+        world.meanwhile = Some(("rename maildir Archive", renames));
+    }
+    sync(&shared);
+    sync(&shared);
+    assert!(shared.world().meanwhile.is_none());
+    for ids in [local_ids, remote_ids] {
+        let found = ["Old", "One", "Two", "Mine"].map(|name| ids(&shared, name));
+        assert_eq!(found, [vec![2], vec![], vec![3, 4], vec![]]);
+    }
+}
+
+/// Both had held one message: it was renamed here to the other's name, with what had come to it.
+#[test]
+fn an_emptied_folder_that_was_deleted_is_not_taken_for_another_emptied_one() {
+    let shared = in_step(Delete::Trash, 1);
+    shared.world().server.same_second = true;
+    used(&shared, "One", 2);
+    sync(&shared);
+    used(&shared, "Two", 3);
+    shared.world().remote_remove_folder(&folder("One"));
+    shared.world().local_put(&folder("One"), 4, Kind::Ordinary, DATE, None);
+    sync(&shared);
+    for ids in [local_ids, remote_ids] {
+        assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![4], vec![]));
+    }
+}

@@ -1,0 +1,85 @@
+//! What can't be seen is not gone: a maildir that keeps changing while it is read, or can't be read, or that a run is not
+//! about.
+
+use mailtide::model::{FlagSet, MailboxName};
+use mailtide::reconcile::policy::{Delete, HoldAnswer};
+
+use super::account::{DATE, answer, codes, file, in_step, local_ids, remote_ids, sync};
+use super::mail::Kind;
+use super::users::folder;
+use super::world::World;
+
+/// Its row was let go of and the message fetched; then the file, seen at last, was a new one and sent.
+#[test]
+fn moved_to_different_folders_on_both_sides_it_is_not_doubled_while_its_file_cannot_be_seen() {
+    let shared = in_step(Delete::Trash, 2);
+    shared.world().server.create(&folder("Other"), None);
+    sync(&shared);
+    let (unique, (name, uid)) = (file(&shared, 1), shared.world().uids()[0].clone());
+    shared.world().local_move(&name, &unique, &folder("Other"));
+    shared.world().remote_move(&name, uid, &folder("Archive"));
+    shared.world().mishaps.restless = Some(folder("Other"));
+    sync(&shared);
+    assert!(local_ids(&shared, "Archive").is_empty(), "fetched, though its file may be anywhere");
+    shared.world().mishaps.restless = None;
+    sync(&shared);
+    for ids in [local_ids, remote_ids] {
+        assert_eq!(["INBOX", "Archive", "Other"].map(|name| ids(&shared, name)), [vec![2], vec![1], vec![]]);
+    }
+}
+
+/// It was taken for a copy and copied there; then its old file, seen at last to be gone, took the message to Trash.
+#[test]
+fn moved_out_of_a_folder_that_keeps_changing_it_is_not_doubled() {
+    for delete in [Delete::Trash, Delete::Never] {
+        let shared = in_step(delete, 2);
+        let unique = file(&shared, 1);
+        shared.world().local_move(&MailboxName::inbox(), &unique, &folder("Archive"));
+        shared.world().mishaps.restless = Some(MailboxName::inbox());
+        assert!(codes(&sync(&shared)).contains(&"folder-unfinished"));
+        assert!(remote_ids(&shared, "Archive").is_empty(), "sent, though its old file may be there still");
+        shared.world().mishaps.restless = None;
+        sync(&shared);
+        for ids in [local_ids, remote_ids] {
+            let found = ["INBOX", "Archive", "Trash"].map(|name| ids(&shared, name));
+            assert_eq!(found, [vec![2], vec![1], vec![]], "{delete:?}");
+        }
+    }
+}
+
+/// It was taken for gone, and its files for new ones: they were sent, and what had been there went to Trash once that was
+/// accepted.
+#[test]
+fn a_folder_renamed_here_and_numbered_anew_there_is_not_doubled_while_its_maildir_cannot_be_seen() {
+    let hidden: [fn(&mut World); 2] =
+        [|world| world.mishaps.restless = Some(folder("Two")), |world| world.mishaps.unreadable = Some(folder("Two"))];
+    for hide in hidden {
+        let shared = in_step(Delete::Trash, 1);
+        for id in [2, 3] {
+            shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
+        }
+        sync(&shared);
+        {
+            let mut world = shared.world();
+            world.server.renumber(&folder("One"));
+            world.local_rename_folder(&folder("One"), &folder("Two"));
+            world.remote_put(&MailboxName::inbox(), 4, Kind::Ordinary, DATE, &FlagSet::new());
+            hide(&mut world);
+            // Only while it is searched for.
+            let show: fn(&mut World) = |world| {
+                world.mishaps.restless = None;
+                world.mishaps.unreadable = None;
+            };
+            world.meanwhile = Some(("observe INBOX", show));
+        }
+        let report = sync(&shared);
+        assert!(shared.world().meanwhile.is_none());
+        assert_eq!((codes(&report), report.held.len()), (vec!["folder-unfinished"; 2], 0), "{report:?}");
+        assert_eq!((report.remote, local_ids(&shared, "INBOX")), (Default::default(), vec![1, 4]));
+        let report = answer(&shared, HoldAnswer::Accept);
+        assert_eq!((report.remote.folders_renamed, report.remote.added, codes(&report).len()), (1, 0, 0), "{report:?}");
+        for ids in [local_ids, remote_ids] {
+            assert_eq!(["One", "Two", "Trash"].map(|name| ids(&shared, name)), [vec![], vec![2, 3], vec![]]);
+        }
+    }
+}
