@@ -108,6 +108,9 @@ struct Run<'a, R, L, J> {
     elsewhere_there: BTreeSet<MailboxId>,
     /// Mailboxes that were searched for under other names on the server.
     sought: BTreeSet<MailboxId>,
+    /// Mailboxes under whose names others were found on the server: what has the name now may have the numbers that were
+    /// known, too, and none of the messages. Until those are compared, nothing that left other mailboxes is lost.
+    robbed: BTreeSet<MailboxId>,
     /// Mailboxes that were looked at in full, and not all that was seen could be acted on: a look at what changed since
     /// would not show it again.
     in_full: BTreeSet<MailboxId>,
@@ -157,7 +160,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         progress: &'a dyn Fn(Event),
     ) -> Self {
         let (report, abilities, elsewhere) = (Report::default(), Abilities::default(), BTreeSet::new());
-        let (elsewhere_there, sought, in_full) = Default::default();
+        let (elsewhere_there, sought, robbed, in_full) = Default::default();
         let (uploaded, unmovable, uncopied, unproven, alone, blind) = Default::default();
         Run {
             account,
@@ -176,6 +179,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             elsewhere,
             elsewhere_there,
             sought,
+            robbed,
             in_full,
             blind,
         }

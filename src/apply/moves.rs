@@ -141,7 +141,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         };
         let intents = self.journal.begin(&[intent])?;
         let copied = self.remote.copy(&plan.name, from.uid_validity, uids, &target.name).await?;
-        let expunged = self.remote.expunge(&plan.name, from.uid_validity, uids).await?;
+        // What the server does not say it copied may be in this mailbox only.
+        let copies = match &copied {
+            Transfer::Proven(_, pairs) => pairs.iter().map(|(uid, _)| *uid).collect(),
+            Transfer::Unproven => uids.clone(),
+        };
+        let expunged = self.remote.expunge(&plan.name, from.uid_validity, &copies).await?;
         Ok((copied, expunged, intents.into_iter().map(Record::Settled).collect()))
     }
 

@@ -97,6 +97,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let grown: Option<BTreeSet<MailboxName>> = listing.map(|listing| {
             let mut grown = self.grown(&listing, &seen_until(scene, sights, &rows));
             grown.retain(|name| !displaced(name));
+            // They look as they did, and hold what another mailbox held.
+            let robbed = rows.iter().filter(|row| self.robbed.contains(&row.id));
+            grown.extend(robbed.map(|row| row.name.clone()));
             grown
         });
         if grown.as_ref().is_some_and(BTreeSet::is_empty) {

@@ -96,6 +96,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         sight.saves = self.saves(sight)?;
         (sight.matches, sight.undecided) = self.identify(sight).await?;
+        self.robbed.remove(&sight.row.id);
         Ok(true)
     }
 
@@ -130,7 +131,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     fn how_to_look(&self, scene: &Scene, row: &MailboxRow, failed: bool) -> Look {
         match row.watermark {
-            _ if scene.is_gone(&row.name) => Look::Full,
+            _ if scene.is_gone(&row.name) || self.robbed.contains(&row.id) => Look::Full,
             Some(watermark) if !scene.first && !self.in_full.contains(&row.id) => Look::Since(watermark),
             _ if !scene.first => Look::Full,
             _ => {

@@ -26,8 +26,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// found again by the next run, after it everything is looked at.
     pub(super) async fn renumber(&mut self, scene: &Scene, sight: &mut Sight) -> Result<bool, Failure> {
         let highest = sight.rows.iter().map(|row| row.uid).max();
-        let changed =
-            |sight: &Sight| sight.remote.as_ref().map(|remote| numbers(&sight.row, highest, &remote.watermark));
+        let robbed = self.robbed.contains(&sight.row.id);
+        let changed = |sight: &Sight| {
+            let changed = numbers(&sight.row, highest, &sight.remote.as_ref()?.watermark);
+            // Another mailbox was found under its name: that its numbers are the same proves nothing.
+            Some(if robbed && changed == Numbers::Kept { Numbers::Doubtful } else { changed })
+        };
         if highest.is_none() || matches!(changed(sight), None | Some(Numbers::Kept)) {
             return Ok(true);
         }
@@ -42,8 +46,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             return Ok(true);
         }
         self.look_at_all(sight).await?;
-        let Some(remote) = &sight.remote else { return Ok(true) };
-        let changed = numbers(&sight.row, highest, &remote.watermark);
+        let Some((remote, changed)) = sight.remote.as_ref().zip(changed(sight)) else { return Ok(true) };
         if changed == Numbers::Kept {
             return Ok(true);
         }

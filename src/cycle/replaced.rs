@@ -22,8 +22,8 @@ pub(super) type Drafts = BTreeMap<MailboxId, Vec<MessageRow>>;
 enum Visit {
     /// It is what the baseline says; its content was read if it looked different.
     Read(Option<Identity>, FileStat),
-    /// It is empty, which is no new version.
-    Empty,
+    /// It is empty, which is no new version, as long as it looks so.
+    Empty(FileStat),
     /// Nobody can tell now.
     Unsettled,
 }
@@ -110,7 +110,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 saves.unchanged.insert(unique.clone(), stat);
                 return Ok((row.stat != Some(stat)).then_some(Record::Stat(row.id, stat)));
             }
-            Visit::Empty => {}
+            Visit::Empty(stat) => drop(saves.unchanged.insert(unique.clone(), stat)),
             Visit::Unsettled => drop(saves.unsettled.insert(unique.clone())),
         }
         Ok(None)
@@ -121,7 +121,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let Some(entry) = sight.scan.entries.get(by) else { return Ok(()) };
         match self.visit(sight, by, entry, None)? {
             Visit::Read(_, stat) => drop(saves.replaced.insert(by.clone(), stat)),
-            Visit::Empty => {}
+            Visit::Empty(_) => {}
             Visit::Unsettled => drop(saves.unsettled.insert(by.clone())),
         }
         Ok(())
@@ -136,12 +136,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     ) -> Result<Visit, Failure> {
         let name = &sight.row.name;
         match self.account.local.revisit(&sight.row.local, unique, entry, known) {
+            Ok(Edit::Done((_, stat))) if stat.size == 0 => Ok(Visit::Empty(stat)),
             Ok(Edit::Done((identity, stat))) => Ok(Visit::Read(identity, stat)),
             Ok(Edit::Changed) => {
                 self.report.problem(being_written(name, unique));
                 Ok(Visit::Unsettled)
             }
-            Err(error) if error.kind == LocalErrorKind::NoMessage => Ok(Visit::Empty),
+            // Emptied while it was looked at.
+            Err(error) if error.kind == LocalErrorKind::NoMessage => Ok(Visit::Unsettled),
             Err(error) => self.unreadable(name, unique, error),
         }
     }

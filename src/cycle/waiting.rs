@@ -23,9 +23,10 @@ pub(super) const REMOVAL_UNSUPPORTED: &str = "removal-unsupported";
 const FLAG_REFUSED: &str = "flag-refused";
 const REMOVAL_REFUSED: &str = "removal-refused";
 
-/// Returns true if it is time to try again, or to look whether that makes sense.
+/// Returns true if it is time to try again, or to look whether that makes sense. A time further off than any that is set
+/// was set by a clock that was ahead.
 pub(super) fn is_due(failure: &FailureRow, now: Timestamp) -> bool {
-    failure.retry_at.is_some_and(|at| at <= now)
+    failure.retry_at.is_some_and(|at| at <= now || at.0 > now.0.saturating_add(LOOK_AGAIN))
 }
 
 pub(super) fn is_told_only(failure: &FailureRow) -> bool {

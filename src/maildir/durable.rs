@@ -70,12 +70,23 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Renames a file, never over an existing one (`AlreadyExists`). Two names of one file, as a crash between the steps
-/// of [`link_and_unlink`] leaves them, become the new one.
+/// of [`link_and_unlink`] leaves them, become the new one. Where names have no case, two that differ by it only are one:
+/// removed, there would be none. They are left to the caller (`AlreadyExists`).
 pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rename_noreplace(from, to).unwrap_or_else(|| link_and_unlink(from, to)) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_same_file(from, to)? => fs::remove_file(from),
+        Err(error)
+            if error.kind() == io::ErrorKind::AlreadyExists && !is_respelled(from, to) && is_same_file(from, to)? =>
+        {
+            fs::remove_file(from)
+        }
         other => other,
     }
+}
+
+/// Returns true for two names in one directory that differ by case only.
+pub(super) fn is_respelled(one: &Path, other: &Path) -> bool {
+    let names = one.file_name().zip(other.file_name());
+    one.parent() == other.parent() && names.is_some_and(|(one, other)| one.eq_ignore_ascii_case(other))
 }
 
 /// Renames a directory, never over anything. Where the system can't promise that, an empty directory that comes there
@@ -140,6 +151,17 @@ mod tests {
         fs::hard_link(&two, &three).unwrap();
         rename_new(&two, &three).unwrap();
         assert!(!two.exists() && three.exists());
+    }
+
+    /// Where names have no case, both are one name of the file.
+    #[test]
+    fn of_two_names_that_differ_by_case_only_none_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let [lower, upper] = ["1:2,f", "1:2,F"].map(|name| dir.path().join(name));
+        fs::write(&lower, "one").unwrap();
+        fs::hard_link(&lower, &upper).unwrap();
+        assert_eq!(rename_new(&lower, &upper).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(lower.exists() && upper.exists());
     }
 
     #[test]

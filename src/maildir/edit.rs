@@ -43,7 +43,15 @@ pub(super) fn set_flags(
     if *info == *entry.info || (entry.info.is_empty() && info == name::NO_FLAGS) {
         return Ok(if is_there(&from)? { Edit::Done(()) } else { Edit::Changed });
     }
-    rename(diary, &from, &maildir.join("cur").join(name::format(unique, &info)))
+    let named = |info: &str| maildir.join("cur").join(name::format(unique, info));
+    // Where names have no case these are one. By way of the name without flags, which a crash may leave.
+    if durable::is_respelled(&from, &named(&info)) {
+        return match rename(diary, &from, &named(name::NO_FLAGS))? {
+            Edit::Done(()) => rename(diary, &named(name::NO_FLAGS), &named(&info)),
+            Edit::Changed => Ok(Edit::Changed),
+        };
+    }
+    rename(diary, &from, &named(&info))
 }
 
 /// Gives a file's name the keyword letters of one info in place of those of another, if it has these. One in `new` moves
@@ -100,7 +108,15 @@ pub(super) fn unlink(
     match removed {
         Ok(()) => Ok(Edit::Done(())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Edit::Changed),
-        Err(error) => Err(failed("remove", &path, Reach::All, error)),
+        Err(error) => Err(failed("remove", &path, reach(&error), error)),
+    }
+}
+
+/// A maildir in which nothing may be changed, or that lies on another file system, says nothing about the others.
+fn reach(error: &io::Error) -> Reach {
+    match error.kind() {
+        io::ErrorKind::CrossesDevices | io::ErrorKind::PermissionDenied => Reach::One,
+        _ => Reach::All,
     }
 }
 
@@ -119,6 +135,6 @@ fn rename(diary: &Diary, from: &Path, to: &Path) -> Result<Edit<()>, LocalError>
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(found(to, "another file has the name that this message would get"))
         }
-        Err(error) => Err(failed("rename a message to", to, Reach::All, error)),
+        Err(error) => Err(failed("rename a message to", to, reach(&error), error)),
     }
 }

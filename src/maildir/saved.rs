@@ -13,7 +13,7 @@ use crate::model::{FileStat, FlagSet, Identity, KeywordLetters, UniqueName};
 use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Edit, LocalError};
 
-/// Returns what the file is now, and its content if it is not the file known. One written to a moment ago is waited for,
+/// Returns what the file is now, and its content if it is not the file known and not empty. One written to a moment ago is waited for,
 /// once; one still being written to is `Changed`.
 pub(super) fn revisit(
     path: &Path,
@@ -25,7 +25,8 @@ pub(super) fn revisit(
         return Ok(Edit::Changed);
     };
     let stat = stamp::file_stat(&meta);
-    if known.is_some_and(|known| is_untouched(&known, &stat)) {
+    // An empty one is no version of anything.
+    if stat.size == 0 || known.is_some_and(|known| is_untouched(&known, &stat)) {
         return Ok(Edit::Done((None, stat)));
     }
     if let Some(wait) = stamp::maturing(stat.mtime_ns, clock.now_ns()) {
@@ -124,6 +125,19 @@ mod tests {
         write(&dir.path().join("other"), "Subject: a\n\nsix\n", 20);
         fs::rename(dir.path().join("other"), &path).unwrap();
         assert_eq!(visit(&path, &seen, known), Edit::Changed, "another file than the one listed");
+    }
+
+    #[test]
+    fn an_empty_file_is_nothing_new_as_long_as_it_looks_so() {
+        let dir = dir();
+        let path = dir.path().join("cur/1.a:2,D");
+        write(&path, "Subject: a\n\none\n", 100);
+        let (known, seen) = (stat(&path), entry(&path));
+        write(&path, "", 50);
+        let empty = stat(&path);
+        assert_eq!(visit(&path, &seen, known), Edit::Done((false, empty)));
+        write(&path, "Subject: a\n\ntwo\n", 20);
+        assert!(!is_as_seen(Some(empty), &fs::metadata(&path).unwrap()));
     }
 
     #[test]

@@ -193,6 +193,27 @@ fn flags_change_on_the_name_and_in_cur() {
     assert_eq!((entry.in_new, &*entry.info), (false, "2,"));
 }
 
+/// Where names have no case, the two names are one.
+#[test]
+fn a_keyword_letter_that_goes_as_its_capital_comes() {
+    let mut account = account();
+    let unique = account.deliver(&[Flag::Seen]);
+    let mut letters = KeywordLetters::new();
+    letters.assign(b's', Keyword::new("work").unwrap());
+    let deltas = [("", "\\Seen", "2,"), ("work", "", "2,s"), ("\\Seen", "work", "2,S")];
+    for (add, remove, info) in deltas {
+        let [add, remove] = [add, remove].map(|word| match word {
+            "" => FlagSet::new(),
+            "\\Seen" => FlagSet::of(&[Flag::Seen]),
+            word => FlagSet::from_parts(0, [Keyword::new(word).unwrap()].into()),
+        });
+        let entry = account.entry(&unique);
+        let delta = FlagDelta { add, remove };
+        assert_eq!(account.store.set_flags(&inbox(), &unique, &entry, &delta, &letters).unwrap(), Edit::Done(()));
+        assert_eq!(account.files("cur"), [name::format(&unique, info)]);
+    }
+}
+
 #[test]
 fn a_file_that_changed_since_it_was_observed_is_left_alone() {
     let mut account = account();

@@ -16,7 +16,8 @@ const ENOUGH_FOUND: usize = 50;
 pub enum Numbers {
     /// They name what they named.
     Kept,
-    /// The server has forgotten something and has got new mail since: they may name other messages.
+    /// The server has forgotten something and has got new mail since, or another mailbox was found under the name: they may
+    /// name other messages.
     Doubtful,
     /// They may name other messages, and one that is not there is not gone.
     Changed,

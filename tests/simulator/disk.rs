@@ -220,10 +220,18 @@ impl LocalStore for Shared {
         known: Option<FileStat>,
     ) -> Result<Edit<(Option<Identity>, FileStat)>, LocalError> {
         let same = |stat: FileStat| known.is_some_and(|old| (old.size, old.mtime_ns) == (stat.size, stat.mtime_ns));
-        self.look_at(
+        self.touch(
+            LocalErrorKind::Item,
             || format!("revisit {mailbox}/{unique}"),
-            (mailbox, unique, entry),
-            |bytes, stat, date| ((!same(stat)).then(|| mail::identity(bytes, date, true)), stat),
+            |world| {
+                let folder = world.maildir.folders.get_mut(mailbox);
+                let Some(file) = folder.and_then(|folder| folder.find_same(unique, entry)) else {
+                    return Ok(Edit::Changed);
+                };
+                let stat = file.stat();
+                let is_told = stat.size > 0 && !same(stat);
+                Ok(Edit::Done((is_told.then(|| mail::identity(&file.bytes, file.mtime, true)), stat)))
+            },
         )
     }
 

@@ -121,3 +121,55 @@ fn an_emptied_folder_that_was_deleted_is_not_taken_for_another_emptied_one() {
         assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![4], vec![]));
     }
 }
+
+/// Of two folders with a message each and equal numbers one is deleted there, and the other gets its name.
+fn one_took_the_name_of_another() -> Shared {
+    let shared = in_step(Delete::Trash, 1);
+    shared.world().server.same_second = true;
+    for (name, id) in [("One", 2), ("Two", 3)] {
+        shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+    }
+    sync(&shared);
+    let mut world = shared.world();
+    world.remote_remove_folder(&folder("One"));
+    world.remote_rename_folder(&folder("Two"), &folder("One"));
+    let now = world.server.watermark(&folder("One")).unwrap();
+    let row = world.book.mailboxes.values().find(|row| row.name == folder("One"));
+    assert_eq!(row.and_then(|row| row.watermark), Some(now), "no listing tells them apart");
+    drop(world);
+    shared
+}
+
+fn assert_followed(shared: &Shared) {
+    // The file of the one that is not there any more is new: a number that names another message removes nothing.
+    for ids in [local_ids, remote_ids] {
+        assert_eq!((ids(shared, "One"), ids(shared, "Two")), (vec![2, 3], vec![]));
+    }
+    super::history::idle_run(shared, false);
+    super::compare::in_step(shared);
+    assert!(shared.world().complaints.is_empty(), "{:?}", shared.world().complaints);
+}
+
+/// It was found by its messages, could not be renamed here, and was let go of: its file left the Maildir, and its message
+/// was taken for that of the folder which had had the name.
+#[test]
+fn a_folder_that_got_the_name_of_a_deleted_one_is_not_taken_for_that() {
+    let shared = one_took_the_name_of_another();
+    let report = sync(&shared);
+    assert_eq!((report.local.moved, report.local.added, report.local.removed), (1, 0, 0), "{report:?}");
+    assert_followed(&shared);
+}
+
+/// Nothing had grown, as far as the numbers tell: its file left the Maildir, and nothing told any more what has the name.
+#[test]
+fn a_folder_that_got_the_name_of_a_deleted_one_is_not_let_go_of_before_that_is_looked_at() {
+    let shared = one_took_the_name_of_another();
+    let hides: fn(&mut World) = |world| world.mishaps.unlooked = Some(folder("One"));
+    shared.world().meanwhile = Some(("observe Two", hides));
+    let report = sync(&shared);
+    assert!(shared.world().meanwhile.is_none());
+    assert_eq!((local_ids(&shared, "One"), local_ids(&shared, "Two")), (vec![2], vec![3]), "{report:?}");
+    shared.world().mishaps.unlooked = None;
+    sync(&shared);
+    assert_followed(&shared);
+}

@@ -128,6 +128,24 @@ fn an_old_copy_of_the_maildir_under_a_newer_database_loses_nothing() {
     assert_eq!(counts(&setup), (38, 38), "what was removed since the copy was made is back");
 }
 
+/// What the README tells to do before a part of a Maildir is put back.
+#[test]
+fn an_old_copy_of_one_folder_loses_nothing_if_the_marker_is_removed() {
+    let setup = in_step();
+    let (inbox, old) = (setup.root.path.join("INBOX"), setup.path().join("old"));
+    copy(&inbox, &old);
+    setup.append(&["INBOX"], &corpus::odd(8));
+    setup.sync_in_step();
+    fs::remove_dir_all(&inbox).unwrap();
+    fs::rename(&old, &inbox).unwrap();
+    fs::remove_file(setup.root.path.join(".mailtide")).unwrap();
+    let run = setup.sync().expect(5);
+    assert_eq!(run.account()["held"][0]["reason"], "root-missing", "{}", run.stdout);
+    setup.run(&["sync", "--json", "--undo-held", "test"]).expect(0);
+    setup.sync_in_step();
+    assert_eq!(counts(&setup), (38, 38));
+}
+
 #[test]
 fn an_old_copy_of_the_database_under_a_newer_maildir_loses_nothing() {
     let setup = in_step();

@@ -4,7 +4,7 @@ use super::{Apply, Place, Settlement};
 use crate::model::{KeywordLetters, MailboxName};
 use crate::reconcile::flags::download_flags;
 use crate::reconcile::snapshot::LocalSnapshot;
-use crate::store::{Edit, Failure, IntentId, Journal, LocalStore, NewMessage, Record, RemoteStore};
+use crate::store::{Edit, Failure, IntentId, Journal, LocalErrorKind, LocalStore, NewMessage, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     /// The rows get the flags as they were fetched: what the user changed since is a change.
@@ -98,9 +98,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let same_inode =
             scan.entries.iter().filter(|(_, entry)| row.stat.is_some_and(|stat| stat.inode == entry.inode));
         for (unique, entry) in same_inode {
-            if let Edit::Done((identity, _)) = self.local.identify(local, unique, entry)?
-                && identity.content == row.content
-            {
+            let read = match self.local.identify(local, unique, entry) {
+                Err(error) if error.kind == LocalErrorKind::NoMessage => continue,
+                read => read?,
+            };
+            if matches!(read, Edit::Done((identity, _)) if identity.content == row.content) {
                 return Ok(Some(NewMessage { unique: Some(unique.clone()), ..row.clone() }));
             }
         }

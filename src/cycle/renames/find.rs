@@ -56,6 +56,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
             renames.extend(self.decide(scene, row, &there, &here));
         }
+        // Whether they are followed or not.
+        let robbed = rows.iter().filter(|row| search.there.contains_key(&row.name));
+        self.robbed.extend(robbed.map(|row| row.id));
         self.leave_conflicts(&rows, renames)
     }
 

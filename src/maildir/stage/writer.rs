@@ -23,6 +23,11 @@ use crate::store::LocalError;
 /// How many pieces may wait to be written: 8 MB at most.
 const WAITING: usize = (8 << 20) / PIECE;
 
+/// The types of file systems that lie above others and whose `syncfs` does nothing, says success, and does not reach the
+/// disk: FUSE and eCryptfs (statfs(2)).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const STACKED: [i128; 2] = [0x6573_5546, 0xf15f];
+
 /// Up to so many files are synced one by one: `syncfs` also waits for what other programs wrote.
 const FEW: usize = 8;
 
@@ -211,6 +216,9 @@ impl Files {
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn sync_file_system(&self, dir: &File) -> io::Result<()> {
+        if STACKED.contains(&i128::from(rustix::fs::fstatfs(dir)?.f_type)) {
+            return self.sync_all();
+        }
         match rustix::fs::syncfs(dir) {
             Err(rustix::io::Errno::NOSYS) => self.sync_all(),
             other => Ok(other?),
