@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::Utc;
+use indicatif::HumanBytes;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -19,7 +20,7 @@ use super::{configuration, select};
 use crate::config::{Account, Config};
 use crate::cycle::listed;
 use crate::daemon::control;
-use crate::model::{MailboxName, Timestamp};
+use crate::model::{MailboxName, Quota, Timestamp, Usage};
 use crate::reconcile::report::Waiting;
 use crate::state::{Database, Lock};
 use crate::store::{HoldRow, Journal, StateError};
@@ -41,6 +42,7 @@ struct Status {
 #[derive(Debug, Default, PartialEq)]
 struct Known {
     last_success: Option<Timestamp>,
+    quota: Quota,
     holds: Vec<HoldRow>,
     folders: Vec<Folder>,
 }
@@ -64,10 +66,24 @@ struct StatusJson {
     next_sync: Option<String>,
     last_success: Option<String>,
     last_error: Option<Value>,
+    quota: QuotaJson,
     held: Option<Vec<HeldJson>>,
     waiting: Option<Vec<WaitingJson>>,
     folders: Option<Vec<FolderJson>>,
     errors: Vec<Value>,
+}
+
+/// What the server allows, each `null` where it tells of no limit: room in bytes, and messages.
+#[derive(Debug, Serialize)]
+struct QuotaJson {
+    storage: Option<UsageJson>,
+    messages: Option<UsageJson>,
+}
+
+#[derive(Debug, Serialize)]
+struct UsageJson {
+    used: u64,
+    limit: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -140,7 +156,7 @@ fn known(account: &Account) -> Result<Option<Known>, StateError> {
         let waiting = database.failures(mailbox.id)?.iter().map(|failure| listed(&mailbox.name, failure)).collect();
         folders.push(Folder { name: mailbox.name, messages: mailbox.with_uid, waiting });
     }
-    Ok(Some(Known { last_success: header.last_success, holds: header.holds, folders }))
+    Ok(Some(Known { last_success: header.last_success, quota: header.quota, holds: header.holds, folders }))
 }
 
 impl Known {
@@ -215,6 +231,7 @@ impl Status {
             next_sync: time(live.next),
             last_success: known.and_then(|known| known.last_success).map(moment),
             last_error: live.last_error,
+            quota: QuotaJson::of(known.map(|known| known.quota).unwrap_or_default()),
             held: known.map(|known| known.holds.iter().map(HeldJson::of_row).collect()),
             waiting: known.map(|known| known.waiting().map(WaitingJson::of).collect()),
             folders: known.map(|known| known.folders.iter().map(|folder| FolderJson::of(known, folder)).collect()),
@@ -252,6 +269,7 @@ impl Status {
         }
         let success = self.known.as_ref().and_then(|known| known.last_success);
         words.extend(success.map(|at| format!("last in step {}", moment(at))));
+        words.extend(self.known.as_ref().and_then(|known| full(&known.quota)));
         let error = self.live.as_ref().and_then(|live| live.last_error.as_ref());
         words.extend(error.and_then(|error| {
             let text = |key: &str| error.get(key).and_then(Value::as_str);
@@ -259,6 +277,15 @@ impl Status {
         }));
         words.join("; ")
     }
+}
+
+/// Says how full the account is, if it has a limit.
+fn full(quota: &Quota) -> Option<String> {
+    let storage = quota.storage.map(|Usage { used, limit }| format!("{} of {}", HumanBytes(used), HumanBytes(limit)));
+    let messages =
+        quota.messages.map(|Usage { used, limit }| format!("{used} of {}", count(limit, "message", "messages")));
+    let limits: Vec<String> = storage.into_iter().chain(messages).collect();
+    (!limits.is_empty()).then(|| format!("{} used on the server", limits.join(", ")))
 }
 
 fn row(known: &Known, folder: &Folder) -> Vec<String> {
@@ -270,6 +297,13 @@ fn row(known: &Known, folder: &Folder) -> Vec<String> {
     };
     let messages = count(folder.messages, "message", "messages");
     vec![folder.name.to_string(), messages, known.state_of(folder).replace('-', " "), detail]
+}
+
+impl QuotaJson {
+    fn of(quota: Quota) -> Self {
+        let usage = |usage: Option<Usage>| usage.map(|Usage { used, limit }| UsageJson { used, limit });
+        Self { storage: usage(quota.storage), messages: usage(quota.messages) }
+    }
 }
 
 impl FolderJson {

@@ -1,4 +1,4 @@
-//! LIST with STATUS, and what goes with it in the first burst: ENABLE, ID, NAMESPACE.
+//! LIST with STATUS, and what goes with it in the first burst: ENABLE, ID, NAMESPACE, GETQUOTAROOT.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::error::Error;
 use super::names::Names;
 use super::quirk;
 use super::response::{Listed, MailboxStatus, Namespaces, Status, Untagged};
-use crate::model::{MailboxName, Role};
+use crate::model::{MailboxName, Quota, Role};
 use crate::reconcile::snapshot::{Abilities, ListedMailbox, RemoteListing};
 
 /// What the server said in a listing burst.
@@ -19,6 +19,7 @@ struct Heard {
     subscribed: Vec<Listed>,
     statuses: Vec<MailboxStatus>,
     enabled: Vec<String>,
+    quota: Quota,
 }
 
 impl Heard {
@@ -29,6 +30,7 @@ impl Heard {
             Untagged::Lsub(listed) => self.subscribed.push(listed),
             Untagged::MailboxStatus(status) => self.statuses.push(status),
             Untagged::Enabled(words) => self.enabled.extend(words),
+            Untagged::Quota(quota) => self.quota.merge(quota),
             _ => {}
         }
     }
@@ -51,10 +53,13 @@ impl ImapStore {
         commands.push(Command::new(format!("LIST \"\" \"*\"{}", self.list_options())));
         let lsub_at = (!self.capabilities.has("LIST-EXTENDED")).then_some(commands.len());
         commands.extend(lsub_at.map(|_| Command::new("LSUB \"\" \"*\"")));
+        let ask_quota = !self.introduced && self.capabilities.has("QUOTA");
+        commands.extend(ask_quota.then(|| Command::new("GETQUOTAROOT \"INBOX\"")));
         let mut heard = Heard::default();
         let answers = self.connection.run(commands, &mut |_, data| heard.take(data)).await?;
         if !self.introduced {
             self.introduced = true;
+            self.quota = heard.quota;
             self.qresync = heard.enabled.iter().any(|word| word == "QRESYNC");
         }
         let answer = |at: usize| answers.get(at).filter(|answer| !answer.is_ok());
@@ -70,7 +75,12 @@ impl ImapStore {
         if !self.status_in_list() {
             self.ask_statuses(&mut heard).await?;
         }
-        Ok(RemoteListing { mailboxes: self.mailboxes(&heard), rejected, abilities: self.abilities() })
+        Ok(RemoteListing {
+            mailboxes: self.mailboxes(&heard),
+            rejected,
+            abilities: self.abilities(),
+            quota: self.quota,
+        })
     }
 
     /// Returns ENABLE and ID. Some servers (163.com) let nobody select a mailbox who has not said who they are.
@@ -177,7 +187,7 @@ fn role(entry: &Listed) -> Option<Role> {
 #[cfg(test)]
 mod tests {
     use crate::imap::script::{block_on, name, serve, store};
-    use crate::model::{MailboxName, ModSeq, Role};
+    use crate::model::{MailboxName, ModSeq, Quota, Role, Usage};
     use crate::store::{RemoteErrorKind, RemoteStore};
 
     #[test]
@@ -196,6 +206,7 @@ mod tests {
                 "OBJECTID",
                 "MOVE",
                 "X-GM-EXT-1",
+                "QUOTA",
             ];
             let mut store = store(client, &capabilities);
             let script = vec![
@@ -210,6 +221,11 @@ mod tests {
                     "* LIST (\\Subscribed \\Sent) \"/\" Inbox\r\n* LIST (\\Sent) \"/\" &AOk-\r\n* LIST (\\NonExistent) \"/\" gone\r\n\
                      * LIST () \"/\" ~bob/x\r\n* LIST () \"/\" a//b\r\n* LIST () \"/\" \"no status\" (\"OLDNAME\" (\"x\"))\r\n\
                      * STATUS {5}\r\nINBOX (MESSAGES 3 UIDNEXT 9 UIDVALIDITY 7 HIGHESTMODSEQ 5 MAILBOXID (F1))\r\n$ OK x\r\n",
+                ),
+                (
+                    "GETQUOTAROOT \"INBOX\"",
+                    "* QUOTAROOT INBOX \"\" shared\r\n* QUOTA \"\" (STORAGE 3 10 MESSAGE 7 9 X 1 2)\r\n\
+                     * QUOTA shared (STORAGE 9 10)\r\n$ OK x\r\n",
                 ),
                 // Later listings need no introduction.
                 ("NAMESPACE", "$ OK x\r\n"),
@@ -231,6 +247,9 @@ mod tests {
             assert!(!listing.mailboxes[&name("gone")].selectable);
             assert_eq!(listing.mailboxes[&name("no status")].status, None);
             assert_eq!(listing.rejected.len(), 1);
+            let usage = |used, limit| Some(Usage { used, limit });
+            let quota = Quota { storage: usage(9 << 10, 10 << 10), messages: usage(7, 9) };
+            assert_eq!(listing.quota, quota);
             let abilities = listing.abilities;
             assert!(abilities.moves && abilities.mod_seq && abilities.deleted_is_final && !abilities.uid_plus);
             assert_eq!(store.list().await.unwrap_err().kind, RemoteErrorKind::Busy, "never a shorter list");

@@ -55,7 +55,7 @@ use names::Names;
 use select::Selected;
 pub use watch::{Change, Reach, Watch};
 
-use crate::model::{FlagDelta, MailboxName, Role, UidSet, UidValidity};
+use crate::model::{FlagDelta, MailboxName, Quota, Role, UidSet, UidValidity};
 use crate::reconcile::snapshot::{RemoteListing, RemoteRequest};
 use crate::store::{
     Append, Appended, BodySink, Expunged, Identities, Messages, Observed, RemoteError, RemoteStore, StoredFlags,
@@ -127,6 +127,8 @@ pub struct ImapStore {
     introduced: bool,
     /// The server said that QRESYNC is enabled.
     qresync: bool,
+    /// How full the account was when the connection began.
+    quota: Quota,
     /// It offers email ids, and does not understand what asks for them.
     refuses_email_ids: bool,
     selected: Option<Selected>,
@@ -160,6 +162,7 @@ impl ImapStore {
             names,
             introduced: false,
             qresync: false,
+            quota: Quota::default(),
             refuses_email_ids: false,
             selected: None,
             within: false,

@@ -8,9 +8,9 @@ use std::fmt;
 
 use super::token::{Token, Tokens};
 use super::wire::Reply;
-use crate::model::{EmailId, FlagSet, ModSeq, PermanentFlags, Timestamp, Uid, UidSet, UidValidity, Watermark};
+use crate::model::{EmailId, FlagSet, ModSeq, PermanentFlags, Quota, Timestamp, Uid, UidSet, UidValidity, Watermark};
 use flags::permanent_flags;
-use listing::{listed, mailbox_status, namespaces};
+use listing::{listed, mailbox_status, namespaces, quota};
 use message::{extended_search, fetch, searched, vanished};
 
 /// A response.
@@ -54,6 +54,8 @@ pub(super) enum Untagged {
         /// The UIDs, perhaps of messages that never were.
         uids: UidSet,
     },
+    /// QUOTA of one quota root (RFC 9208 section 4.2.1).
+    Quota(Quota),
     /// FETCH of one message.
     Fetch(Fetch),
     /// Anything else.
@@ -347,6 +349,7 @@ fn untagged(tokens: &mut Tokens<'_>) -> Option<Untagged> {
         "SEARCH" => Untagged::Search(searched(tokens)?),
         "ESEARCH" => Untagged::Search(extended_search(tokens)?),
         "VANISHED" => vanished(tokens),
+        "QUOTA" => Untagged::Quota(quota(tokens)?),
         _ => Untagged::Other,
     })
 }

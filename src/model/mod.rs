@@ -5,6 +5,7 @@ pub mod identity;
 pub mod local;
 pub mod mailbox;
 pub mod message;
+pub mod quota;
 pub mod side;
 pub mod uid;
 
@@ -15,5 +16,6 @@ pub use mailbox::{MailboxId, MailboxName, MailboxRow, Role, Watermark};
 pub use message::{
     EmailId, Fingerprint, Identity, MessageHash, MessageId, MessageRow, Timestamp, Tombstone, UniqueName,
 };
+pub use quota::{Quota, Usage};
 pub use side::Side;
 pub use uid::{ModSeq, Uid, UidSet, UidValidity};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    DirId, EmailId, FlagSet, KeywordLetters, MailboxName, PermanentFlags, Role, Stamp, Timestamp, Uid, UidSet,
+    DirId, EmailId, FlagSet, KeywordLetters, MailboxName, PermanentFlags, Quota, Role, Stamp, Timestamp, Uid, UidSet,
     UidValidity, UniqueName, Watermark,
 };
 
@@ -16,6 +16,8 @@ pub struct RemoteListing {
     pub rejected: Vec<(String, String)>,
     /// What the server can do that decides how changes are carried out.
     pub abilities: Abilities,
+    /// How full the account is, as far as the server tells.
+    pub quota: Quota,
 }
 
 /// What LIST and STATUS say about one mailbox.

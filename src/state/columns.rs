@@ -9,7 +9,7 @@ use rusqlite::{Error, Result, Row, Statement};
 use crate::model::{
     Circumstances, DirId, DirStamp, EmailId, FileStat, Fingerprint, Flag, FlagDelta, FlagSet, Keyword, KeywordLetters,
     MailboxName, MessageHash, ModSeq, PermanentFlags, Side, Stamp, Timestamp, Tombstone, Uid, UidSet, UidValidity,
-    UniqueName, Watermark,
+    UniqueName, Usage, Watermark,
 };
 use crate::store::NewMessage;
 
@@ -74,6 +74,12 @@ impl<'row> Columns<'row> {
     /// Takes a number stored bit for bit, or NULL.
     pub(super) fn unsigned_or_null(&mut self) -> Result<Option<u64>> {
         self.take::<Option<i64>>().map(|number| number.map(i64::cast_unsigned))
+    }
+
+    /// Takes what is used and what is allowed, or two NULLs.
+    pub(super) fn usage(&mut self) -> Result<Option<Usage>> {
+        let (used, limit) = (self.unsigned_or_null()?, self.unsigned_or_null()?);
+        Ok(used.zip(limit).map(|(used, limit)| Usage { used, limit }))
     }
 
     pub(super) fn uid(&mut self) -> Result<Uid> {

@@ -5,8 +5,8 @@ use rusqlite::{Connection, Params, Result, params};
 use super::columns::{bind_message, keywords_text, letters_text};
 use super::{load, renumber};
 use crate::model::{
-    DirStamp, FlagSet, MailboxId, MailboxName, MessageId, PermanentFlags, Role, Stamp, Timestamp, Tombstone, Uid,
-    UniqueName, Watermark,
+    DirStamp, FlagSet, MailboxId, MailboxName, MessageId, PermanentFlags, Quota, Role, Stamp, Timestamp, Tombstone,
+    Uid, UniqueName, Usage, Watermark,
 };
 use crate::store::{FailureRow, HoldRow, NewMessage, Record, Renaming, Trashed};
 
@@ -85,6 +85,15 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
         Record::OtherServer => run(db, "UPDATE mailbox SET uid_validity = NULL", []),
         Record::United => run(db, "UPDATE account SET united = 1", []),
         Record::Succeeded(at) => run(db, "UPDATE account SET last_success = ?1", [at.0]),
+        Record::Quota(Quota { storage, messages }) => {
+            let used = |usage: &Option<Usage>| usage.map(|usage| usage.used.cast_signed());
+            let limit = |usage: &Option<Usage>| usage.map(|usage| usage.limit.cast_signed());
+            run(
+                db,
+                "UPDATE account SET storage_used = ?1, storage_limit = ?2, messages_used = ?3, messages_limit = ?4",
+                (used(storage), limit(storage), used(messages), limit(messages)),
+            )
+        }
     }
 }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Params, Result};
 
 use super::columns::Columns;
-use crate::model::{MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, Role, Side, Timestamp, UidValidity};
+use crate::model::{
+    MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, Quota, Role, Side, Timestamp, UidValidity,
+};
 use crate::store::{FailureRow, Header, HoldRow, KeptRow, Trashed};
 
 /// Reads all rows of a query.
@@ -20,7 +22,8 @@ pub(super) fn rows<T, C: FromIterator<T>>(
 
 pub(super) fn header(connection: &Connection) -> Result<Header> {
     let holds = holds(connection)?;
-    let sql = "SELECT database, run, token, next_token, last_success, united, server, layout, root FROM account";
+    let sql = "SELECT database, run, token, next_token, last_success, united, server, layout, root, \
+               storage_used, storage_limit, messages_used, messages_limit FROM account";
     connection.prepare_cached(sql)?.query_row([], |row| {
         let mut columns = Columns::of(row);
         Ok(Header {
@@ -31,6 +34,7 @@ pub(super) fn header(connection: &Connection) -> Result<Header> {
             last_success: columns.time_or_null()?,
             united: columns.take()?,
             circumstances: columns.circumstances()?,
+            quota: Quota { storage: columns.usage()?, messages: columns.usage()? },
             holds,
         })
     })

@@ -6,8 +6,8 @@ use super::error::StateError;
 use super::local::Trashed;
 use crate::model::{
     Circumstances, DirId, EmailId, FileStat, Fingerprint, FlagDelta, FlagSet, KeywordLetters, MailboxId, MailboxName,
-    MailboxRow, MessageHash, MessageId, MessageRow, PermanentFlags, Role, Side, Stamp, Timestamp, Tombstone, Uid,
-    UidSet, UidValidity, UniqueName, Watermark,
+    MailboxRow, MessageHash, MessageId, MessageRow, PermanentFlags, Quota, Role, Side, Stamp, Timestamp, Tombstone,
+    Uid, UidSet, UidValidity, UniqueName, Watermark,
 };
 
 /// An intent: a step begun but not yet known to be finished. Written before the deed, removed with its record.
@@ -273,6 +273,8 @@ pub enum Record {
     United,
     /// A run ended without trouble at this time.
     Succeeded(Timestamp),
+    /// How full the account is on the server.
+    Quota(Quota),
 }
 
 /// What the database holds besides mailboxes and messages.
@@ -292,6 +294,8 @@ pub struct Header {
     pub circumstances: Option<Circumstances>,
     /// Both sides were united as a whole since the baseline was begun or forgotten.
     pub united: bool,
+    /// How full the account was on the server when it last said so.
+    pub quota: Quota,
     /// What was held when the last run ended.
     pub holds: Vec<HoldRow>,
 }

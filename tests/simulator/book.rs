@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mailtide::model::{
     Circumstances, Fingerprint, Flag, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow,
-    PermanentFlags, Side, Timestamp, Tombstone, Uid, UidValidity, UniqueName,
+    PermanentFlags, Quota, Side, Timestamp, Tombstone, Uid, UidValidity, UniqueName,
 };
 use mailtide::store::{
     FailureRow, Header, HoldRow, Intent, IntentId, Journal, KeptRow, NewMessage, Record, Renaming, Renumbered,
@@ -21,6 +21,7 @@ pub(super) struct Book {
     last_success: Option<Timestamp>,
     circumstances: Option<Circumstances>,
     pub(super) united: bool,
+    quota: Quota,
     holds: Vec<HoldRow>,
     pub(super) mailboxes: BTreeMap<MailboxId, MailboxRow>,
     pub(super) messages: BTreeMap<(MailboxId, Uid), MessageRow>,
@@ -232,6 +233,7 @@ impl Book {
             Record::OtherServer => self.mailboxes.values_mut().for_each(|row| row.uid_validity = None),
             Record::United => self.united = true,
             Record::Succeeded(at) => self.last_success = Some(at),
+            Record::Quota(quota) => self.quota = quota,
         }
     }
 }
@@ -266,6 +268,7 @@ impl Journal for Shared {
                 last_success: world.book.last_success,
                 circumstances: world.book.circumstances.clone(),
                 united: world.book.united,
+                quota: world.book.quota,
                 holds: world.book.holds.clone(),
             },
         )

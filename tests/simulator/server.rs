@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mailtide::model::{
-    EmailId, Flag, FlagDelta, FlagSet, MailboxName, ModSeq, PermanentFlags, Role, Timestamp, Uid, UidSet, UidValidity,
-    Watermark,
+    EmailId, Flag, FlagDelta, FlagSet, MailboxName, ModSeq, PermanentFlags, Quota, Role, Timestamp, Uid, UidSet,
+    UidValidity, Watermark,
 };
 use mailtide::reconcile::snapshot::{
     Abilities, ListedMailbox, RemoteListing, RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot,
@@ -346,6 +346,7 @@ impl Server {
             mailboxes: self.mailboxes.iter().map(|(name, mailbox)| (name.clone(), listed(mailbox))).collect(),
             rejected: Vec::new(),
             abilities: self.abilities,
+            quota: Quota::default(),
         }
     }
 

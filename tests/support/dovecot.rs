@@ -300,9 +300,14 @@ mail_location = @STORAGE@
 mailbox_list_index = yes
 mail_fsync = never
 mail_max_userip_connections = 100
-mail_plugins = zlib
+mail_plugins = zlib quota
 protocol imap {
-  mail_plugins = zlib imap_zlib
+  mail_plugins = zlib imap_zlib quota imap_quota
+}
+plugin {
+  quota = count:User quota
+  quota_vsizes = yes
+  quota_rule = *:storage=1G:messages=100000
 }
 @CAPABILITY@
 namespace inbox {

@@ -18,6 +18,12 @@ fn without_a_daemon_the_database_tells() {
     let status = setup.run(&["status", "--json"]).expect(0).account();
     assert_eq!((&status["state"], &status["status"]), (&"in-step".into(), &"ok".into()), "{status}");
     assert!(status["last_success"].is_string() && status["last_error"].is_null(), "{status}");
+    let (storage, messages) = (&status["quota"]["storage"], &status["quota"]["messages"]);
+    assert_eq!((&messages["used"], &messages["limit"]), (&3.into(), &100_000.into()), "{status}");
+    let used = storage["used"].as_u64().unwrap();
+    assert!(used < 100_000 && storage["limit"] == 1u64 << 30, "{status}");
+    let words = setup.run(&["status"]).expect(0);
+    assert!(words.stdout.contains("of 1.00 GiB, 3 of 100000 messages used on the server"), "{}", words.stdout);
     let inbox = &status["folders"][1];
     assert_eq!(
         (&inbox["folder"], &inbox["messages"], &inbox["state"]),

@@ -1,8 +1,8 @@
-//! LIST, STATUS and NAMESPACE.
+//! LIST, STATUS, NAMESPACE and QUOTA.
 
 use super::flags::flag_words;
 use super::{Listed, MailboxStatus, Namespace, Namespaces, Token, Tokens, number, words};
-use crate::model::{ModSeq, UidValidity, Watermark};
+use crate::model::{ModSeq, Quota, UidValidity, Usage, Watermark};
 
 pub(super) fn listed(tokens: &mut Tokens<'_>) -> Option<Listed> {
     let mut attributes = Vec::new();
@@ -61,6 +61,28 @@ fn object(tokens: &mut Tokens<'_>) -> Option<String> {
     let mut id = None;
     flag_words(tokens, |word| id = Some(String::from_utf8_lossy(word).into_owned()))?;
     id
+}
+
+/// Reads QUOTA; `None` if it tells of nothing that is known here. Storage is counted in units of 1,024 bytes.
+pub(super) fn quota(tokens: &mut Tokens<'_>) -> Option<Quota> {
+    mailbox(tokens)?;
+    if tokens.next()? != Token::Open {
+        return None;
+    }
+    let mut quota = Quota::default();
+    while let Some(Token::Atom(resource)) = tokens.next() {
+        let usage = number(tokens).zip(number(tokens)).map(|(used, limit)| Usage { used, limit });
+        match words(resource).as_str() {
+            "STORAGE" => quota.storage = usage.map(in_bytes),
+            "MESSAGE" => quota.messages = usage,
+            _ => {}
+        }
+    }
+    Some(quota).filter(|quota| *quota != Quota::default())
+}
+
+fn in_bytes(usage: Usage) -> Usage {
+    Usage { used: usage.used.saturating_mul(1024), limit: usage.limit.saturating_mul(1024) }
 }
 
 pub(super) fn namespaces(tokens: &mut Tokens<'_>) -> Namespaces {

@@ -214,7 +214,8 @@ fn an_older_schema_is_migrated_and_kept_beside() {
 
     let copy = open::copy_in_memory(&path, &later).unwrap();
     assert_eq!(copy.query_row("SELECT extra FROM account", [], |row| row.get::<_, String>(0)).unwrap(), "yes");
-    let kept = dir.path().join("me@example.org.sqlite3.before-5");
+    let version = u32::try_from(later.len()).unwrap();
+    let kept = dir.path().join(format!("me@example.org.sqlite3.before-{version}"));
     assert!(!kept.exists());
 
     let migrated = open::file(&path, &later).unwrap();
@@ -224,7 +225,7 @@ fn an_older_schema_is_migrated_and_kept_beside() {
     assert_eq!(read(Database::open(&kept)).unwrap(), 3);
     assert_eq!(fs::read(&kept).unwrap().len(), before.len());
     let error = Database::open(&path).unwrap_err();
-    assert!(matches!(cause(&error), DatabaseError::Newer { found: 5, .. }), "{error:?}");
+    assert!(matches!(cause(&error), DatabaseError::Newer { found, .. } if *found == version), "{error:?}");
 }
 
 #[test]

@@ -41,6 +41,10 @@ pub(super) fn times() -> impl Strategy<Value = Timestamp> {
     prop_oneof![4 => -3i64..4, 1 => any::<i64>()].prop_map(Timestamp)
 }
 
+fn usages() -> impl Strategy<Value = Option<Usage>> {
+    option::of(any::<(u64, u64)>().prop_map(|(used, limit)| Usage { used, limit }))
+}
+
 fn stat() -> impl Strategy<Value = FileStat> {
     any::<(u64, u64, i64)>().prop_map(|(inode, size, mtime_ns)| FileStat { inode, size, mtime_ns })
 }
@@ -217,6 +221,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         Just(Record::OtherServer),
         Just(Record::United),
         times().prop_map(Record::Succeeded),
+        (usages(), usages()).prop_map(|(storage, messages)| Record::Quota(Quota { storage, messages })),
     ];
     prop_oneof![2 => mailboxes, 4 => messages, 2 => account]
 }
