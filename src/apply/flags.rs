@@ -28,8 +28,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         if changes.is_empty() {
             return Ok(());
         }
-        let stored = self.store(plan, changes).await?;
+        // First: a maildir that can't be given letters must not keep what the server stored from being recorded.
         let letters = self.letters_for(plan, changes.iter().map(|change| &change.flags.to_local.add))?;
+        let stored = self.store(plan, changes).await?;
         let (mut records, mut refused) = (Vec::new(), Vec::new());
         let mut lost = [(Side::Local, 0), (Side::Remote, 0)];
         for change in changes {

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Apply;
 use super::label::Label;
 use super::moves::moved_row;
-use super::{Apply, local_problem};
 use crate::model::MailboxId;
 use crate::reconcile::plan::{LocalMove, MailboxPlan};
 use crate::reconcile::report::Event;
@@ -60,8 +60,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         match self.local.move_to(&plan.local, &one.unique, &one.entry, one.stat, &target.local) {
             Ok(Edit::Done(())) => return Ok(true),
             Ok(Edit::Changed) => {}
+            // It goes the long way; what can't be done of that either is told then.
             Err(error) if error.kind == LocalErrorKind::Item => {
-                self.report.problem(local_problem(&plan.name, Some(one.unique.to_string()), &error));
+                tracing::info!(folder = %plan.name, file = %one.unique, "{error}; it is copied instead");
                 self.unmovable.insert(one.row.id);
             }
             Err(error) => return Err(error.into()),

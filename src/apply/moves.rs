@@ -142,11 +142,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let intents = self.journal.begin(&[intent])?;
         let copied = self.remote.copy(&plan.name, from.uid_validity, uids, &target.name).await?;
         // What the server does not say it copied may be in this mailbox only.
-        let copies = match &copied {
-            Transfer::Proven(_, pairs) => pairs.iter().map(|(uid, _)| *uid).collect(),
-            Transfer::Unproven => uids.clone(),
-        };
-        let expunged = self.remote.expunge(&plan.name, from.uid_validity, &copies).await?;
+        let expunged = self.remote.expunge(&plan.name, from.uid_validity, &copied.sources(uids)).await?;
         Ok((copied, expunged, intents.into_iter().map(Record::Settled).collect()))
     }
 
@@ -159,6 +155,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         (transfer, expunged): (Transfer, Expunged),
         mut records: Vec<Record>,
     ) -> Result<(), Failure> {
+        let left = transfer.sources(&leaving.iter().map(|one| one.row.uid).collect());
         let arrived: BTreeMap<Uid, Uid> = match transfer {
             Transfer::Proven(validity, pairs) if validity == to.uid_validity => pairs.into_iter().collect(),
             Transfer::Proven(..) | Transfer::Unproven => BTreeMap::new(),
@@ -172,6 +169,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 labels.extend(one.meant.clone().map(|meant| Label { unique, entry, meant }));
             }
             match expunged {
+                Expunged::Flagged if !left.contains(one.row.uid) => {}
                 Expunged::Flagged => records.push(Record::Bury(one.row.id, Tombstone::Waiting)),
                 Expunged::Done => records.extend(new.map(|_| Record::Forget(one.row.id))),
             }

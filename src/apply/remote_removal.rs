@@ -29,7 +29,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                     self.expunge(plan, ground, &uids, &rows, records).await?;
                 }
                 Removal::Moved | Removal::Purge => self.expunge(plan, ground, &uids, &rows, Vec::new()).await?,
-                Removal::Trash => self.move_to_trash(plan, ground, &uids, &rows).await?,
+                Removal::Trash => self.move_to_trash(plan, ground, &uids).await?,
             }
             (self.progress)(Event::Changed(rows.len() as u64));
         }
@@ -119,20 +119,19 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         self.commit(&records)
     }
 
-    async fn move_to_trash(
-        &mut self,
-        plan: &MailboxPlan,
-        ground: Ground,
-        uids: &UidSet,
-        rows: &[MessageId],
-    ) -> Result<(), Failure> {
+    async fn move_to_trash(&mut self, plan: &MailboxPlan, ground: Ground, uids: &UidSet) -> Result<(), Failure> {
         let Some(target) = self.terms.trash.clone() else { return Ok(()) };
         if let Some(mailbox) = target.mailbox {
             self.after(mailbox).remote_changed = true;
         }
-        let (_, expunged, mut records) = self.transfer(plan, ground, uids, &target).await?;
+        let (transfer, expunged, mut records) = self.transfer(plan, ground, uids, &target).await?;
+        let moved = transfer.sources(uids);
+        // What is still where it was keeps its row: without it, it would come back.
+        self.after(plan.mailbox).overtaken |= moved.len() < uids.len();
+        let rows = plan.remove_remote.iter().filter(|one| one.how == Removal::Trash && moved.contains(one.uid));
+        let rows: Vec<MessageId> = rows.map(|one| one.row).collect();
         records.extend(self.lost(plan, rows.len() as u64));
-        self.expunged(plan, expunged, rows, records)
+        self.expunged(plan, expunged, &rows, records)
     }
 
     /// Returns the record of so many losses, as the guard counts them.

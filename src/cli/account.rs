@@ -12,7 +12,9 @@ use super::exit::Exit;
 use super::progress::Progress;
 use super::select::Selected;
 use super::stop::Stop;
-use super::watch::table::socket;
+use super::watch::table;
+use tokio::task::{JoinError, JoinHandle};
+
 use crate::cycle::{self, Outcome};
 use crate::daemon::control;
 use crate::imap::ImapStore;
@@ -22,6 +24,9 @@ use crate::reconcile::policy::{HoldAnswer, Options};
 use crate::reconcile::report::Report;
 use crate::state::{Database, Lock, is_damage};
 use crate::store::{Failure, Journal, RemoteStore, StateError, Traffic};
+
+/// How often somebody who waits for the daemon is shown how far it is.
+const BEAT: Duration = Duration::from_millis(200);
 
 /// What an account's run needs.
 #[derive(Debug)]
@@ -217,16 +222,34 @@ async fn lock(job: &Job<'_>) -> Result<Option<Lock>, Trouble> {
     let limit = job.args.wait.map(|limit| limit.map(Into::into));
     let limit = limit.or_else(|| (lock.is_none() && is_watched(&state_dir)).then_some(None));
     if let (None, Some(limit)) = (&lock, limit) {
-        job.progress.wait();
-        let waiting = tokio::task::spawn_blocking(move || Lock::wait(&path, limit)).await;
+        tracing::info!("waiting for another mailtide that is at work on the account");
+        let waiting = watched(job, tokio::task::spawn_blocking(move || Lock::wait(&path, limit))).await;
         lock = waiting.map_err(|error| Trouble::machine("waiting for the lock", &error))?.map_err(failed)?;
     }
     lock.map(Some).ok_or_else(|| Trouble::busy(account))
 }
 
+/// Shows how far the daemon is while something is waited for.
+async fn watched<T>(job: &Job<'_>, mut waiting: JoinHandle<T>) -> Result<T, JoinError> {
+    job.progress.wait(None);
+    let mut beat = tokio::time::interval(BEAT);
+    loop {
+        tokio::select! {
+            done = &mut waiting => return done,
+            _ = beat.tick(), if job.progress.is_watched() => {
+                let state_dir = job.state_dir.to_owned();
+                let asked = tokio::task::spawn_blocking(move || table::ask(&state_dir)).await?;
+                // It may have ended, or be too busy to answer.
+                let all = asked.ok().flatten().unwrap_or_default();
+                job.progress.wait(all.get(&job.selected.account.name));
+            }
+        }
+    }
+}
+
 /// Returns true if `mailtide watch` is running.
 fn is_watched(state_dir: &Path) -> bool {
-    control::ask(&socket(state_dir), "").is_ok_and(|answer| answer.is_some())
+    control::ask(&table::socket(state_dir), "").is_ok_and(|answer| answer.is_some())
 }
 
 /// Creates a directory with its parents, for this user alone.

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::output::Output;
+use super::watch::table::{Live, Table};
 use crate::cycle::Event;
 
 /// The bars of a run, one per account.
@@ -25,22 +26,41 @@ impl Bars {
             bar.set_prefix(name.to_owned());
             bar.set_message("looking");
         }
-        Progress { bar, downloaded: Cell::new(0), uploaded: Cell::new(0) }
+        Progress::new(bar.map_or(Shown::Nowhere, Shown::Bar))
     }
 }
 
 /// One account's progress. Each event tells how many more.
 #[derive(Debug)]
 pub(super) struct Progress {
-    bar: Option<ProgressBar>,
+    shown: Shown,
     downloaded: Cell<u64>,
     uploaded: Cell<u64>,
 }
 
+/// Where progress can be seen.
+#[derive(Debug)]
+enum Shown {
+    Nowhere,
+    /// On a terminal.
+    Bar(ProgressBar),
+    /// By those who ask the daemon about an account.
+    Table(Table, String),
+}
+
 impl Progress {
-    /// Returns progress that is shown to nobody.
-    pub(super) fn silent() -> Self {
-        Progress { bar: None, downloaded: Cell::new(0), uploaded: Cell::new(0) }
+    fn new(shown: Shown) -> Self {
+        Progress { shown, downloaded: Cell::new(0), uploaded: Cell::new(0) }
+    }
+
+    /// Returns progress that is told to those who ask the daemon.
+    pub(super) fn told(table: Table, account: &str) -> Self {
+        Progress::new(Shown::Table(table, account.to_owned()))
+    }
+
+    /// Returns true if somebody looks at it now.
+    pub(super) fn is_watched(&self) -> bool {
+        matches!(self.shown, Shown::Bar(_))
     }
 
     /// Takes note of what is going on.
@@ -59,11 +79,10 @@ impl Progress {
         }
     }
 
-    /// Shows that another mailtide is waited for.
-    pub(super) fn wait(&self) {
-        tracing::info!("waiting for another mailtide that is at work on the account");
-        if let Some(bar) = &self.bar {
-            bar.set_message("waiting for another mailtide");
+    /// Shows that another mailtide is waited for, and how far it is if it is the daemon.
+    pub(super) fn wait(&self, daemon: Option<&Live>) {
+        if let Shown::Bar(bar) = &self.shown {
+            bar.set_message(waiting(daemon));
             bar.tick();
         }
     }
@@ -75,23 +94,39 @@ impl Progress {
 
     /// Takes the bar away, so that lines can be printed.
     pub(super) fn finish(&self) {
-        if let Some(bar) = &self.bar {
+        if let Shown::Bar(bar) = &self.shown {
             bar.finish_and_clear();
         }
     }
 
     fn plan(&self, n: u64) {
-        if let Some(bar) = &self.bar {
-            set_style(bar, "{prefix}: [{wide_bar}] {pos}/{len} {msg}");
-            bar.set_length(bar.length().unwrap_or(0) + n);
+        match &self.shown {
+            Shown::Nowhere => {}
+            Shown::Bar(bar) => {
+                set_style(bar, "{prefix}: [{wide_bar}] {pos}/{len} {msg}");
+                bar.set_length(bar.length().unwrap_or(0) + n);
+            }
+            Shown::Table(table, account) => table.update(account, |live| live.planned += n),
         }
     }
 
     fn advance(&self, n: u64, message: &'static str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(message);
-            bar.inc(n);
+        match &self.shown {
+            Shown::Nowhere => {}
+            Shown::Bar(bar) => {
+                bar.set_message(message);
+                bar.inc(n);
+            }
+            Shown::Table(table, account) => table.update(account, |live| live.done += n),
         }
+    }
+}
+
+fn waiting(daemon: Option<&Live>) -> String {
+    match daemon.filter(|live| live.syncing_since.is_some()) {
+        Some(live) if live.planned > 0 => format!("mailtide watch is at work: {}/{}", live.done, live.planned),
+        Some(_) => "mailtide watch is at work".to_owned(),
+        None => "waiting for another mailtide".to_owned(),
     }
 }
 
@@ -106,6 +141,7 @@ fn set_style(bar: &ProgressBar, template: &str) {
 mod tests {
     use super::*;
     use indicatif::ProgressDrawTarget;
+    use std::collections::BTreeMap;
 
     #[test]
     fn transfers_are_counted_with_and_without_a_bar() {
@@ -122,8 +158,23 @@ mod tests {
                 progress.note(event);
             }
             assert_eq!(progress.transferred(), (3, 2));
-            let bar = progress.bar.as_ref().map(|bar| (bar.position(), bar.length()));
-            assert!(bar.is_none_or(|bar| bar == (6, Some(7))), "{bar:?}");
+            if let Shown::Bar(bar) = &progress.shown {
+                assert_eq!((bar.position(), bar.length()), (6, Some(7)));
+            }
         }
+    }
+
+    #[test]
+    fn those_who_wait_for_the_daemon_see_how_far_it_is() {
+        let table = Table::default();
+        table.reset(["work"].into_iter());
+        let progress = Progress::told(table.clone(), "work");
+        let seen = || serde_json::from_str::<BTreeMap<String, Live>>(&table.answer("status")).unwrap()["work"].clone();
+        assert_eq!(waiting(Some(&seen())), "waiting for another mailtide");
+        table.update("work", |live| live.syncing_since = Some(5));
+        assert_eq!(waiting(Some(&seen())), "mailtide watch is at work");
+        progress.note(Event::Planned { download: 3, upload: 2, other: 1 });
+        progress.note(Event::Downloaded(2));
+        assert_eq!(waiting(Some(&seen())), "mailtide watch is at work: 2/6");
     }
 }

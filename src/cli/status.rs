@@ -14,12 +14,11 @@ use super::error::{Rest, Trouble};
 use super::exit::Exit;
 use super::json::{self, ErrorJson, HeldJson, WaitingJson};
 use super::output::Output;
-use super::render::{count, moment, table};
-use super::watch::table::{Live, QUESTION, socket};
+use super::render::{self, count, moment};
+use super::watch::table::{self, Live};
 use super::{configuration, select};
 use crate::config::{Account, Config};
 use crate::cycle::listed;
-use crate::daemon::control;
 use crate::model::{MailboxName, Quota, Timestamp, Usage};
 use crate::reconcile::report::Waiting;
 use crate::state::{Database, Lock};
@@ -123,13 +122,9 @@ fn run(args: &args::Status, globals: &Globals) -> Result<Vec<Status>, Trouble> {
 
 /// Asks the daemon, if one is running.
 fn ask(config: &Config) -> Result<BTreeMap<String, Live>, Trouble> {
-    let path = socket(&config.state_dir);
-    let failed = |error: &dyn std::fmt::Display| Trouble::daemon_unheard(&path, error);
-    match control::ask(&path, QUESTION) {
-        Ok(Some(answer)) => serde_json::from_str(&answer).map_err(|error| failed(&error)),
-        Ok(None) => Ok(BTreeMap::new()),
-        Err(error) => Err(failed(&error)),
-    }
+    let answer = table::ask(&config.state_dir);
+    let failed = |error| Trouble::daemon_unheard(&table::socket(&config.state_dir), &error);
+    answer.map(Option::unwrap_or_default).map_err(failed)
 }
 
 fn look(account: &Account, live: Option<Live>) -> Status {
@@ -246,7 +241,7 @@ impl Status {
             return;
         };
         let rows: Vec<Vec<String>> = known.folders.iter().map(|folder| row(known, folder)).collect();
-        for line in table(&rows) {
+        for line in render::table(&rows) {
             output.say(format_args!("  {line}"));
         }
     }

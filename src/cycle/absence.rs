@@ -35,7 +35,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if !plans.iter().any(removes) {
             return Ok(());
         }
-        let stirred = self.account.local.is_stirred()?;
+        // What is to be looked at and was not by this pass has changed since it was listed.
+        let unseen = scene.again.iter().any(|mailbox| plans.iter().all(|plan| plan.mailbox != *mailbox));
+        let stirred = unseen || self.account.local.is_stirred()?;
         let incomplete = !self.options.only.is_empty() || !self.blind.is_empty();
         let grew = if incomplete && !stirred { self.others_grew(scene)? } else { None };
         let wait = stirred || grew.is_some();
@@ -105,7 +107,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if grown.as_ref().is_some_and(BTreeSet::is_empty) {
             return Ok(());
         }
-        let is_ours = |name: &MailboxName| scene.folders.iter().any(|folder| folder.name == *name);
+        // One that could not be looked at could not be with the next pass either.
+        let is_ours = |name: &MailboxName| {
+            scene.folders.iter().any(|folder| folder.name == *name && !self.blind.contains(&folder.local))
+        };
         let held = grown.iter().flatten().find(|name| self.is_renumbering_held(name)).cloned();
         let ours = grown.iter().flatten().all(is_ours) && grown.is_some() && held.is_none();
         let mut again: BTreeSet<_> = BTreeSet::new();

@@ -28,6 +28,17 @@ impl Known {
     pub(super) fn any(&self) -> bool {
         self.rows.values().any(|row| row.with_uid > 0)
     }
+
+    /// Returns the mailboxes whose maildirs were read for a file and nothing else, and are not as they were: what came to
+    /// them may have left others, and having been read they don't look stirred any more.
+    fn stirred(&self, all: &Plans<'_>) -> impl Iterator<Item = &MailboxRow> {
+        let is_as_known = |row: &MailboxRow, scan: &LocalSnapshot| scan.stamp.is_some() && scan.stamp == row.stamp;
+        let read = self.scans.iter().filter(move |(id, _)| all.sight(**id).is_none());
+        read.filter_map(move |(id, scan)| {
+            let row = self.rows.get(id)?;
+            (!scan.as_ref().is_some_and(|scan| is_as_known(row, scan))).then_some(row)
+        })
+    }
 }
 
 /// A file that has what a message has: its maildir, its name, and what was read.
@@ -48,7 +59,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.copy_there(scene, &mut all, &mut known)?;
         }
         self.copy_email_ids(scene, &mut all, &mut known)?;
-        self.copy_here(scene, &mut all, &mut known).await
+        self.copy_here(scene, &mut all, &mut known).await?;
+        let stirred = known.stirred(&all).filter(|row| self.is_looked_at(scene, row)).map(|row| row.id);
+        let stirred: Vec<MailboxId> = stirred.collect();
+        scene.again.extend(stirred);
+        Ok(())
+    }
+
+    /// Returns true for a mailbox that this run looks at whenever there is a reason to.
+    fn is_looked_at(&self, scene: &Scene, row: &MailboxRow) -> bool {
+        !self.blind.contains(&row.local) && scene.folders.iter().any(|folder| folder.name == row.name)
     }
 
     /// Returns a file of these messages that is what was recorded of it, and what is looked for.

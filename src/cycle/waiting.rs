@@ -5,15 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::observe::Sight;
 use super::{Aftermath, Run};
+use crate::apply::RETRY_AFTER;
 use crate::model::{FlagDelta, FlagSet, MailboxId, MailboxName, Timestamp, Uid, UidSet, UniqueName};
 use crate::reconcile::memory::{Memory, Stuck};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::report::{Problem, Waiting};
 use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Failure, FailureRow, Journal, LocalStore, Record, RemoteStore};
-
-/// A day, in seconds: after that it is looked again whether what is stuck can be carried out.
-const LOOK_AGAIN: i64 = 24 * 3600;
 
 /// The codes of what is stuck: found by every plan anew, so its row is only the memory that it was told.
 const READ_ONLY: &str = "read-only";
@@ -26,7 +24,7 @@ const REMOVAL_REFUSED: &str = "removal-refused";
 /// Returns true if it is time to try again, or to look whether that makes sense. A time further off than any that is set
 /// was set by a clock that was ahead.
 pub(super) fn is_due(failure: &FailureRow, now: Timestamp) -> bool {
-    failure.retry_at.is_some_and(|at| at <= now || at.0 > now.0.saturating_add(LOOK_AGAIN))
+    failure.retry_at.is_some_and(|at| at <= now || at.0 > now.0.saturating_add(RETRY_AFTER))
 }
 
 pub(super) fn is_told_only(failure: &FailureRow) -> bool {
@@ -178,7 +176,7 @@ fn stuck_rows(sight: &Sight, plan: &MailboxPlan, now: Timestamp) -> Vec<FailureR
         uid,
         code: code.to_owned(),
         message,
-        retry_at: Some(Timestamp(now.0 + LOOK_AGAIN)),
+        retry_at: Some(Timestamp(now.0 + RETRY_AFTER)),
         flags,
     };
     let none = FlagDelta::default;

@@ -57,7 +57,7 @@ pub(super) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> Result<(
         file.sync_all()
     });
     let renamed = written.and_then(|()| fs::rename(temporary, path));
-    renamed.map_err(|error| failed("write", path, Reach::All, error))?;
+    renamed.map_err(|error| failed("write", path, Reach::of_change(&error), error))?;
     path.parent().map_or(Ok(()), sync_dir)
 }
 

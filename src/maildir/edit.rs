@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::fs::{Access, access};
+
 use super::diary::{Diary, Entry};
 use super::error::{Reach, failed, found};
 use super::{durable, name, saved};
@@ -44,10 +46,13 @@ pub(super) fn set_flags(
         return Ok(if is_there(&from)? { Edit::Done(()) } else { Edit::Changed });
     }
     let named = |info: &str| maildir.join("cur").join(name::format(unique, info));
-    // Where names have no case these are one. By way of the name without flags, which a crash may leave.
+    // Where names have no case these are one. By way of the name without what goes: whatever a crash leaves, nobody else's
+    // flags look taken off.
     if durable::is_respelled(&from, &named(&info)) {
-        return match rename(diary, &from, &named(name::NO_FLAGS))? {
-            Edit::Done(()) => rename(diary, &named(name::NO_FLAGS), &named(&info)),
+        let less = FlagDelta { add: FlagSet::new(), remove: delta.remove.clone() };
+        let Some(less) = name::changed(&entry.info, &less, letters) else { return Ok(Edit::Changed) };
+        return match rename(diary, &from, &named(&less))? {
+            Edit::Done(()) => rename(diary, &named(&less), &named(&info)),
             Edit::Changed => Ok(Edit::Changed),
         };
     }
@@ -108,15 +113,17 @@ pub(super) fn unlink(
     match removed {
         Ok(()) => Ok(Edit::Done(())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Edit::Changed),
-        Err(error) => Err(failed("remove", &path, reach(&error), error)),
+        Err(error) => Err(failed("remove", &path, Reach::of_change(&error), error)),
     }
 }
 
-/// A maildir in which nothing may be changed, or that lies on another file system, says nothing about the others.
-fn reach(error: &io::Error) -> Reach {
-    match error.kind() {
-        io::ErrorKind::CrossesDevices | io::ErrorKind::PermissionDenied => Reach::One,
-        _ => Reach::All,
+/// Fails for a file in a directory that nothing may be removed from: kept in the trash first, it would be there once more
+/// with every run.
+pub(super) fn admit_removal(file: &Path) -> Result<(), LocalError> {
+    let Some(dir) = file.parent() else { return Ok(()) };
+    match access(dir, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done.map_err(|error| failed("remove messages from", dir, Reach::One, error)),
     }
 }
 
@@ -135,6 +142,6 @@ fn rename(diary: &Diary, from: &Path, to: &Path) -> Result<Edit<()>, LocalError>
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(found(to, "another file has the name that this message would get"))
         }
-        Err(error) => Err(failed("rename a message to", to, reach(&error), error)),
+        Err(error) => Err(failed("rename a message to", to, Reach::of_change(&error), error)),
     }
 }

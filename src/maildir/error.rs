@@ -45,6 +45,16 @@ pub(super) enum Reach {
     All,
 }
 
+impl Reach {
+    /// A maildir in which nothing may be changed, or that lies on another file system, says nothing about the others.
+    pub(super) fn of_change(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::CrossesDevices | io::ErrorKind::PermissionDenied => Reach::One,
+            _ => Reach::All,
+        }
+    }
+}
+
 impl From<Trouble> for LocalError {
     /// The kind for what concerns one item; [`failed`] and [`unusable`] make the others.
     fn from(trouble: Trouble) -> Self {

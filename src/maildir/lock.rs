@@ -32,7 +32,7 @@ impl Dotlock {
             match durable::create_new(path) {
                 Ok(_) => return Ok(Self(Some(path.to_owned()))),
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(failed("create the lock", path, Reach::All, error));
+                    return Err(failed("create the lock", path, Reach::of_change(&error), error));
                 }
                 Err(_) if is_stale(path) => {
                     durable::remove(path).map_err(|error| failed("remove the lock", path, Reach::All, error))?;

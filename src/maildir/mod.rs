@@ -317,6 +317,7 @@ impl LocalStore for Maildir {
         at: Timestamp,
     ) -> Result<Edit<Trashed>, LocalError> {
         let file = self.locate_file(mailbox, unique, entry)?;
+        edit::admit_removal(&file)?;
         let kept_as = self.names.next_name();
         Ok(match self.trash.keep(&self.settings.root, &file, entry, &kept_as)? {
             Edit::Changed => Edit::Changed,

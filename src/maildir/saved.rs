@@ -13,8 +13,8 @@ use crate::model::{FileStat, FlagSet, Identity, KeywordLetters, UniqueName};
 use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Edit, LocalError};
 
-/// Returns what the file is now, and its content if it is not the file known and not empty. One written to a moment ago is waited for,
-/// once; one still being written to is `Changed`.
+/// Returns what the file is now, and its content if it is not the file known and not empty. One written to a moment ago
+/// is waited for, once; one still being written to is `Changed`.
 pub(super) fn revisit(
     path: &Path,
     entry: &LocalEntry,

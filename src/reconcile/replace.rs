@@ -19,7 +19,8 @@ pub struct Saves {
     pub unsettled: BTreeSet<UniqueName>,
     /// New files that are the new versions of messages whose files are gone.
     pub successors: BTreeMap<MessageId, UniqueName>,
-    /// Files that are still what their row says, as they were when that was seen; only of those that were asked about.
+    /// Files that hold no new version, as they were when that was seen: they are still what their row says, or empty. Only
+    /// of those that were asked about.
     pub unchanged: BTreeMap<UniqueName, FileStat>,
 }
 

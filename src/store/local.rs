@@ -115,8 +115,8 @@ pub trait LocalStore {
         entry: &LocalEntry,
     ) -> Result<Edit<Box<dyn BodySource>>, LocalError>;
 
-    /// Returns what a file is now, and its content if size or time are not those known and it is not empty. One written to a moment ago is
-    /// waited for, once; one still being written to is `Changed`.
+    /// Returns what a file is now, and its content if size or time are not those known and it is not empty. One written to
+    /// a moment ago is waited for, once; one still being written to is `Changed`.
     fn revisit(
         &mut self,
         mailbox: &MailboxName,

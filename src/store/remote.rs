@@ -93,10 +93,20 @@ pub struct Observed {
 /// How a copy or move ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transfer {
-    /// COPYUID: UIDVALIDITY of the target, and each source's new UID. A source not named was not there.
+    /// COPYUID: UIDVALIDITY of the target, and each source's new UID. A source not named was not there, or was left out.
     Proven(UidValidity, Vec<(Uid, Uid)>),
     /// The server said OK without COPYUID (no UIDPLUS).
     Unproven,
+}
+
+impl Transfer {
+    /// Returns which of the messages asked for are in the other mailbox now, as far as the server tells.
+    pub fn sources(&self, asked: &UidSet) -> UidSet {
+        match self {
+            Transfer::Proven(_, pairs) => pairs.iter().map(|(uid, _)| *uid).collect(),
+            Transfer::Unproven => asked.clone(),
+        }
+    }
 }
 
 /// How an expunge ended.

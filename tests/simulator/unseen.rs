@@ -83,3 +83,52 @@ fn a_folder_renamed_here_and_numbered_anew_there_is_not_doubled_while_its_maildi
         }
     }
 }
+
+/// Read for the file that was copied from it, the folder did not look stirred any more: what had just come to it counted as
+/// removed where it had been.
+#[test]
+fn moved_here_to_a_folder_that_was_read_for_another_message_it_is_no_removal() {
+    let shared = in_step(Delete::Trash, 2);
+    let first = file(&shared, 1);
+    shared.world().local_move(&MailboxName::inbox(), &first, &folder("Archive"));
+    sync(&shared);
+    let first = {
+        let world = shared.world();
+        let archived = world.files().into_iter().find(|(name, _)| *name == folder("Archive"));
+        archived.unwrap().1
+    };
+    {
+        let mut world = shared.world();
+        world.maildir.copy_with_letters(&folder("Archive"), &first, &MailboxName::inbox());
+        world.meanwhile = Some(("scan INBOX", |world| {
+            let (name, unique) = super::scenarios::file(world, 2);
+            world.local_move(&name, &unique, &folder("Archive"));
+        }));
+    }
+    sync(&shared);
+    assert!(shared.world().meanwhile.is_none());
+    sync(&shared);
+    for ids in [local_ids, remote_ids] {
+        assert_eq!(["INBOX", "Archive", "Trash"].map(|name| ids(&shared, name)), [vec![1], vec![1, 2], vec![]]);
+    }
+}
+
+/// It was copied: once its folder was listed again, it looked removed there.
+#[test]
+fn moved_here_out_of_a_folder_that_the_list_leaves_out_it_waits() {
+    let shared = in_step(Delete::Trash, 2);
+    let first = file(&shared, 1);
+    shared.world().local_move(&MailboxName::inbox(), &first, &folder("Archive"));
+    sync(&shared);
+    shared.world().mishaps.unlisted = Some(folder("Archive"));
+    shared.world().local_move(&folder("Archive"), &first, &MailboxName::inbox());
+    sync(&shared);
+    assert_eq!(remote_ids(&shared, "INBOX"), [2]);
+    shared.world().mishaps.unlisted = None;
+    sync(&shared);
+    for ids in [local_ids, remote_ids] {
+        let mut inbox = ids(&shared, "INBOX");
+        inbox.sort_unstable();
+        assert_eq!([inbox, ids(&shared, "Archive"), ids(&shared, "Trash")], [vec![1, 2], vec![], vec![]]);
+    }
+}

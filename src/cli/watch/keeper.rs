@@ -128,12 +128,12 @@ impl Keeper for AccountKeeper {
             state_dir: &self.state_dir,
             args: &self.args,
             stop: self.cut.clone(),
-            progress: Progress::silent(),
+            progress: Progress::told(self.table.clone(), &self.account.name),
             diary: self.diary.clone(),
             memory: Some(&self.memory),
         };
         let now = Utc::now().timestamp();
-        self.update(|live| live.syncing_since = Some(now));
+        self.update(|live| (live.syncing_since, live.planned, live.done) = (Some(now), 0, 0));
         let run = match hooks::before(self.hooks.hooks(), &[&self.account.name]).await {
             Ok(()) => account::sync(job, Timestamp(now)).await,
             Err(trouble) => {

@@ -1,14 +1,17 @@
 //! What `mailtide watch` knows of its accounts at this moment, for those who ask.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::daemon::control;
+
 /// The question that asks for it.
-pub(in crate::cli) const QUESTION: &str = "status";
+const QUESTION: &str = "status";
 
 /// Returns where the daemon's socket is.
 pub(in crate::cli) fn socket(state_dir: &Path) -> PathBuf {
@@ -20,6 +23,10 @@ pub(in crate::cli) fn socket(state_dir: &Path) -> PathBuf {
 pub(in crate::cli) struct Live {
     /// Since when a sync is under way.
     pub(in crate::cli) syncing_since: Option<i64>,
+    /// How many steps that sync has to take, as far as it knows,
+    pub(in crate::cli) planned: u64,
+    /// and how many it has taken.
+    pub(in crate::cli) done: u64,
     /// How far the server is listened to: `all`, `inbox`, `nothing`; `None` while it is not.
     pub(in crate::cli) listening: Option<String>,
     /// When the next sync is, unless something happens before.
@@ -32,25 +39,31 @@ pub(in crate::cli) struct Live {
     pub(in crate::cli) last_error: Option<Value>,
 }
 
+/// Asks the daemon; `None` if none is running. Blocks the thread, for a few seconds at most.
+pub(in crate::cli) fn ask(state_dir: &Path) -> io::Result<Option<BTreeMap<String, Live>>> {
+    let Some(answer) = control::ask(&socket(state_dir), QUESTION)? else { return Ok(None) };
+    Ok(Some(serde_json::from_str(&answer)?))
+}
+
 /// All accounts, by name.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Table(Arc<Mutex<BTreeMap<String, Live>>>);
+pub(in crate::cli) struct Table(Arc<Mutex<BTreeMap<String, Live>>>);
 
 impl Table {
     /// Forgets all, and takes in these accounts.
-    pub(super) fn reset<'a>(&self, names: impl Iterator<Item = &'a str>) {
+    pub(in crate::cli) fn reset<'a>(&self, names: impl Iterator<Item = &'a str>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *all = names.map(|name| (name.to_owned(), Live::default())).collect();
     }
 
     /// Changes what is known of an account.
-    pub(super) fn update(&self, name: &str, change: impl FnOnce(&mut Live)) {
+    pub(in crate::cli) fn update(&self, name: &str, change: impl FnOnce(&mut Live)) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         change(all.entry(name.to_owned()).or_default());
     }
 
     /// Answers a question.
-    pub(super) fn answer(&self, question: &str) -> String {
+    pub(in crate::cli) fn answer(&self, question: &str) -> String {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match question {
             QUESTION => serde_json::to_string(&*all).unwrap_or_default(),

@@ -11,11 +11,17 @@ use crate::cycle::observe::Sight;
 use crate::cycle::plans::Plans;
 use crate::cycle::settle::unfinished;
 use crate::cycle::{Run, Scene};
-use crate::model::{FlagSet, Keyword, KeywordLetters, MailboxId, MailboxRow, MessageId, MessageRow};
+use crate::model::{
+    Fingerprint, FlagSet, Identity, Keyword, KeywordLetters, MailboxId, MailboxRow, MessageId, MessageRow,
+};
 use crate::reconcile::moves::{Arrival, Arrivals, Place, pair};
 use crate::reconcile::plan::RemoteCopy;
+use crate::reconcile::report::{Held, Reason};
 use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Failure, Journal, LocalStore, RemoteStore};
+
+/// Known messages, by their content.
+type Originals = BTreeMap<Fingerprint, Vec<MessageRow>>;
 
 /// When it can be told whether a message's file is where it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,19 +50,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let originals = self.originals(&arrivals)?;
         self.await_originals(scene, all, known, (&mut arrivals, &originals))?;
         for (place, arrival) in arrivals {
-            let rows = originals.get(&place).map(Vec::as_slice).unwrap_or_default();
+            let content = arrival.identity.content;
+            let rows = content.and_then(|content| originals.get(&content)).map(Vec::as_slice).unwrap_or_default();
             self.plan_copy_there(all, known, rows, (place, arrival));
         }
         Ok(())
     }
 
-    /// Returns the messages of the same content as new files.
-    fn originals(&mut self, arrivals: &Arrivals) -> Result<BTreeMap<Place, Vec<MessageRow>>, Failure> {
-        let mut originals = BTreeMap::new();
-        for (place, arrival) in arrivals {
-            let mut rows = self.account.journal.messages_of_size(arrival.identity.size)?;
-            rows.retain(|row| row.content.is_some() && row.content == arrival.identity.content);
-            originals.insert(place.clone(), rows);
+    /// Returns the messages of the same content as new files, by that.
+    fn originals(&mut self, arrivals: &Arrivals) -> Result<Originals, Failure> {
+        let mut originals = Originals::new();
+        for Identity { size, content, .. } in arrivals.values().map(|arrival| arrival.identity) {
+            let Some(content) = content.filter(|content| !originals.contains_key(content)) else { continue };
+            let mut rows = self.account.journal.messages_of_size(size)?;
+            rows.retain(|row| row.content == Some(content));
+            originals.insert(content, rows);
         }
         Ok(originals)
     }
@@ -67,7 +75,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         scene: &mut Scene,
         all: &mut Plans<'_>,
         known: &mut Known,
-        (arrivals, originals): (&mut Arrivals, &BTreeMap<Place, Vec<MessageRow>>),
+        (arrivals, originals): (&mut Arrivals, &Originals),
     ) -> Result<(), Failure> {
         let mut unseen: BTreeMap<MessageId, (&MessageRow, Seen)> = BTreeMap::new();
         for row in originals.values().flatten() {
@@ -108,12 +116,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             return Ok(if is_known { Seen::Now } else { Seen::WithNextPass });
         }
         let is_there = self.scan_known(known, &mailbox)?.map(|scan| scan.entries.contains_key(unique));
-        let is_looked_at = scene.folders.iter().any(|folder| folder.name == mailbox.name);
-        let cannot_look = is_there.is_none() && self.blind.contains(&mailbox.local);
+        let has_gone =
+            |held: &Held| held.reason == Reason::FolderRemoved && held.folder.as_ref() == Some(&mailbox.name);
         Ok(match is_there {
             Some(true) => Seen::Now,
-            _ if is_looked_at => Seen::WithNextPass,
-            _ if cannot_look || !self.is_named(&mailbox.name) => Seen::WithAnotherRun,
+            // The server has nothing of it left that could look removed.
+            Some(false) if self.report.held.iter().any(has_gone) => Seen::Now,
+            _ if self.is_looked_at(scene, &mailbox) => Seen::WithNextPass,
+            _ if self.blind.contains(&mailbox.local) || !self.is_named(&mailbox.name) => Seen::WithAnotherRun,
             _ => Seen::Now,
         })
     }
