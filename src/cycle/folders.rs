@@ -199,15 +199,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// The row comes after both folders exist, so that a folder not created yet never looks like one deleted.
     pub(super) fn know(&mut self, scene: &Scene, row: Option<&MailboxRow>, folder: &Folder) -> Result<(), Failure> {
-        let object_id = scene.listing.mailboxes.get(&folder.name).and_then(|listed| listed.object_id.clone());
+        let object_id = match row {
+            // While the rows may speak of another mailbox that had this name before, only what is known of that one tells
+            // where it is: the id of this one would hide it.
+            Some(row) if row.local == folder.local && may_be_another(scene, row) => row.object_id.clone(),
+            _ => scene.listing.mailboxes.get(&folder.name).and_then(|listed| listed.object_id.clone()),
+        };
         let id = match row {
             Some(row) if row.local != folder.local => {
                 self.match_anew(row, folder)?;
                 row.id
             }
             Some(row) if row.role == folder.role && row.object_id == object_id => return Ok(()),
-            // While the rows speak of the mailbox that had this name before, its id is all that tells where it is.
-            Some(row) if row.object_id.is_some() && is_another(scene, row) => return Ok(()),
             Some(row) => row.id,
             None => self.account.journal.add_mailbox(&folder.name, &folder.local)?,
         };
@@ -289,10 +292,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 }
 
-/// Returns true if a mailbox of this name is listed that is not the one whose messages are known.
-fn is_another(scene: &Scene, row: &MailboxRow) -> bool {
-    let status = scene.listing.mailboxes.get(&row.name).and_then(|listed| listed.status);
-    is_known(row) && status.is_some_and(|status| row.uid_validity.is_some_and(|known| known != status.uid_validity))
+/// Returns true if the mailbox listed under a row's name is not the one whose messages are known, or nothing tells that it
+/// is.
+fn may_be_another(scene: &Scene, row: &MailboxRow) -> bool {
+    let Some(listed) = scene.listing.mailboxes.get(&row.name).filter(|_| is_known(row)) else { return false };
+    match listed.status {
+        Some(status) => row.uid_validity.is_some_and(|known| known != status.uid_validity),
+        // One with another id was searched for already.
+        None => row.object_id.is_none() || listed.object_id.is_none(),
+    }
 }
 
 /// Under a new local name a folder may be there: then it is no gone one.

@@ -26,6 +26,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// found again by the next run, after it everything is looked at.
     pub(super) async fn renumber(&mut self, scene: &Scene, sight: &mut Sight) -> Result<bool, Failure> {
         let highest = sight.rows.iter().map(|row| row.uid).max();
+        // What is seen now is what the rows will speak of: the id that was listed is another's, and would lead them to it.
+        if highest.is_none() && sight.row.object_id.is_some() && is_replaced(scene, sight) {
+            self.account.journal.commit(&[Record::Listed(sight.row.id, sight.row.role, None)])?;
+            sight.row.object_id = None;
+        }
         let robbed = self.robbed.contains(&sight.row.id);
         let changed = |sight: &Sight| {
             let changed = numbers(&sight.row, highest, &sight.remote.as_ref()?.watermark);

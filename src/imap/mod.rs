@@ -129,6 +129,8 @@ pub struct ImapStore {
     qresync: bool,
     /// How full the account was when the connection began.
     quota: Quota,
+    /// How many messages of a mailbox the server shows at most, if that is not all.
+    window: Option<u32>,
     /// It offers email ids, and does not understand what asks for them.
     refuses_email_ids: bool,
     selected: Option<Selected>,
@@ -148,6 +150,7 @@ pub async fn connect(settings: &Settings) -> Result<ImapStore, RemoteError> {
     let doing = || format!("connecting to {}", settings.host);
     let logged_in = Box::pin(login::log_in(settings)).await.map_err(|error| error.doing(doing()))?;
     let mut store = ImapStore::new(Connection::new(logged_in.wire), logged_in.capabilities);
+    store.window = quirk::window(&settings.host);
     let begun = store.begin_compression(settings.compress, logged_in.to_this_machine).await;
     begun.map_err(|error| error.doing(doing()))?;
     Ok(store)
@@ -163,6 +166,7 @@ impl ImapStore {
             introduced: false,
             qresync: false,
             quota: Quota::default(),
+            window: None,
             refuses_email_ids: false,
             selected: None,
             within: false,

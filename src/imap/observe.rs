@@ -78,12 +78,13 @@ impl ImapStore {
 
     fn first_look<'a>(&self, at: usize, request: &'a RemoteRequest) -> Look<'a> {
         let item = self.capabilities.email_id_item().filter(|_| !self.refuses_email_ids);
-        Look::new(at, request, self.way(request)).with(item)
+        Look::new(at, request, self.way(request)).with(item).within(self.window)
     }
 
     /// Returns the cheapest way to learn what changed since the watermark.
     fn way(&self, request: &RemoteRequest) -> Way {
         match request.since {
+            Some(since) if self.window.is_some_and(|window| since.messages >= window) => Way::Full,
             Some(since) if since.uid_next > 0 && since.mod_seq.is_some() && self.qresync => Way::QResync(since),
             Some(since) if since.uid_next > 0 && since.mod_seq.is_some() && self.capabilities.mod_seq() => {
                 Way::CondStore(since)
@@ -285,6 +286,30 @@ mod tests {
             let snapshot = snapshot.unwrap();
             assert_eq!(delta(&snapshot), (vec![1, 3], &uids(&[2])));
             assert_eq!(snapshot.watermark.mod_seq, None, "not advertised");
+        });
+    }
+
+    #[test]
+    fn what_is_out_of_sight_is_not_gone() {
+        block_on(async {
+            let (mut store, server) = scripted(
+                &[],
+                vec![
+                    ("SELECT \"A\"", selected(3, "")),
+                    (
+                        "UID FETCH 1:3 (UID FLAGS)",
+                        "* 1 FETCH (UID 2 FLAGS ())\r\n* 2 FETCH (UID 3 FLAGS ())\r\n$ OK done\r\n",
+                    ),
+                    (NEW, messages(&[4])),
+                    ("SELECT \"A\"", selected(3, "")),
+                    (ALL, messages(&[2, 4, 5])),
+                ],
+            );
+            store.window = Some(3);
+            let earlier = RemoteRequest { since: Some(Watermark { messages: 2, ..since() }), ..known() };
+            let snapshot = store.observe(&[earlier]).await.unwrap().pop().unwrap().outcome.unwrap();
+            server.await.unwrap();
+            assert_eq!(delta(&snapshot), (vec![2, 4, 5], &uids(&[3])), "1 may be there still");
         });
     }
 

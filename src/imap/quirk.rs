@@ -8,6 +8,18 @@ pub(super) fn deleted_is_final(capabilities: &Capabilities) -> bool {
     capabilities.has("X-GM-EXT-1")
 }
 
+/// Yahoo, and those it keeps mail for, show the newest so many messages of a mailbox: with each that comes one more is out
+/// of sight, and still there. Their export hosts show all.
+const WINDOW: u32 = 10_000;
+const WINDOWED: [&str; 3] = [".mail.yahoo.com", ".aol.com", ".mail.att.net"];
+
+/// Returns how many messages of a mailbox a host shows at most, if that is not all.
+pub(super) fn window(host: &str) -> Option<u32> {
+    let host = host.to_ascii_lowercase();
+    let is_windowed = !host.contains("export") && WINDOWED.iter().any(|end| host.ends_with(end));
+    is_windowed.then_some(WINDOW)
+}
+
 /// Dovecot 2.3 and Cyrus refuse to select a mailbox that does not exist without the code `[NONEXISTENT]`; these words
 /// are theirs. Another code (`[NOPERM]`, `[UNAVAILABLE]`, `[SERVERBUG]`) always means something else.
 pub(super) fn says_nonexistent(status: &Status) -> bool {
@@ -15,4 +27,16 @@ pub(super) fn says_nonexistent(status: &Status) -> bool {
     status.condition == Condition::No
         && status.code.is_none()
         && (said("Mailbox doesn't exist") || said("Mailbox does not exist"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yahoos_ordinary_hosts_show_a_window() {
+        assert_eq!(["imap.mail.yahoo.com", "IMAP.AOL.com"].map(window), [Some(WINDOW); 2]);
+        let others = ["export.imap.mail.yahoo.com", "imap.gmail.com", "mail.yahoo.com.example.org", "notaol.com"];
+        assert_eq!(others.map(window), [None; 4]);
+    }
 }

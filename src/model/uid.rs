@@ -8,6 +8,9 @@ use std::num::{NonZeroU32, NonZeroU64};
 pub struct Uid(NonZeroU32);
 
 impl Uid {
+    /// The smallest that a message can have.
+    pub const FIRST: Uid = Uid(NonZeroU32::MIN);
+
     /// Returns the UID of this value, or `None` for 0, which no message can have.
     pub fn new(value: u32) -> Option<Self> {
         NonZeroU32::new(value).map(Uid)

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::scope::Scope;
 use super::snapshot::{ListedMailbox, LocalListing, LocalMaildir, LocalSnapshot, RemoteListing, RemoteSnapshot};
-use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, Uid, UidSet, UniqueName};
+use crate::model::{EmailId, MailboxId, MailboxName, MailboxRow, MessageRow, Uid, UidSet, UniqueName};
 
 /// Begins the names under which folders wait that exchange their names: such is never a folder of its own.
 const SWAP: &str = "mailtide-swap-";
@@ -144,6 +144,26 @@ pub fn likeness(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapshot
         false if same == 0 || listed.keys().any(is_strange) => Likeness::None,
         false => Likeness::Remains,
     }
+}
+
+/// Returns what of a mailbox's messages seems to be there under whatever numbers, one for each, as far as dates, sizes and
+/// email ids tell.
+pub fn counterparts<'m>(messages: &'m [MessageRow], seen: &RemoteSnapshot) -> BTreeMap<Uid, &'m MessageRow> {
+    let mut left: BTreeMap<_, Vec<(Uid, Option<EmailId>)>> = BTreeMap::new();
+    for (uid, now) in seen.messages.listed() {
+        left.entry((now.date, now.size)).or_default().push((*uid, now.email_id));
+    }
+    let mut found = BTreeMap::new();
+    for message in messages.iter().filter(|message| message.date.is_some()) {
+        let is_same =
+            |(_, now): &(Uid, Option<EmailId>)| message.email_id.zip(*now).is_none_or(|(before, now)| before == now);
+        if let Some(alike) = left.get_mut(&(message.date, message.size))
+            && let Some(at) = alike.iter().position(is_same)
+        {
+            found.insert(alike.remove(at).0, message);
+        }
+    }
+    found
 }
 
 /// Returns true if the maildir that has a row's local name, if any, may be another than the row's.

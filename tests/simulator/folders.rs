@@ -1,20 +1,22 @@
 //! Folders renamed, on either side or on both: state and mail follow, and no body travels.
 
-use mailtide::model::MailboxName;
+use mailtide::model::{MailboxName, Role};
 use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::report::Report;
 use mailtide::reconcile::snapshot::Abilities;
 
 use super::check::{local_view, remote_view};
-use super::history::{calm_run, run};
+use super::history::{calm_run, policy, run};
 use super::moves::places;
+use super::rng::Rng;
 use super::scenarios::{
     Act, FULL, PLAIN, Scenario, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete,
     remote_flag,
 };
 use super::schedule::{CrashAt, Schedule};
+use super::server::Server;
 use super::users::folder;
-use super::world::World;
+use super::world::{Shared, World};
 
 /// Servers that tell mailboxes apart by ids, by their UIDVALIDITYs, and by nothing but their messages.
 const KINDS: [(Abilities, Act); 4] = [
@@ -413,6 +415,34 @@ fn into_its_own_child_where_the_server_refuses_that() {
         let world = shared.world();
         for view in [local_view(&world), remote_view(&world)] {
             assert!(places(&view).contains(&(4, "B/old".to_owned(), "\\flagged".to_owned())), "{:?}", places(&view));
+        }
+    }
+}
+
+/// A sync had just made it there and was not told its id. That of the new folder was recorded for it, so nobody found it
+/// under its new name: it looked numbered anew, and all of it was sent again.
+#[test]
+fn renamed_on_the_server_before_its_id_was_known_with_a_new_folder_of_its_name_where_list_tells_no_numbers() {
+    for abilities in [FULL, PLAIN] {
+        let mut world = World::new(Server::new(abilities), policy(Delete::Trash), Rng::new(1));
+        world.server.object_ids = true;
+        world.server.create(&folder("Trash"), Some(Role::Trash));
+        [4, 5].into_iter().for_each(|id| local(&mut world, "B", id, &[]));
+        let shared = Shared::new(world);
+        // A second one would learn the id.
+        calm_run(&shared, &Options::default());
+        {
+            let mut world = shared.world();
+            there(&mut world, "B", "C");
+            remote(&mut world, "B", 8, &[]);
+            world.server.status = false;
+        }
+        quiet(&shared);
+        assert_kept(&shared, "renamed before its id was known");
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            let found: Vec<_> = places(&view).into_iter().map(|(id, name, _)| (id, name)).collect();
+            assert_eq!(found, [(4, "C".to_owned()), (5, "C".to_owned()), (8, "B".to_owned())], "{abilities:?}");
         }
     }
 }

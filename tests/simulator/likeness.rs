@@ -3,8 +3,10 @@
 use mailtide::model::FlagSet;
 use mailtide::reconcile::policy::Delete;
 
-use super::account::{DATE, codes, in_step, local_ids, remote_ids, sync};
+use super::account::{DATE, codes, dies, in_step, local_ids, remote_ids, sync};
 use super::mail::Kind;
+use super::scenarios::{assert_kept, local_flag, quiet, uid};
+use super::schedule::CrashAt;
 use super::users::folder;
 use super::world::{Shared, World};
 
@@ -12,7 +14,7 @@ use super::world::{Shared, World};
 fn used(shared: &Shared, name: &str, id: u32) {
     let mut world = shared.world();
     world.remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
-    let (name, uid) = super::scenarios::uid(&world, id);
+    let (name, uid) = uid(&world, id);
     world.remote_delete(&name, uid);
 }
 
@@ -31,7 +33,7 @@ fn a_folder_that_the_list_leaves_out_is_not_taken_for_one_that_looks_like_it() {
     }
     sync(&shared);
     used(&shared, "New", 6);
-    let (name, uid) = super::scenarios::uid(&shared.world(), 4);
+    let (name, uid) = uid(&shared.world(), 4);
     shared.world().remote_move(&name, uid, &folder("Two"));
     shared.world().mishaps.unlisted = Some(folder("One"));
     let report = sync(&shared);
@@ -172,4 +174,75 @@ fn a_folder_that_got_the_name_of_a_deleted_one_is_not_let_go_of_before_that_is_l
     shared.world().mishaps.unlooked = None;
     sync(&shared);
     assert_followed(&shared);
+}
+
+/// Its id had been listed, and the messages of the new one were looked at: once that was followed to the other's new name,
+/// and the run cut short, they were sent there.
+#[test]
+fn a_folder_made_anew_between_list_and_look_does_not_get_the_id_of_the_one_that_was_listed() {
+    let died = |known: bool, step: u64| {
+        let shared = in_step(Delete::Expunge, 1);
+        shared.world().server.object_ids = true;
+        if known {
+            shared.world().server.create(&folder("One"), None);
+            sync(&shared);
+        }
+        shared.world().remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
+        let makes_anew: fn(&mut World) = |world| {
+            world.remote_rename_folder(&folder("One"), &folder("Two"));
+            world.remote_put(&folder("One"), 3, Kind::Ordinary, DATE, &FlagSet::new());
+        };
+        shared.world().meanwhile = Some(("observe One", makes_anew));
+        sync(&shared);
+        assert!(shared.world().meanwhile.is_none());
+        let died = dies(&shared, CrashAt { step, after: true, power: false });
+        sync(&shared);
+        sync(&shared);
+        for ids in [local_ids, remote_ids] {
+            let found = ["One", "Two"].map(|name| ids(&shared, name));
+            assert_eq!(found, [vec![3], vec![2]], "known {known}, struck at {step}");
+        }
+        died
+    };
+    for known in [false, true] {
+        assert!((0..10_000).take_while(|step| died(known, *step)).count() > 0);
+    }
+}
+
+/// Others had moved a message of it to the other one, where it got the number that it had: it was taken for that one, and
+/// what was set here on the others was gone with their files.
+#[test]
+fn a_mailbox_numbered_anew_is_not_one_that_has_not_counted_as_far() {
+    for told in [true, false] {
+        let shared = in_step(Delete::Trash, 1);
+        {
+            let mut world = shared.world();
+            (world.server.same_second, world.server.status) = (true, told);
+        }
+        for id in 2..=4 {
+            shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
+        }
+        sync(&shared);
+        {
+            let mut world = shared.world();
+            world.server.create(&folder("Two"), None);
+            let (name, uid) = uid(&world, 2);
+            world.remote_move(&name, uid, &folder("Two"));
+            world.server.renumber(&folder("One"));
+            world.ledger.renumber(&folder("One"), &[]);
+            local_flag(&mut world, 4, "\\Flagged", true);
+            // As a run leaves it that is struck before it has recorded its look; untold, no watermark is compared.
+            for row in world.book.mailboxes.values_mut().filter(|row| told && row.name == folder("One")) {
+                row.watermark = None;
+            }
+        }
+        let report = sync(&shared);
+        assert_eq!(report.local.folders_renamed, 0, "told {told}: {report:?}");
+        quiet(&shared);
+        assert_kept(&shared, &format!("told {told}"));
+        for ids in [local_ids, remote_ids] {
+            assert!([3, 4].iter().all(|id| ids(&shared, "One").contains(id)), "told {told}");
+            assert_eq!(ids(&shared, "Two"), [2], "told {told}");
+        }
+    }
 }

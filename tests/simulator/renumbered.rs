@@ -11,7 +11,7 @@ use super::history::{calm_run, idle_run, policy, run};
 use super::mail::Kind;
 use super::rng::Rng;
 use super::scenarios::{
-    FULL, PLAIN, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete, remote_flag,
+    FULL, PLAIN, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete, remote_flag, uid,
 };
 use super::schedule::{CrashAt, Schedule};
 use super::server::{EmailIds, Server};
@@ -410,6 +410,36 @@ fn a_mailbox_numbered_anew_is_not_another_that_looks_like_what_it_was() {
                     break;
                 }
             }
+        }
+    }
+}
+
+/// It was taken for renamed to the other, which has half of what it held under the same UIDs, as far as LIST tells: all of
+/// it left the Maildir, what was removed here was forgotten, and all of it was fetched again.
+#[test]
+fn a_mailbox_numbered_anew_is_not_another_that_holds_copies_of_half_of_it() {
+    for email_ids in EMAIL_IDS {
+        let shared = in_step(Delete::Trash, FULL, 1);
+        {
+            let mut world = shared.world();
+            (world.server.same_second, world.server.status, world.server.email_ids) = (true, false, email_ids);
+            [2, 3].into_iter().for_each(|id| remote(&mut world, "One", id, &[]));
+            world.server.create(&folder("Two"), None);
+            let (one, first) = uid(&world, 2);
+            world.remote_copy(&one, first, &folder("Two"));
+        }
+        quiet(&shared);
+        {
+            let mut world = shared.world();
+            world.server.renumber(&folder("One"));
+            world.ledger.renumber(&folder("One"), &[]);
+            local_delete(&mut world, 3);
+        }
+        quiet(&shared);
+        assert_kept(&shared, &format!("{email_ids:?}"));
+        for ids in [local_ids, remote_ids] {
+            let found = ["One", "Two", "Trash"].map(|name| ids(&shared, name));
+            assert_eq!(found, [vec![2], vec![2], vec![3]], "{email_ids:?}");
         }
     }
 }

@@ -6,8 +6,9 @@ use super::find::Search;
 use crate::apply::is_fatal;
 use crate::cycle::gone::Presence;
 use crate::cycle::{Run, Scene};
-use crate::model::{MailboxName, MailboxRow, MessageRow, Uid, UidSet};
-use crate::reconcile::renames::{Candidate, Likeness, likeness};
+use crate::model::{MailboxName, MailboxRow, MessageRow, Uid, UidSet, UidValidity};
+use crate::reconcile::renames::{Candidate, Likeness, counterparts, likeness, may_be_renumbered};
+use crate::reconcile::renumber::{Numbers, numbers};
 use crate::reconcile::snapshot::{RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::store::{Failure, Journal, LocalStore, RemoteStore};
 
@@ -68,44 +69,70 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         ambiguous: bool,
     ) -> Result<bool, Failure> {
         let Candidate { name, owned } = candidate;
+        let Some(seen) = self.look_at_name(name).await? else { return Ok(false) };
+        let (is_own, validity) = (*name == row.name, seen.uid_validity());
+        let there = messages.iter().filter(|message| seen.messages.get(message.uid).is_some());
+        let there: BTreeMap<Uid, &MessageRow> = there.map(|message| (message.uid, message)).collect();
+        let likeness =
+            if is_comparable(row, messages, &seen, is_own) { likeness(row, messages, &seen) } else { Likeness::None };
+        let is_alike = match likeness {
+            Likeness::None => false,
+            // Under its own name no other has to speak for it.
+            Likeness::Blank => is_own || search.goes_along(&row.name, name),
+            // What is left of it, in a name that somebody else has, is too little.
+            Likeness::Remains if *owned => false,
+            Likeness::Remains => self.hold_the_same(&there, (name, validity), true).await?,
+            Likeness::Most => self.hold_the_same(&there, (name, validity), ambiguous || *owned).await?,
+        };
+        let in_part = is_alike && !is_own && there.len() < messages.len();
+        Ok(is_alike && !(in_part && self.holds_more_under_its_name(search, row, messages, there.len()).await?))
+    }
+
+    /// Returns all that is in a mailbox, `None` if it can't be looked at.
+    async fn look_at_name(&mut self, name: &MailboxName) -> Result<Option<RemoteSnapshot>, Failure> {
         let request = RemoteRequest { mailbox: name.clone(), since: None, known: UidSet::new() };
         match self.account.remote.observe(&[request]).await?.pop().map(|observed| observed.outcome) {
-            Some(Ok(seen)) => {
-                let whole = matches!(seen.messages, RemoteMessages::Full(_));
-                let comparable = whole && Some(seen.uid_validity()) == row.uid_validity;
-                match if comparable { likeness(row, messages, &seen) } else { Likeness::None } {
-                    Likeness::None => Ok(false),
-                    // Under its own name no other has to speak for it.
-                    Likeness::Blank => Ok(*name == row.name || search.goes_along(&row.name, name)),
-                    // What is left of it, in a name that somebody else has, is too little.
-                    Likeness::Remains if *owned => Ok(false),
-                    Likeness::Remains => self.hold_the_same(messages, &seen, name, true).await,
-                    Likeness::Most => self.hold_the_same(messages, &seen, name, ambiguous || *owned).await,
-                }
-            }
+            Some(Ok(seen)) => Ok(Some(seen).filter(|seen| matches!(seen.messages, RemoteMessages::Full(_)))),
             Some(Err(error)) if is_fatal(&error) => Err(error.into()),
-            Some(Err(_)) | None => Ok(false),
+            Some(Err(_)) | None => Ok(None),
         }
     }
 
-    /// Looks at the headers of some of the messages that are there: in mailboxes made at once and filled alike, numbers,
-    /// sizes and dates may agree. Where no header has a Message-ID, or if asked to, at whole messages.
+    /// Returns true if the mailbox that has a row's name holds more of what is known than one that has its numbers and this
+    /// many: the server numbered it anew, and what the other holds was copied there. Taken for renamed, it would lose here
+    /// what only it holds, with all that is pending. Of two that hold equally much its numbers tell.
+    async fn holds_more_under_its_name(
+        &mut self,
+        search: &Search<'_>,
+        row: &MailboxRow,
+        messages: &[MessageRow],
+        elsewhere: usize,
+    ) -> Result<bool, Failure> {
+        if search.there.contains_key(&row.name) || !may_be_renumbered(row, &search.scene.listing) {
+            return Ok(false);
+        }
+        let Some(seen) = self.look_at_name(&row.name).await? else { return Ok(false) };
+        let own = counterparts(messages, &seen);
+        Ok(own.len() > elsewhere && self.hold_the_same(&own, (&row.name, seen.uid_validity()), true).await?)
+    }
+
+    /// Looks at the headers of some of the messages that seem to be there: in mailboxes made at once and filled alike,
+    /// numbers, sizes and dates may agree. Where no header has a Message-ID, or if asked to, at whole messages.
     async fn hold_the_same(
         &mut self,
-        messages: &[MessageRow],
-        seen: &RemoteSnapshot,
-        name: &MailboxName,
+        there: &BTreeMap<Uid, &MessageRow>,
+        (name, validity): (&MailboxName, UidValidity),
         thoroughly: bool,
     ) -> Result<bool, Failure> {
-        let there = messages.iter().filter(|message| seen.messages.get(message.uid).is_some());
-        let (named, nameless): (Vec<_>, Vec<_>) = there.partition(|message| message.message_id.is_some());
+        let there = there.iter().map(|(uid, message)| (*uid, *message));
+        let (named, nameless): (Vec<_>, Vec<_>) = there.partition(|(_, message)| message.message_id.is_some());
         let whole = thoroughly || named.is_empty();
         let some = sample(if named.is_empty() { &nameless } else { &named });
         if some.is_empty() {
             return Ok(true);
         }
         let uids: UidSet = some.keys().copied().collect();
-        match self.account.remote.identify(name, seen.uid_validity(), &uids, whole).await {
+        match self.account.remote.identify(name, validity, &uids, whole).await {
             Ok(found) => Ok(some.iter().all(|(uid, message)| {
                 found.get(uid).is_some_and(|identity| match whole {
                     true => message.content.is_none_or(|content| identity.content == Some(content)),
@@ -118,8 +145,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 }
 
+/// Returns true if a mailbox has the numbers that a row's had. With them it keeps UIDNEXT, which never falls: what has come
+/// less far than is known is another, though it holds copies under the same UIDs. Only its own name tells one put back.
+fn is_comparable(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapshot, is_own: bool) -> bool {
+    let highest = messages.iter().map(|message| message.uid).max();
+    Some(seen.uid_validity()) == row.uid_validity
+        && (is_own || numbers(row, highest, &seen.watermark) != Numbers::Changed)
+}
+
 /// Returns a few of these messages, from all parts of a mailbox.
-fn sample<'r>(messages: &[&'r MessageRow]) -> BTreeMap<Uid, &'r MessageRow> {
+fn sample<'r>(messages: &[(Uid, &'r MessageRow)]) -> BTreeMap<Uid, &'r MessageRow> {
     let step = messages.len().div_ceil(SAMPLE).max(1);
-    messages.iter().rev().step_by(step).map(|message| (message.uid, *message)).collect()
+    messages.iter().rev().step_by(step).copied().collect()
 }

@@ -53,6 +53,8 @@ pub(super) struct Look<'a> {
     pub(super) selection: Selection,
     /// The item that tells email ids, if they are asked for.
     pub(super) email_id_item: Option<&'static str>,
+    /// How many messages the server shows at most, if that is not all: of older ones nothing can be known.
+    window: Option<u32>,
     way: Way,
     examine: bool,
     seen: BTreeMap<Uid, Seen>,
@@ -71,6 +73,7 @@ impl<'a> Look<'a> {
             fulls: u8::from(way == Way::Full),
             selection: Selection::default(),
             email_id_item: None,
+            window: None,
             way,
             examine: false,
             seen: BTreeMap::new(),
@@ -84,6 +87,11 @@ impl<'a> Look<'a> {
     /// Asks for email ids too.
     pub(super) fn with(self, email_id_item: Option<&'static str>) -> Self {
         Self { email_id_item, ..self }
+    }
+
+    /// Takes into account that the server shows no more messages than this.
+    pub(super) fn within(self, window: Option<u32>) -> Self {
+        Self { window, ..self }
     }
 
     /// Returns the command that selects the mailbox. SELECT, although nothing is changed: an EXAMINE doesn't tell
@@ -183,7 +191,7 @@ impl<'a> Look<'a> {
             Ok((_, exists)) => exists,
             Err(error) => return Next::Failed(error),
         };
-        if !self.is_same_mailbox() {
+        if !self.is_same_mailbox() || (self.way != Way::Full && self.is_window(exists)) {
             return self.again();
         }
         // Some servers refuse to fetch from an empty mailbox.
@@ -221,7 +229,8 @@ impl<'a> Look<'a> {
 
     /// Returns the look that has seen nothing yet.
     fn anew(&self, way: Way) -> Look<'a> {
-        Look { examine: self.examine, ..Look::new(self.at, self.request, way).with(self.email_id_item) }
+        let look = Look::new(self.at, self.request, way).with(self.email_id_item).within(self.window);
+        Look { examine: self.examine, ..look }
     }
 
     /// Returns the known messages that are gone.
@@ -235,8 +244,21 @@ impl<'a> Look<'a> {
                 gone.difference(&self.seen.keys().copied().collect())
             }
             Way::Flags(_) => known.difference(&self.seen.keys().copied().collect()),
-            Way::Full => UidSet::new(),
+            Way::Full => match self.seen.first_key_value() {
+                // Those after the oldest shown are shown if they are there.
+                Some((oldest, _)) => {
+                    let mut older = UidSet::new();
+                    older.insert_range(Uid::FIRST, *oldest);
+                    known.difference(&older).difference(&self.seen.keys().copied().collect())
+                }
+                None => UidSet::new(),
+            },
         }
+    }
+
+    /// Returns true if there are as many messages as the server shows at most.
+    fn is_window(&self, exists: u32) -> bool {
+        self.window.is_some_and(|window| exists >= window)
     }
 
     /// Returns the part of VANISHED that concerns known messages. What was fetched afterwards is there.
@@ -268,6 +290,7 @@ impl<'a> Look<'a> {
 
     fn snapshot(self, mod_seq: bool) -> RemoteSnapshot {
         let (messages, vanished) = (self.count(), self.gone());
+        let is_all = self.way == Way::Full && !self.is_window(u32::try_from(messages).unwrap_or(u32::MAX));
         let watermark = Watermark {
             uid_validity: self.selection.validity.unwrap_or(crate::model::UidValidity(0)),
             uid_next: self.selection.uid_next.unwrap_or(0),
@@ -280,9 +303,9 @@ impl<'a> Look<'a> {
             let date = seen.date.flatten();
             Some((uid, RemoteMessage { flags: seen.flags?, date, size: seen.size, email_id: seen.email_id }))
         });
-        let messages = match self.way {
-            Way::Full => RemoteMessages::Full(listed.collect()),
-            _ => RemoteMessages::Delta { changed: listed.collect(), vanished },
+        let messages = match is_all {
+            true => RemoteMessages::Full(listed.collect()),
+            false => RemoteMessages::Delta { changed: listed.collect(), vanished },
         };
         let permanent = permanent.unwrap_or_else(PermanentFlags::all);
         RemoteSnapshot { watermark, permanent, read_only, messages }
