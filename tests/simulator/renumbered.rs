@@ -15,7 +15,7 @@ use super::scenarios::{
 };
 use super::schedule::{CrashAt, Schedule};
 use super::server::{EmailIds, Server};
-use super::users::{back_up_or_restore, folder};
+use super::users::{FlagEdit, back_up_or_restore, folder};
 use super::world::{Shared, World};
 
 fn inbox() -> MailboxName {
@@ -270,7 +270,7 @@ fn what_was_on_its_way_here_when_its_mailbox_was_put_back_stays() {
 
 fn both_flags(id: u32) -> FlagSet {
     let first = if id == 1 { "\\Seen" } else { "\\Answered" };
-    super::users::FlagEdit::new(first, true).flags.union(&super::users::FlagEdit::new("\\Flagged", true).flags)
+    FlagEdit::new(first, true).flags.union(&FlagEdit::new("\\Flagged", true).flags)
 }
 
 #[test]
@@ -441,6 +441,52 @@ fn a_mailbox_numbered_anew_is_not_another_that_holds_copies_of_half_of_it() {
             let found = ["One", "Two", "Trash"].map(|name| ids(&shared, name));
             assert_eq!(found, [vec![2], vec![2], vec![3]], "{email_ids:?}");
         }
+    }
+}
+
+/// Messages 2 and 3, and 2 copied to a mailbox made in the same second, where it got the number it had; then the first was
+/// numbered anew, and 3 flagged here.
+fn numbered_anew_beside_a_copy(status: bool, email_ids: EmailIds) -> Shared {
+    let shared = in_step(Delete::Trash, FULL, 1);
+    {
+        let mut world = shared.world();
+        (world.server.same_second, world.server.status, world.server.email_ids) = (true, status, email_ids);
+        ["One", "Two"].iter().for_each(|name| world.server.create(&folder(name), None));
+        (2..=3).for_each(|id| remote(&mut world, "One", id, &[]));
+    }
+    quiet(&shared);
+    let mut world = shared.world();
+    let (one, first) = uid(&world, 2);
+    world.remote_copy(&one, first, &folder("Two"));
+    // As many have been there, as far as UIDNEXT tells.
+    remote(&mut world, "Two", 4, &[]);
+    remote_delete(&mut world, 4);
+    world.server.renumber(&folder("One"));
+    world.ledger.renumber(&folder("One"), &[]);
+    local_flag(&mut world, 3, "\\Answered", true);
+    drop(world);
+    shared
+}
+
+/// It was taken for renamed to the other: what only it held was removed here and fetched again, without its flag.
+#[test]
+fn a_mailbox_numbered_anew_is_not_another_that_has_come_as_far_and_holds_a_copy_of_half_of_it() {
+    for (status, email_ids) in EMAIL_IDS.into_iter().flat_map(|ids| [(true, ids), (false, ids)]) {
+        let shared = numbered_anew_beside_a_copy(status, email_ids);
+        let report = calm_run(&shared, &Options::default());
+        let context = format!("{status}, {email_ids:?}");
+        assert_eq!((report.local.removed, report.remote.flags), (0, 1), "{context}");
+        quiet(&shared);
+        assert_kept(&shared, &context);
+        for ids in [local_ids, remote_ids] {
+            assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![2, 3], vec![2]), "{context}");
+        }
+        let answered = FlagEdit::new("\\Answered", true).flags;
+        let there = remote_view(&shared.world());
+        assert!(
+            there[&folder("One")].iter().any(|seen| seen.id == 3 && seen.flags == answered),
+            "{context}: {there:?}"
+        );
     }
 }
 
