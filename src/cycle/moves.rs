@@ -268,10 +268,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(Some(identities))
     }
 
-    /// Another file may have the name already, or one that has gone and that the baseline still knows.
+    /// Another file may have the name already, or one that has gone and that the baseline still knows. What was moved away
+    /// and back there, its file elsewhere here, has it itself.
     pub(super) fn is_taken(&self, all: &Plans<'_>, one: &Missing<'_>, to: MailboxId) -> bool {
         let (here, unique) = &one.place;
-        to != *here && (all.has_file(to, unique) || all.has_row(to, unique))
+        to != *here && (all.has_file(to, unique) || all.has_other_row(to, unique, one.row.id))
     }
 
     /// Plans that a file follows its message.

@@ -44,9 +44,9 @@ impl<'a> Plans<'a> {
         self.sight(mailbox).is_some_and(|sight| sight.scan.entries.contains_key(unique))
     }
 
-    pub(super) fn has_row(&self, mailbox: MailboxId, unique: &UniqueName) -> bool {
+    pub(super) fn has_other_row(&self, mailbox: MailboxId, unique: &UniqueName, than: MessageId) -> bool {
         let rows = self.sight(mailbox).map(|sight| sight.rows.as_slice()).unwrap_or_default();
-        rows.iter().any(|row| row.unique.as_ref() == Some(unique))
+        rows.iter().any(|row| row.id != than && row.unique.as_ref() == Some(unique))
     }
 
     /// Returns the rows that neither side has any more, by what they were recorded with.

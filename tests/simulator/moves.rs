@@ -347,3 +347,27 @@ fn renamed_here_and_deleted_there_it_is_kept_if_it_is_saved_again_before_it_goes
         }
     }
 }
+
+/// The name that it would get where its message is was taken, by its own row: it was sent again from where it had moved.
+#[test]
+fn moved_on_the_server_and_back_while_its_file_moves_here_it_is_one() {
+    for abilities in [FULL, PLAIN].into_iter().chain(HALVES) {
+        let change: Act = |world| {
+            for target in ["Archive", "INBOX"] {
+                let (name, uid) = uid(world, 1);
+                world.remote_move(&name, uid, &folder(target));
+            }
+            local_move(world, 1, "Lists/rust", Name::Kept);
+        };
+        let start: Act = |world| {
+            remote(world, "INBOX", 1, &[]);
+            ["Archive", "Lists/rust"].iter().for_each(|name| world.server.create(&folder(name), None));
+        };
+        let shared = Scenario { delete: Delete::Trash, abilities, tune: |_| (), start, change: Some(change) }.world(0);
+        quiet(&shared);
+        assert_kept(&shared, "moved there and back");
+        let world = shared.world();
+        let [here, there] = [local_view(&world), remote_view(&world)].map(|view| places(&view));
+        assert!(here.len() == 1 && here == there, "{abilities:?}: {here:?} {there:?}");
+    }
+}

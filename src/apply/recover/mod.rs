@@ -138,7 +138,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
     }
 
-    /// Looks at a mailbox until nothing new has come for a while.
+    /// Looks at a mailbox until nothing new has come for a while. Changes of flags are no news: in a busy folder there would
+    /// be no end of them.
     ///
     /// A connection that died leaves commands behind that the server received and goes on carrying out, next to ours:
     /// what they put there is seen only once they are done.
@@ -151,7 +152,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             }
             self.remote.linger().await?;
             let Some(now) = self.look_at(known).await? else { return Ok(None) };
-            still = if now.watermark == last.watermark { still + 1 } else { 0 };
+            let came_to = |seen: &RemoteSnapshot| (seen.watermark.uid_validity, seen.watermark.uid_next);
+            still = if came_to(&now) == came_to(&last) { still + 1 } else { 0 };
             last = now;
         }
         Ok(Some(last))

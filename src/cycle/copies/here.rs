@@ -38,9 +38,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let Some(headers) = self.identify_spots(all, &asked, false).await? else { return Ok(()) };
         for (spot, rows) in likely {
             let Some(identity) = headers.get(&spot) else { continue };
-            let rows = rows.iter().filter(|row| row.message_id == identity.message_id);
-            if let Some(source) = self.source(known, rows, |file| file.header == identity.header)? {
+            let rows = || rows.iter().filter(|row| row.message_id == identity.message_id);
+            if let Some(source) = self.source(known, rows(), |file| file.header == identity.header)? {
                 plan_copy(all, spot, source);
+            } else if let Some(row) = rows().find(|row| self.may_have_moved(scene, all, known, row)) {
+                // Moved on the server, and its file elsewhere here: a pass that looks at where it was follows both.
+                scene.again.insert(row.mailbox);
+                wait_for_twin(scene, all, spot);
             }
         }
         for (spot, earlier) in twins {
@@ -49,6 +53,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
         }
         Ok(())
+    }
+
+    /// Returns true for a message of a folder that was not looked at by this pass and will be by the next, and whose file is
+    /// not where it was.
+    fn may_have_moved(&self, scene: &Scene, all: &Plans<'_>, known: &Known, row: &MessageRow) -> bool {
+        let is_away = known.files.get(&row.id).is_some_and(Option::is_none);
+        let mailbox = known.rows.get(&row.mailbox);
+        is_away
+            && row.unique.is_some()
+            && all.sight(row.mailbox).is_none()
+            && mailbox.is_some_and(|mailbox| self.is_looked_at(scene, mailbox))
     }
 }
 

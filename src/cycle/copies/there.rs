@@ -12,10 +12,10 @@ use crate::cycle::plans::Plans;
 use crate::cycle::settle::unfinished;
 use crate::cycle::{Run, Scene};
 use crate::model::{
-    Fingerprint, FlagSet, Identity, Keyword, KeywordLetters, MailboxId, MailboxRow, MessageId, MessageRow,
+    Fingerprint, FlagSet, Identity, Keyword, KeywordLetters, MailboxId, MailboxRow, MessageId, MessageRow, UniqueName,
 };
 use crate::reconcile::moves::{Arrival, Arrivals, Place, pair};
-use crate::reconcile::plan::RemoteCopy;
+use crate::reconcile::plan::{MailboxPlan, RemoteCopy};
 use crate::reconcile::report::{Held, Reason};
 use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Failure, Journal, LocalStore, RemoteStore};
@@ -43,10 +43,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         known: &mut Known,
     ) -> Result<(), Failure> {
         let mut arrivals = self.new_uploads(all)?;
-        // What a message waits for that could not be moved is sent.
+        // What a message waits for that could not be moved is sent, and so is what has gone from the server.
         let removals = all.plans.iter().flat_map(|plan| &plan.remove_remote);
         let awaited: BTreeSet<Place> = removals.filter_map(|removal| removal.moved_to.clone()).collect();
-        arrivals.retain(|place, _| !self.uncopied.contains(place) && !awaited.contains(place));
+        let refiled = |plan: &MailboxPlan, unique: &UniqueName| plan.refiled.contains(unique);
+        let refiled =
+            |(mailbox, unique): &Place| all.plans.iter().any(|plan| plan.mailbox == *mailbox && refiled(plan, unique));
+        arrivals.retain(|place, _| !self.uncopied.contains(place) && !awaited.contains(place) && !refiled(place));
         let originals = self.originals(&arrivals)?;
         self.await_originals(scene, all, known, (&mut arrivals, &originals))?;
         for (place, arrival) in arrivals {
