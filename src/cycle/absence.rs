@@ -24,7 +24,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         plans: &mut [MailboxPlan],
     ) -> Result<(), Failure> {
         self.await_files(scene, plans)?;
-        await_lost(scene, sights, plans);
+        self.await_lost(scene, sights, plans)?;
         self.await_arrivals(scene, sights, plans).await
     }
 
@@ -35,9 +35,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if !plans.iter().any(removes) {
             return Ok(());
         }
-        // What is to be looked at and was not by this pass has changed since it was listed.
-        let unseen = scene.again.iter().any(|mailbox| plans.iter().all(|plan| plan.mailbox != *mailbox));
-        let stirred = unseen || self.account.local.is_stirred()?;
+        let stirred = self.has_stirred(scene, plans)?;
         let incomplete = !self.options.only.is_empty() || !self.blind.is_empty();
         let grew = if incomplete && !stirred { self.others_grew(scene)? } else { None };
         let wait = stirred || grew.is_some();
@@ -126,10 +124,56 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             plan.upload.retain(|upload| !refiled.contains(&upload.unique));
             again.extend(ours.then_some(plan.mailbox));
         }
+        // The file of one that neither side has where it was may be one of those that were put off, and its message where
+        // nobody has looked.
+        let mut all = Plans { sights, plans };
+        let known = all.rows();
+        for row in all.gone_from_both(&known) {
+            all.forget_no_more(row);
+            if let Some(plan) = all.of(row.mailbox) {
+                plan.unknown = true;
+            }
+            again.extend(ours.then_some(row.mailbox));
+        }
         let looked_at_again = |row: &&MailboxRow| ours && grown.iter().flatten().any(|name| *name == row.name);
         again.extend(rows.iter().filter(looked_at_again).map(|row| row.id));
         scene.again.append(&mut again);
         Ok(())
+    }
+
+    /// A message gone from both sides may have moved on both, its file to a maildir that kept changing while it was read, or
+    /// that has changed since it was listed. Were its row let go of now, it would be fetched where it is on the server, and
+    /// sent from where its file is.
+    fn await_lost(&mut self, scene: &mut Scene, sights: &[Sight], plans: &mut [MailboxPlan]) -> Result<(), Failure> {
+        if plans.iter().all(|plan| plan.forget.is_empty()) {
+            return Ok(());
+        }
+        let mut all = Plans { sights, plans };
+        let rows = all.rows();
+        let lost = all.gone_from_both(&rows);
+        let found = found_elsewhere(&all, &lost);
+        let restless: Vec<MailboxId> =
+            sights.iter().filter(|sight| !sight.scan.quiet).map(|sight| sight.row.id).collect();
+        if found.is_empty() || (restless.is_empty() && !self.has_stirred(scene, all.plans)?) {
+            return Ok(());
+        }
+        lost.iter().for_each(|row| all.forget_no_more(row));
+        let mut waiting: BTreeSet<MailboxId> = lost.iter().map(|row| row.mailbox).collect();
+        waiting.extend(found.iter().map(|(mailbox, _)| *mailbox));
+        for plan in all.plans.iter_mut().filter(|plan| waiting.contains(&plan.mailbox)) {
+            let mailbox = plan.mailbox;
+            plan.download.retain(|uid| !found.contains(&(mailbox, *uid)));
+            plan.copy_local.retain(|copy| !found.contains(&(mailbox, copy.uid)));
+            plan.unknown = true;
+        }
+        scene.again.extend(waiting.into_iter().chain(restless));
+        Ok(())
+    }
+
+    /// Returns true if a maildir has changed since it was listed, or is to be looked at and was not by this pass.
+    fn has_stirred(&mut self, scene: &Scene, plans: &[MailboxPlan]) -> Result<bool, Failure> {
+        let unseen = scene.again.iter().any(|mailbox| plans.iter().all(|plan| plan.mailbox != *mailbox));
+        Ok(unseen || self.account.local.is_stirred()?)
     }
 
     /// Nobody looks into such a mailbox before the user's word.
@@ -151,32 +195,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mailboxes = listing.mailboxes.iter().filter(takes_part).filter(has_grown);
         mailboxes.map(|(name, _)| name.clone()).collect()
     }
-}
-
-/// A message gone from both sides may have moved on both, its file to a maildir that kept changing while it was read. Were
-/// its row let go of now, it would be fetched where it is on the server, and sent from where its file is.
-fn await_lost(scene: &mut Scene, sights: &[Sight], plans: &mut [MailboxPlan]) {
-    let restless: Vec<MailboxId> = sights.iter().filter(|sight| !sight.scan.quiet).map(|sight| sight.row.id).collect();
-    if restless.is_empty() {
-        return;
-    }
-    let mut all = Plans { sights, plans };
-    let rows = all.rows();
-    let lost = all.gone_from_both(&rows);
-    let found = found_elsewhere(&all, &lost);
-    if found.is_empty() {
-        return;
-    }
-    lost.iter().for_each(|row| all.forget_no_more(row));
-    let mut waiting: BTreeSet<MailboxId> = lost.iter().map(|row| row.mailbox).collect();
-    waiting.extend(found.iter().map(|(mailbox, _)| *mailbox));
-    for plan in all.plans.iter_mut().filter(|plan| waiting.contains(&plan.mailbox)) {
-        let mailbox = plan.mailbox;
-        plan.download.retain(|uid| !found.contains(&(mailbox, *uid)));
-        plan.copy_local.retain(|copy| !found.contains(&(mailbox, copy.uid)));
-        plan.unknown = true;
-    }
-    scene.again.extend(waiting.into_iter().chain(restless));
 }
 
 /// Returns the new messages on the server that may be these, as far as can be told without asking.

@@ -132,3 +132,39 @@ fn moved_here_out_of_a_folder_that_the_list_leaves_out_it_waits() {
         assert_eq!([inbox, ids(&shared, "Archive"), ids(&shared, "Trash")], [vec![1, 2], vec![], vec![]]);
     }
 }
+
+/// A later pass looked at one of the three folders only: the message looked new there, and the file where it had gone.
+#[test]
+fn moved_to_different_folders_on_both_sides_while_a_sync_is_at_work_it_is_one() {
+    for (there, here) in [("Archive", "Other"), ("Other", "Archive")] {
+        let shared = in_step(Delete::Trash, 2);
+        shared.world().server.create(&folder("Other"), None);
+        sync(&shared);
+        {
+            let mut world = shared.world();
+            // Sent by the first pass, so that the second looks at Archive.
+            world.local_put(&folder("Archive"), 3, Kind::Ordinary, DATE, None);
+            let acts: fn(&mut World) = match there {
+                "Archive" => |world| move_both(world, "Archive", "Other"),
+                _ => |world| move_both(world, "Other", "Archive"),
+            };
+            world.meanwhile = Some(("append", acts));
+        }
+        sync(&shared);
+        assert!(shared.world().meanwhile.is_none());
+        sync(&shared);
+        for ids in [local_ids, remote_ids] {
+            let all: Vec<u32> =
+                ["INBOX", "Archive", "Other", "Trash"].iter().flat_map(|name| ids(&shared, name)).collect();
+            assert_eq!(all.iter().filter(|id| **id == 1).count(), 1, "there {there}, here {here}: {all:?}");
+            assert!(ids(&shared, there).contains(&1), "the server's place counts");
+        }
+    }
+}
+
+fn move_both(world: &mut World, there: &str, here: &str) {
+    let (name, uid) = super::scenarios::uid(world, 1);
+    let (from, unique) = super::scenarios::file(world, 1);
+    world.remote_move(&name, uid, &folder(there));
+    world.local_move(&from, &unique, &folder(here));
+}
