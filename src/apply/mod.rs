@@ -179,9 +179,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         self.upload(&open).await
     }
 
-    /// A file that a run cut short unlinked may come back with a power cut: without its row it would be sent anew.
-    fn sync_absences(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
-        if plan.forget.is_empty() {
+    /// What a run cut short did to names a power cut may still undo, and not always is there an intent left that tells.
+    /// So names that count only because they were seen are made durable first: a file that was unlinked may come back,
+    /// and without its row be sent anew; one that was made visible may be gone again, and with a row look removed.
+    fn sync_names(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
+        let gets_rows = !(plan.adopt.is_empty() && plan.upload.is_empty() && plan.copy_remote.is_empty());
+        if plan.forget.is_empty() && !gets_rows {
             return Ok(());
         }
         match self.local.sync(&plan.local) {
@@ -193,7 +196,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
 
     /// Rows that neither side has any more go before any new one comes, and the UIDVALIDITY of the new is recorded.
     fn reset(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
-        self.sync_absences(plan)?;
+        self.sync_names(plan)?;
         let mut records: Vec<Record> = plan.forget.iter().map(|row| Record::Forget(*row)).collect();
         records.extend(plan.reset.map(|validity| Record::UidValidity(plan.mailbox, validity)));
         // Known before the new version is sent: after a crash the old one must not look removed, nor the new one new.

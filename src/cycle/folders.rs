@@ -202,7 +202,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let object_id = match row {
             // While the rows may speak of another mailbox that had this name before, only what is known of that one tells
             // where it is: the id of this one would hide it.
-            Some(row) if row.local == folder.local && may_be_another(scene, row) => row.object_id.clone(),
+            Some(row) if row.local == folder.local && self.may_be_another(scene, row) => row.object_id.clone(),
             _ => scene.listing.mailboxes.get(&folder.name).and_then(|listed| listed.object_id.clone()),
         };
         let id = match row {
@@ -215,6 +215,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             None => self.account.journal.add_mailbox(&folder.name, &folder.local)?,
         };
         Ok(self.account.journal.commit(&[Record::Listed(id, folder.role, object_id)])?)
+    }
+
+    /// Returns true if the mailbox listed under a row's name is not the one whose messages are known, or nothing tells that
+    /// it is.
+    fn may_be_another(&self, scene: &Scene, row: &MailboxRow) -> bool {
+        let Some(listed) = scene.listing.mailboxes.get(&row.name).filter(|_| is_known(row)) else { return false };
+        match listed.status {
+            Some(status) => row.uid_validity.is_some_and(|known| known != status.uid_validity),
+            // One with another id was searched for already. Found, and not followed, it is searched for until its messages
+            // have gone there.
+            None => row.object_id.is_none() || listed.object_id.is_none() || self.elsewhere_there.contains(&row.id),
+        }
     }
 
     /// Lets go of what the baseline knows of a maildir that is not there, so that nothing in it counts as removed. What
@@ -289,17 +301,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 detail: None,
             });
         }
-    }
-}
-
-/// Returns true if the mailbox listed under a row's name is not the one whose messages are known, or nothing tells that it
-/// is.
-fn may_be_another(scene: &Scene, row: &MailboxRow) -> bool {
-    let Some(listed) = scene.listing.mailboxes.get(&row.name).filter(|_| is_known(row)) else { return false };
-    match listed.status {
-        Some(status) => row.uid_validity.is_some_and(|known| known != status.uid_validity),
-        // One with another id was searched for already.
-        None => row.object_id.is_none() || listed.object_id.is_none(),
     }
 }
 

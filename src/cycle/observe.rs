@@ -96,7 +96,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         sight.saves = self.saves(sight)?;
         (sight.matches, sight.undecided) = self.identify(sight).await?;
-        self.robbed.remove(&sight.row.id);
+        // What has the name of one that is elsewhere was not looked at yet.
+        if !sight.displaced {
+            self.robbed.remove(&sight.row.id);
+        }
         Ok(true)
     }
 

@@ -27,7 +27,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     pub(super) async fn renumber(&mut self, scene: &Scene, sight: &mut Sight) -> Result<bool, Failure> {
         let highest = sight.rows.iter().map(|row| row.uid).max();
         // What is seen now is what the rows will speak of: the id that was listed is another's, and would lead them to it.
-        if highest.is_none() && sight.row.object_id.is_some() && is_replaced(scene, sight) {
+        if highest.is_none()
+            && sight.row.object_id.is_some()
+            && (is_replaced(scene, sight) || has_another_id(scene, sight))
+        {
             self.account.journal.commit(&[Record::Listed(sight.row.id, sight.row.role, None)])?;
             sight.row.object_id = None;
         }
@@ -56,7 +59,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             return Ok(true);
         }
         let RemoteMessages::Full(messages) = &remote.messages else { return Err(not_all_listed().into()) };
-        let found = self.find_again(sight, messages).await?;
+        let (found, untold) = self.find_again(sight, messages).await?;
         let is_itself = |uid: &Uid| !messages.contains_key(uid) || found.get(uid) == Some(uid);
         if changed == Numbers::Doubtful && sight.rows.iter().all(|row| is_itself(&row.uid)) {
             return Ok(true);
@@ -72,7 +75,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         sight.row.uid_validity = sight.remote.as_ref().map(RemoteSnapshot::uid_validity);
         sight.row.watermark = None;
         sight.failures.retain(|failure| failure.uid.is_none());
-        Ok(true)
+        // What has gone since it was listed is no new message, although no row is its any more.
+        if !untold.is_empty() {
+            self.report.problem(unfinished(&sight.row.name, "messages were removed while it was numbered anew"));
+        }
+        Ok(untold.is_empty())
     }
 
     /// Where the listing did not tell that its numbers are others, nobody has searched for it. Renamed in the Maildir only,
@@ -95,21 +102,25 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(())
     }
 
-    /// Returns the new UIDs of the rows that are found, by the old ones. Files are read, of messages only headers are
-    /// fetched; bodies only of those that remain in doubt.
+    /// Returns the new UIDs of the rows that are found, by the old ones, and the messages that the server would not show.
+    /// Files are read, of messages only headers are fetched; bodies only of those that remain in doubt.
     async fn find_again(
         &mut self,
         sight: &Sight,
         messages: &BTreeMap<Uid, RemoteMessage>,
-    ) -> Result<BTreeMap<Uid, Uid>, Failure> {
+    ) -> Result<(BTreeMap<Uid, Uid>, UidSet), Failure> {
         let files = self.files_of_rows(sight)?;
         let remembered = sight.rows.iter().map(|row| (row.uid, Remembered::new(row, files.get(&row.uid).copied())));
-        let headers = self.identities(sight, messages, &messages.keys().copied().collect(), false).await?;
+        let all: UidSet = messages.keys().copied().collect();
+        let headers = self.identities(sight, messages, &all, false).await?;
+        let mut untold = all.difference(&headers.keys().copied().collect());
         let mut renumbering = Renumbering::new(remembered.collect(), headers);
         renumbering.by_header();
         let doubtful = renumbering.ambiguous();
-        renumbering.by_content(self.identities(sight, messages, &doubtful, true).await?);
-        Ok(renumbering.finish())
+        let bodies = self.identities(sight, messages, &doubtful, true).await?;
+        untold.union_with(&doubtful.difference(&bodies.keys().copied().collect()));
+        renumbering.by_content(bodies);
+        Ok((renumbering.finish(), untold))
     }
 
     async fn identities(
@@ -151,6 +162,12 @@ fn is_replaced(scene: &Scene, sight: &Sight) -> bool {
     let listed = scene.listing.mailboxes.get(&sight.row.name).and_then(|listed| listed.status);
     let seen = sight.remote.as_ref().map(RemoteSnapshot::uid_validity);
     listed.is_some_and(|status| seen.is_some_and(|seen| seen != status.uid_validity))
+}
+
+/// Returns true if a mailbox is listed with another id than is known: the one known may be elsewhere.
+fn has_another_id(scene: &Scene, sight: &Sight) -> bool {
+    let listed = scene.listing.mailboxes.get(&sight.row.name).and_then(|listed| listed.object_id.as_ref());
+    listed.is_some() && listed != sight.row.object_id.as_ref()
 }
 
 fn has_another_validity(sight: &Sight) -> bool {

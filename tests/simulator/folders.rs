@@ -325,6 +325,39 @@ fn renamed_on_the_server_with_a_new_folder_of_its_name_where_list_tells_no_numbe
     ends_in(change, &[(4, "C"), (6, "C"), (7, "C"), (8, "B")]);
 }
 
+/// The name is taken in the Maildir, so messages are followed one by one. A run cut short had recorded the id of the new
+/// folder for the old one, which the next did not find any more: it looked numbered anew, and all of it was sent again.
+#[test]
+fn renamed_on_the_server_to_a_name_taken_here_with_a_new_folder_of_its_name_where_list_tells_no_numbers() {
+    let change: Act = |world| {
+        world.server.status = false;
+        there(world, "B", "C");
+        remote(world, "B", 8, &[]);
+        local(world, "C", 9, &[]);
+    };
+    for abilities in [FULL, PLAIN] {
+        let tune: Act = |world| world.server.object_ids = true;
+        let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) };
+        let dies = |step: u64| {
+            let shared = scenario.world(0);
+            let at = CrashAt { step, after: false, power: false };
+            let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
+            quiet(&shared);
+            let context = format!("{abilities:?}, struck at {step}");
+            assert_kept(&shared, &context);
+            let world = shared.world();
+            for view in [local_view(&world), remote_view(&world)] {
+                let all = places(&view);
+                let known = all.iter().filter(|one| [4, 6, 7, 8, 9].contains(&one.0));
+                let found: Vec<_> = known.map(|one| (one.0, one.1.as_str())).collect();
+                assert_eq!(found, [(4, "C"), (6, "C"), (7, "C"), (8, "B"), (9, "C")], "{context}");
+            }
+            died
+        };
+        assert!((0..10_000).take_while(|step| dies(*step)).count() > 0);
+    }
+}
+
 /// An EXPUNGE would take what others flagged, so each of them leaves one behind that waits: only one was allowed for.
 #[test]
 fn two_of_one_content_followed_out_of_a_renamed_folder_both_leave_one_that_waits_to_be_expunged() {
@@ -443,6 +476,31 @@ fn renamed_on_the_server_before_its_id_was_known_with_a_new_folder_of_its_name_w
         for view in [local_view(&world), remote_view(&world)] {
             let found: Vec<_> = places(&view).into_iter().map(|(id, name, _)| (id, name)).collect();
             assert_eq!(found, [(4, "C".to_owned()), (5, "C".to_owned()), (8, "B".to_owned())], "{abilities:?}");
+        }
+    }
+}
+
+/// Each had the name that the other was to get, on another side: neither could be renamed. What was known of one was let go
+/// of, for a third had its old name by then, and all of it was fetched where it was there and sent from where it was here.
+#[test]
+fn two_wait_for_each_others_names_and_a_third_has_the_old_name_of_one() {
+    let change: Act = |world| {
+        there(world, "B", "C");
+        there(world, "A/x", "B");
+        here(world, "B", "D");
+        here(world, "A/y", "C");
+    };
+    for abilities in [FULL, PLAIN] {
+        let scenario = Scenario { delete: Delete::Trash, abilities, tune: |_| (), start, change: Some(change) };
+        let shared = scenario.world(0);
+        quiet(&shared);
+        assert_kept(&shared, "waited for each other");
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            let all = places(&view);
+            let found: Vec<_> =
+                all.iter().filter(|one| [3, 4, 6, 7].contains(&one.0)).map(|one| (one.0, one.1.as_str())).collect();
+            assert_eq!(found, [(3, "B"), (4, "C"), (6, "C"), (7, "C")], "{abilities:?}");
         }
     }
 }

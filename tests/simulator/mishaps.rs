@@ -11,6 +11,7 @@ use super::history::{calm_run, run};
 use super::mail::Kind;
 use super::rng::Rng;
 use super::schedule::{CrashAt, Rates, Schedule};
+use super::server::Mailbox;
 use super::users::{FlagEdit, folder};
 
 #[test]
@@ -337,6 +338,36 @@ fn what_a_run_cut_short_removed_does_not_come_back_when_the_power_goes_after_the
     // By chance a power cut undoes what was not synced.
     let steps = (0..10_000).take_while(|step| (0..8).fold(false, |any, seed| died(*step, seed) | any));
     assert!(steps.count() > 0);
+}
+
+/// Of what was fetched from another server no intent is kept: the file counts because it is seen, and has to be on the
+/// disk before it is adopted or sent. It went with the power, and looked deleted by its user.
+#[test]
+fn what_a_run_cut_short_fetched_from_another_server_is_not_gone_when_the_power_goes_after_the_next() {
+    let died = |moved_along: bool, step: u64, seed: u64| {
+        let shared = in_step(Delete::Expunge, 1);
+        shared.world().remote_put(&folder("Archive"), 2, Kind::Ordinary, DATE, &FlagSet::new());
+        let died = dies(&shared, CrashAt { step, after: true, power: false });
+        let wanted = if moved_along { vec![2] } else { local_ids(&shared, "Archive") };
+        shared.world().policy.circumstances.server.push('+');
+        if !moved_along {
+            shared.world().server.mailboxes.get_mut(&folder("Archive")).unwrap().messages.clear();
+        }
+        shared.world().server.mailboxes.values_mut().for_each(Mailbox::begin_anew);
+        sync(&shared);
+        shared.world().rng = Rng::new(seed);
+        assert!(dies(&shared, CrashAt { step: 0, after: false, power: true }));
+        sync(&shared);
+        for ids in [local_ids, remote_ids] {
+            assert_eq!(ids(&shared, "Archive"), wanted, "moved along: {moved_along}, step {step}");
+        }
+        died
+    };
+    for moved_along in [true, false] {
+        // By chance a power cut undoes what was not synced.
+        let steps = (0..10_000).take_while(|step| (0..8).fold(false, |any, seed| died(moved_along, *step, seed) | any));
+        assert!(steps.count() > 0);
+    }
 }
 
 /// Its folder was made again there, which let go of the intent: the file was sent as a new one.

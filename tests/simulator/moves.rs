@@ -4,13 +4,15 @@ use mailtide::model::{MailboxName, UniqueName};
 use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::snapshot::Abilities;
 
+use super::account::ids;
 use super::check::{View, local_view, remote_view};
-use super::history::calm_run;
+use super::history::{calm_run, run};
 use super::maildir::Save;
 use super::scenarios::{
     Act, FULL, PLAIN, Scenario, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete,
     remote_flag, uid,
 };
+use super::schedule::{CrashAt, Schedule};
 use super::users::folder;
 use super::world::World;
 
@@ -369,5 +371,36 @@ fn moved_on_the_server_and_back_while_its_file_moves_here_it_is_one() {
         let world = shared.world();
         let [here, there] = [local_view(&world), remote_view(&world)].map(|view| places(&view));
         assert!(here.len() == 1 && here == there, "{abilities:?}: {here:?} {there:?}");
+    }
+}
+
+/// Nobody heard that it was sent, and it was moved before anybody looked: it was sent again.
+#[test]
+fn sent_and_moved_on_the_server_before_the_answer_was_heard_it_is_one() {
+    let change: Act = |world| [7, 8, 9].iter().for_each(|id| local(world, "INBOX", *id, &["work"]));
+    for abilities in [FULL, PLAIN].into_iter().chain(HALVES) {
+        let scenario = Scenario { delete: Delete::Trash, abilities, tune: |_| (), start, change: Some(change) };
+        let dies = |step: u64| {
+            let shared = scenario.world(0);
+            let at = CrashAt { step, after: true, power: false };
+            let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
+            let sent: Vec<u32> = ids(&remote_view(&shared.world()), "INBOX");
+            let filed = [8, 9].map(|id| sent.contains(&id).then_some(id));
+            filed.iter().flatten().for_each(|id| remote_move(&mut shared.world(), *id, "Archive"));
+            quiet(&shared);
+            let context = format!("{abilities:?}, struck at {step}");
+            assert_kept(&shared, &context);
+            let world = shared.world();
+            for view in [local_view(&world), remote_view(&world)] {
+                for (id, filed) in [(8, filed[0]), (9, filed[1])] {
+                    let there: Vec<String> =
+                        places(&view).into_iter().filter(|one| one.0 == id).map(|one| one.1).collect();
+                    let place = if filed.is_some() { "Archive" } else { "INBOX" };
+                    assert_eq!(there, [place], "{id}, {context}");
+                }
+            }
+            died
+        };
+        assert!((0..10_000).take_while(|step| dies(*step)).count() > 0);
     }
 }

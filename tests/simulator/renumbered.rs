@@ -504,3 +504,34 @@ fn a_dry_run_tells_what_comes_of_a_mailbox_numbered_anew_beside_its_image() {
         assert_eq!((local.added, local.folders_created, local.folders_renamed), (1, 1, 0), "{email_ids:?}");
     }
 }
+
+/// It was taken for new, and copied here from its twin while its file was sent again; once the numbers were others anew, the copy
+/// stood for what was sent, and the file was sent a second time.
+#[test]
+fn a_message_that_goes_while_its_mailbox_is_found_again_is_not_fetched_as_new() {
+    for abilities in [FULL, PLAIN] {
+        let shared = in_step(Delete::Trash, abilities, 1);
+        {
+            let mut world = shared.world();
+            world.server.email_ids = EmailIds::Content;
+            (0..2).for_each(|_| remote(&mut world, "INBOX", 2, &["\\Seen"]));
+        }
+        quiet(&shared);
+        renumber(&shared);
+        shared.world().meanwhile = Some(("identify INBOX 1:3", |world| {
+            remote_delete(world, 2);
+            // Only if something is copied here.
+            world.meanwhile = Some(("sync_staged", |world| {
+                world.server.renumber(&inbox());
+                world.ledger.renumber(&inbox(), &[]);
+            }));
+        }));
+        let report = calm_run(&shared, &Options::default());
+        assert_eq!(report.local.copied, 0, "{abilities:?}: copied here, though it has gone");
+        quiet(&shared);
+        assert_kept(&shared, &format!("{abilities:?}"));
+        for ids in [local_ids, remote_ids] {
+            assert_eq!(ids(&shared, "INBOX"), [1, 2, 2], "{abilities:?}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Apply, Known, Place, Settlement, newcomers, settled};
-use crate::model::{FlagSet, Identity, MessageHash, Uid, UidSet, UidValidity};
+use crate::model::{FlagSet, Identity, MailboxId, MessageHash, Uid, UidSet, UidValidity};
 use crate::reconcile::snapshot::RemoteSnapshot;
 use crate::store::{Failure, Intent, IntentId, Journal, LocalStore, NewMessage, Record, RemoteStore};
 
@@ -11,6 +11,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     pub(super) async fn recover_appends(
         &mut self,
         place: &Place,
+        places: &BTreeMap<MailboxId, Place>,
         intents: Vec<(IntentId, Intent)>,
     ) -> Result<Settlement, Failure> {
         let Some((_, Intent::Append { uid_validity, .. })) = intents.first() else {
@@ -18,16 +19,20 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         };
         let validity = *uid_validity;
         let known = self.known(&place.row)?;
-        let Some(first) = self.look_at(&known).await? else {
+        let Some(mut seen) = self.look_at(&known).await? else {
             return Ok(settled(intents.into_iter().map(|(id, _)| id)));
         };
-        let mut matched = self.match_appends(&known, &intents, validity, &first).await?;
+        let mut matched = self.match_appends(&known, &intents, validity, &seen).await?;
         if matched.len() < intents.len()
             && let Some(last) = self.look_when_quiet(&known).await?
         {
             matched = self.match_appends(&known, &intents, validity, &last).await?;
+            seen = last;
         }
-        let rows = matched.into_values().map(|row| Record::Insert(place.row.id, row));
+        let lost = intents.iter().filter(|(id, _)| seen.uid_validity() == validity && !matched.contains_key(id));
+        let lost: Vec<&Intent> = lost.map(|(_, intent)| intent).collect();
+        let astray = self.find_astray(place, places, &lost, &seen).await?;
+        let rows = matched.into_values().chain(astray).map(|row| Record::Insert(place.row.id, row));
         Ok(Settlement::Records(rows.chain(intents.iter().map(|(id, _)| Record::Settled(*id))).collect()))
     }
 
@@ -81,7 +86,7 @@ fn pair(intents: &[(IntentId, Intent)], candidates: &mut BTreeMap<Uid, Identity>
     matched
 }
 
-fn message_id_of(intent: &Intent) -> Option<MessageHash> {
+pub(super) fn message_id_of(intent: &Intent) -> Option<MessageHash> {
     match intent {
         Intent::Append { message_id, .. } => *message_id,
         _ => None,
@@ -95,11 +100,11 @@ fn sent_flags(intent: &Intent) -> FlagSet {
     }
 }
 
-fn by_content(intent: &Intent, candidate: &Identity) -> bool {
+pub(super) fn by_content(intent: &Intent, candidate: &Identity) -> bool {
     matches!(intent, Intent::Append { content, .. } if Some(*content) == candidate.content)
 }
 
-fn lowest_uid(intent: &Intent) -> u32 {
+pub(super) fn lowest_uid(intent: &Intent) -> u32 {
     match intent {
         Intent::Append { uid_next, .. } => *uid_next,
         _ => u32::MAX,
@@ -107,7 +112,7 @@ fn lowest_uid(intent: &Intent) -> u32 {
 }
 
 /// The row is as if the answer had come: a file gone or changed since is seen against it.
-fn new_row(intent: &Intent, uid: Uid) -> Option<NewMessage> {
+pub(super) fn new_row(intent: &Intent, uid: Uid) -> Option<NewMessage> {
     let Intent::Append { unique, flags, date, size, message_id, content, stat, .. } = intent else { return None };
     Some(NewMessage {
         uid,

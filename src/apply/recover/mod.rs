@@ -4,6 +4,7 @@
 //! rather than taken as removed: a resurrection beats a loss.
 
 mod append;
+mod astray;
 mod copy;
 mod download;
 mod label;
@@ -106,7 +107,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         let parts = [
             self.recover_downloads(place, downloads)?,
-            self.recover_appends(place, appends).await?,
+            self.recover_appends(place, places, appends).await?,
             self.recover_copies(place, places, copies).await?,
         ];
         for part in parts {

@@ -15,14 +15,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         scene: &Scene,
         renames: &[Rename],
     ) -> Result<BTreeMap<MailboxId, MailboxName>, Failure> {
-        let wanted = renames.iter().filter_map(|rename| match &rename.way {
-            Way::Here(to) => Some(Step { mailbox: rename.mailbox, from: rename.local.clone(), to: to.clone() }),
-            Way::There(_) | Way::Neither => None,
-        });
-        let wanted: Vec<Step> = wanted.collect();
-        let taken = scene.maildirs.maildirs.iter().map(|maildir| maildir.name.clone()).collect();
-        let ends: BTreeMap<_, _> = wanted.iter().map(|step| (step.mailbox, step.to.clone())).collect();
-        let (steps, _) = renames::order(wanted, &taken);
+        let (steps, _) = steps_here(scene, renames);
         let (mut places, mut failed) = (BTreeMap::new(), BTreeSet::new());
         for step in steps.into_iter().filter(|step| !step.to.is_inbox()) {
             if failed.contains(&step.mailbox) || failed_target(&places, &failed, &step, renames) {
@@ -34,8 +27,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 false => drop(failed.insert(step.mailbox)),
             }
         }
-        self.report.local.folders_renamed +=
-            places.iter().filter(|(mailbox, place)| ends.get(mailbox) == Some(place)).count() as u64;
+        let has_arrived =
+            |rename: &&Rename| matches!(&rename.way, Way::Here(to) if places.get(&rename.mailbox) == Some(to));
+        self.report.local.folders_renamed += renames.iter().filter(has_arrived).count() as u64;
         Ok(places)
     }
 
@@ -97,13 +91,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// Renames mailboxes, those above others first: they take these along.
     pub(super) async fn rename_there(&mut self, scene: &mut Scene, renames: &[Rename]) -> Result<(), Failure> {
-        let wanted = renames.iter().filter_map(|rename| match &rename.way {
-            Way::There(to) => Some(Step { mailbox: rename.mailbox, from: rename.name.clone(), to: to.clone() }),
-            Way::Here(_) | Way::Neither => None,
-        });
-        let selectable = scene.listing.mailboxes.iter().filter(|(_, listed)| listed.selectable);
-        let taken = selectable.map(|(name, _)| name.clone()).collect();
-        let (mut steps, _) = renames::order(wanted.collect(), &taken);
+        let (mut steps, _) = steps_there(scene, renames);
         steps.reverse();
         let mut done: Vec<Step> = Vec::new();
         while let Some(step) = steps.pop() {
@@ -143,6 +131,27 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let named = local.map(|local| Renaming { mailbox: step.mailbox, name: step.to.clone(), local });
         self.name(named.into_iter().collect())
     }
+}
+
+/// Returns the steps by which maildirs get their names, and those that would take one which somebody else keeps.
+pub(super) fn steps_here(scene: &Scene, renames: &[Rename]) -> (Vec<Step>, Vec<Step>) {
+    let wanted = renames.iter().filter_map(|rename| match &rename.way {
+        Way::Here(to) => Some(Step { mailbox: rename.mailbox, from: rename.local.clone(), to: to.clone() }),
+        Way::There(_) | Way::Neither => None,
+    });
+    let taken = scene.maildirs.maildirs.iter().map(|maildir| maildir.name.clone()).collect();
+    renames::order(wanted.collect(), &taken)
+}
+
+/// Returns the same of mailboxes.
+pub(super) fn steps_there(scene: &Scene, renames: &[Rename]) -> (Vec<Step>, Vec<Step>) {
+    let wanted = renames.iter().filter_map(|rename| match &rename.way {
+        Way::There(to) => Some(Step { mailbox: rename.mailbox, from: rename.name.clone(), to: to.clone() }),
+        Way::Here(_) | Way::Neither => None,
+    });
+    let selectable = scene.listing.mailboxes.iter().filter(|(_, listed)| listed.selectable);
+    let taken = selectable.map(|(name, _)| name.clone()).collect();
+    renames::order(wanted.collect(), &taken)
 }
 
 /// Returns those of a mailbox and what lies below it that are subscribed to.

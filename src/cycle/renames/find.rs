@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::carry::{steps_here, steps_there};
 use crate::cycle::{Run, Scene, role_of};
 use crate::model::{MailboxName, MailboxRow, MessageRow, Role};
 use crate::reconcile::renames::{
@@ -59,7 +60,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         // Whether they are followed or not.
         let robbed = rows.iter().filter(|row| search.there.contains_key(&row.name));
         self.robbed.extend(robbed.map(|row| row.id));
-        self.leave_conflicts(&rows, renames)
+        self.leave_conflicts(scene, &rows, renames)
     }
 
     /// What lost its names on both sides while others were renamed was not searched for: its files tell that it is
@@ -103,9 +104,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         found.filter(|rename| self.is_asked_for(row, rename))
     }
 
-    /// Leaves out what would take the name of a folder that stays and that the baseline knows mail of.
-    fn leave_conflicts(&mut self, rows: &[MailboxRow], mut renames: Vec<Rename>) -> Result<Vec<Rename>, Failure> {
+    /// Leaves out what would take the name of a folder that stays and that the baseline knows mail of. What is to get a name
+    /// that somebody else keeps on that side stays too: two folders may wait for each other, each on another side.
+    fn leave_conflicts(
+        &mut self,
+        scene: &Scene,
+        rows: &[MailboxRow],
+        mut renames: Vec<Rename>,
+    ) -> Result<Vec<Rename>, Failure> {
         loop {
+            let (_, here) = steps_here(scene, &renames);
+            let (_, there) = steps_there(scene, &renames);
+            renames.retain(|rename| here.iter().chain(&there).all(|step| step.mailbox != rename.mailbox));
             let stays = |row: &&MailboxRow| renames.iter().all(|rename| rename.mailbox != row.id);
             let mut held = BTreeSet::new();
             for row in rows.iter().filter(stays).filter(|row| renames.iter().any(|one| *new_name(one) == row.name)) {
