@@ -388,6 +388,20 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_during_a_look_and_is_not_listed_is_left_to_the_next() {
+        block_on(async {
+            // 4 is one that was there, 5 and 6 came later.
+            let later = leak(format!("* 5 EXISTS\r\n* 6 EXISTS\r\n{}", messages(&[4, 5])));
+            let mod_seq = "* OK [HIGHESTMODSEQ 20] x\r\n";
+            let script = vec![("SELECT \"A\" (QRESYNC (7 10))", selected(4, mod_seq)), (NEW, later)];
+            let (snapshot, _) = observe(&["CONDSTORE", "QRESYNC"], script, known()).await;
+            let snapshot = snapshot.unwrap();
+            assert_eq!(delta(&snapshot), (vec![4], &UidSet::new()));
+            assert_eq!((snapshot.watermark.uid_next, snapshot.watermark.messages), (5, 4));
+        });
+    }
+
+    #[test]
     fn what_select_refuses_is_missing_or_examined() {
         block_on(async {
             for refusal in ["$ NO [NONEXISTENT] x\r\n", "$ NO Mailbox doesn't exist: A (0.1 secs).\r\n"] {

@@ -170,6 +170,20 @@ fn two_exchanged_their_names_and_one_has_children() {
     renames(here, &[("B", "A"), ("A", "B")], (0, 4));
 }
 
+/// A run cut short had put one of them out of the way on the server, and the next let go of what was known of it.
+#[test]
+fn two_exchanged_their_names_and_what_was_pending_in_them_is_done() {
+    let here: Act = |world| {
+        here(world, "B", "tmp");
+        here(world, "A/x", "B");
+        here(world, "tmp", "A/x");
+        local_delete(world, 4);
+        local_flag(world, 3, "work", false);
+        local_flag(world, 6, "work", true);
+    };
+    ends(here, &[("B", "A/x"), ("A/x", "B")], &[(3, "later"), (4, "gone"), (6, "work")]);
+}
+
 #[test]
 fn a_chain_of_names() {
     let there: Act = |world| {

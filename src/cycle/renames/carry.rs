@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
 use crate::cycle::{Run, Scene};
 use crate::model::{MailboxId, MailboxName, MailboxRow};
-use crate::reconcile::renames::{self, Rename, Step, Way, carried};
+use crate::reconcile::renames::{self, Rename, Step, Way, carried, is_swap};
 use crate::store::{Failure, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteStore, Renaming};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
@@ -91,6 +91,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// Renames mailboxes, those above others first: they take these along.
     pub(super) async fn rename_there(&mut self, scene: &mut Scene, renames: &[Rename]) -> Result<(), Failure> {
+        self.note_put_aside(renames)?;
         let (mut steps, _) = steps_there(scene, renames);
         steps.reverse();
         let mut done: Vec<Step> = Vec::new();
@@ -119,6 +120,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
         }
         Ok(())
+    }
+
+    /// A run cut short may have led folders apart on the server and not recorded it. Who has the other name next must not
+    /// find it taken: what is known of the one put aside would be let go of.
+    fn note_put_aside(&mut self, renames: &[Rename]) -> Result<(), Failure> {
+        let rows = self.account.journal.mailboxes()?;
+        let aside = renames.iter().filter(|rename| matches!(rename.way, Way::There(_)) && is_swap(&rename.name));
+        let named = aside.filter_map(|rename| {
+            let row = rows.iter().find(|row| row.id == rename.mailbox && row.name != rename.name)?;
+            Some(Renaming { mailbox: row.id, name: rename.name.clone(), local: row.local.clone() })
+        });
+        self.name(named.collect())
     }
 
     fn note_renamed_there(&mut self, renames: &[Rename], step: &Step) -> Result<(), Failure> {
