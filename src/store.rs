@@ -15,7 +15,7 @@ pub use error::{Cause, Failure, LocalError, LocalErrorKind, RemoteError, RemoteE
 pub use journal::{
     FailureRow, Header, HoldRow, Intent, IntentId, Journal, KeptRow, NewMessage, Record, Renaming, Renumbered,
 };
-pub use local::{Edit, KeptFile, LocalStore, PutBack, Root, Staged, Trashed};
+pub use local::{Edit, FileAt, KeptFile, LocalStore, PutBack, Root, Staged, Trashed};
 pub use remote::{
     Append, Appended, BodySink, BodySource, Expunged, FetchedMessage, Identities, Messages, Observed, RemoteStore,
     StoredFlags, Traffic, Transfer, move_one_by_one,

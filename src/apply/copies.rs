@@ -9,7 +9,8 @@ use crate::model::{FlagDelta, MailboxName, Uid, UidSet, UidValidity};
 use crate::reconcile::plan::{MailboxPlan, RemoteCopy};
 use crate::reconcile::report::Event;
 use crate::store::{
-    Failure, Intent, IntentId, Journal, LocalStore, NewMessage, Record, RemoteErrorKind, RemoteStore, Transfer,
+    Failure, Intent, IntentId, Journal, LocalErrorKind, LocalStore, NewMessage, Record, RemoteErrorKind, RemoteStore,
+    Transfer,
 };
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
@@ -18,7 +19,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let Some(to) = self.ground(plan).filter(|_| !plan.copy_remote.is_empty()) else { return Ok(()) };
         let mut groups: BTreeMap<&(MailboxName, UidValidity), Vec<&RemoteCopy>> = BTreeMap::new();
         for one in &plan.copy_remote {
-            groups.entry(&one.from).or_default().push(one);
+            match self.is_still_a_copy(plan, one)? {
+                true => groups.entry(&one.from).or_default().push(one),
+                false => self.after(plan.mailbox).overtaken = true,
+            }
         }
         for (from, mut copies) in groups {
             // One message is copied once with one command.
@@ -34,6 +38,19 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             }
         }
         Ok(())
+    }
+
+    /// Some programs move a file by copying it and removing it where it was: caught in between, it is no copy.
+    fn is_still_a_copy(&mut self, plan: &MailboxPlan, one: &RemoteCopy) -> Result<bool, Failure> {
+        let Some((local, unique, entry)) = &one.original else { return Ok(true) };
+        match self.local.are_two((local, unique, entry), (&plan.local, &one.unique, &one.entry)) {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(error) if error.kind == LocalErrorKind::Item => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.after(one.row.mailbox).overtaken = true;
+        Ok(false)
     }
 
     async fn copy_from(

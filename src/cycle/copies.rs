@@ -13,7 +13,7 @@ use super::{Run, Scene};
 use crate::model::{Identity, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, UniqueName};
 use crate::reconcile::moves::Arrival;
 use crate::reconcile::plan::{LocalCopy, MailboxPlan};
-use crate::reconcile::snapshot::LocalSnapshot;
+use crate::reconcile::snapshot::{LocalEntry, LocalSnapshot};
 use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
 /// Known messages and their files, by what they were looked up for.
@@ -27,6 +27,15 @@ impl Known {
     /// Returns true if there are any.
     pub(super) fn any(&self) -> bool {
         self.rows.values().any(|row| row.with_uid > 0)
+    }
+
+    /// Returns a message's file as it was seen, if it was.
+    fn seen<'k>(&'k self, all: &Plans<'k>, row: &MessageRow) -> Option<&'k LocalEntry> {
+        let scan = match all.sight(row.mailbox) {
+            Some(sight) => Some(&sight.scan),
+            None => self.scans.get(&row.mailbox).and_then(Option::as_ref),
+        };
+        scan?.entries.get(row.unique.as_ref()?)
     }
 
     /// Returns the mailboxes whose maildirs were read for a file and nothing else, and are not as they were: what came to

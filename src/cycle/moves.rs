@@ -11,8 +11,9 @@ use super::last_copy::keep_last_copies;
 use super::observe::Sight;
 use super::plans::{Key, Plans, Spot, key};
 use crate::apply::mailbox_problem;
-use crate::model::{FlagSet, Identity, MailboxId, MessageId, MessageRow, Uid, UniqueName};
+use crate::model::{FlagSet, Identity, MailboxId, MessageId, MessageRow, Side, Uid, UniqueName};
 use crate::reconcile::adopt::Matcher;
+use crate::reconcile::guard::{losses_now, set_aside};
 use crate::reconcile::moves::{Arrival, Arrivals, Place, may_be_a_move, pair};
 use crate::reconcile::plan::{LocalMove, LocalRemoval, MailboxPlan, RemoteMove, Removal, Renamed};
 use crate::reconcile::snapshot::LocalEntry;
@@ -35,19 +36,24 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         plans: &mut [MailboxPlan],
     ) -> Result<BTreeSet<MailboxId>, Failure> {
         let left = |plan: &MailboxPlan| !plan.remove_remote.is_empty() || !plan.forget.is_empty();
-        let arrivals = if plans.iter().any(left) { self.arrivals(sights, plans)? } else { Arrivals::new() };
+        let (arrivals, moving) = match plans.iter().any(left) {
+            true => self.arrivals(sights, plans)?,
+            false => Default::default(),
+        };
         let mut all = Plans { sights, plans };
         let arrivals = self.follow_files(&mut all, arrivals);
         self.follow_adopted(&mut all);
+        let mut undecided = await_moving(&mut all, &moving);
         let missing = refiled(&mut all, arrivals);
         self.follow_messages(&mut all, missing).await?;
-        Ok(keep_last_copies(&mut all))
+        undecided.append(&mut keep_last_copies(&mut all));
+        Ok(undecided)
     }
 
     /// Reads the files that the baseline does not know, those included that have to wait: the message that one of them was
-    /// must stay on the server until its new place is proven.
-    fn arrivals(&mut self, sights: &[Sight], plans: &[MailboxPlan]) -> Result<Arrivals, Failure> {
-        let mut arrivals = Arrivals::new();
+    /// must stay on the server until its new place is proven. Returns also those that are not any more what was seen.
+    fn arrivals(&mut self, sights: &[Sight], plans: &[MailboxPlan]) -> Result<(Arrivals, BTreeSet<Place>), Failure> {
+        let (mut arrivals, mut moving) = (Arrivals::new(), BTreeSet::new());
         for (sight, plan) in sights.iter().zip(plans) {
             let taken = |unique: &UniqueName| {
                 plan.replace.contains_key(unique) || plan.adopt.iter().any(|found| found.unique == *unique)
@@ -55,22 +61,35 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let view = sight.view();
             for (unique, entry) in view.new_files().filter(|(unique, _)| !taken(unique)) {
                 let place = (sight.row.id, unique.clone());
-                arrivals.extend(self.arrival(sight, unique, entry)?.map(|arrival| (place, arrival)));
+                match self.read_arrival(sight, unique, entry)? {
+                    Edit::Done(arrival) => arrivals.extend(arrival.map(|arrival| (place, arrival))),
+                    Edit::Changed => drop(moving.insert(place)),
+                }
             }
         }
-        Ok(arrivals)
+        Ok((arrivals, moving))
     }
 
-    pub(super) fn arrival(
+    fn arrival(&mut self, sight: &Sight, unique: &UniqueName, entry: &LocalEntry) -> Result<Option<Arrival>, Failure> {
+        Ok(match self.read_arrival(sight, unique, entry)? {
+            Edit::Done(arrival) => arrival,
+            Edit::Changed => None,
+        })
+    }
+
+    /// Reads a file; `None` for one that can't be read.
+    pub(super) fn read_arrival(
         &mut self,
         sight: &Sight,
         unique: &UniqueName,
         entry: &LocalEntry,
-    ) -> Result<Option<Arrival>, Failure> {
+    ) -> Result<Edit<Option<Arrival>>, Failure> {
         match self.account.local.identify(&sight.row.local, unique, entry) {
-            Ok(Edit::Done((identity, stat))) => Ok(Some(Arrival { entry: entry.clone(), identity, stat })),
-            Ok(Edit::Changed) => Ok(None),
-            Err(error) if matches!(error.kind, LocalErrorKind::Item | LocalErrorKind::NoMessage) => Ok(None),
+            Ok(Edit::Done((identity, stat))) => Ok(Edit::Done(Some(Arrival { entry: entry.clone(), identity, stat }))),
+            Ok(Edit::Changed) => Ok(Edit::Changed),
+            Err(error) if matches!(error.kind, LocalErrorKind::Item | LocalErrorKind::NoMessage) => {
+                Ok(Edit::Done(None))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -306,6 +325,34 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             flags_agree,
         });
     }
+}
+
+/// Leaves new files alone that were renamed or moved since they were seen: any may be the file of a message that looks
+/// removed, so nothing is removed either. Returns the mailboxes to be looked at again.
+fn await_moving(all: &mut Plans<'_>, moving: &BTreeSet<Place>) -> BTreeSet<MailboxId> {
+    let mut undecided = BTreeSet::new();
+    if moving.is_empty() {
+        return undecided;
+    }
+    for (mailbox, unique) in moving {
+        let Some(plan) = all.of(*mailbox) else { continue };
+        plan.take_upload(unique);
+        plan.unknown = true;
+        undecided.insert(*mailbox);
+    }
+    for plan in all.plans.iter_mut().filter(|plan| losses_now(plan, Side::Local) > 0) {
+        set_aside(plan, Side::Local);
+        undecided.insert(plan.mailbox);
+    }
+    let known = all.rows();
+    for row in all.gone_from_both(&known) {
+        all.forget_no_more(row);
+        undecided.insert(row.mailbox);
+        if let Some(plan) = all.of(row.mailbox) {
+            plan.unknown = true;
+        }
+    }
+    undecided
 }
 
 /// Leaves a message where it is until its file is on the server in its new place.

@@ -72,6 +72,12 @@ pub(super) fn identify(path: &Path, entry: &LocalEntry) -> Result<Edit<(Identity
     Ok(Edit::Done((hasher.finish(Some(Timestamp(meta.mtime()))), after)))
 }
 
+/// Returns true if two files are there at once, each as observed: two files, or two names of one.
+pub(super) fn are_two(one: (&Path, &LocalEntry), other: (&Path, &LocalEntry)) -> Result<bool, LocalError> {
+    let Some(((_, one), (_, other))) = open(one.0, one.1)?.zip(open(other.0, other.1)?) else { return Ok(false) };
+    Ok(one.ino() != other.ino() || (one.nlink() > 1 && other.nlink() > 1))
+}
+
 /// Opens a file for uploading.
 pub(super) fn read(path: &Path, entry: &LocalEntry) -> Result<Edit<Box<dyn BodySource>>, LocalError> {
     let Some((mut file, meta)) = open(path, entry)? else { return Ok(Edit::Changed) };

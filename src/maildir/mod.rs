@@ -48,7 +48,7 @@ use crate::model::{
     Timestamp, UniqueName,
 };
 use crate::reconcile::snapshot::{LocalEntry, LocalListing, LocalSnapshot};
-use crate::store::{BodySource, Edit, KeptFile, LocalError, LocalStore, PutBack, Root, Staged, Trashed};
+use crate::store::{BodySource, Edit, FileAt, KeptFile, LocalError, LocalStore, PutBack, Root, Staged, Trashed};
 
 /// Where an account's Maildirs are and how they are laid out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +170,11 @@ impl LocalStore for Maildir {
         entry: &LocalEntry,
     ) -> Result<Edit<Box<dyn BodySource>>, LocalError> {
         body::read(&self.locate_file(mailbox, unique, entry)?, entry)
+    }
+
+    fn are_two(&mut self, one: FileAt<'_>, other: FileAt<'_>) -> Result<bool, LocalError> {
+        let path = |(mailbox, unique, entry): FileAt<'_>| self.locate_file(mailbox, unique, entry);
+        body::are_two((&path(one)?, one.2), (&path(other)?, other.2))
     }
 
     fn revisit(

@@ -141,8 +141,10 @@ pub struct LocalMove {
 pub struct RemoteCopy {
     /// The row of the message that it is a copy of,
     pub row: MessageRow,
-    /// in this mailbox, under this UIDVALIDITY.
+    /// in this mailbox, under this UIDVALIDITY,
     pub from: (MailboxName, UidValidity),
+    /// and its file in that maildir, if it was seen.
+    pub original: Option<(MailboxName, UniqueName, LocalEntry)>,
     /// The file,
     pub unique: UniqueName,
     /// as it was seen,

@@ -81,6 +81,9 @@ pub enum PutBack {
     Gone,
 }
 
+/// A message file where it was observed.
+pub type FileAt<'a> = (&'a MailboxName, &'a UniqueName, &'a LocalEntry);
+
 /// The Maildir side of an account. All calls block, on the disk only.
 pub trait LocalStore {
     /// Looks at the root and its marker.
@@ -124,6 +127,10 @@ pub trait LocalStore {
         entry: &LocalEntry,
         known: Option<FileStat>,
     ) -> Result<Edit<(Option<Identity>, FileStat)>, LocalError>;
+
+    /// Returns true if two files are there at once, each under the name observed: two files, or two names of one. What is
+    /// moved while maildirs are read is seen in two of them and is one.
+    fn are_two(&mut self, one: FileAt<'_>, other: FileAt<'_>) -> Result<bool, LocalError>;
 
     /// Returns the stat of a file without a scan: of the one that has the name that goes with these flags; `None` if
     /// there is none.

@@ -7,7 +7,7 @@ use mailtide::model::{
 };
 use mailtide::reconcile::snapshot::{LocalEntry, LocalListing, LocalMaildir, LocalSnapshot};
 use mailtide::store::{
-    BodySource, Edit, KeptFile, LocalError, LocalErrorKind, LocalStore, PutBack, Root, Staged, Trashed,
+    BodySource, Edit, FileAt, KeptFile, LocalError, LocalErrorKind, LocalStore, PutBack, Root, Staged, Trashed,
 };
 
 use super::file::{Dir, File, Place, flags_of, info_of, relabelled};
@@ -231,6 +231,24 @@ impl LocalStore for Shared {
                 let stat = file.stat();
                 let is_told = stat.size > 0 && !same(stat);
                 Ok(Edit::Done((is_told.then(|| mail::identity(&file.bytes, file.mtime, true)), stat)))
+            },
+        )
+    }
+
+    fn are_two(&mut self, one: FileAt<'_>, other: FileAt<'_>) -> Result<bool, LocalError> {
+        self.touch(
+            LocalErrorKind::Item,
+            || format!("are two {}/{} {}/{}", one.0, one.1, other.0, other.1),
+            |world| {
+                let mut is_there = |(mailbox, unique, entry): FileAt<'_>| {
+                    world
+                        .maildir
+                        .folders
+                        .get_mut(mailbox)
+                        .is_some_and(|folder| folder.find_same(unique, entry).is_some())
+                };
+                // No file has two names here.
+                Ok(is_there(one) && is_there(other) && one.2.inode != other.2.inode)
             },
         )
     }

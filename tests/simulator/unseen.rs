@@ -7,7 +7,7 @@ use mailtide::reconcile::policy::{Delete, HoldAnswer};
 use super::account::{DATE, answer, codes, file, in_step, local_ids, remote_ids, sync};
 use super::mail::Kind;
 use super::users::folder;
-use super::world::World;
+use super::world::{Shared, World};
 
 /// Its row was let go of and the message fetched; then the file, seen at last, was a new one and sent.
 #[test]
@@ -167,4 +167,87 @@ fn move_both(world: &mut World, there: &str, here: &str) {
     let (from, unique) = super::scenarios::file(world, 1);
     world.remote_move(&name, uid, &folder(there));
     world.local_move(&from, &unique, &folder(here));
+}
+
+/// Demands that a message is there once, in this folder, and in Trash only if it is that.
+fn assert_once(shared: &Shared, id: u32, place: &str) {
+    for ids in [local_ids, remote_ids] {
+        let found =
+            ["INBOX", "Archive", "Trash"].map(|name| ids(shared, name).iter().filter(|one| **one == id).count());
+        let expected = ["INBOX", "Archive", "Trash"].map(|name| usize::from(name == place));
+        assert_eq!(found, expected, "{id} in INBOX, Archive, Trash");
+    }
+}
+
+/// Seen in both maildirs, it was taken for a copy, and what was gone from the other was removed.
+#[test]
+fn a_file_moved_while_maildirs_are_read_is_no_copy() {
+    let shared = in_step(Delete::Trash, 2);
+    {
+        let mut world = shared.world();
+        world.local_put(&folder("Archive"), 3, Kind::Ordinary, DATE, None);
+        world.local_put(&MailboxName::inbox(), 4, Kind::Ordinary, DATE, None);
+    }
+    sync(&shared);
+    {
+        let mut world = shared.world();
+        // So that both maildirs are read.
+        world.local_put(&folder("Archive"), 5, Kind::Ordinary, DATE, None);
+        world.local_put(&MailboxName::inbox(), 6, Kind::Ordinary, DATE, None);
+        world.meanwhile = Some(("scan INBOX", |world| {
+            let (from, unique) = super::scenarios::file(world, 3);
+            world.local_move(&from, &unique, &MailboxName::inbox());
+        }));
+    }
+    assert_eq!(sync(&shared).remote.copied, 0);
+    assert!(shared.world().meanwhile.is_none());
+    sync(&shared);
+    assert_once(&shared, 3, "INBOX");
+}
+
+/// Its removal had to wait, and the file, read at last when its name was again what had been seen, was sent as a new one.
+#[test]
+fn a_moved_file_that_is_renamed_while_it_is_read_is_not_sent() {
+    let shared = in_step(Delete::Trash, 2);
+    {
+        let mut world = shared.world();
+        let (from, unique) = super::scenarios::file(&world, 1);
+        world.local_move(&from, &unique, &folder("Archive"));
+        world.meanwhile = Some(("identify Archive", |world| {
+            super::scenarios::local_flag(world, 1, "\\Flagged", true);
+            world.meanwhile = Some(("identify Archive", |world| {
+                world.meanwhile = Some(("identify Archive", |world| {
+                    super::scenarios::local_flag(world, 1, "\\Flagged", false);
+                }));
+            }));
+        }));
+    }
+    assert_eq!(sync(&shared).remote.added, 0);
+    sync(&shared);
+    assert_once(&shared, 1, "Archive");
+}
+
+/// Copied first and removed where it was a moment later, as some programs move, it was copied on the server, and then
+/// removed there too.
+#[test]
+fn a_file_copied_and_removed_while_a_sync_is_at_work_is_moved() {
+    let shared = in_step(Delete::Trash, 2);
+    {
+        let mut world = shared.world();
+        let (from, unique) = super::scenarios::file(&world, 1);
+        world.maildir.copy_with_letters(&from, &unique, &folder("Archive"));
+        world.ledger.moved(1, &folder("Archive"));
+        world.meanwhile = Some(("are two", |world| {
+            world.meanwhile = Some(("are two", |world| {
+                let is_it =
+                    |(name, unique): &(MailboxName, _)| name.is_inbox() && world.local_id(name, unique) == Some(1);
+                let (name, unique) = world.files().into_iter().find(is_it).unwrap();
+                world.maildir.user(&name, &unique, |_| None);
+            }));
+        }));
+    }
+    let done = sync(&shared);
+    assert!(shared.world().meanwhile.is_none());
+    assert_eq!((done.remote.copied, done.remote.moved), (0, 1));
+    assert_once(&shared, 1, "Archive");
 }

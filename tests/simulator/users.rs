@@ -297,7 +297,7 @@ impl World {
         files.find(|file| file.place.as_ref().is_some_and(is_it)).map(|file| file.bytes.clone())
     }
 
-    fn local_id(&self, name: &MailboxName, unique: &UniqueName) -> Option<u32> {
+    pub(super) fn local_id(&self, name: &MailboxName, unique: &UniqueName) -> Option<u32> {
         self.local_bytes(name, unique).map(|bytes| id_of(&bytes))
     }
 

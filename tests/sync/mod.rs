@@ -1,6 +1,7 @@
 //! What mailtide promises, tried with the binary on real servers.
 
 mod bad_luck;
+mod busy;
 mod circumstances;
 mod compare;
 mod compress;

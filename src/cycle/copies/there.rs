@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Known;
+use super::{Known, or_nothing};
 use crate::cycle::observe::Sight;
 use crate::cycle::plans::Plans;
 use crate::cycle::settle::unfinished;
@@ -18,7 +18,7 @@ use crate::reconcile::moves::{Arrival, Arrivals, Place, pair};
 use crate::reconcile::plan::{MailboxPlan, RemoteCopy};
 use crate::reconcile::report::{Held, Reason};
 use crate::reconcile::snapshot::LocalEntry;
-use crate::store::{Failure, Journal, LocalStore, RemoteStore};
+use crate::store::{Edit, Failure, Journal, LocalStore, RemoteStore};
 
 /// Known messages, by their content.
 type Originals = BTreeMap<Fingerprint, Vec<MessageRow>>;
@@ -42,7 +42,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         all: &mut Plans<'_>,
         known: &mut Known,
     ) -> Result<(), Failure> {
-        let mut arrivals = self.new_uploads(all)?;
+        let mut arrivals = self.new_uploads(scene, all)?;
         // What a message waits for that could not be moved is sent, and so is what has gone from the server.
         let removals = all.plans.iter().flat_map(|plan| &plan.remove_remote);
         let awaited: BTreeSet<Place> = removals.filter_map(|removal| removal.moved_to.clone()).collect();
@@ -55,7 +55,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         for (place, arrival) in arrivals {
             let content = arrival.identity.content;
             let rows = content.and_then(|content| originals.get(&content)).map(Vec::as_slice).unwrap_or_default();
-            self.plan_copy_there(all, known, rows, (place, arrival));
+            self.plan_copy_there(scene, all, known, rows, (place, arrival))?;
         }
         Ok(())
     }
@@ -133,36 +133,66 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     fn plan_copy_there(
         &mut self,
+        scene: &mut Scene,
         all: &mut Plans<'_>,
         known: &Known,
         originals: &[MessageRow],
         (place, arrival): (Place, Arrival),
-    ) {
+    ) -> Result<(), Failure> {
         let (mailbox, unique) = place;
         let of_file = |row: &&MessageRow| {
             let letters = known.rows.get(&row.mailbox).and_then(|source| letters_borne(all, source, mailbox));
             let meant = letters.map(|letters| self.account.local.meaning(&arrival.entry, &letters));
-            (row.mailbox == mailbox, meant.is_some_and(|meant| meant.keywords == row.flags.keywords))
+            let is_it = known.seen(all, row).is_some_and(|seen| seen.inode == arrival.entry.inode);
+            (is_it, row.mailbox == mailbox, meant.is_some_and(|meant| meant.keywords == row.flags.keywords))
         };
-        // Of several, the one whose keyword letters the file bears.
-        let Some(row) = originals.iter().max_by_key(of_file) else { return };
-        let Some(source) = known.rows.get(&row.mailbox) else { return };
-        let Some(uid_validity) = source.uid_validity else { return };
+        // Of several, the one that is the same file, or whose keyword letters the file bears.
+        let Some(row) = originals.iter().max_by_key(of_file) else { return Ok(()) };
+        let Some(source) = known.rows.get(&row.mailbox) else { return Ok(()) };
+        let Some(uid_validity) = source.uid_validity else { return Ok(()) };
+        let Some(here) = known.rows.get(&mailbox) else { return Ok(()) };
+        let seen = row.unique.as_ref().zip(known.seen(all, row));
+        let original = seen.map(|(unique, entry)| (source.local.clone(), unique.clone(), entry.clone()));
+        let is_copy = match &original {
+            None => true,
+            Some((local, name, entry)) => {
+                let two = self.account.local.are_two((local, name, entry), (&here.local, &unique, &arrival.entry));
+                or_nothing(two)? == Some(true)
+            }
+        };
         let meant = self.meaning_of(all, (source, row), mailbox, &arrival.entry);
-        let Some(plan) = all.of(mailbox) else { return };
+        let Some(plan) = all.of(mailbox) else { return Ok(()) };
         plan.take_upload(&unique);
+        if !is_copy {
+            // Moved while the maildirs were read.
+            plan.unknown = true;
+            scene.again.extend([row.mailbox, mailbox]);
+            return Ok(());
+        }
         let Arrival { entry, identity, stat } = arrival;
         let (from, row) = ((source.name.clone(), uid_validity), row.clone());
-        plan.copy_remote.push(RemoteCopy { row, from, unique, entry, identity, stat, meant });
+        plan.copy_remote.push(RemoteCopy { row, from, original, unique, entry, identity, stat, meant });
+        Ok(())
     }
 
-    fn new_uploads(&mut self, all: &Plans<'_>) -> Result<Arrivals, Failure> {
+    /// Reads the new files. One that is not any more what was seen may be on its way from another folder: it waits.
+    fn new_uploads(&mut self, scene: &mut Scene, all: &mut Plans<'_>) -> Result<Arrivals, Failure> {
         let mut arrivals = Arrivals::new();
-        for (sight, plan) in all.sights.iter().zip(&*all.plans) {
+        for (sight, plan) in all.sights.iter().zip(all.plans.iter_mut()) {
+            let mut moving = Vec::new();
             let new = plan.upload.iter().filter(|upload| !plan.replace.contains_key(&upload.unique));
             for upload in new {
-                let arrival = self.arrival(sight, &upload.unique, &upload.entry)?;
-                arrivals.extend(arrival.map(|arrival| ((plan.mailbox, upload.unique.clone()), arrival)));
+                match self.read_arrival(sight, &upload.unique, &upload.entry)? {
+                    Edit::Done(arrival) => {
+                        arrivals.extend(arrival.map(|arrival| ((plan.mailbox, upload.unique.clone()), arrival)));
+                    }
+                    Edit::Changed => moving.push(upload.unique.clone()),
+                }
+            }
+            for unique in moving {
+                plan.take_upload(&unique);
+                plan.unknown = true;
+                scene.again.insert(plan.mailbox);
             }
         }
         Ok(arrivals)
