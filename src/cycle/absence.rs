@@ -8,7 +8,7 @@ use super::plans::{Key, Plans, Spot, key};
 use super::settle::unfinished;
 use super::{Run, Scene};
 use crate::apply::is_fatal;
-use crate::model::{KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, Side, Watermark};
+use crate::model::{KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, Side, Uid, Watermark};
 use crate::reconcile::guard::{losses_now, set_aside};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::report::{Held, Problem, Reason};
@@ -152,14 +152,20 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let rows = all.rows();
         let lost = all.gone_from_both(&rows);
         let found = found_elsewhere(&all, &lost);
-        let restless: Vec<MailboxId> =
-            sights.iter().filter(|sight| !sight.scan.quiet).map(|sight| sight.row.id).collect();
+        let is_restless = |sight: &&Sight| !sight.scan.quiet || sight.view().withholds();
+        let restless: Vec<MailboxId> = sights.iter().filter(is_restless).map(|sight| sight.row.id).collect();
         if found.is_empty() || (restless.is_empty() && !self.has_stirred(scene, all.plans)?) {
             return Ok(());
         }
         lost.iter().for_each(|row| all.forget_no_more(row));
         let mut waiting: BTreeSet<MailboxId> = lost.iter().map(|row| row.mailbox).collect();
         waiting.extend(found.iter().map(|(mailbox, _)| *mailbox));
+        // Sent while their rows wait, their files would be messages of their own when those are found.
+        for plan in all.plans.iter_mut().filter(|plan| !plan.refiled.is_empty()) {
+            let refiled = std::mem::take(&mut plan.refiled);
+            plan.upload.retain(|upload| !refiled.contains(&upload.unique));
+            waiting.insert(plan.mailbox);
+        }
         for plan in all.plans.iter_mut().filter(|plan| waiting.contains(&plan.mailbox)) {
             let mailbox = plan.mailbox;
             plan.download.retain(|uid| !found.contains(&(mailbox, *uid)));
@@ -197,7 +203,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 }
 
-/// Returns the new messages on the server that may be these, as far as can be told without asking.
+/// Returns the new messages on the server that may be these, as far as can be told without asking: those, too, that are
+/// not fetched yet because of what could not be seen in their maildirs.
 fn found_elsewhere(all: &Plans<'_>, lost: &[&MessageRow]) -> BTreeSet<Spot> {
     let keys: BTreeSet<Key> = lost.iter().filter_map(|row| key(row.size, row.date)).collect();
     let names: BTreeSet<Name> = lost.iter().filter_map(|row| name_of_row(row)).collect();
@@ -207,9 +214,15 @@ fn found_elsewhere(all: &Plans<'_>, lost: &[&MessageRow]) -> BTreeSet<Spot> {
                 || name_of_message(message).is_some_and(|name| names.contains(&name))
         })
     };
-    let new = all.plans.iter().flat_map(|plan| {
-        let uids = plan.download.iter().copied().chain(plan.copy_local.iter().map(|copy| copy.uid));
-        uids.map(move |uid| (plan.mailbox, uid))
+    let new = all.sights.iter().zip(&*all.plans).flat_map(|(sight, plan)| {
+        let view = sight.view();
+        let adopted = |uid: &Uid| plan.adopt.iter().any(|found| found.uid == *uid);
+        let planned = plan.download.iter().copied().chain(plan.copy_local.iter().map(|copy| copy.uid));
+        let mut uids: Vec<Uid> = planned.collect();
+        if view.withholds() {
+            uids.extend(view.new_messages().map(|(uid, _)| uid).filter(|uid| !adopted(uid)));
+        }
+        uids.into_iter().map(move |uid| (plan.mailbox, uid))
     });
     new.filter(may_be).collect()
 }

@@ -69,6 +69,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.hold(scene, &sight.row.name, Side::Remote, Reason::UidValidity, (rows - known) as u64);
             return Ok(false);
         }
+        if known < rows && self.lists_more(scene).await? {
+            let why = "the server lists a folder that it did not list before, which may be the one that had this name";
+            self.report.problem(unfinished(&sight.row.name, why));
+            return Ok(false);
+        }
         self.account.journal.commit(&records(sight, messages, &found))?;
         tracing::info!(folder = %sight.row.name, rows, found = known, "the server numbered its messages anew");
         sight.rows = self.account.journal.messages(sight.row.id)?;
@@ -88,6 +93,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let id = sight.row.id;
         Ok(self.elsewhere_there.contains(&id)
             || (!self.sought.contains(&id) && self.has_another_name_there(scene, &sight.row).await?))
+    }
+
+    /// Returns true if the server lists a mailbox that was not listed when the run began. LIST may leave one out, and one
+    /// may be renamed once it was listed: nobody has searched for it there, and what is not found under its old name may
+    /// be in it. Without their rows its files would be sent again.
+    async fn lists_more(&mut self, scene: &Scene) -> Result<bool, Failure> {
+        let listing = self.account.remote.list().await?;
+        let mut usable = listing.mailboxes.iter().filter(|(_, listed)| listed.selectable);
+        Ok(usable.any(|(name, _)| !scene.listing.mailboxes.contains_key(name)))
     }
 
     /// Makes sure that all messages were looked at, and not only what differs from a watermark that says nothing.

@@ -4,9 +4,11 @@ use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
 
 use super::error::{Reach, failed, found};
 use super::lines::ToWire;
+use super::stamp::FileClock;
 use super::{durable, stamp};
 use crate::model::{FileStat, Identity, IdentityHasher, Timestamp};
 use crate::reconcile::snapshot::LocalEntry;
@@ -72,8 +74,18 @@ pub(super) fn identify(path: &Path, entry: &LocalEntry) -> Result<Edit<(Identity
     Ok(Edit::Done((hasher.finish(Some(Timestamp(meta.mtime()))), after)))
 }
 
-/// Returns true if two files are there at once, each as observed: two files, or two names of one.
-pub(super) fn are_two(one: (&Path, &LocalEntry), other: (&Path, &LocalEntry)) -> Result<bool, LocalError> {
+/// Returns true if two files are there at once, each as observed: two files, or two names of one. A young one is waited
+/// for: local Dovecot, and many a program, moves a file by linking or copying it, and then removing it where it was.
+pub(super) fn are_two(
+    one: (&Path, &LocalEntry),
+    other: (&Path, &LocalEntry),
+    clock: FileClock,
+) -> Result<bool, LocalError> {
+    if let Some((_, young)) = open(other.0, other.1)?
+        && let Some(wait) = stamp::half_moved(stamp::ctime_ns(&young), clock.now_ns())
+    {
+        sleep(wait);
+    }
     let Some(((_, one), (_, other))) = open(one.0, one.1)?.zip(open(other.0, other.1)?) else { return Ok(false) };
     Ok(one.ino() != other.ino() || (one.nlink() > 1 && other.nlink() > 1))
 }

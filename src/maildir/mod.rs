@@ -174,7 +174,7 @@ impl LocalStore for Maildir {
 
     fn are_two(&mut self, one: FileAt<'_>, other: FileAt<'_>) -> Result<bool, LocalError> {
         let path = |(mailbox, unique, entry): FileAt<'_>| self.locate_file(mailbox, unique, entry);
-        body::are_two((&path(one)?, one.2), (&path(other)?, other.2))
+        body::are_two((&path(one)?, one.2), (&path(other)?, other.2), self.clock)
     }
 
     fn revisit(

@@ -17,6 +17,9 @@ const TRUSTED_AGE_NS: i64 = 2 * SECOND_NS;
 /// A tick of the clock that file systems take times from: at most 10 ms on Linux (`CONFIG_HZ=100`), and some slack.
 const TICK_NS: i64 = 12_000_000;
 
+/// A program that moves a file in two steps is done within this.
+const MOVE_NS: i64 = SECOND_NS / 2;
+
 /// A tick of file systems that keep whole seconds.
 const COARSE_TICK_NS: i64 = 2 * SECOND_NS;
 
@@ -75,12 +78,12 @@ fn of_dir(path: &Path) -> io::Result<DirStamp> {
     if !meta.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
     }
-    Ok(DirStamp {
-        device: meta.dev(),
-        inode: meta.ino(),
-        mtime_ns: mtime_ns(&meta),
-        ctime_ns: meta.ctime().saturating_mul(SECOND_NS).saturating_add(meta.ctime_nsec()),
-    })
+    Ok(DirStamp { device: meta.dev(), inode: meta.ino(), mtime_ns: mtime_ns(&meta), ctime_ns: ctime_ns(&meta) })
+}
+
+/// Returns the time at which a file's names, or anything else about it, last changed, in nanoseconds since 1970.
+pub(super) fn ctime_ns(meta: &Metadata) -> i64 {
+    meta.ctime().saturating_mul(SECOND_NS).saturating_add(meta.ctime_nsec())
 }
 
 /// Returns true if nothing was added to, or taken from, the directories between two looks. A rename of their own shows
@@ -112,8 +115,17 @@ pub(super) fn settling(stamp: &Stamp, now_ns: i64) -> Option<Duration> {
 
 /// Returns how long to wait until a file last written at `time_ns` counts as completely written, if it does not yet.
 pub(super) fn maturing(time_ns: i64, now_ns: i64) -> Option<Duration> {
+    left_until(TRUSTED_AGE_NS, time_ns, now_ns)
+}
+
+/// Returns how long to wait until a file whose names last changed at `time_ns` is no more in the midst of being moved.
+pub(super) fn half_moved(time_ns: i64, now_ns: i64) -> Option<Duration> {
+    left_until(MOVE_NS, time_ns, now_ns)
+}
+
+fn left_until(age_ns: i64, time_ns: i64, now_ns: i64) -> Option<Duration> {
     let age = now_ns.saturating_sub(time_ns);
-    let left = u64::try_from(TRUSTED_AGE_NS - age.clamp(0, TRUSTED_AGE_NS)).ok()?;
+    let left = u64::try_from(age_ns - age.clamp(0, age_ns)).ok()?;
     (left > 0 && age > -FUTURE_NS).then_some(Duration::from_nanos(left))
 }
 

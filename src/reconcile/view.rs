@@ -201,8 +201,7 @@ impl View<'_> {
         }
         let known: UidSet = self.known_uids().chain(plan.adopt.iter().map(|adoption| adoption.uid)).collect();
         let unknown = self.remote.into_iter().flat_map(|snapshot| snapshot.messages.listed().keys().copied());
-        // With a file not listed or not read, nobody can tell that a message is not that file.
-        if (self.scan.quiet && self.undecided.is_empty()) || self.matched {
+        if !self.withholds() {
             plan.download.extend(unknown.filter(|uid| !known.contains(*uid) && !waiting_uids.contains(*uid)));
         }
         let adopted: BTreeSet<&UniqueName> = plan.adopt.iter().map(|adoption| &adoption.unique).collect();
@@ -215,6 +214,12 @@ impl View<'_> {
             return;
         }
         plan.upload.extend(new.map(|(unique, entry)| Upload { unique: unique.clone(), entry: entry.clone() }));
+    }
+
+    /// Returns true if what is new on the server is not fetched: with a file not listed or not read, nobody can tell
+    /// that a message is not that file.
+    pub fn withholds(&self) -> bool {
+        !(self.matched || (self.scan.quiet && self.undecided.is_empty()))
     }
 
     fn adoption(&self, found: &Match) -> Option<Adoption> {

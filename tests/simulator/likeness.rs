@@ -246,3 +246,40 @@ fn a_mailbox_numbered_anew_is_not_one_that_has_not_counted_as_far() {
         }
     }
 }
+
+/// The new folder of its name was taken for it, numbered anew and with none of its messages: its files were sent there, and
+/// it was fetched as another.
+#[test]
+fn a_folder_renamed_that_the_list_does_not_show_yet_is_not_the_new_one_of_its_name() {
+    let renames: fn(&mut World) = |world| {
+        world.remote_rename_folder(&folder("One"), &folder("Two"));
+        world.remote_put(&folder("One"), 4, Kind::Ordinary, DATE, &FlagSet::new());
+    };
+    for left_out in [true, false] {
+        let shared = in_step(Delete::Expunge, 1);
+        for id in [2, 3] {
+            shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
+        }
+        sync(&shared);
+        {
+            let mut world = shared.world();
+            if left_out {
+                renames(&mut world);
+                world.mishaps.unlisted = Some(folder("Two"));
+                world.meanwhile = Some(("observe One", |world| world.mishaps.unlisted = None));
+            } else {
+                // Renamed after it was listed, without a word of its numbers.
+                world.server.status = false;
+                world.meanwhile = Some(("observe One", renames));
+            }
+        }
+        let report = sync(&shared);
+        assert!(shared.world().meanwhile.is_none());
+        assert_eq!(codes(&report), ["folder-unfinished"], "left out {left_out}: {report:?}");
+        quiet(&shared);
+        assert_kept(&shared, &format!("left out {left_out}"));
+        for ids in [local_ids, remote_ids] {
+            assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![4], vec![2, 3]), "left out {left_out}");
+        }
+    }
+}

@@ -28,6 +28,26 @@ fn moved_to_different_folders_on_both_sides_it_is_not_doubled_while_its_file_can
     }
 }
 
+/// Nothing is fetched to a new folder whose maildir can't be seen, so its message was not found there: its row was let
+/// go of, and its file sent as a new one.
+#[test]
+fn moved_on_the_server_to_a_new_folder_whose_maildir_cannot_be_seen_and_elsewhere_here_it_is_not_doubled() {
+    let shared = in_step(Delete::Trash, 2);
+    let (unique, (name, uid)) = (file(&shared, 1), shared.world().uids()[0].clone());
+    shared.world().server.create(&folder("Other"), None);
+    shared.world().remote_move(&name, uid, &folder("Other"));
+    shared.world().local_move(&name, &unique, &folder("Archive"));
+    shared.world().mishaps.restless = Some(folder("Other"));
+    assert!(codes(&sync(&shared)).contains(&"folder-unfinished"));
+    assert!(remote_ids(&shared, "Archive").is_empty(), "sent, though its message may be anywhere");
+    shared.world().mishaps.restless = None;
+    sync(&shared);
+    for ids in [local_ids, remote_ids] {
+        let found = ["INBOX", "Archive", "Other", "Trash"].map(|name| ids(&shared, name));
+        assert_eq!(found, [vec![2], vec![], vec![1], vec![]]);
+    }
+}
+
 /// It was taken for a copy and copied there; then its old file, seen at last to be gone, took the message to Trash.
 #[test]
 fn moved_out_of_a_folder_that_keeps_changing_it_is_not_doubled() {

@@ -205,6 +205,13 @@ impl Imap {
         self.expunge(folder, uids);
     }
 
+    /// Moves messages with MOVE.
+    pub(crate) fn move_to(&mut self, folder: &[&str], uids: &str, target: &[&str]) {
+        self.run(&format!("SELECT {}", self.quoted(folder)));
+        self.run(&format!("UID MOVE {uids} {}", self.quoted(target)));
+        self.leave();
+    }
+
     /// Leaves the folder without expunging anything.
     fn leave(&mut self) {
         self.run("UNSELECT");

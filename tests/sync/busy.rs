@@ -15,7 +15,7 @@ use crate::support::maildir::{Layout, Maildir, Root};
 use crate::support::setup::Setup;
 
 /// How often both sides get something to do and a sync is run, while somebody else works.
-const ROUNDS: i64 = 8;
+const ROUNDS: i64 = 5;
 
 /// Does one thing over and over as long as another takes. Returns how often it was done.
 fn meanwhile(mut work: impl FnMut(u64) + Send, during: impl FnOnce()) -> u64 {
@@ -139,7 +139,7 @@ fn work_on(imap: &mut Imap, count: u64, written: &mut u64) {
     let uids: Vec<u32> = imap.messages(&from).iter().map(|message| message.uid).collect();
     for (at, uid) in uids.iter().enumerate().filter(|(at, _)| (*at as u64 + count).is_multiple_of(5)) {
         match at % 3 {
-            0 => imap.transfer(&from, &uid.to_string(), &to),
+            0 => imap.move_to(&from, &uid.to_string(), &to),
             1 => imap.store(&from, &uid.to_string(), "+FLAGS (\\Flagged later)"),
             _ => imap.store(&from, &uid.to_string(), "-FLAGS (\\Flagged \\Seen work)"),
         }
