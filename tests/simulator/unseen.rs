@@ -229,20 +229,23 @@ fn a_file_moved_while_maildirs_are_read_is_no_copy() {
 #[test]
 fn a_moved_file_that_is_renamed_while_it_is_read_is_not_sent() {
     let shared = in_step(Delete::Trash, 2);
+    super::scenarios::local_flag(&mut shared.world(), 1, "\\Seen", true);
+    sync(&shared);
     {
         let mut world = shared.world();
         let (from, unique) = super::scenarios::file(&world, 1);
         world.local_move(&from, &unique, &folder("Archive"));
+        world.local_put(&MailboxName::inbox(), 3, Kind::Ordinary, DATE, None);
         world.meanwhile = Some(("identify Archive", |world| {
             super::scenarios::local_flag(world, 1, "\\Flagged", true);
-            world.meanwhile = Some(("identify Archive", |world| {
-                world.meanwhile = Some(("identify Archive", |world| {
-                    super::scenarios::local_flag(world, 1, "\\Flagged", false);
-                }));
+            // Before the first step of the plan.
+            world.meanwhile = Some(("commit [Run", |world| {
+                super::scenarios::local_flag(world, 1, "\\Flagged", false);
             }));
         }));
     }
-    assert_eq!(sync(&shared).remote.added, 0);
+    assert_eq!(sync(&shared).remote.added, 1, "3 only");
+    assert!(shared.world().meanwhile.is_none());
     sync(&shared);
     assert_once(&shared, 1, "Archive");
 }
