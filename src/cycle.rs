@@ -2,6 +2,7 @@
 //! changed, until nothing is left to do.
 
 mod absence;
+mod arrivals;
 mod compare;
 mod copies;
 mod email_ids;

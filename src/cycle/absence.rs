@@ -126,15 +126,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         // The file of one that neither side has where it was may be one of those that were put off, and its message where
         // nobody has looked.
-        let mut all = Plans { sights, plans };
-        let known = all.rows();
-        for row in all.gone_from_both(&known) {
-            all.forget_no_more(row);
-            if let Some(plan) = all.of(row.mailbox) {
-                plan.unknown = true;
-            }
-            again.extend(ours.then_some(row.mailbox));
-        }
+        let lost = Plans { sights, plans }.keep_gone_from_both();
+        again.extend(lost.into_iter().filter(|_| ours));
         let looked_at_again = |row: &&MailboxRow| ours && grown.iter().flatten().any(|name| *name == row.name);
         again.extend(rows.iter().filter(looked_at_again).map(|row| row.id));
         scene.again.append(&mut again);
@@ -191,7 +184,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Returns the mailboxes that take part and have more in them than was seen.
     fn grown(&self, listing: &RemoteListing, seen: &BTreeMap<MailboxName, Watermark>) -> BTreeSet<MailboxName> {
         let has_grown = |(name, listed): &(&MailboxName, &ListedMailbox)| match (listed.status, seen.get(*name)) {
-            (Some(now), Some(seen)) => now.uid_validity != seen.uid_validity || now.uid_next > seen.uid_next,
+            (Some(now), Some(seen)) => now.has_grown_since(seen),
             (Some(now), None) => now.messages > 0,
             (None, _) => false,
         };

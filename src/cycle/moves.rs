@@ -7,17 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Run;
+use super::arrivals::await_moving;
 use super::last_copy::keep_last_copies;
 use super::observe::Sight;
 use super::plans::{Key, Plans, Spot, key};
 use crate::apply::mailbox_problem;
-use crate::model::{FlagSet, Identity, MailboxId, MessageId, MessageRow, Side, Uid, UniqueName};
+use crate::model::{FlagSet, Identity, MailboxId, MessageId, MessageRow, Uid};
 use crate::reconcile::adopt::Matcher;
-use crate::reconcile::guard::{losses_now, set_aside};
 use crate::reconcile::moves::{Arrival, Arrivals, Place, may_be_a_move, pair};
 use crate::reconcile::plan::{LocalMove, LocalRemoval, MailboxPlan, RemoteMove, Removal, Renamed};
 use crate::reconcile::snapshot::LocalEntry;
-use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, Messages, RemoteStore};
+use crate::store::{Failure, Journal, LocalStore, Messages, RemoteStore};
 
 /// A message that has gone from the server and whose file is still somewhere.
 pub(super) struct Missing<'s> {
@@ -48,50 +48,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.follow_messages(&mut all, missing).await?;
         undecided.append(&mut keep_last_copies(&mut all));
         Ok(undecided)
-    }
-
-    /// Reads the files that the baseline does not know, those included that have to wait: the message that one of them was
-    /// must stay on the server until its new place is proven. Returns also those that are not any more what was seen.
-    fn arrivals(&mut self, sights: &[Sight], plans: &[MailboxPlan]) -> Result<(Arrivals, BTreeSet<Place>), Failure> {
-        let (mut arrivals, mut moving) = (Arrivals::new(), BTreeSet::new());
-        for (sight, plan) in sights.iter().zip(plans) {
-            let taken = |unique: &UniqueName| {
-                plan.replace.contains_key(unique) || plan.adopt.iter().any(|found| found.unique == *unique)
-            };
-            let view = sight.view();
-            for (unique, entry) in view.new_files().filter(|(unique, _)| !taken(unique)) {
-                let place = (sight.row.id, unique.clone());
-                match self.read_arrival(sight, unique, entry)? {
-                    Edit::Done(arrival) => arrivals.extend(arrival.map(|arrival| (place, arrival))),
-                    Edit::Changed => drop(moving.insert(place)),
-                }
-            }
-        }
-        Ok((arrivals, moving))
-    }
-
-    fn arrival(&mut self, sight: &Sight, unique: &UniqueName, entry: &LocalEntry) -> Result<Option<Arrival>, Failure> {
-        Ok(match self.read_arrival(sight, unique, entry)? {
-            Edit::Done(arrival) => arrival,
-            Edit::Changed => None,
-        })
-    }
-
-    /// Reads a file; `None` for one that can't be read.
-    pub(super) fn read_arrival(
-        &mut self,
-        sight: &Sight,
-        unique: &UniqueName,
-        entry: &LocalEntry,
-    ) -> Result<Edit<Option<Arrival>>, Failure> {
-        match self.account.local.identify(&sight.row.local, unique, entry) {
-            Ok(Edit::Done((identity, stat))) => Ok(Edit::Done(Some(Arrival { entry: entry.clone(), identity, stat }))),
-            Ok(Edit::Changed) => Ok(Edit::Changed),
-            Err(error) if matches!(error.kind, LocalErrorKind::Item | LocalErrorKind::NoMessage) => {
-                Ok(Edit::Done(None))
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Follows files that were moved or renamed while their messages stayed. Returns the other arrivals.
@@ -325,34 +281,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             flags_agree,
         });
     }
-}
-
-/// Leaves new files alone that were renamed or moved since they were seen: any may be the file of a message that looks
-/// removed, so nothing is removed either. Returns the mailboxes to be looked at again.
-fn await_moving(all: &mut Plans<'_>, moving: &BTreeSet<Place>) -> BTreeSet<MailboxId> {
-    let mut undecided = BTreeSet::new();
-    if moving.is_empty() {
-        return undecided;
-    }
-    for (mailbox, unique) in moving {
-        let Some(plan) = all.of(*mailbox) else { continue };
-        plan.take_upload(unique);
-        plan.unknown = true;
-        undecided.insert(*mailbox);
-    }
-    for plan in all.plans.iter_mut().filter(|plan| losses_now(plan, Side::Local) > 0) {
-        set_aside(plan, Side::Local);
-        undecided.insert(plan.mailbox);
-    }
-    let known = all.rows();
-    for row in all.gone_from_both(&known) {
-        all.forget_no_more(row);
-        undecided.insert(row.mailbox);
-        if let Some(plan) = all.of(row.mailbox) {
-            plan.unknown = true;
-        }
-    }
-    undecided
 }
 
 /// Leaves a message where it is until its file is on the server in its new place.

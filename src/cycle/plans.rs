@@ -1,6 +1,6 @@
 //! All plans of a pass beside what they were made from: what crosses mailboxes is found here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::observe::Sight;
 use crate::model::{MailboxId, MessageId, MessageRow, Timestamp, Uid, UniqueName};
@@ -54,6 +54,20 @@ impl<'a> Plans<'a> {
         let forgotten = self.plans.iter().flat_map(|plan| &plan.forget).filter_map(|id| rows.get(id).copied());
         let no_file = |row: &&MessageRow| row.unique.as_ref().is_some_and(|name| !self.has_file(row.mailbox, name));
         forgotten.filter(no_file).collect()
+    }
+
+    /// Keeps the rows that neither side has any more: what they were may be where nobody could look. Returns their
+    /// mailboxes, which are not settled by this pass.
+    pub(super) fn keep_gone_from_both(&mut self) -> BTreeSet<MailboxId> {
+        let known = self.rows();
+        let gone = self.gone_from_both(&known);
+        for row in &gone {
+            self.forget_no_more(row);
+            if let Some(plan) = self.of(row.mailbox) {
+                plan.unknown = true;
+            }
+        }
+        gone.iter().map(|row| row.mailbox).collect()
     }
 
     pub(super) fn forget_no_more(&mut self, row: &MessageRow) {

@@ -1,6 +1,6 @@
 //! Reads message files: to identify their content, and to send them.
 
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -81,13 +81,27 @@ pub(super) fn are_two(
     other: (&Path, &LocalEntry),
     clock: FileClock,
 ) -> Result<bool, LocalError> {
-    if let Some((_, young)) = open(other.0, other.1)?
+    if let Some(young) = look_at(other)?
         && let Some(wait) = stamp::half_moved(stamp::ctime_ns(&young), clock.now_ns())
     {
         sleep(wait);
     }
-    let Some(((_, one), (_, other))) = open(one.0, one.1)?.zip(open(other.0, other.1)?) else { return Ok(false) };
+    let Some((one, other)) = look_at(one)?.zip(look_at(other)?) else { return Ok(false) };
     Ok(one.ino() != other.ino() || (one.nlink() > 1 && other.nlink() > 1))
+}
+
+/// Looks at the file observed, without opening it; `None` as in [`open`].
+fn look_at((path, entry): (&Path, &LocalEntry)) -> Result<Option<Metadata>, LocalError> {
+    Ok(look(path)?.filter(|meta| meta.is_file() && meta.ino() == entry.inode))
+}
+
+/// Looks at whatever has a name, if anything does.
+pub(super) fn look(path: &Path) -> Result<Option<Metadata>, LocalError> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) => Ok(Some(meta)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("look at", path, Reach::One, error)),
+    }
 }
 
 /// Opens a file for uploading.

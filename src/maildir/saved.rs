@@ -1,12 +1,10 @@
 //! Files that may have been saved again: in place, or by another file renamed over the name.
 
-use std::fs::{self, Metadata};
-use std::io;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread::sleep;
 
-use super::error::{Reach, failed};
 use super::stamp::{self, FileClock};
 use super::{body, name};
 use crate::model::{FileStat, FlagSet, Identity, KeywordLetters, UniqueName};
@@ -21,7 +19,7 @@ pub(super) fn revisit(
     known: Option<FileStat>,
     clock: FileClock,
 ) -> Result<Edit<(Option<Identity>, FileStat)>, LocalError> {
-    let Some(meta) = look(path)?.filter(|meta| meta.is_file() && meta.ino() == entry.inode) else {
+    let Some(meta) = body::look(path)?.filter(|meta| meta.is_file() && meta.ino() == entry.inode) else {
         return Ok(Edit::Changed);
     };
     let stat = stamp::file_stat(&meta);
@@ -63,25 +61,18 @@ pub(super) fn glance(
         maildir.join("new").join(unique.as_str()),
     ];
     for path in names.iter().take(if bare { 2 } else { 1 }) {
-        if let Some(meta) = look(path)?.filter(Metadata::is_file) {
+        if let Some(meta) = body::look(path)?.filter(Metadata::is_file) {
             return Ok(Some(stamp::file_stat(&meta)));
         }
     }
     Ok(None)
 }
 
-fn look(path: &Path) -> Result<Option<Metadata>, LocalError> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) => Ok(Some(meta)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("look at", path, Reach::One, error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::Flag;
+    use std::fs;
     use std::time::{Duration, SystemTime};
 
     fn dir() -> tempfile::TempDir {

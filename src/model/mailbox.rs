@@ -161,6 +161,13 @@ pub struct Watermark {
     pub mod_seq: Option<ModSeq>,
 }
 
+impl Watermark {
+    /// Returns true if messages may have come since another was taken: more UIDs were given, or others.
+    pub fn has_grown_since(&self, seen: &Watermark) -> bool {
+        self.uid_validity != seen.uid_validity || self.uid_next > seen.uid_next
+    }
+}
+
 /// A mailbox's row in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MailboxId(pub i64);

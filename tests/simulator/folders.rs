@@ -62,6 +62,17 @@ fn here(world: &mut World, from: &str, to: &str) {
     world.ledger.rename_folder(&folder(from), &folder(to));
 }
 
+/// Demands that these messages are in these folders, on both sides, once each and nowhere else.
+fn assert_places(shared: &Shared, expected: &[(u32, &str)], context: &str) {
+    let world = shared.world();
+    for view in [local_view(&world), remote_view(&world)] {
+        let all = places(&view);
+        let asked = all.iter().filter(|one| expected.iter().any(|(id, _)| *id == one.0));
+        let found: Vec<_> = asked.map(|one| (one.0, one.1.as_str())).collect();
+        assert_eq!(found, expected, "{context}");
+    }
+}
+
 /// Checks that a change ends on every kind of server, struck at every call, with messages where they were but for these
 /// folders. Returns what the calm runs did, and how many bodies travelled in them.
 fn ends(change: Act, renamed: &[(&str, &str)], flags: &[(u32, &str)]) -> Vec<(Report, usize)> {
@@ -359,13 +370,7 @@ fn renamed_on_the_server_to_a_name_taken_here_with_a_new_folder_of_its_name_wher
             quiet(&shared);
             let context = format!("{abilities:?}, struck at {step}");
             assert_kept(&shared, &context);
-            let world = shared.world();
-            for view in [local_view(&world), remote_view(&world)] {
-                let all = places(&view);
-                let known = all.iter().filter(|one| [4, 6, 7, 8, 9].contains(&one.0));
-                let found: Vec<_> = known.map(|one| (one.0, one.1.as_str())).collect();
-                assert_eq!(found, [(4, "C"), (6, "C"), (7, "C"), (8, "B"), (9, "C")], "{context}");
-            }
+            assert_places(&shared, &[(4, "C"), (6, "C"), (7, "C"), (8, "B"), (9, "C")], &context);
             died
         };
         assert!((0..10_000).take_while(|step| dies(*step)).count() > 0);
@@ -412,13 +417,7 @@ fn renamed_in_the_maildir_to_a_name_taken_on_the_server_while_the_old_one_keeps_
         shared.world().mishaps.restless = None;
         quiet(&shared);
         assert_kept(&shared, "seen at last");
-        let world = shared.world();
-        for view in [local_view(&world), remote_view(&world)] {
-            let all = places(&view);
-            let found: Vec<_> =
-                all.iter().filter(|one| [4, 6, 7, 8].contains(&one.0)).map(|one| (one.0, one.1.as_str())).collect();
-            assert_eq!(found, [(4, "C"), (6, "C"), (7, "C"), (8, "C")], "{abilities:?}");
-        }
+        assert_places(&shared, &[(4, "C"), (6, "C"), (7, "C"), (8, "C")], &format!("{abilities:?}"));
     }
 }
 
@@ -509,12 +508,6 @@ fn two_wait_for_each_others_names_and_a_third_has_the_old_name_of_one() {
         let shared = scenario.world(0);
         quiet(&shared);
         assert_kept(&shared, "waited for each other");
-        let world = shared.world();
-        for view in [local_view(&world), remote_view(&world)] {
-            let all = places(&view);
-            let found: Vec<_> =
-                all.iter().filter(|one| [3, 4, 6, 7].contains(&one.0)).map(|one| (one.0, one.1.as_str())).collect();
-            assert_eq!(found, [(3, "B"), (4, "C"), (6, "C"), (7, "C")], "{abilities:?}");
-        }
+        assert_places(&shared, &[(3, "B"), (4, "C"), (6, "C"), (7, "C")], &format!("{abilities:?}"));
     }
 }

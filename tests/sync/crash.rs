@@ -1,5 +1,6 @@
 //! Runs killed and connections cut at any moment: nothing lost, nothing doubled.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
@@ -194,6 +195,36 @@ fn killed_while_uploading_and_run_again_at_once() {
         assert_eq!(setup.imap().messages(&["INBOX"]).len(), 150, "round {round}");
         setup.sync_in_step();
     }
+}
+
+/// What a killed run had sent, and another client filed before the next one looked, is not sent again.
+#[test]
+fn killed_while_uploading_and_what_arrived_is_filed_on_the_server() {
+    let mut filed = 0;
+    for (round, kind) in (0..).zip([Kind::Full, Kind::NoUidplus].into_iter().cycle().take(16)) {
+        let setup = Setup::new(kind);
+        setup.imap().create(&["Archive"]);
+        setup.sync().expect(0);
+        for mail in corpus::ordinary(100) {
+            setup.root.inbox().deliver(&mail.body, Some("S"), Some(mail.date));
+        }
+        let mut child = setup.command(&["sync", "--json"]).spawn().unwrap();
+        sleep(Duration::from_millis(40 + round * 10));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let mut imap = setup.imap();
+        let uids: Vec<String> = imap.messages(&["INBOX"]).iter().map(|message| message.uid.to_string()).collect();
+        if !uids.is_empty() {
+            imap.transfer(&["INBOX"], &uids.join(","), &["Archive"]);
+            filed += uids.len();
+        }
+        setup.sync().expect(0);
+        let all: Vec<_> = ["INBOX", "Archive", "Trash"].iter().flat_map(|name| imap.messages(&[name])).collect();
+        let subjects: BTreeSet<&[u8]> = all.iter().map(|message| message.body.as_slice()).collect();
+        assert_eq!((all.len(), subjects.len()), (100, 100), "round {round}, {kind:?}");
+        setup.sync_in_step();
+    }
+    assert!(filed > 0, "no run was killed in time");
 }
 
 #[test]

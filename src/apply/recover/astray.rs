@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::append::{by_content, lowest_uid, message_id_of, new_row};
 use super::{Apply, Place, is_fatal, newcomers};
-use crate::model::{Identity, MailboxId, Timestamp, Uid, UidSet, Watermark};
+use crate::model::{Identity, MailboxId, Timestamp, Uid, UidSet};
 use crate::reconcile::snapshot::{RemoteListing, RemoteSnapshot};
 use crate::store::{Failure, Intent, Journal, LocalStore, NewMessage, RemoteStore};
 
@@ -21,9 +21,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         snapshot: &RemoteSnapshot,
     ) -> Result<Vec<NewMessage>, Failure> {
         let known: UidSet = self.known(&place.row)?.rows.iter().map(|row| row.uid).collect();
+        // What was there before is listed only if it changed: that it isn't proves nothing.
+        let new = place.row.watermark.map_or(0, |mark| mark.uid_next);
         let mut left = BTreeSet::new();
         for intent in sent {
-            let given = (lowest_uid(intent)..snapshot.watermark.uid_next).filter_map(Uid::new);
+            let given = (lowest_uid(intent).max(new)..snapshot.watermark.uid_next).filter_map(Uid::new);
             let is_there = |uid: &Uid| snapshot.messages.listed().contains_key(uid) || known.contains(*uid);
             let missing = given.filter(|uid| !is_there(uid)).find(|uid| !left.contains(uid));
             left.extend(missing);
@@ -37,6 +39,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         for other in others {
             match self.likely_astray(other, sent).await {
                 Ok(likely) => found.extend(likely.into_iter().map(|(uid, identity)| ((other.row.id, uid), identity))),
+                // It may be there, and be doubled; else this mailbox would wait for one that perhaps nobody may read.
                 Err(Failure::Remote(error)) if !is_fatal(&error) => {}
                 Err(failure) => return Err(failure),
             }
@@ -67,9 +70,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
 /// Returns true unless the mailbox is known to hold nothing that was not seen.
 fn has_grown(place: &Place, listing: &RemoteListing) -> bool {
     let Some(listed) = listing.mailboxes.get(&place.row.name).filter(|listed| listed.selectable) else { return false };
-    let grown =
-        |(now, seen): (Watermark, Watermark)| now.uid_validity != seen.uid_validity || now.uid_next > seen.uid_next;
-    listed.status.zip(place.row.watermark).is_none_or(grown)
+    listed.status.zip(place.row.watermark).is_none_or(|(now, seen)| now.has_grown_since(&seen))
 }
 
 /// MOVE and COPY keep the date.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Known, or_nothing};
+use crate::cycle::arrivals::leave_moving;
 use crate::cycle::observe::Sight;
 use crate::cycle::plans::Plans;
 use crate::cycle::settle::unfinished;
@@ -162,13 +163,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         };
         let meant = self.meaning_of(all, (source, row), mailbox, &arrival.entry);
         let Some(plan) = all.of(mailbox) else { return Ok(()) };
-        plan.take_upload(&unique);
         if !is_copy {
-            // Moved while the maildirs were read.
-            plan.unknown = true;
+            leave_moving(plan, &unique);
             scene.again.extend([row.mailbox, mailbox]);
             return Ok(());
         }
+        plan.take_upload(&unique);
         let Arrival { entry, identity, stat } = arrival;
         let (from, row) = ((source.name.clone(), uid_validity), row.clone());
         plan.copy_remote.push(RemoteCopy { row, from, original, unique, entry, identity, stat, meant });
@@ -190,8 +190,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 }
             }
             for unique in moving {
-                plan.take_upload(&unique);
-                plan.unknown = true;
+                leave_moving(plan, &unique);
                 scene.again.insert(plan.mailbox);
             }
         }
