@@ -366,3 +366,33 @@ fn an_unreadable_maildir_is_unusable_and_an_unreadable_file_is_alone() {
     let error = account.store.observe(&inbox(), &KeywordLetters::new()).unwrap_err();
     assert_eq!(error.kind, LocalErrorKind::Unusable);
 }
+
+/// A file moved on between two looks is one, whatever both looks saw; a copy and a hard link are two, once they are old
+/// enough to be no half of a move.
+#[test]
+fn two_names_count_as_two_files_only_while_both_are_there() {
+    let mut account = account();
+    let other = MailboxName::parse("Other").unwrap();
+    account.store.create(&other).unwrap();
+    let unique = account.deliver(&[Flag::Seen]);
+    let seen = account.entry(&unique);
+    let (here, there) =
+        (account.path(&unique, &seen), name::path(&account.inbox.with_file_name("Other"), &unique, &seen));
+    let are_two = |account: &mut Account, entry: &LocalEntry| {
+        account.store.are_two((&inbox(), &unique, &seen), (&other, &unique, entry)).unwrap()
+    };
+    fs::copy(&here, &there).unwrap();
+    let copy = LocalEntry { inode: fs::metadata(&there).unwrap().ino(), ..seen.clone() };
+    let begun = std::time::Instant::now();
+    assert!(are_two(&mut account, &copy), "a copy");
+    assert!(begun.elapsed() > Duration::from_millis(300), "not waited for, though it may be half a move");
+    fs::remove_file(&there).unwrap();
+    fs::hard_link(&here, &there).unwrap();
+    assert!(are_two(&mut account, &seen), "a hard link");
+    fs::remove_file(&here).unwrap();
+    assert!(!are_two(&mut account, &seen), "the first is gone");
+    fs::rename(&there, &here).unwrap();
+    assert!(!are_two(&mut account, &seen), "the second is gone");
+    fs::copy(&here, &there).unwrap();
+    assert!(!are_two(&mut account, &seen), "another file than was seen");
+}
