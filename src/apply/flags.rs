@@ -1,16 +1,17 @@
 //! Flags: stored on the server by sets of equal changes, put on file names one by one, then recorded.
 //!
-//! No intent is needed: after a crash both sides are observed again, and the merge finds what is left to do.
+//! After a crash both sides are observed again, and the merge finds what is left to do. The intents are for a flag changed
+//! back meanwhile where it came from: without them the other side's would count as the newer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::refusal::left_undone;
-use super::{Apply, local_problem};
+use super::{Apply, Ground, local_problem};
 use crate::model::{Flag, FlagDelta, FlagSet, Keyword, KeywordLetters, Side, Uid, UidSet};
 use crate::reconcile::guard;
 use crate::reconcile::plan::{FlagChange, MailboxPlan};
 use crate::reconcile::report::Event;
-use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, Record, RemoteStore, StoredFlags};
+use crate::store::{Edit, Failure, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteStore, StoredFlags};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     pub(super) async fn change_flags(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
@@ -30,6 +31,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         // First: a maildir that can't be given letters must not keep what the server stored from being recorded.
         let letters = self.letters_for(plan, changes.iter().map(|change| &change.flags.to_local.add))?;
+        let intents = self.journal.begin(&self.intents(plan, changes))?;
         let stored = self.store(plan, changes).await?;
         let (mut records, mut refused) = (Vec::new(), Vec::new());
         let mut lost = [(Side::Local, 0), (Side::Remote, 0)];
@@ -68,21 +70,25 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         if !records.is_empty() {
             self.local.sync(&plan.local)?;
         }
+        records.extend(intents.into_iter().map(Record::Settled));
         self.commit(&records)?;
         (self.progress)(Event::Changed(changes.len() as u64));
         Ok(())
     }
 
+    fn intents(&self, plan: &MailboxPlan, changes: &[FlagChange]) -> Vec<Intent> {
+        let Some(Ground { uid_validity, .. }) = self.ground(plan) else { return Vec::new() };
+        let intent =
+            |side, (difference, uids)| Intent::Flags { mailbox: plan.mailbox, uid_validity, uids, side, difference };
+        let of = |side| equal_changes(changes, side).into_iter().map(move |set| intent(side, set));
+        of(Side::Remote).chain(of(Side::Local)).collect()
+    }
+
     async fn store(&mut self, plan: &MailboxPlan, changes: &[FlagChange]) -> Result<StoredFlags, Failure> {
-        let mut sets: BTreeMap<&FlagDelta, Vec<Uid>> = BTreeMap::new();
-        for change in changes.iter().filter(|change| !change.flags.to_remote.is_empty()) {
-            sets.entry(&change.flags.to_remote).or_default().push(change.uid);
-        }
+        let sets = equal_changes(changes, Side::Remote);
         let Some(ground) = self.ground(plan).filter(|_| !sets.is_empty()) else {
             return Ok(StoredFlags::default());
         };
-        let sets: Vec<(FlagDelta, UidSet)> =
-            sets.into_iter().map(|(delta, uids)| (delta.clone(), uids.into_iter().collect())).collect();
         self.after(plan.mailbox).remote_changed = true;
         Ok(self.remote.store_flags(&plan.name, ground.uid_validity, &sets).await?)
     }
@@ -128,6 +134,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         self.letters.insert(plan.mailbox, letters.clone());
         Ok(letters)
     }
+}
+
+/// Returns what is to change on one side, and the messages each change is for.
+fn equal_changes(changes: &[FlagChange], side: Side) -> Vec<(FlagDelta, UidSet)> {
+    let mut sets: BTreeMap<&FlagDelta, Vec<Uid>> = BTreeMap::new();
+    for change in changes {
+        let difference = match side {
+            Side::Remote => &change.flags.to_remote,
+            Side::Local => &change.flags.to_local,
+        };
+        if !difference.is_empty() {
+            sets.entry(difference).or_default().push(change.uid);
+        }
+    }
+    sets.into_iter().map(|(difference, uids)| (difference.clone(), uids.into_iter().collect())).collect()
 }
 
 /// What the server says it has now decides, as far as our change goes; others' changes wait for the next look. What a

@@ -30,7 +30,7 @@ use super::stop::Stop;
 use super::{configuration, select};
 use crate::config::{Account, Config, Hooks};
 use crate::daemon::control::Control;
-use crate::daemon::{Clock, Orders, Plan, keep};
+use crate::daemon::{Clock, Network, Orders, Plan, keep};
 use crate::state::Lock;
 
 /// How often the clocks are compared.
@@ -162,6 +162,7 @@ struct Keepers {
     threads: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     resumed: watch::Sender<u64>,
+    online: watch::Sender<u64>,
     /// Breaks off what is under way.
     cut: watch::Sender<Option<Exit>>,
     ended: mpsc::UnboundedReceiver<String>,
@@ -181,11 +182,12 @@ impl Keepers {
     fn start(accounts: Vec<Account>, shared: &Shared) -> Result<Self, Trouble> {
         let (stop, stopped) = watch::channel(false);
         let (resumed, resumptions) = watch::channel(0);
+        let (online, connections) = watch::channel(0);
         let (cut, cutting) = Stop::on_demand();
         let (farewells, ended) = mpsc::unbounded_channel();
         let mut threads = Vec::new();
         for account in accounts {
-            let orders = Orders { stop: stopped.clone(), resumed: resumptions.clone() };
+            let orders = Orders { stop: stopped.clone(), resumed: resumptions.clone(), online: connections.clone() };
             let farewell = Farewell(farewells.clone(), account.name.clone());
             let keeper = AccountKeeper::new(account, shared, cutting.clone());
             let thread = thread::Builder::new().name(farewell.1.clone()).spawn(move || {
@@ -194,12 +196,15 @@ impl Keepers {
             });
             threads.push(thread.map_err(|error| Trouble::machine("starting a thread", &error))?);
         }
-        Ok(Self { threads, stop, resumed, cut, ended })
+        Ok(Self { threads, stop, resumed, online, cut, ended })
     }
 
     /// Waits for a signal; returns true if the configuration is to be read again.
     async fn attend(&mut self, signals: &mut Signals, teller: &Teller) -> Result<bool, Trouble> {
         let (begun, mut clock) = (Instant::now(), Clock::default());
+        let mut network = Network::new()
+            .inspect_err(|error| tracing::debug!(%error, "the system won't tell when it gets online"))
+            .ok();
         let watchdog = sd_notify::watchdog_enabled();
         let mut tick = tokio::time::interval(watchdog.map_or(TICK, |limit| TICK.min(limit / 2)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -208,6 +213,7 @@ impl Keepers {
                 _ = signals.interrupt.recv() => return Ok(false),
                 _ = signals.terminate.recv() => return Ok(false),
                 _ = signals.hang_up.recv() => return Ok(true),
+                () = online(&mut network) => self.online.send_modify(|count| *count += 1),
                 Some(account) = self.ended.recv() => return Err(Trouble::keeper_ended(&account)),
                 _ = tick.tick() => {
                     if watchdog.is_some() {
@@ -255,6 +261,14 @@ impl Keepers {
                 return;
             }
         }
+    }
+}
+
+/// Waits until the machine may be online again.
+async fn online(network: &mut Option<Network>) {
+    match network {
+        Some(network) => network.changed().await,
+        None => std::future::pending().await,
     }
 }
 

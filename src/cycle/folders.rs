@@ -319,7 +319,7 @@ fn is_of_a_file(intent: &Intent, of: MailboxId) -> bool {
         Intent::Download { mailbox, .. } | Intent::Append { mailbox, .. } | Intent::Relabel { mailbox, .. } => {
             *mailbox == of
         }
-        Intent::Copy { .. } | Intent::Rename { .. } => false,
+        Intent::Copy { .. } | Intent::Rename { .. } | Intent::Flags { .. } => false,
     }
 }
 

@@ -65,6 +65,18 @@ pub struct Orders {
     pub stop: watch::Receiver<bool>,
     /// Changes whenever the machine was suspended: connections are made anew.
     pub resumed: watch::Receiver<u64>,
+    /// Changes whenever the machine got an address or a route: a server that could not be reached is tried at once.
+    pub online: watch::Receiver<u64>,
+}
+
+impl Orders {
+    /// Waits for what makes a server that could not be reached worth another try before its time.
+    pub(super) async fn hope(&mut self) {
+        tokio::select! {
+            () = told(&mut self.resumed) => {}
+            () = told(&mut self.online) => {}
+        }
+    }
 }
 
 /// Something to tell the user.
@@ -106,8 +118,8 @@ pub trait Keeper {
 /// Keeps an account in step until it is told to stop.
 pub async fn keep<K: Keeper>(keeper: &K, plan: &Plan, orders: Orders) {
     let ears = Ears::default();
-    let listening = Box::pin(listen(keeper, plan, &ears, orders.resumed.clone()));
-    let others = Box::pin(others::listen(keeper, plan, &ears, orders.resumed.clone()));
+    let listening = Box::pin(listen(keeper, plan, &ears, orders.clone()));
+    let others = Box::pin(others::listen(keeper, plan, &ears, orders.clone()));
     let working = Box::pin(work(keeper, plan, &ears, orders));
     tokio::select! {
         () = working => {}
@@ -116,7 +128,7 @@ pub async fn keep<K: Keeper>(keeper: &K, plan: &Plan, orders: Orders) {
     }
 }
 
-async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut resumed: watch::Receiver<u64>) {
+async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Orders) {
     let (mut backoff, mut all) = (Backoff::default(), true);
     loop {
         let begun = Instant::now();
@@ -128,7 +140,7 @@ async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut resumed: wa
                 all = false;
                 continue;
             }
-            () = told(&mut resumed) => {
+            () = told(&mut orders.resumed) => {
                 ears.reach.send_replace(None);
                 keeper.tell(Told::Lost);
                 backoff.forget();
@@ -145,7 +157,7 @@ async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut resumed: wa
             Err(Missed::Listen(error)) => (Ended::Unreachable, Some(error)),
             Err(Missed::Mute) => {
                 // Nothing to listen to: the schedule polls.
-                told(&mut resumed).await;
+                told(&mut orders.resumed).await;
                 continue;
             }
         };
@@ -156,7 +168,7 @@ async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut resumed: wa
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = told(&mut resumed) => backoff.forget(),
+            () = orders.hope() => backoff.forget(),
         }
     }
 }
@@ -237,6 +249,7 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
             biased;
             () = async { drop(orders.stop.wait_for(|stop| *stop).await) } => {}
             () = told(&mut orders.resumed) => schedule.resumed(begun.elapsed()),
+            () = told(&mut orders.online) => schedule.online(begun.elapsed()),
             () = ears.rung.notified() => {
                 if ears.connected.take() {
                     schedule.connected(begun.elapsed());

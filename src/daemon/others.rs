@@ -4,37 +4,30 @@
 use std::convert::Infallible;
 
 use futures_util::future::join_all;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::backoff::{Backoff, Ended};
 use super::ears::Ears;
-use super::keep::{Keeper, LASTING, Missed, Plan, chance, hear, told};
+use super::keep::{Keeper, LASTING, Missed, Orders, Plan, chance, hear, told};
 use crate::imap::Reach;
 use crate::model::MailboxName;
 use crate::store::{RemoteErrorKind, RemoteStore};
 
 /// Listens for ever.
-pub(super) async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, resumed: watch::Receiver<u64>) {
-    join_all(plan.named().iter().map(|mailbox| attend(keeper, plan, ears, mailbox, resumed.clone()))).await;
+pub(super) async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, orders: Orders) {
+    join_all(plan.named().iter().map(|mailbox| attend(keeper, plan, ears, mailbox, orders.clone()))).await;
     std::future::pending::<()>().await;
 }
 
 /// Listens to one folder whenever the first connection listens to no more than one, which it finds out.
-async fn attend<K: Keeper>(
-    keeper: &K,
-    plan: &Plan,
-    ears: &Ears,
-    mailbox: &MailboxName,
-    mut resumed: watch::Receiver<u64>,
-) {
+async fn attend<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mailbox: &MailboxName, mut orders: Orders) {
     let (mut backoff, mut reach) = (Backoff::default(), ears.reach.subscribe());
     while reach.wait_for(|reach| *reach == Some(Reach::One)).await.is_ok() {
         let begun = Instant::now();
         let missed = tokio::select! {
             missed = session(keeper, plan, ears, mailbox) => missed,
             _ = reach.wait_for(|reach| *reach != Some(Reach::One)) => continue,
-            () = told(&mut resumed) => {
+            () = told(&mut orders.resumed) => {
                 backoff.forget();
                 continue;
             }
@@ -56,7 +49,7 @@ async fn attend<K: Keeper>(
         }
         tokio::select! {
             () = tokio::time::sleep(backoff.note(ended, chance()).unwrap_or_default()) => {}
-            () = told(&mut resumed) => backoff.forget(),
+            () = orders.hope() => backoff.forget(),
         }
     }
 }

@@ -104,6 +104,14 @@ impl Schedule {
         self.want(Why::Server, now, now);
     }
 
+    /// The machine got an address or a route: a server that could not be reached may be within reach now.
+    pub fn online(&mut self, now: Duration) {
+        if self.last == Ended::Unreachable {
+            self.renew(now);
+            self.want(Why::Retry, now, now);
+        }
+    }
+
     /// The machine was suspended: whatever was true of the network before need not be now.
     pub fn resumed(&mut self, now: Duration) {
         self.renew(now);
@@ -271,6 +279,18 @@ mod tests {
         assert_eq!(schedule.next(), ms(60_100));
         schedule.resumed(ms(50_000));
         assert!(schedule.begin(ms(50_000)).is_some());
+    }
+
+    #[test]
+    fn once_online_an_unreachable_server_is_tried_at_once_and_no_other() {
+        for (ended, tried) in [(Ended::Unreachable, true), (Ended::Login, false), (Ended::Done, false)] {
+            let mut schedule = settled();
+            schedule.server(ms(0));
+            assert!(schedule.begin(ms(100)).is_some());
+            schedule.ended(Why::Server, ended, false, ms(100), 0.0);
+            schedule.online(ms(200));
+            assert_eq!(schedule.begin(ms(200)), tried.then_some(Why::Retry), "{ended:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 
-use super::error::{Reach, failed, found};
+use super::error::{Reach, failed, found, is_gone};
 use super::lines::ToWire;
 use super::stamp::FileClock;
 use super::{durable, stamp};
@@ -21,7 +21,7 @@ pub(super) fn open(path: &Path, entry: &LocalEntry) -> Result<Option<(File, Meta
     let opened = durable::open(path).and_then(|file| file.metadata().map(|meta| (file, meta)));
     match opened {
         Ok((file, meta)) => Ok((meta.is_file() && meta.ino() == entry.inode).then_some((file, meta))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(failed("open", path, Reach::One, error)),
     }
 }
@@ -61,16 +61,22 @@ pub(super) fn is_equal(one: &mut File, other: &mut File) -> io::Result<bool> {
     }
 }
 
+/// Returns the stat of a file that was read through, or `None` if it was written to or replaced meanwhile.
+fn unchanged(path: &Path, before: &Metadata, read: io::Result<Metadata>) -> Result<Option<FileStat>, LocalError> {
+    match read {
+        Ok(after) => Ok(Some(stamp::file_stat(&after)).filter(|after| *after == stamp::file_stat(before))),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(failed("read", path, Reach::One, error)),
+    }
+}
+
 /// Identifies a file's content. One that was written to meanwhile is `Changed`.
 pub(super) fn identify(path: &Path, entry: &LocalEntry) -> Result<Edit<(Identity, FileStat)>, LocalError> {
     let Some((mut file, meta)) = open(path, entry)? else { return Ok(Edit::Changed) };
     refuse_empty(path, &meta)?;
     let mut hasher = IdentityHasher::whole();
     let read = read_through(&mut file, |piece| hasher.update(piece)).and_then(|()| file.metadata());
-    let after = stamp::file_stat(&read.map_err(|error| failed("read", path, Reach::One, error))?);
-    if after != stamp::file_stat(&meta) {
-        return Ok(Edit::Changed);
-    }
+    let Some(after) = unchanged(path, &meta, read)? else { return Ok(Edit::Changed) };
     Ok(Edit::Done((hasher.finish(Some(Timestamp(meta.mtime()))), after)))
 }
 
@@ -114,10 +120,7 @@ pub(super) fn read(path: &Path, entry: &LocalEntry) -> Result<Edit<Box<dyn BodyS
         has_nul |= piece.contains(&0);
     });
     let measured = measured.and_then(|()| file.rewind()).and_then(|()| file.metadata());
-    let after = stamp::file_stat(&measured.map_err(|error| failed("read", path, Reach::One, error))?);
-    if after != stamp::file_stat(&meta) {
-        return Ok(Edit::Changed);
-    }
+    let Some(after) = unchanged(path, &meta, measured)? else { return Ok(Edit::Changed) };
     let file = BufReader::with_capacity(BUFFER, file);
     Ok(Edit::Done(Box::new(Body {
         path: path.to_owned(),
@@ -189,5 +192,21 @@ impl BodySource for Body {
             _ => return Err(found(&self.path, "has not the size it had before it was sent")),
         }
         Ok(filled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_file_that_another_machine_replaced_is_looked_at_again() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let meta = file.as_file().metadata().unwrap();
+        let read = |errno: Errno| unchanged(file.path(), &meta, Err(errno.into()));
+        assert!(matches!(read(Errno::STALE), Ok(None)));
+        assert!(read(Errno::IO).is_err());
+        assert!(matches!(unchanged(file.path(), &meta, Ok(meta.clone())), Ok(Some(_))));
     }
 }

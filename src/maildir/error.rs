@@ -90,6 +90,12 @@ fn kind_of(error: &io::Error, reach: Reach) -> LocalErrorKind {
     }
 }
 
+/// Returns true if a file is no longer there to be opened or read; on NFS, another machine may have replaced it
+/// (`ESTALE`).
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
+}
+
 /// Out of file descriptors or memory: the next item would fare no better.
 fn is_about_this_process(error: &io::Error) -> bool {
     use rustix::io::Errno;
@@ -112,6 +118,8 @@ mod tests {
             (Errno::IO, Reach::All, LocalErrorKind::Unusable),
             (Errno::MFILE, Reach::One, LocalErrorKind::Unusable),
             (Errno::NAMETOOLONG, Reach::All, LocalErrorKind::Item),
+            (Errno::STALE, Reach::One, LocalErrorKind::Item),
+            (Errno::STALE, Reach::All, LocalErrorKind::Unusable),
         ] {
             let error = failed("write", Path::new("/x"), reach, errno.into());
             assert_eq!(error.kind, kind, "{errno:?} {reach:?}");

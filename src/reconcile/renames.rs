@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::scope::Scope;
 use super::snapshot::{ListedMailbox, LocalListing, LocalMaildir, LocalSnapshot, RemoteListing, RemoteSnapshot};
-use crate::model::{EmailId, MailboxId, MailboxName, MailboxRow, MessageRow, Uid, UidSet, UniqueName};
+use crate::model::{EmailId, MailboxId, MailboxName, MailboxRow, MessageRow, Role, Uid, UidSet, UniqueName};
 
 /// Begins the names under which folders wait that exchange their names: such is never a folder of its own.
 const SWAP: &str = "mailtide-swap-";
@@ -87,6 +87,11 @@ pub fn candidates_there(
     let is_owned = |name: &MailboxName| owner(name).is_some_and(|other| !is_displaced_there(other, listing));
     let same_second = |name: &MailboxName| owner(name).is_some_and(|other| other.uid_validity == row.uid_validity);
     let same_id = |listed: &ListedMailbox| row.object_id.is_none() || listed.object_id.is_none();
+    // Many programs delete a folder by copying all of it to Trash, where it may get the numbers that it had. Taken for
+    // renamed, what was never sent would go there, too; a folder that did become the Trash is followed message by message.
+    let holds_copies = |(name, listed): &(&MailboxName, &ListedMailbox)| {
+        listed.role == Some(Role::Trash) && row.role != Some(Role::Trash) && owner(name).is_none()
+    };
     let may_be = |(name, listed): &(&MailboxName, &ListedMailbox)| {
         let next = row.watermark.map_or(0, |mark| mark.uid_next);
         let fits =
@@ -94,7 +99,8 @@ pub fn candidates_there(
         fits && same_id(listed) && (!is_owned(name) || same_second(name))
     };
     let candidate = |name: &MailboxName| Candidate { name: name.clone(), owned: is_owned(name) };
-    let mut candidates: Vec<Candidate> = others().filter(may_be).map(|(name, _)| candidate(name)).collect();
+    let possible = others().filter(may_be).filter(|found| !holds_copies(found));
+    let mut candidates: Vec<Candidate> = possible.map(|(name, _)| candidate(name)).collect();
     candidates.sort_by_key(|candidate| candidate.owned);
     (None, candidates)
 }

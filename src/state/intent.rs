@@ -66,6 +66,17 @@ pub(super) fn insert(connection: &Connection, intent: &Intent) -> Result<IntentI
                        VALUES ('relabel', ?1, ?2, ?3, ?4)";
             connection.prepare_cached(sql)?.execute((mailbox.0, unique.as_str(), before, after))?;
         }
+        Intent::Flags { mailbox, uid_validity, uids, side, difference } => {
+            let sql = "INSERT INTO intent (kind, mailbox, uid_validity, uids, difference, side) \
+                       VALUES ('flags', ?1, ?2, ?3, ?4, ?5)";
+            connection.prepare_cached(sql)?.execute(params![
+                mailbox.0,
+                uid_validity.0.cast_signed(),
+                uids.to_string(),
+                difference.to_string(),
+                side.as_str(),
+            ])?;
+        }
     }
     Ok(IntentId(connection.last_insert_rowid()))
 }
@@ -90,7 +101,7 @@ fn insert_download(
 pub(super) fn all(connection: &Connection) -> Result<Vec<(IntentId, Intent)>> {
     let sql = "SELECT id, kind, mailbox, uid_validity, uid, unique_name, flags, keywords, tombstone, date, size, \
                content, message_id, inode, file_size, mtime_ns, email_id, difference, uid_next, uids, target, \
-               target_uid_validity, before, after FROM intent ORDER BY id";
+               target_uid_validity, before, after, side FROM intent ORDER BY id";
     rows(connection, sql, [], |columns| {
         let id = IntentId(columns.take()?);
         let decode = columns.word("kind of intent", decoder)?;
@@ -109,6 +120,7 @@ fn decoder(kind: &str) -> Option<Decoder> {
         "copy" => Some(copy),
         "rename" => Some(rename),
         "relabel" => Some(relabel),
+        "flags" => Some(flags),
         _ => None,
     }
 }
@@ -166,4 +178,14 @@ fn relabel(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
     let unique = columns.word("file name", UniqueName::new)?;
     columns.skip(16);
     Ok(Intent::Relabel { mailbox, unique, before: columns.take()?, after: columns.take()? })
+}
+
+fn flags(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
+    let uid_validity = UidValidity(columns.unsigned()?);
+    columns.skip(13);
+    let difference = columns.delta_or_none()?;
+    columns.skip(1);
+    let uids = columns.word("set of UIDs", parse_uids)?;
+    columns.skip(4);
+    Ok(Intent::Flags { mailbox, uid_validity, uids, difference, side: columns.side()? })
 }

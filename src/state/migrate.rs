@@ -12,6 +12,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0003_moves.sql"),
     include_str!("../../migrations/0004_email_ids.sql"),
     include_str!("../../migrations/0005_quota.sql"),
+    include_str!("../../migrations/0006_flags.sql"),
 ];
 
 /// What a file's schema is to this program.

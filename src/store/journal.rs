@@ -81,6 +81,19 @@ pub enum Intent {
         /// The info it gets.
         after: String,
     },
+    /// Flags about to be brought over to one side.
+    Flags {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// Its UIDVALIDITY.
+        uid_validity: UidValidity,
+        /// The messages.
+        uids: UidSet,
+        /// The side that gets the flags.
+        side: Side,
+        /// How it is changed.
+        difference: FlagDelta,
+    },
 }
 
 impl Intent {
@@ -91,7 +104,8 @@ impl Intent {
             | Intent::Append { mailbox, .. }
             | Intent::Copy { mailbox, .. }
             | Intent::Rename { mailbox, .. }
-            | Intent::Relabel { mailbox, .. } => *mailbox,
+            | Intent::Relabel { mailbox, .. }
+            | Intent::Flags { mailbox, .. } => *mailbox,
         }
     }
 }

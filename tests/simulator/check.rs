@@ -290,10 +290,7 @@ impl Check<'_> {
                 self.fail(format!("{id} {side}: {word} that nobody set"));
             }
             for (word, touch) in story.flags.iter().filter(|(word, _)| shared(word) && followed(word)) {
-                // Flags are not journaled: one that was brought over when a run was struck, and cleared where it came
-                // from before the next, comes back.
-                let struck = self.world.struck;
-                // Nor is a union: a flag cleared while it goes on comes back from the other side.
+                // A union is not journaled: a flag cleared while it goes on comes back from the other side.
                 let united = !story.is_only_from(Side::Local) && !story.is_only_from(Side::Remote);
                 // A keyword taken off together with another change may look like the work of a program that strips
                 // letters: it is restored.
@@ -302,7 +299,7 @@ impl Check<'_> {
                 if story.version_of.is_some() {
                     continue;
                 }
-                let expected = touch.expected().filter(|on| *on || !(struck || united || stripped));
+                let expected = touch.expected().filter(|on| *on || !(united || stripped));
                 if expected.is_some_and(|on| on != present.contains(word)) {
                     self.fail(format!("{id} {side}: {word} should be {:?}", touch.expected()));
                 }

@@ -3,12 +3,13 @@
 use mailtide::model::{Flag, MailboxName};
 use mailtide::reconcile::policy::{Delete, Options};
 
-use super::account::{codes, file, in_step, sync};
+use super::account::{codes, dies, file, in_step, sync};
 use super::check::{View, local_view, remote_view};
 use super::history::calm_run;
 use super::scenarios::{local_flag, remote_flag};
+use super::schedule::CrashAt;
 use super::users::FlagEdit;
-use super::world::Shared;
+use super::world::{Shared, World};
 
 /// The next look showed only what had changed since, and the file did not get the flag before a look at everything.
 #[test]
@@ -99,4 +100,29 @@ fn letters_stripped_from_a_file_that_cannot_be_renamed_come_back_when_it_can() {
     shared.world().mishaps.stuck = None;
     sync(&shared);
     assert_eq!(both_flags(&shared), ["\\Seen work", "\\Seen work"]);
+}
+
+/// What had been brought over and was not recorded yet counted as the newer: a flag set again went away on both sides,
+/// and one taken off again came back.
+#[test]
+fn a_flag_changed_back_after_a_sync_was_struck_is_as_it_was_left() {
+    let strikes = [(false, false), (true, false), (true, true)];
+    let edits: [fn(&mut World, u32, &str, bool); 2] = [local_flag, remote_flag];
+    let cases = edits.into_iter().flat_map(|edit| [true, false].map(|set| (edit, set)));
+    for ((edit, set), (after, power)) in cases.flat_map(|case| strikes.map(|strike| (case, strike))) {
+        for step in 0.. {
+            let shared = in_step(Delete::Trash, 1);
+            edit(&mut shared.world(), 1, "\\Answered", set);
+            sync(&shared);
+            edit(&mut shared.world(), 1, "\\Answered", !set);
+            let died = dies(&shared, CrashAt { step, after, power });
+            edit(&mut shared.world(), 1, "\\Answered", set);
+            sync(&shared);
+            let flags = if set { "\\Answered" } else { "" };
+            assert_eq!(both_flags(&shared), [flags, flags], "struck {step} {after} {power}");
+            if !died {
+                break;
+            }
+        }
+    }
 }

@@ -1,12 +1,15 @@
 //! Folders that look like others which have gone, been emptied or been numbered anew are not taken for them.
 
-use mailtide::model::FlagSet;
-use mailtide::reconcile::policy::Delete;
+use mailtide::model::{FlagSet, Role};
+use mailtide::reconcile::policy::{Delete, Options};
 
 use super::account::{DATE, codes, dies, in_step, local_ids, remote_ids, sync};
+use super::history::{calm_run, policy};
 use super::mail::Kind;
-use super::scenarios::{assert_kept, local_flag, quiet, uid};
+use super::rng::Rng;
+use super::scenarios::{FULL, PLAIN, assert_kept, local_flag, quiet, uid};
 use super::schedule::CrashAt;
+use super::server::Server;
 use super::users::folder;
 use super::world::{Shared, World};
 
@@ -280,6 +283,55 @@ fn a_folder_renamed_that_the_list_does_not_show_yet_is_not_the_new_one_of_its_na
         assert_kept(&shared, &format!("left out {left_out}"));
         for ids in [local_ids, remote_ids] {
             assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![4], vec![2, 3]), "left out {left_out}");
+        }
+    }
+}
+
+/// So do programs delete a folder. The copy had its numbers: the maildir was renamed, and what was new in it sent to Trash.
+#[test]
+fn a_folder_copied_to_a_trash_not_known_yet_and_deleted_has_not_become_the_trash() {
+    for abilities in [FULL, PLAIN] {
+        let mut world = World::new(Server::new(abilities), policy(Delete::Trash), Rng::new(1));
+        world.server.same_second = true;
+        world.server.create(&folder("Trash"), Some(Role::Trash));
+        world.remote_put(&folder("Archive"), 1, Kind::Ordinary, DATE, &FlagSet::new());
+        let shared = Shared::new(world);
+        calm_run(&shared, &Options { only: vec![folder("Archive")], ..Options::default() });
+        {
+            let mut world = shared.world();
+            let (name, uid) = uid(&world, 1);
+            world.remote_copy(&name, uid, &folder("Trash"));
+            world.remote_remove_folder(&folder("Archive"));
+            world.local_put(&folder("Archive"), 2, Kind::Ordinary, DATE, None);
+        }
+        let report = sync(&shared);
+        assert_eq!(report.local.folders_renamed, 0, "{abilities:?}: {report:?}");
+        quiet(&shared);
+        assert_kept(&shared, &format!("{abilities:?}"));
+        for ids in [local_ids, remote_ids] {
+            assert_eq!((ids(&shared, "Archive"), ids(&shared, "Trash")), (vec![2], vec![1]), "{abilities:?}");
+        }
+    }
+}
+
+/// The folder here is the one sent there: struck before that is recorded, it is followed message by message.
+#[test]
+fn a_folder_that_becomes_the_trash_here_becomes_it_there_whenever_the_sync_is_struck() {
+    for step in 0.. {
+        let mut world = World::new(Server::new(FULL), policy(Delete::Trash), Rng::new(1));
+        world.server.same_second = true;
+        world.remote_put(&folder("Archive"), 1, Kind::Ordinary, DATE, &FlagSet::new());
+        let shared = Shared::new(world);
+        sync(&shared);
+        shared.world().local_rename_folder(&folder("Archive"), &folder("Trash"));
+        let died = dies(&shared, CrashAt { step, after: true, power: false });
+        (0..2).for_each(|_| drop(sync(&shared)));
+        for ids in [local_ids, remote_ids] {
+            let found = (ids(&shared, "Archive"), ids(&shared, "Trash"));
+            assert_eq!(found, (vec![], vec![1]), "struck at {step}");
+        }
+        if !died {
+            break;
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use mailtide::model::{Flag, FlagDelta, FlagSet, Keyword, MailboxName, Role, Side, Timestamp, Uid, UniqueName};
+use mailtide::model::{
+    Flag, FlagDelta, FlagSet, Keyword, MailboxName, MessageRow, Role, Side, Timestamp, Uid, UniqueName,
+};
 
 use super::file::{Dir, File, Place, flags_of, info_of};
 use super::ledger::words;
@@ -192,6 +194,8 @@ impl World {
     }
 
     pub(super) fn remote_remove_folder(&mut self, name: &MailboxName) {
+        // Nobody can tell it from one renamed: what is in the Maildir only goes along.
+        self.ledger.renamed |= self.has_double(name);
         for (folder, uid) in self.uids().into_iter().filter(|(folder, _)| folder == name && !name.is_inbox()) {
             self.remote_delete(&folder, uid);
         }
@@ -200,6 +204,20 @@ impl World {
             self.ledger.deleted_folders.insert(name.clone());
             self.say(|| format!("remote: folder {name} removed"));
         }
+    }
+
+    /// Returns true if another mailbox has the UIDVALIDITY of this one and, under their UIDs, messages that the database
+    /// knows of it: they were copied there. A mailbox id would tell.
+    fn has_double(&self, name: &MailboxName) -> bool {
+        let Some(row) = self.book.mailboxes.values().find(|row| row.name == *name) else { return false };
+        let known = || self.book.messages.values().filter(|message| message.mailbox == row.id);
+        let same = |mailbox: &super::server::Mailbox, message: &MessageRow| {
+            let there = mailbox.messages.get(&message.uid);
+            there.is_some_and(|there| identity(&there.bytes, Timestamp(0), true).content == message.content)
+        };
+        let others = self.server.mailboxes.iter().filter(|(other, _)| *other != name);
+        let mut alike = others.filter(|(other, _)| self.server.uid_validity(other) == row.uid_validity);
+        !self.server.object_ids && alike.any(|(_, mailbox)| known().any(|message| same(mailbox, message)))
     }
 
     pub(super) fn local_remove_folder(&mut self, name: &MailboxName) {

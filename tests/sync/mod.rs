@@ -3,6 +3,7 @@
 mod bad_luck;
 mod busy;
 mod circumstances;
+mod clock;
 mod compare;
 mod compress;
 mod crash;

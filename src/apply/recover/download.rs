@@ -64,15 +64,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let mut elsewhere = Vec::new();
         for maildir in self.local.list()?.maildirs {
             if maildir.name != place.row.local {
-                elsewhere.push(self.local.observe(&maildir.name, &KeywordLetters::new())?);
+                let scan = self.local.observe(&maildir.name, &KeywordLetters::new())?;
+                elsewhere.push((maildir.name, scan));
             }
         }
-        let quiet = here.quiet && elsewhere.iter().all(|scan| scan.quiet);
+        // A crash may have left the name to a power cut, and who renamed its folder took it along like that. Recorded
+        // and gone again, the message would look removed.
+        for (name, scan) in &elsewhere {
+            if intents.iter().any(|(_, row)| is_named(scan, row)) {
+                self.local.sync(name)?;
+            }
+        }
+        let quiet = here.quiet && elsewhere.iter().all(|(_, scan)| scan.quiet);
         let (mut records, mut lost) = (Vec::new(), false);
         for (id, row) in intents {
-            let named =
-                |scan: &LocalSnapshot| row.unique.as_ref().is_some_and(|unique| scan.entries.contains_key(unique));
-            let renamed = match named(&here) || elsewhere.iter().any(named) {
+            let renamed = match is_named(&here, &row) || elsewhere.iter().any(|(_, scan)| is_named(scan, &row)) {
                 true => Some(row.clone()),
                 false => self.find_renamed(&place.row.local, &here, &row)?,
             };
@@ -108,6 +114,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         Ok(None)
     }
+}
+
+fn is_named(scan: &LocalSnapshot, row: &NewMessage) -> bool {
+    row.unique.as_ref().is_some_and(|unique| scan.entries.contains_key(unique))
 }
 
 fn found(place: &Place, id: IntentId, row: NewMessage) -> [Record; 2] {

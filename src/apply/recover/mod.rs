@@ -7,6 +7,7 @@ mod append;
 mod astray;
 mod copy;
 mod download;
+mod flags;
 mod label;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,13 +95,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         intents: Vec<(IntentId, Intent)>,
     ) -> Result<Settlement, Failure> {
         let (mut downloads, mut appends, mut copies) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut labels, mut records) = (Vec::new(), Vec::new());
+        let (mut labels, mut flags, mut records) = (Vec::new(), Vec::new(), Vec::new());
         for (id, intent) in intents {
             match intent {
                 Intent::Download { row, .. } => downloads.push((id, row)),
                 Intent::Append { .. } => appends.push((id, intent)),
                 Intent::Copy { .. } => copies.push((id, intent)),
                 Intent::Relabel { .. } => labels.push((id, intent)),
+                Intent::Flags { .. } => flags.push((id, intent)),
                 // Those are followed to their end before anything is listed.
                 Intent::Rename { .. } => records.push(Record::Settled(id)),
             }
@@ -109,6 +111,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             self.recover_downloads(place, downloads)?,
             self.recover_appends(place, places, appends).await?,
             self.recover_copies(place, places, copies).await?,
+            self.recover_flags(place, flags).await?,
         ];
         for part in parts {
             match part {

@@ -357,7 +357,8 @@ fn begin(model: &mut Model, database: &mut Database, mut intents: Vec<Intent>) -
             | Intent::Append { mailbox, .. }
             | Intent::Copy { mailbox, .. }
             | Intent::Rename { mailbox, .. }
-            | Intent::Relabel { mailbox, .. } => model.aim_mailbox(mailbox),
+            | Intent::Relabel { mailbox, .. }
+            | Intent::Flags { mailbox, .. } => model.aim_mailbox(mailbox),
         }
     }
     let begun = database.begin(&intents);

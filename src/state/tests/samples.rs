@@ -257,5 +257,14 @@ pub(super) fn intent() -> impl Strategy<Value = Intent> {
     let rename = (mailbox(), names(), names()).prop_map(|(mailbox, from, to)| Intent::Rename { mailbox, from, to });
     let relabel = (mailbox(), unique(), "(2,[A-Za-z]{0,3})?", "(2,[A-Za-z]{0,3})?")
         .prop_map(|(mailbox, unique, before, after)| Intent::Relabel { mailbox, unique, before, after });
-    prop_oneof![download, append, copy, rename, relabel]
+    let brought = (mailbox(), uid_validity(), vec(uids(), 0..5), side(), (flags(), flags())).prop_map(
+        |(mailbox, uid_validity, uids, side, (add, remove))| Intent::Flags {
+            mailbox,
+            uid_validity,
+            uids: uids.into_iter().collect(),
+            side,
+            difference: FlagDelta { add, remove },
+        },
+    );
+    prop_oneof![download, append, copy, rename, relabel, brought]
 }
