@@ -1,29 +1,49 @@
 //! New files in the Maildir, as they are read: what the moves and copies of this pass are found by.
 //!
 //! One that is not any more what was seen when it is read is in the hands of another program, and may be on its way from
-//! folder to folder: it is neither new nor does it prove anything else gone.
+//! folder to folder: it is neither new nor does it prove anything else gone. One that can't be read may be any message.
 
 use std::collections::BTreeSet;
 
 use super::Run;
 use super::observe::Sight;
 use super::plans::Plans;
+use super::settle::unfinished;
+use crate::apply::local_problem;
 use crate::model::{MailboxId, Side, UniqueName};
 use crate::reconcile::guard::{losses_now, set_aside};
 use crate::reconcile::moves::{Arrival, Arrivals, Place};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::snapshot::LocalEntry;
-use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
+use crate::store::{Edit, Failure, Journal, LocalError, LocalErrorKind, LocalStore, RemoteStore};
+
+/// What came of reading a new file.
+#[derive(Debug)]
+pub(super) enum Reading {
+    /// A message.
+    Message(Arrival),
+    /// It is none.
+    None,
+    /// It is not any more what was seen.
+    Moving,
+    /// The system won't have it read.
+    Closed(LocalError),
+}
+
+/// New files that could not be read: each may be the file of any message.
+#[derive(Debug, Default)]
+pub(super) struct Unread {
+    /// They are not any more what was seen: the next pass sees them again.
+    moving: BTreeSet<Place>,
+    /// The system won't have them read: the next run tries again.
+    closed: BTreeSet<Place>,
+}
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Reads the files that the baseline does not know, those included that have to wait: the message that one of them was
-    /// must stay on the server until its new place is proven. Returns also those that are not any more what was seen.
-    pub(super) fn arrivals(
-        &mut self,
-        sights: &[Sight],
-        plans: &[MailboxPlan],
-    ) -> Result<(Arrivals, BTreeSet<Place>), Failure> {
-        let (mut arrivals, mut moving) = (Arrivals::new(), BTreeSet::new());
+    /// must stay on the server until its new place is proven. Returns also those that could not be read.
+    pub(super) fn arrivals(&mut self, sights: &[Sight], plans: &[MailboxPlan]) -> Result<(Arrivals, Unread), Failure> {
+        let (mut arrivals, mut unread) = (Arrivals::new(), Unread::default());
         for (sight, plan) in sights.iter().zip(plans) {
             let taken = |unique: &UniqueName| {
                 plan.replace.contains_key(unique) || plan.adopt.iter().any(|found| found.unique == *unique)
@@ -32,12 +52,34 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             for (unique, entry) in view.new_files().filter(|(unique, _)| !taken(unique)) {
                 let place = (sight.row.id, unique.clone());
                 match self.read_arrival(sight, unique, entry)? {
-                    Edit::Done(arrival) => arrivals.extend(arrival.map(|arrival| (place, arrival))),
-                    Edit::Changed => drop(moving.insert(place)),
+                    Reading::Message(arrival) => drop(arrivals.insert(place, arrival)),
+                    Reading::None => {}
+                    Reading::Moving => drop(unread.moving.insert(place)),
+                    Reading::Closed(error) => {
+                        self.report.problem(local_problem(&sight.row.name, Some(unique.to_string()), &error));
+                        unread.closed.insert(place);
+                    }
                 }
             }
         }
-        Ok((arrivals, moving))
+        Ok((arrivals, unread))
+    }
+
+    /// Leaves new files alone that could not be read: any may be the file of a message that looks removed, so nothing is
+    /// removed either. Returns the mailboxes to be looked at again.
+    pub(super) fn await_unread(&mut self, all: &mut Plans<'_>, unread: &Unread) -> BTreeSet<MailboxId> {
+        for (mailbox, unique) in &unread.closed {
+            all.of(*mailbox).into_iter().for_each(|plan| leave_moving(plan, unique));
+        }
+        if !unread.closed.is_empty() {
+            for plan in all.plans.iter_mut().filter(|plan| losses_now(plan, Side::Local) > 0) {
+                let why = "new files can't be read: they may be the messages removed here";
+                self.report.problem(unfinished(&plan.name, why));
+                set_aside(plan, Side::Local);
+            }
+            all.keep_gone_from_both();
+        }
+        await_moving(all, &unread.moving)
     }
 
     pub(super) fn arrival(
@@ -47,24 +89,23 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         entry: &LocalEntry,
     ) -> Result<Option<Arrival>, Failure> {
         Ok(match self.read_arrival(sight, unique, entry)? {
-            Edit::Done(arrival) => arrival,
-            Edit::Changed => None,
+            Reading::Message(arrival) => Some(arrival),
+            Reading::None | Reading::Moving | Reading::Closed(_) => None,
         })
     }
 
-    /// Reads a file; `None` for one that can't be read.
+    /// Reads a file.
     pub(super) fn read_arrival(
         &mut self,
         sight: &Sight,
         unique: &UniqueName,
         entry: &LocalEntry,
-    ) -> Result<Edit<Option<Arrival>>, Failure> {
+    ) -> Result<Reading, Failure> {
         match self.account.local.identify(&sight.row.local, unique, entry) {
-            Ok(Edit::Done((identity, stat))) => Ok(Edit::Done(Some(Arrival { entry: entry.clone(), identity, stat }))),
-            Ok(Edit::Changed) => Ok(Edit::Changed),
-            Err(error) if matches!(error.kind, LocalErrorKind::Item | LocalErrorKind::NoMessage) => {
-                Ok(Edit::Done(None))
-            }
+            Ok(Edit::Done((identity, stat))) => Ok(Reading::Message(Arrival { entry: entry.clone(), identity, stat })),
+            Ok(Edit::Changed) => Ok(Reading::Moving),
+            Err(error) if error.kind == LocalErrorKind::NoMessage => Ok(Reading::None),
+            Err(error) if error.kind == LocalErrorKind::Item => Ok(Reading::Closed(error)),
             Err(error) => Err(error.into()),
         }
     }
@@ -72,7 +113,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
 /// Leaves new files alone that were renamed or moved since they were seen: any may be the file of a message that looks
 /// removed, so nothing is removed either. Returns the mailboxes to be looked at again.
-pub(super) fn await_moving(all: &mut Plans<'_>, moving: &BTreeSet<Place>) -> BTreeSet<MailboxId> {
+fn await_moving(all: &mut Plans<'_>, moving: &BTreeSet<Place>) -> BTreeSet<MailboxId> {
     let mut undecided = BTreeSet::new();
     if moving.is_empty() {
         return undecided;

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Run;
-use super::arrivals::await_moving;
 use super::last_copy::keep_last_copies;
 use super::observe::Sight;
 use super::plans::{Key, Plans, Spot, key};
@@ -36,14 +35,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         plans: &mut [MailboxPlan],
     ) -> Result<BTreeSet<MailboxId>, Failure> {
         let left = |plan: &MailboxPlan| !plan.remove_remote.is_empty() || !plan.forget.is_empty();
-        let (arrivals, moving) = match plans.iter().any(left) {
+        let (arrivals, unread) = match plans.iter().any(left) {
             true => self.arrivals(sights, plans)?,
             false => Default::default(),
         };
         let mut all = Plans { sights, plans };
         let arrivals = self.follow_files(&mut all, arrivals);
         self.follow_adopted(&mut all);
-        let mut undecided = await_moving(&mut all, &moving);
+        let mut undecided = self.await_unread(&mut all, &unread);
         let missing = refiled(&mut all, arrivals);
         self.follow_messages(&mut all, missing).await?;
         undecided.append(&mut keep_last_copies(&mut all));

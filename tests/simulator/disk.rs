@@ -94,6 +94,9 @@ impl Shared {
     ) -> Result<Edit<T>, LocalError> {
         let (mailbox, unique, entry) = place;
         self.touch(LocalErrorKind::Item, call, |world| {
+            if world.mishaps.closed.as_ref() == Some(unique) {
+                return Err(bad(LocalErrorKind::Item, "permission denied"));
+            }
             let folder = world.maildir.folders.get_mut(mailbox);
             let found = folder.and_then(|folder| folder.find_same(unique, entry).cloned());
             match found {

@@ -274,3 +274,32 @@ fn a_file_copied_and_removed_while_a_sync_is_at_work_is_moved() {
     assert_eq!((done.remote.copied, done.remote.moved), (0, 1));
     assert_once(&shared, 1, "Archive");
 }
+
+/// A file that could not be read was no arrival: its message went to Trash, and it was copied or sent again as soon as it
+/// could be read.
+#[test]
+fn moved_to_where_its_file_cannot_be_read_it_is_not_doubled() {
+    for (delete, only_once) in [Delete::Trash, Delete::Expunge].into_iter().flat_map(|how| [(how, true), (how, false)])
+    {
+        let shared = in_step(delete, 2);
+        let unique = file(&shared, 1);
+        shared.world().maildir.move_file(&MailboxName::inbox(), &unique, &folder("Archive"), false);
+        shared.world().ledger.moved(1, &folder("Archive"));
+        shared.world().mishaps.closed = Some(unique);
+        if only_once {
+            // It is read for moves after the scans, and then, once the mailboxes are read again, for copies.
+            shared.world().meanwhile = Some(("scan INBOX", |world| {
+                world.meanwhile = Some(("mailboxes", |world| world.mishaps.closed = None));
+            }));
+        }
+        assert_eq!(codes(&sync(&shared)), ["local-item", "folder-unfinished"]);
+        let found = ["INBOX", "Archive", "Trash"].map(|name| remote_ids(&shared, name));
+        assert_eq!(found, [vec![1, 2], vec![], vec![]], "once: {only_once}");
+        shared.world().mishaps.closed = None;
+        sync(&shared);
+        for ids in [local_ids, remote_ids] {
+            let found = ["INBOX", "Archive", "Trash"].map(|name| ids(&shared, name));
+            assert_eq!(found, [vec![2], vec![1], vec![]], "once: {only_once}");
+        }
+    }
+}

@@ -54,6 +54,8 @@ pub(super) struct Mishaps {
     pub(super) renames: bool,
     /// This maildir can't be read.
     pub(super) unreadable: Option<MailboxName>,
+    /// This file can't be read.
+    pub(super) closed: Option<UniqueName>,
     /// This maildir keeps changing while it is read, and none of its files is seen.
     pub(super) restless: Option<MailboxName>,
     /// This mailbox can't be looked at.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Known, or_nothing};
-use crate::cycle::arrivals::leave_moving;
+use crate::cycle::arrivals::{Reading, leave_moving};
 use crate::cycle::observe::Sight;
 use crate::cycle::plans::Plans;
 use crate::cycle::settle::unfinished;
@@ -19,7 +19,7 @@ use crate::reconcile::moves::{Arrival, Arrivals, Place, pair};
 use crate::reconcile::plan::{MailboxPlan, RemoteCopy};
 use crate::reconcile::report::{Held, Reason};
 use crate::reconcile::snapshot::LocalEntry;
-use crate::store::{Edit, Failure, Journal, LocalStore, RemoteStore};
+use crate::store::{Failure, Journal, LocalStore, RemoteStore};
 
 /// Known messages, by their content.
 type Originals = BTreeMap<Fingerprint, Vec<MessageRow>>;
@@ -183,10 +183,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let new = plan.upload.iter().filter(|upload| !plan.replace.contains_key(&upload.unique));
             for upload in new {
                 match self.read_arrival(sight, &upload.unique, &upload.entry)? {
-                    Edit::Done(arrival) => {
-                        arrivals.extend(arrival.map(|arrival| ((plan.mailbox, upload.unique.clone()), arrival)));
+                    Reading::Message(arrival) => {
+                        arrivals.insert((plan.mailbox, upload.unique.clone()), arrival);
                     }
-                    Edit::Changed => moving.push(upload.unique.clone()),
+                    Reading::Moving => moving.push(upload.unique.clone()),
+                    // The upload finds out what is to be told.
+                    Reading::None | Reading::Closed(_) => {}
                 }
             }
             for unique in moving {
