@@ -107,6 +107,9 @@ struct Run<'a, R, L, J> {
     elsewhere: BTreeSet<MailboxId>,
     /// Those of them that have it on the server.
     elsewhere_there: BTreeSet<MailboxId>,
+    /// Mailboxes found on the server under other names by their ids, or with all that is known of them, none of it known
+    /// to be another's: to follow them there loses nothing.
+    whole_there: BTreeSet<MailboxId>,
     /// Mailboxes that were searched for under other names on the server.
     sought: BTreeSet<MailboxId>,
     /// Mailboxes under whose names others were found on the server: what has the name now may have the numbers that were
@@ -161,7 +164,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         progress: &'a dyn Fn(Event),
     ) -> Self {
         let (report, abilities, elsewhere) = (Report::default(), Abilities::default(), BTreeSet::new());
-        let (elsewhere_there, sought, robbed, in_full) = Default::default();
+        let (elsewhere_there, whole_there, sought, robbed, in_full) = Default::default();
         let (uploaded, unmovable, uncopied, unproven, alone, blind) = Default::default();
         Run {
             account,
@@ -179,6 +182,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             alone,
             elsewhere,
             elsewhere_there,
+            whole_there,
             sought,
             robbed,
             in_full,

@@ -221,12 +221,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// it is.
     fn may_be_another(&self, scene: &Scene, row: &MailboxRow) -> bool {
         let Some(listed) = scene.listing.mailboxes.get(&row.name).filter(|_| is_known(row)) else { return false };
-        match listed.status {
-            Some(status) => row.uid_validity.is_some_and(|known| known != status.uid_validity),
-            // One with another id was searched for already. Found, and not followed, it is searched for until its messages
-            // have gone there.
-            None => row.object_id.is_none() || listed.object_id.is_none() || self.elsewhere_there.contains(&row.id),
-        }
+        // One with another id was searched for already. Found, and not followed, it is searched for until its messages have
+        // gone there: two made in the same second have one UIDVALIDITY.
+        let is_elsewhere = self.elsewhere_there.contains(&row.id);
+        is_elsewhere
+            || match listed.status {
+                Some(status) => row.uid_validity.is_some_and(|known| known != status.uid_validity),
+                None => row.object_id.is_none() || listed.object_id.is_none(),
+            }
     }
 
     /// Lets go of what the baseline knows of a maildir that is not there, so that nothing in it counts as removed. What

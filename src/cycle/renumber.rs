@@ -47,9 +47,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.report.problem(unfinished(&sight.row.name, "another folder took its place during this sync"));
             return Ok(false);
         }
-        // Found under another name: what has this one now is no later state of it. With the UIDVALIDITY it had, it is its
-        // own past: what looks like it elsewhere removes nothing.
-        if has_another_validity(sight) && self.is_elsewhere_there(scene, sight).await? {
+        // Found under another name: what has this one now is no later state of it. With the UIDVALIDITY it had, it may be its
+        // own past, or another made in the same second: what looks like it elsewhere removes nothing, but all of it that is
+        // new elsewhere is followed there.
+        if self.is_elsewhere_there(scene, sight).await?
+            && (has_another_validity(sight) || self.whole_there.contains(&sight.row.id))
+        {
             sight.find_it_gone();
             return Ok(true);
         }

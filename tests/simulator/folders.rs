@@ -377,6 +377,38 @@ fn renamed_on_the_server_to_a_name_taken_here_with_a_new_folder_of_its_name_wher
     }
 }
 
+/// The name is taken in the Maildir, so messages are followed one by one. What has the old name was made in the same second:
+/// it looked like the folder put back empty by its server, and all of it was sent again.
+#[test]
+fn renamed_on_the_server_to_a_name_taken_here_with_a_folder_of_the_same_second_of_its_name() {
+    let change: Act = |world| {
+        there(world, "B", "C");
+        there(world, "A/y", "B");
+        local(world, "C", 9, &[]);
+    };
+    let tunes: [Act; 3] = [
+        |world| world.server.same_second = true,
+        |world| (world.server.same_second, world.server.status) = (true, false),
+        |world| (world.server.same_second, world.server.object_ids) = (true, true),
+    ];
+    for (abilities, (kind, tune)) in
+        [FULL, PLAIN].into_iter().flat_map(|abilities| tunes.into_iter().enumerate().map(move |tune| (abilities, tune)))
+    {
+        let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) };
+        let dies = |step: u64| {
+            let shared = scenario.world(0);
+            let at = CrashAt { step, after: false, power: false };
+            let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
+            quiet(&shared);
+            let context = format!("{abilities:?}, kind {kind}, struck at {step}");
+            assert_kept(&shared, &context);
+            assert_places(&shared, &[(4, "C"), (6, "C"), (7, "C"), (9, "C")], &context);
+            died
+        };
+        assert!((0..10_000).take_while(|step| dies(*step)).count() > 0);
+    }
+}
+
 /// An EXPUNGE would take what others flagged, so each of them leaves one behind that waits: only one was allowed for.
 #[test]
 fn two_of_one_content_followed_out_of_a_renamed_folder_both_leave_one_that_waits_to_be_expunged() {

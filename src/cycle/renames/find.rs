@@ -14,7 +14,7 @@ use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 /// A search for folders that have other names.
 pub(super) struct Search<'a> {
     pub(super) scene: &'a Scene,
-    rows: &'a [MailboxRow],
+    pub(super) rows: &'a [MailboxRow],
     /// The server's names under which one was found, each with its old one,
     pub(super) there: BTreeMap<MailboxName, MailboxName>,
     /// and the Maildir's.
@@ -192,6 +192,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(match found {
             Some(name) => {
                 search.there.insert(name.clone(), row.name.clone());
+                self.whole_there.extend(is_certain.then_some(row.id));
                 Whereabouts::Moved(name)
             }
             None if is_listed && !displaced => Whereabouts::Stayed,

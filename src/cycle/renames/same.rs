@@ -85,7 +85,24 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Likeness::Most => self.hold_the_same(&there, (name, validity), ambiguous || *owned).await?,
         };
         let in_part = is_alike && !is_own && there.len() < messages.len();
-        Ok(is_alike && !(in_part && self.holds_more_under_its_name(search, row, messages, there.len()).await?))
+        if !is_alike || (in_part && self.holds_more_under_its_name(search, row, messages, there.len()).await?) {
+            return Ok(false);
+        }
+        let holds_copies = *owned && self.knows_some(search, name, &there)?;
+        self.whole_there.extend((!is_own && !in_part && !holds_copies).then_some(row.id));
+        Ok(true)
+    }
+
+    /// Returns true if the baseline knows messages of a mailbox under some of these UIDs: what looks like them there are
+    /// copies.
+    fn knows_some(
+        &mut self,
+        search: &Search<'_>,
+        name: &MailboxName,
+        there: &BTreeMap<Uid, &MessageRow>,
+    ) -> Result<bool, Failure> {
+        let Some(owner) = search.rows.iter().find(|row| row.name == *name) else { return Ok(false) };
+        Ok(self.account.journal.messages(owner.id)?.iter().any(|message| there.contains_key(&message.uid)))
     }
 
     /// Returns all that is in a mailbox, `None` if it can't be looked at.
