@@ -133,9 +133,20 @@ mod linux {
 
         #[test]
         fn an_interface_that_comes_up_is_told() {
+            let apart = || {
+                let mut command = Command::new("unshare");
+                command.args(["--map-root-user", "--net", "timeout", "60"]);
+                command
+            };
+            let allowed = apart().arg("true").output().unwrap();
+            if !allowed.status.success() {
+                // In most containers nobody may have a network of his own.
+                assert!(String::from_utf8_lossy(&allowed.stderr).starts_with("unshare: "), "{allowed:?}");
+                return;
+            }
             let within = "daemon::network::linux::tests::within";
-            let mut command = Command::new("unshare");
-            command.args(["--map-root-user", "--net", "timeout", "60"]).arg(std::env::current_exe().unwrap());
+            let mut command = apart();
+            command.arg(std::env::current_exe().unwrap());
             let output = command.args([within, "--exact", "--ignored"]).output().unwrap();
             assert!(output.status.success(), "{output:?}");
             assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
