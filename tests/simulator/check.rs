@@ -6,7 +6,7 @@ use mailtide::model::{Flag, FlagSet, MailboxName, PermanentFlags, Role, Side, Ti
 use mailtide::reconcile::policy::Delete;
 
 use super::file::{File, flags_of};
-use super::ledger::{Outdated, Story, words};
+use super::ledger::{Outdated, Story, Touch, words};
 use super::mail::id_of;
 use super::world::World;
 
@@ -240,7 +240,8 @@ impl Check<'_> {
             return;
         }
         let known = story.deletions.iter().any(|one| one.side == Side::Local && one.known);
-        let cleared = story.flags.get(Flag::Deleted.as_imap()).is_some_and(|touch| touch.expected() != Some(true));
+        let cleared = |touch: &Touch| touch.cleared || touch.expected() != Some(true);
+        let cleared = story.flags.get(Flag::Deleted.as_imap()).is_some_and(cleared);
         if here.0 != 0 && !(self.keeps() && cleared) {
             self.fail(format!("{id} deleted locally, but there again: {here:?}"));
         }

@@ -38,6 +38,8 @@ pub(super) struct Touch {
     local: bool,
     remote: bool,
     last: bool,
+    /// It was taken off at some time, whatever was done later.
+    pub(super) cleared: bool,
 }
 
 impl Touch {
@@ -161,6 +163,7 @@ impl Ledger {
             Side::Remote => touch.remote = true,
         }
         touch.last = on;
+        touch.cleared |= !on;
     }
 
     pub(super) fn rename_folder(&mut self, from: &MailboxName, to: &MailboxName) {
