@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mailtide::model::{
-    Flag, FlagSet, KeywordLetters, MailboxId, MailboxName, MessageId, MessageRow, ModSeq, PermanentFlags, Timestamp, Uid,
-    UidSet, UidValidity, UniqueName, Watermark,
+    Flag, FlagSet, KeywordLetters, MailboxId, MailboxName, MessageId, MessageRow, ModSeq, PermanentFlags, Timestamp,
+    Uid, UidSet, UidValidity, UniqueName, Watermark,
 };
 use mailtide::reconcile::flags::FlagRules;
 use mailtide::reconcile::memory::Memory;
@@ -77,15 +77,12 @@ impl Folder {
     /// Returns what the server says once this many messages were flagged there.
     pub fn flagged(&self, messages: u32) -> RemoteSnapshot {
         let flags = FlagSet::of(&[Flag::Seen, Flag::Flagged]);
-        let message = |number| (uid(number), RemoteMessage { flags: flags.clone(), date: None, size: None, email_id: None });
+        let message =
+            |number| (uid(number), RemoteMessage { flags: flags.clone(), date: None, size: None, email_id: None });
         let changed: BTreeMap<Uid, RemoteMessage> = (1..=messages).map(message).collect();
         let known = u32::try_from(self.rows.len()).unwrap();
-        let watermark = Watermark {
-            uid_validity: UidValidity(7),
-            uid_next: known + 1,
-            messages: known,
-            mod_seq: ModSeq::new(99),
-        };
+        let watermark =
+            Watermark { uid_validity: UidValidity(7), uid_next: known + 1, messages: known, mod_seq: ModSeq::new(99) };
         let messages = RemoteMessages::Delta { changed, vanished: UidSet::new() };
         RemoteSnapshot { watermark, permanent: PermanentFlags::all(), read_only: false, messages }
     }

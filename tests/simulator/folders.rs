@@ -350,6 +350,21 @@ fn renamed_on_the_server_with_a_new_folder_of_its_name_where_list_tells_no_numbe
     ends_in(change, &[(4, "C"), (6, "C"), (7, "C"), (8, "B")]);
 }
 
+/// Checks that these messages end in these places, struck at every call.
+fn ends_however_struck(scenario: &Scenario, places: &[(u32, &str)], context: &str) {
+    let dies = |step: u64| {
+        let shared = scenario.world(0);
+        let at = CrashAt { step, after: false, power: false };
+        let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
+        quiet(&shared);
+        let context = format!("{context}, struck at {step}");
+        assert_kept(&shared, &context);
+        assert_places(&shared, places, &context);
+        died
+    };
+    assert!((0..10_000).take_while(|step| dies(*step)).count() > 0);
+}
+
 /// The name is taken in the Maildir, so messages are followed one by one. A run cut short had recorded the id of the new
 /// folder for the old one, which the next did not find any more: it looked numbered anew, and all of it was sent again.
 #[test]
@@ -363,17 +378,8 @@ fn renamed_on_the_server_to_a_name_taken_here_with_a_new_folder_of_its_name_wher
     for abilities in [FULL, PLAIN] {
         let tune: Act = |world| world.server.object_ids = true;
         let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) };
-        let dies = |step: u64| {
-            let shared = scenario.world(0);
-            let at = CrashAt { step, after: false, power: false };
-            let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
-            quiet(&shared);
-            let context = format!("{abilities:?}, struck at {step}");
-            assert_kept(&shared, &context);
-            assert_places(&shared, &[(4, "C"), (6, "C"), (7, "C"), (8, "B"), (9, "C")], &context);
-            died
-        };
-        assert!((0..10_000).take_while(|step| dies(*step)).count() > 0);
+        let places = [(4, "C"), (6, "C"), (7, "C"), (8, "B"), (9, "C")];
+        ends_however_struck(&scenario, &places, &format!("{abilities:?}"));
     }
 }
 
@@ -395,17 +401,8 @@ fn renamed_on_the_server_to_a_name_taken_here_with_a_folder_of_the_same_second_o
         [FULL, PLAIN].into_iter().flat_map(|abilities| tunes.into_iter().enumerate().map(move |tune| (abilities, tune)))
     {
         let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) };
-        let dies = |step: u64| {
-            let shared = scenario.world(0);
-            let at = CrashAt { step, after: false, power: false };
-            let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
-            quiet(&shared);
-            let context = format!("{abilities:?}, kind {kind}, struck at {step}");
-            assert_kept(&shared, &context);
-            assert_places(&shared, &[(4, "C"), (6, "C"), (7, "C"), (9, "C")], &context);
-            died
-        };
-        assert!((0..10_000).take_while(|step| dies(*step)).count() > 0);
+        let places = [(4, "C"), (6, "C"), (7, "C"), (9, "C")];
+        ends_however_struck(&scenario, &places, &format!("{abilities:?}, kind {kind}"));
     }
 }
 

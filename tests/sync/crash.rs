@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::compare;
-use crate::support::corpus::{self, DATE};
+use crate::support::corpus::{self, DATE, Mail};
 use crate::support::dovecot::Kind;
+use crate::support::imap::Message;
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::setup::Setup;
 
@@ -225,6 +226,35 @@ fn killed_while_uploading_and_what_arrived_is_filed_on_the_server() {
         setup.sync_in_step();
     }
     assert!(filed > 0, "no run was killed in time");
+}
+
+/// What a killed run had stored counted as the newer, and was put on the files.
+#[test]
+fn killed_while_storing_flags_that_are_changed_back() {
+    let mail = |number| Mail { body: corpus::plain(&format!("message {number}")), flags: "\\Seen", date: DATE };
+    let setup = Setup::with_mail(Kind::Full, &(0..600).map(mail).collect::<Vec<_>>());
+    setup.sync_in_step();
+    let is_seen = |message: &Message| message.flags.contains("\\Seen");
+    let set_all = |letters: &str| {
+        for entry in setup.root.inbox().messages() {
+            setup.root.inbox().set_flags(&entry, letters);
+        }
+    };
+    let mut stored = 0;
+    for round in 0..16 {
+        set_all("");
+        let mut child = setup.command(&["sync", "--json"]).spawn().unwrap();
+        sleep(Duration::from_millis(20 + round * 8));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        stored += setup.imap().messages(&["INBOX"]).iter().filter(|message| !is_seen(message)).count();
+        set_all("S");
+        setup.sync().expect(0);
+        let files = setup.root.inbox().messages();
+        assert!(files.iter().all(|entry| entry.path.to_string_lossy().ends_with(":2,S")), "round {round}");
+        assert!(setup.imap().messages(&["INBOX"]).iter().all(is_seen), "round {round}");
+    }
+    assert!(stored > 0, "no run was killed in time");
 }
 
 #[test]

@@ -21,7 +21,8 @@ fn plan(criterion: &mut Criterion) {
 }
 
 fn replies(criterion: &mut Criterion) {
-    let fetch = |number: u32| format!("* {number} FETCH (UID {number} FLAGS (\\Seen $Forwarded work) MODSEQ ({number}))\r\n");
+    let fetch =
+        |number: u32| format!("* {number} FETCH (UID {number} FLAGS (\\Seen $Forwarded work) MODSEQ ({number}))\r\n");
     let flags: String = (1..=MESSAGES).map(fetch).collect();
     let body = format!("* 1 FETCH (UID 1 BODY[] {{8000}}\r\n{})\r\n", "x".repeat(8000)).repeat(1000);
     let mut group = criterion.benchmark_group("replies");
@@ -35,8 +36,9 @@ fn replies(criterion: &mut Criterion) {
 }
 
 fn file_names(criterion: &mut Criterion) {
-    let names: Vec<String> =
-        (0..1000).map(|number| format!("1700000000.M{number}P4711V0000000000000801I0000.laptop,S=9000:2,FSab")).collect();
+    let names: Vec<String> = (0..1000)
+        .map(|number| format!("1700000000.M{number}P4711V0000000000000801I0000.laptop,S=9000:2,FSab"))
+        .collect();
     let mut group = criterion.benchmark_group("file names");
     group.throughput(Throughput::Elements(1000));
     group.bench_function("parse, change nothing, format", |bencher| {
