@@ -14,6 +14,7 @@ use crate::model::{MailboxId, Side, UniqueName};
 use crate::reconcile::guard::{losses_now, set_aside};
 use crate::reconcile::moves::{Arrival, Arrivals, Place};
 use crate::reconcile::plan::MailboxPlan;
+use crate::reconcile::report::Problem;
 use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Edit, Failure, Journal, LocalError, LocalErrorKind, LocalStore, RemoteStore};
 
@@ -74,7 +75,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if !unread.closed.is_empty() {
             for plan in all.plans.iter_mut().filter(|plan| losses_now(plan, Side::Local) > 0) {
                 let why = "new files can't be read: they may be the messages removed here";
-                self.report.problem(unfinished(&plan.name, why));
+                let hint = "make them readable, then sync again".to_owned();
+                self.report.problem(Problem { hint, ..unfinished(&plan.name, why) });
                 set_aside(plan, Side::Local);
             }
             all.keep_gone_from_both();
