@@ -154,9 +154,9 @@ fn equal_changes(changes: &[FlagChange], side: Side) -> Vec<(FlagDelta, UidSet)>
 /// What the server says it has now decides, as far as our change goes; others' changes wait for the next look. What a
 /// name was to be given or rid of and was not is not agreed on: it stays a change of the server.
 fn agreed(change: &FlagChange, undone: &FlagDelta, renamed: bool) -> FlagSet {
-    let agreed = change.flags.agreed.difference(&undone.add).union(&undone.remove);
+    let agreed = undone.undo(&change.flags.agreed);
     match renamed {
         true => agreed,
-        false => agreed.difference(&change.flags.to_local.add).union(&change.flags.to_local.remove),
+        false => change.flags.to_local.undo(&agreed),
     }
 }

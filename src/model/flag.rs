@@ -250,6 +250,11 @@ impl FlagDelta {
     pub fn apply(&self, to: &FlagSet) -> FlagSet {
         to.union(&self.add).difference(&self.remove)
     }
+
+    /// Returns a set that shows nothing of the change.
+    pub fn undo(&self, from: &FlagSet) -> FlagSet {
+        from.difference(&self.add).union(&self.remove)
+    }
 }
 
 /// Writes the change as `+FLAGS` and `-FLAGS` would list it: `+\Seen -work`.

@@ -38,7 +38,7 @@ impl FlagPlan {
     pub fn without(mut self, refused: &FlagDelta) -> Self {
         let back = self.to_remote.intersection(refused);
         self.to_remote = self.to_remote.difference(&back);
-        self.agreed = self.agreed.difference(&back.add).union(&back.remove);
+        self.agreed = back.undo(&self.agreed);
         self
     }
 }
@@ -54,7 +54,7 @@ pub fn local_flags(
 ) -> FlagSet {
     let mut flags = entry.flags.clone();
     let silent = match &scan.letters {
-        Some(letters) if !stripped(base, entry, scan, letters) => {
+        Some(letters) if !is_stripped(base, entry, scan, agreed) => {
             base.keywords.iter().filter(|k| !expressible(letters, k) || !expressible(agreed, k)).collect()
         }
         _ => base.keywords.iter().filter(|keyword| !keyword.is_forwarded()).collect::<Vec<_>>(),
@@ -65,7 +65,9 @@ pub fn local_flags(
 
 /// Some mail programs drop all letters they don't know when they change another flag. All letters gone at once
 /// together with another change is such a loss, not the user's wish; where a local Dovecot works it would be.
-fn stripped(base: &FlagSet, entry: &LocalEntry, scan: &LocalSnapshot, letters: &KeywordLetters) -> bool {
+/// `agreed` are the letters at the time of the baseline, which count while those of now can't be known.
+pub fn is_stripped(base: &FlagSet, entry: &LocalEntry, scan: &LocalSnapshot, agreed: &KeywordLetters) -> bool {
+    let letters = scan.letters.as_ref().unwrap_or(agreed);
     let lettered = |flags: &FlagSet| flags.keywords.iter().any(|keyword| letters.letter(keyword).is_some());
     let forwarded = |flags: &FlagSet| flags.keywords.contains(&Keyword::forwarded());
     let others_changed = base.bits() != entry.flags.bits() || forwarded(base) != forwarded(&entry.flags);
@@ -96,7 +98,8 @@ pub fn plan_flags(
     let local = local_flags(base, entry, scan, rules, agreed);
     let remote = remote.map_or_else(|| base.clone(), |flags| without_purge(base, flags.clone(), rules));
     let merged = FlagSet::merge(base, &local, &remote);
-    plan_towards(&merged, base, entry, &remote, scan, rules)
+    let named = if is_stripped(base, entry, scan, agreed) { &entry.flags } else { base };
+    plan_towards(&merged, named, entry, &remote, scan, rules)
 }
 
 /// Unites the flags of a message found on both sides without a baseline.
@@ -106,9 +109,10 @@ pub fn plan_union(entry: &LocalEntry, remote: &FlagSet, scan: &LocalSnapshot, ru
     plan_towards(&merged, &FlagSet::new(), entry, remote, scan, rules)
 }
 
+/// `named`: what counts as being on the name where letters can't be known.
 fn plan_towards(
     merged: &FlagSet,
-    base: &FlagSet,
+    named: &FlagSet,
     entry: &LocalEntry,
     remote: &FlagSet,
     scan: &LocalSnapshot,
@@ -128,7 +132,7 @@ fn plan_towards(
     }
     if scan.letters.is_none() {
         agreed.keywords.retain(|keyword| {
-            keyword.is_forwarded() || base.keywords.contains(keyword) || entry.flags.keywords.contains(keyword)
+            keyword.is_forwarded() || named.keywords.contains(keyword) || entry.flags.keywords.contains(keyword)
         });
     }
     to_local.add.keywords.retain(|keyword| has_room(scan, keyword));

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mailtide::model::{
-    Circumstances, Fingerprint, Flag, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow,
-    PermanentFlags, Quota, Side, Timestamp, Tombstone, Uid, UidValidity, UniqueName,
+    Circumstances, Fingerprint, Flag, FlagSet, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId,
+    MessageRow, PermanentFlags, Quota, Side, Timestamp, Tombstone, Uid, UidValidity, UniqueName,
 };
 use mailtide::store::{
     FailureRow, Header, HoldRow, Intent, IntentId, Journal, KeptRow, NewMessage, Record, Renaming, Renumbered,
@@ -154,6 +154,14 @@ impl Book {
     pub(super) fn knows_content(&self, name: &MailboxName, unique: &UniqueName, content: Option<Fingerprint>) -> bool {
         let is_it = |row: &MessageRow| row.unique.as_ref() == Some(unique) && row.content == content;
         self.row_of(|row| row.local == *name, is_it)
+    }
+
+    /// Returns the flags that were agreed on for a file.
+    pub(super) fn flags_of(&self, name: &MailboxName, unique: &UniqueName) -> Option<&FlagSet> {
+        let of = |row: &&MailboxRow| row.local == *name;
+        let ids: Vec<_> = self.mailboxes.values().filter(of).map(|row| row.id).collect();
+        let is_it = |row: &&MessageRow| ids.contains(&row.mailbox) && row.unique.as_ref() == Some(unique);
+        self.messages.values().find(is_it).map(|row| &row.flags)
     }
 
     /// Returns true if the file was fetched and journaled, and its message is not recorded yet.

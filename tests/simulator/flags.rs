@@ -85,6 +85,12 @@ fn a_flag_sent_from_a_file_that_cannot_be_renamed_and_taken_off_later_stays_off(
     assert_eq!(both_flags(&shared), ["\\Flagged", "\\Flagged"]);
 }
 
+/// As a program does that drops the letters that it does not know.
+fn mark_as_read_and_strip(shared: &Shared) {
+    let unique = file(shared, 1);
+    shared.world().local_strip(&MailboxName::inbox(), &unique, &FlagEdit::new("\\Seen", true));
+}
+
 /// What its name lacks is not agreed on with what the server stored: it would look like taken off.
 #[test]
 fn letters_stripped_from_a_file_that_cannot_be_renamed_come_back_when_it_can() {
@@ -93,9 +99,7 @@ fn letters_stripped_from_a_file_that_cannot_be_renamed_come_back_when_it_can() {
     sync(&shared);
     let stuck = file(&shared, 1);
     shared.world().mishaps.stuck = Some(stuck);
-    // As a program does that marks it as read and drops the letters that it does not know.
-    local_flag(&mut shared.world(), 1, "work", false);
-    local_flag(&mut shared.world(), 1, "\\Seen", true);
+    mark_as_read_and_strip(&shared);
     assert_eq!(codes(&sync(&shared)), ["local-item"]);
     shared.world().mishaps.stuck = None;
     sync(&shared);
@@ -123,6 +127,61 @@ fn a_flag_changed_back_after_a_sync_was_struck_is_as_it_was_left() {
             if !died {
                 break;
             }
+        }
+    }
+}
+
+/// `dovecot-keywords` could not be read: what went with the letters was stored, and the letters looked like taken off when
+/// it could be read again.
+#[test]
+fn letters_stripped_while_it_is_not_known_what_letters_mean_come_back() {
+    let shared = in_step(Delete::Trash, 1);
+    remote_flag(&mut shared.world(), 1, "work", true);
+    sync(&shared);
+    mark_as_read_and_strip(&shared);
+    shared.world().mishaps.letters = true;
+    sync(&shared);
+    shared.world().mishaps.letters = false;
+    sync(&shared);
+    assert_eq!(both_flags(&shared), ["\\Seen work", "\\Seen work"]);
+}
+
+/// What had been stored counted as agreed on, and the letters as taken off by themselves.
+#[test]
+fn letters_stripped_come_back_although_a_sync_was_struck() {
+    for (after, power) in [(false, false), (true, false), (true, true)] {
+        for step in 0.. {
+            let shared = in_step(Delete::Trash, 1);
+            remote_flag(&mut shared.world(), 1, "work", true);
+            sync(&shared);
+            mark_as_read_and_strip(&shared);
+            let died = dies(&shared, CrashAt { step, after, power });
+            sync(&shared);
+            assert_eq!(both_flags(&shared), ["\\Seen work", "\\Seen work"], "struck {step} {after} {power}");
+            if !died {
+                break;
+            }
+        }
+    }
+}
+
+/// A run that died could have put them on the name.
+#[test]
+fn letters_stripped_with_flags_that_a_struck_sync_was_to_bring_come_back() {
+    for step in 0.. {
+        let shared = in_step(Delete::Trash, 1);
+        remote_flag(&mut shared.world(), 1, "work", true);
+        sync(&shared);
+        remote_flag(&mut shared.world(), 1, "\\Seen", true);
+        let died = dies(&shared, CrashAt { step, after: false, power: false });
+        let brought = local_view(&shared.world())[&MailboxName::inbox()][0].flags.has(Flag::Seen);
+        if !brought {
+            mark_as_read_and_strip(&shared);
+        }
+        sync(&shared);
+        assert_eq!(both_flags(&shared), ["\\Seen work", "\\Seen work"], "struck {step}");
+        if !died {
+            break;
         }
     }
 }

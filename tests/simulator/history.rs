@@ -75,7 +75,9 @@ fn a_world(seed: u64) -> World {
     world.server.email_ids = second.pick(&email_ids).unwrap();
     // On a server that puts old mail back a copy is not told from what it put there.
     let copies = second.chance(400) && world.server.email_ids != EmailIds::None && !(restore || relocates);
-    world.habits = Habits { moves, renumber, restore, removes_folders, relocates, revokes, partial, renames, copies };
+    let strips = second.chance(200);
+    world.habits =
+        Habits { moves, renumber, restore, removes_folders, relocates, revokes, partial, renames, copies, strips };
     world
 }
 

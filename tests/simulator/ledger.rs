@@ -40,12 +40,15 @@ pub(super) struct Touch {
     last: bool,
     /// It was taken off at some time, whatever was done later.
     pub(super) cleared: bool,
+    /// It was stripped with others, and what it was stripped with was changed again: nothing shows any more that it was
+    /// not taken off.
+    open: bool,
 }
 
 impl Touch {
     /// Returns what the flag must be in the end; `None` if both sides had their hand in it.
     pub(super) fn expected(self) -> Option<bool> {
-        (self.local != self.remote).then_some(self.last)
+        (self.local != self.remote && !self.open).then_some(self.last)
     }
 }
 
@@ -58,6 +61,8 @@ pub(super) struct Story {
     pub(super) remote: Puts,
     pub(super) deletions: Vec<Deletion>,
     pub(super) flags: BTreeMap<String, Touch>,
+    /// What a mail program dropped that does not know it, while it changed another flag.
+    pub(super) stripped: BTreeSet<String>,
     /// How often it was moved to another folder or got another name: where it ends is then open, but it must not be
     /// lost.
     pub(super) moves: usize,
@@ -143,6 +148,7 @@ impl Ledger {
             remote: Puts::default(),
             deletions: Vec::new(),
             flags: BTreeMap::new(),
+            stripped: BTreeSet::new(),
             moves: 0,
             astray: 0,
             revived: false,
@@ -164,6 +170,17 @@ impl Ledger {
         }
         touch.last = on;
         touch.cleared |= !on;
+        if side == Side::Local {
+            let again = std::mem::take(&mut story.stripped);
+            again.into_iter().for_each(|word| story.flags.entry(word).or_default().open = true);
+        }
+    }
+
+    /// A mail program changed a flag and dropped these words.
+    pub(super) fn strip(&mut self, id: u32, words: impl IntoIterator<Item = String>) {
+        if let Some(story) = self.stories.get_mut(&id) {
+            story.stripped.extend(words);
+        }
     }
 
     pub(super) fn rename_folder(&mut self, from: &MailboxName, to: &MailboxName) {

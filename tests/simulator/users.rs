@@ -45,6 +45,8 @@ pub(super) struct Habits {
     pub(super) renames: bool,
     /// Copy messages on the server.
     pub(super) copies: bool,
+    /// Use a mail program that drops the letters of keywords when it changes another flag.
+    pub(super) strips: bool,
 }
 
 /// What a user does with one flag.
@@ -134,6 +136,28 @@ impl World {
         self.maildir.user(name, unique, rename);
         words(&edit.flags).into_iter().for_each(|word| self.ledger.flag(Side::Local, id, word, edit.on));
         self.say(|| format!("local: {name}/{unique} ({id}) {} {}", edit.flags, edit.on));
+    }
+
+    /// Changes a flag as a program does that drops the letters that it does not know. Where file and database agreed on
+    /// all flags before, that tells it from somebody who takes a keyword off.
+    pub(super) fn local_strip(&mut self, name: &MailboxName, unique: &UniqueName, edit: &FlagEdit) {
+        let Some(before) = self.local_flags(name, unique) else { return };
+        self.local_flag(name, unique, edit);
+        let Some((id, after)) = self.local_id(name, unique).zip(self.local_flags(name, unique)) else { return };
+        let letters = self.maildir.folders[name].letters.clone();
+        let lettered = |word: &&Keyword| letters.letter(word).is_some();
+        let dropped = FlagSet::from_parts(0, after.keywords.iter().filter(lettered).cloned().collect());
+        let info = info_of(&after.difference(&dropped), &letters, "");
+        let rename = |place: &Place| Some(Place { info: info.clone(), ..place.clone() });
+        self.maildir.user(name, unique, rename);
+        let is_plain = before != after && self.book.flags_of(name, unique) == Some(&before);
+        for word in words(&dropped) {
+            match is_plain {
+                true => self.ledger.strip(id, [word.clone()]),
+                false => self.ledger.flag(Side::Local, id, word.clone(), false),
+            }
+        }
+        self.say(|| format!("local: {name}/{unique} ({id}) stripped of {dropped}, plainly {is_plain}"));
     }
 
     pub(super) fn remote_delete(&mut self, name: &MailboxName, uid: Uid) {
@@ -270,9 +294,7 @@ impl World {
     /// Saves a message again with another content, which gets a number of its own.
     pub(super) fn local_save(&mut self, name: &MailboxName, unique: &UniqueName, how: Save) -> Option<u32> {
         let old = self.local_bytes(name, unique)?;
-        let dir = self.maildir.folders.get(name)?;
-        let info = dir.messages().find_map(|file| file.place.clone().filter(|at| at.unique == *unique))?.info;
-        let (flags, id) = (flags_of(&info, &dir.letters), self.ledger.fresh_id());
+        let (flags, id) = (self.local_flags(name, unique)?, self.ledger.fresh_id());
         // A file system tells the time of one save from that of the next.
         let (bytes, date) = (save_again(&old, id), Timestamp(1_650_000_000 + i64::from(id)));
         let known = self.is_recorded(name, unique);
@@ -313,6 +335,12 @@ impl World {
         let is_it = |place: &Place| place.unique == *unique;
         let mut files = self.maildir.folders.get(name)?.messages();
         files.find(|file| file.place.as_ref().is_some_and(is_it)).map(|file| file.bytes.clone())
+    }
+
+    fn local_flags(&self, name: &MailboxName, unique: &UniqueName) -> Option<FlagSet> {
+        let dir = self.maildir.folders.get(name)?;
+        let info = dir.messages().find_map(|file| file.place.clone().filter(|at| at.unique == *unique))?.info;
+        Some(flags_of(&info, &dir.letters))
     }
 
     pub(super) fn local_id(&self, name: &MailboxName, unique: &UniqueName) -> Option<u32> {
@@ -551,7 +579,10 @@ fn local_edit(world: &mut World) {
     match (world.rng.below(20), one) {
         (0..9, Some((name, unique))) => {
             let edit = a_flag(world);
-            world.local_flag(&name, &unique, &edit);
+            match world.habits.strips && edit.flags.keywords.is_empty() {
+                true => world.local_strip(&name, &unique, &edit),
+                false => world.local_flag(&name, &unique, &edit),
+            }
         }
         (9..13, Some((name, unique))) => world.local_delete(&name, &unique),
         (13, Some((name, unique))) => copy(world, &name, &unique),

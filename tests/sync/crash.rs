@@ -228,33 +228,73 @@ fn killed_while_uploading_and_what_arrived_is_filed_on_the_server() {
     assert!(filed > 0, "no run was killed in time");
 }
 
+/// Gives every file these letters and no other, as a program does that drops those that it does not know.
+fn set_all(setup: &Setup, letters: &str) {
+    for entry in setup.root.inbox().messages() {
+        setup.root.inbox().set_flags(&entry, letters);
+    }
+}
+
+/// An account of 600 messages, and how many bytes pass when all are marked as read.
+fn of_600(flags: &'static str) -> (Scenario, usize) {
+    let mail = |number| Mail { body: corpus::plain(&format!("message {number}")), flags, date: DATE };
+    let scenario = Scenario::new(Setup::with_mail(Kind::Full, &(0..600).map(mail).collect::<Vec<_>>()));
+    scenario.setup.sync_in_step();
+    set_all(&scenario.setup, "S");
+    scenario.proxy.heal();
+    scenario.setup.sync().expect(0);
+    let passed = scenario.proxy.passed();
+    (scenario, passed)
+}
+
+/// Gives every file these letters, and kills the run that stores them. Returns how many were stored.
+fn killed_while_storing(scenario: &Scenario, letters: &str, bytes: usize) -> usize {
+    set_all(&scenario.setup, letters);
+    scenario.kill_after_bytes(bytes);
+    scenario.proxy.heal();
+    scenario.setup.imap().messages(&["INBOX"]).iter().filter(|one| is_seen(one) == letters.contains('S')).count()
+}
+
+fn is_seen(message: &Message) -> bool {
+    message.flags.contains("\\Seen")
+}
+
+/// Demands of all files and messages that they show this.
+fn expect_all(setup: &Setup, ends: &str, shows: impl Fn(&Message) -> bool) {
+    let files = setup.root.inbox().messages();
+    let files = files.iter().filter(|entry| entry.path.to_string_lossy().ends_with(ends)).count();
+    let messages = setup.imap().messages(&["INBOX"]).iter().filter(|message| shows(message)).count();
+    assert_eq!((files, messages), (600, 600));
+}
+
 /// What a killed run had stored counted as the newer, and was put on the files.
 #[test]
 fn killed_while_storing_flags_that_are_changed_back() {
-    let mail = |number| Mail { body: corpus::plain(&format!("message {number}")), flags: "\\Seen", date: DATE };
-    let setup = Setup::with_mail(Kind::Full, &(0..600).map(mail).collect::<Vec<_>>());
-    setup.sync_in_step();
-    let is_seen = |message: &Message| message.flags.contains("\\Seen");
-    let set_all = |letters: &str| {
-        for entry in setup.root.inbox().messages() {
-            setup.root.inbox().set_flags(&entry, letters);
-        }
-    };
+    let (scenario, whole) = of_600("");
     let mut stored = 0;
-    for round in 0..16 {
-        set_all("");
-        let mut child = setup.command(&["sync", "--json"]).spawn().unwrap();
-        sleep(Duration::from_millis(20 + round * 8));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        stored += setup.imap().messages(&["INBOX"]).iter().filter(|message| !is_seen(message)).count();
-        set_all("S");
-        setup.sync().expect(0);
-        let files = setup.root.inbox().messages();
-        assert!(files.iter().all(|entry| entry.path.to_string_lossy().ends_with(":2,S")), "round {round}");
-        assert!(setup.imap().messages(&["INBOX"]).iter().all(is_seen), "round {round}");
+    for time in 1..=TIMES {
+        stored += killed_while_storing(&scenario, "", whole * time / (TIMES + 1));
+        set_all(&scenario.setup, "S");
+        scenario.setup.sync().expect(0);
+        expect_all(&scenario.setup, ":2,S", is_seen);
     }
-    assert!(stored > 0, "no run was killed in time");
+    assert!(stored > 0, "no run had stored anything when it was killed");
+}
+
+/// What a killed run had stored counted as agreed on, and the letters that went with it as taken off by themselves.
+#[test]
+fn killed_while_storing_flags_set_by_a_program_that_strips_letters() {
+    let (scenario, whole) = of_600("work");
+    let mut stored = 0;
+    for (time, letters) in (1..=TIMES).zip(["", "S"].into_iter().cycle()) {
+        stored += killed_while_storing(&scenario, letters, whole * time / (TIMES + 1));
+        scenario.setup.sync().expect(0);
+        let seen = letters.contains('S');
+        expect_all(&scenario.setup, &format!(":2,{letters}a"), |message| {
+            message.flags.contains("work") && is_seen(message) == seen
+        });
+    }
+    assert!(stored > 0, "no run had stored anything when it was killed");
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! Flags that were about to be brought over. What the side that was to get them shows of them counts as agreed on: then
 //! what somebody did since on the other side, where they came from, is a change, and nothing that is to be undone.
+//!
+//! What a name lacks of what it was to be given does not count, whatever was agreed on before: letters that a program
+//! stripped while it changed another flag are to be put back, and once that other flag counts as agreed on nothing shows
+//! any more that nobody took them off.
 
 use std::collections::BTreeMap;
 
 use super::{Apply, Place, Settlement};
-use crate::model::{FlagDelta, FlagSet, MessageId, Side};
-use crate::reconcile::flags::local_flags;
+use crate::model::{FlagDelta, FlagSet, MessageId, MessageRow, Side};
+use crate::reconcile::flags::is_stripped;
 use crate::reconcile::snapshot::LocalSnapshot;
 use crate::store::{Failure, Intent, IntentId, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
 
@@ -29,17 +33,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             let counts = place.row.uid_validity == Some(*uid_validity);
             let look = look.as_ref().filter(|look| look.uid_validity() == *uid_validity);
             for row in known.rows.iter().filter(|row| counts && uids.contains(row.uid)) {
-                let flags = agreed.entry(row.id).or_insert_with(|| row.flags.clone());
                 let shown = match side {
-                    Side::Remote => {
-                        look.and_then(|look| look.messages.listed().get(&row.uid)).map(|one| one.flags.clone())
-                    }
-                    Side::Local => scan.as_ref().and_then(|scan| {
-                        let entry = scan.entries.get(row.unique.as_ref()?)?;
-                        Some(local_flags(&row.flags, entry, scan, &place.rules, &place.row.letters))
-                    }),
+                    Side::Remote => look.and_then(|look| look.messages.listed().get(&row.uid)).map(|one| &one.flags),
+                    Side::Local => scan.as_ref().and_then(|scan| named(place, row, scan)),
                 };
-                *flags = shown.map_or_else(FlagDelta::default, |shown| brought(difference, &shown)).apply(flags);
+                let brought = shown.map_or_else(FlagDelta::default, |shown| brought(difference, shown));
+                let flags = agreed.entry(row.id).or_insert_with(|| row.flags.clone());
+                *flags = brought.apply(flags);
+                if *side == Side::Local {
+                    *flags = difference.difference(&brought).undo(flags);
+                }
             }
         }
         let settled = intents.iter().map(|(id, _)| Record::Settled(*id));
@@ -57,6 +60,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             scan => Ok(Some(scan?)),
         }
     }
+}
+
+/// Returns what a file's name shows. Nothing if a program stripped it: what it shows then is that program's doing.
+fn named<'s>(place: &Place, row: &MessageRow, scan: &'s LocalSnapshot) -> Option<&'s FlagSet> {
+    let entry = scan.entries.get(row.unique.as_ref()?)?;
+    (!is_stripped(&row.flags, entry, scan, &place.row.letters)).then_some(&entry.flags)
 }
 
 /// Returns the part of a difference that these flags show.
