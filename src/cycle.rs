@@ -122,6 +122,8 @@ struct Run<'a, R, L, J> {
     /// can't be told which maildir is theirs: what lies in their maildirs may have come from elsewhere, and nothing is
     /// done for it.
     blind: BTreeSet<MailboxName>,
+    /// Maildirs that could not be renamed, by the names that they have and by those that they were to get.
+    stuck: BTreeSet<MailboxName>,
 }
 
 /// The account as listed: its folders, each with its row, and what both sides said of them.
@@ -163,7 +165,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         now: Timestamp,
         progress: &'a dyn Fn(Event),
     ) -> Self {
-        let (report, abilities, elsewhere) = (Report::default(), Abilities::default(), BTreeSet::new());
+        let (report, abilities, elsewhere, stuck) = Default::default();
         let (elsewhere_there, whole_there, sought, robbed, in_full) = Default::default();
         let (uploaded, unmovable, uncopied, unproven, alone, blind) = Default::default();
         Run {
@@ -187,6 +189,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             robbed,
             in_full,
             blind,
+            stuck,
         }
     }
 }

@@ -60,11 +60,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Leaves alone the folders of which it can't be told under which name they are in the Maildir now, and those of the
     /// names that they may have.
     fn leave_unseen(&mut self, rows: &[MailboxRow], folders: &mut Vec<Folder>) {
-        let is_unseen = |folder: &Folder| {
-            let before = rows.iter().find(|row| row.name == folder.name).map(|row| &row.local);
-            self.blind.contains(&folder.local) || before.is_some_and(|local| self.blind.contains(local))
-        };
-        let left: Vec<Folder> = folders.extract_if(.., |folder| is_unseen(folder)).collect();
+        let left: Vec<Folder> = folders.extract_if(.., |folder| is_among(&self.blind, folder, rows)).collect();
         for folder in left {
             let why = "which maildir is which can't be told, as one that was renamed kept changing while it was read, or \
                        can't be read";
@@ -73,10 +69,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
     }
 
-    /// Leaves alone the folders that wait for their new names.
+    /// Leaves alone the folders that wait for their new names. Followed message by message to a maildir that can't be made
+    /// they would only leave the one that they have.
     fn leave_waiting(&mut self, rows: &[MailboxRow], folders: &mut Vec<Folder>) {
         let waiting: Vec<&MailboxRow> = rows.iter().filter(|row| is_swap(&row.name) || is_swap(&row.local)).collect();
-        let waits = |folder: &Folder| waiting.iter().any(|row| row.name == folder.name || row.local == folder.local);
+        let waits = |folder: &Folder| {
+            waiting.iter().any(|row| row.name == folder.name || row.local == folder.local)
+                || is_among(&self.stuck, folder, rows)
+        };
         let left = folders.extract_if(.., |folder| waits(folder));
         self.blind.extend(left.map(|folder| folder.local));
     }
@@ -177,8 +177,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
             // It has another name on either side, and can't be given the one: its messages are followed one by one.
             Fate::GoneBoth if row.is_some_and(|row| self.elsewhere.contains(&row.id)) && !self.options.dry_run => {
-                self.account.local.create(&folder.local)?;
-                return Ok(Some(Folder { fate: Fate::GoneRemote, ..folder }));
+                let created = self.create_local(&folder)?;
+                return Ok(created.then_some(Folder { fate: Fate::GoneRemote, ..folder }));
             }
             Fate::GoneBoth => {
                 // One that is only missing from the list keeps what must never come back, and what is held in it.
@@ -304,6 +304,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             });
         }
     }
+}
+
+/// Returns true if the folder's maildir, or the one that it had until now, is one of these.
+fn is_among(maildirs: &BTreeSet<MailboxName>, folder: &Folder, rows: &[MailboxRow]) -> bool {
+    let before = rows.iter().find(|row| row.name == folder.name).map(|row| &row.local);
+    maildirs.contains(&folder.local) || before.is_some_and(|local| maildirs.contains(local))
 }
 
 /// Under a new local name a folder may be there: then it is no gone one.

@@ -283,6 +283,7 @@ impl LocalStore for Shared {
             LocalErrorKind::Full,
             || format!("create maildir {mailbox}"),
             |world| {
+                world.mishaps.take_name(mailbox.as_str())?;
                 world.maildir.create(mailbox);
                 Ok(())
             },
@@ -308,6 +309,7 @@ impl LocalStore for Shared {
             LocalErrorKind::Item,
             || format!("rename maildir {from} to {to}"),
             |world| {
+                world.mishaps.take_name(to.as_str())?;
                 let before = world.maildir.stamps();
                 let (had, taken) = (before.contains_key(from), before.contains_key(to));
                 match (had, taken) {
@@ -428,6 +430,7 @@ impl LocalStore for Shared {
         flags: &FlagSet,
         letters: &KeywordLetters,
     ) -> Result<Edit<()>, LocalError> {
+        self.world().mishaps.take_name(&format!("{unique}:{}", info_of(flags, letters, "")))?;
         let call = || format!("publish {mailbox}/{unique} {flags}");
         self.edit(call, mailbox, |folder| folder.publish(unique, flags, letters))
     }
@@ -455,6 +458,8 @@ impl LocalStore for Shared {
         if self.world().mishaps.stuck.as_ref() == Some(unique) {
             return Err(bad(LocalErrorKind::Item, "another file has that name"));
         }
+        let flags = delta.apply(&self.meaning(entry, letters));
+        self.world().mishaps.take_name(&format!("{unique}:{}", info_of(&flags, letters, &entry.info)))?;
         let call = || format!("set_flags {mailbox}/{unique} +{} -{}", delta.add, delta.remove);
         self.edit(call, mailbox, |folder| folder.set_flags(unique, entry, delta, letters))
     }

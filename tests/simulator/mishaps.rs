@@ -1,15 +1,17 @@
 //! What goes wrong every time stays where it is, and is told every time.
 
-use mailtide::model::{FlagSet, MailboxName};
+use mailtide::model::{Flag, FlagSet, MailboxName};
 use mailtide::reconcile::policy::{Delete, HoldAnswer, MaxDelete, Options};
 use mailtide::reconcile::report::Reason;
 use mailtide::reconcile::scope::Pattern;
 
 use super::account::{DATE, answer, codes, delete_locally, dies, file, in_step, local_ids, remote_ids, sync, waiting};
 use super::book::Book;
+use super::check::local_view;
 use super::history::{calm_run, run};
 use super::mail::Kind;
 use super::rng::Rng;
+use super::scenarios::remote_flag;
 use super::schedule::{CrashAt, Rates, Schedule};
 use super::server::Mailbox;
 use super::users::{FlagEdit, folder};
@@ -416,4 +418,42 @@ fn what_a_run_cut_short_fetched_into_a_folder_renamed_since_is_not_gone_when_the
     // By chance a power cut undoes what was not synced.
     let steps = (0..10_000).take_while(|step| (0..8).fold(false, |any, seed| died(*step, seed) | any));
     assert!(steps.count() > 0);
+}
+
+/// As on a file system that encrypts names, and has room for 143 bytes only.
+#[test]
+fn names_too_long_for_the_file_system_keep_nothing_else_away_and_lose_nothing() {
+    let shared = in_step(Delete::Trash, 3);
+    let (long, inbox) = (folder("A name that is long/Sub"), MailboxName::inbox());
+    let all_flags = ["\\Seen", "\\Answered", "\\Flagged", "\\Draft"];
+    {
+        let mut world = shared.world();
+        world.mishaps.longest = Some(9);
+        world.remote_put(&long, 4, Kind::Ordinary, DATE, &FlagSet::new());
+        world.remote_put(&folder("Archive"), 5, Kind::Ordinary, DATE, &FlagSet::new());
+        let uids = world.uids();
+        let (_, first) = uids.iter().find(|(name, _)| *name == inbox).unwrap();
+        all_flags.iter().for_each(|word| world.remote_flag(&inbox, *first, &FlagEdit::new(word, true)));
+        remote_flag(&mut world, 2, "\\Seen", true);
+    }
+    for _ in 0..2 {
+        let report = sync(&shared);
+        assert_eq!(codes(&report), ["local-item", "local-item"], "{report:?}");
+        assert_eq!((remote_ids(&shared, long.as_str()), local_ids(&shared, "Archive")), (vec![4], vec![5]));
+        assert!(local_view(&shared.world())[&inbox].iter().any(|seen| seen.id == 2 && seen.flags.has(Flag::Seen)));
+    }
+    // One that is in step gets a name that is too long.
+    shared.world().remote_rename_folder(&folder("Archive"), &folder("Archive of old mail"));
+    for _ in 0..2 {
+        let report = sync(&shared);
+        assert!(codes(&report).contains(&"local-item"), "{report:?}");
+        assert_eq!(remote_ids(&shared, "Archive of old mail"), [5]);
+        assert_eq!((report.remote.removed, report.local.removed), (0, 0));
+    }
+    shared.world().mishaps.longest = None;
+    sync(&shared);
+    assert!(sync(&shared).problems.is_empty());
+    assert_eq!((local_ids(&shared, long.as_str()), local_ids(&shared, "Archive of old mail")), (vec![4], vec![5]));
+    assert!(local_ids(&shared, "Archive").is_empty());
+    assert!(local_view(&shared.world())[&inbox].iter().any(|seen| seen.id == 1 && seen.flags.has(Flag::Draft)));
 }

@@ -11,7 +11,7 @@ use mailtide::cycle::restore::{Restoration, bring_back};
 use mailtide::cycle::{self, Account, Compared, Outcome};
 use mailtide::model::{FlagSet, MailboxName, Stamp, Timestamp, UniqueName};
 use mailtide::reconcile::policy::{KeepDeleted, Options, Policy};
-use mailtide::store::{Staged, Trashed};
+use mailtide::store::{LocalError, LocalErrorKind, Staged, Trashed};
 
 use super::book::Book;
 use super::ledger::Ledger;
@@ -64,6 +64,19 @@ pub(super) struct Mishaps {
     pub(super) renumbers: Option<MailboxName>,
     /// This mailbox is missing from the list.
     pub(super) unlisted: Option<MailboxName>,
+    /// The file system takes no name of more bytes, as one that encrypts them may.
+    pub(super) longest: Option<usize>,
+}
+
+impl Mishaps {
+    /// Fails if the name of a folder or of a file is too long.
+    pub(super) fn take_name(&self, name: &str) -> Result<(), LocalError> {
+        let is_too_long = |part: &str| self.longest.is_some_and(|longest| part.len() > longest);
+        match name.split('/').any(is_too_long) {
+            true => Err(LocalError { kind: LocalErrorKind::Item, cause: "File name too long".into() }),
+            false => Ok(()),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -242,6 +242,31 @@ fn an_empty_folder_ends_under_its_new_name() {
     }
 }
 
+/// Its files went to the recoverable trash, as there was no maildir that they could be moved to.
+#[test]
+fn a_name_that_the_maildir_cannot_have_leaves_the_folder_there_as_it_is() {
+    let part = "x".repeat(100);
+    let long: Name<'_> = &[&part, &part, &part];
+    let setup = with_folders(Kind::AnyName, Layout::PlusPlus, &SMALL);
+    let (expected, files) = (server(&setup), |setup: &Setup| setup.root.folder(&["Play"]).messages().len());
+    let before = files(&setup);
+    setup.imap().rename(&["Play"], long);
+    for _ in 0..2 {
+        let run = setup.sync();
+        assert_eq!(
+            (run.code, run.count("local", "removed"), run.count("remote", "removed")),
+            (Some(1), 0, 0),
+            "{run:?}"
+        );
+        assert!(run.account()["errors"][0]["message"].as_str().unwrap().contains("255 bytes"), "{}", run.stdout);
+        assert_eq!(files(&setup), before);
+    }
+    setup.imap().rename(long, &["Plays"]);
+    setup.sync().expect(0);
+    assert_same(&renamed(expected, &[(&["Play"], &["Plays"])]), &server(&setup), "renamed again");
+    setup.assert_equal();
+}
+
 #[test]
 fn odd_characters() {
     let steps: [(Name<'_>, Name<'_>); 2] =

@@ -20,6 +20,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         for step in steps.into_iter().filter(|step| !step.to.is_inbox()) {
             if failed.contains(&step.mailbox) || failed_target(&places, &failed, &step, renames) {
                 failed.insert(step.mailbox);
+                self.stuck.extend([step.from, step.to]);
                 continue;
             }
             match self.rename_maildir(&step)? {
@@ -52,6 +53,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Err(error) if error.kind == LocalErrorKind::Item && self.is_whole(&from)? => {
                 self.report.problem(local_problem(&from, None, &error));
                 self.account.journal.commit(&settled.collect::<Vec<_>>())?;
+                self.stuck.extend([from, to]);
                 Ok(false)
             }
             Err(error) => Err(error.into()),
