@@ -15,6 +15,9 @@ const LOCAL_PATIENCE: Duration = Duration::from_millis(400);
 /// What a server tells of one change comes in several lines.
 const SERVER_QUIET: Duration = Duration::from_millis(10);
 
+/// What could not be followed in one place keeps what is new in another waiting no longer than this.
+const UNFINISHED_REST: Duration = Duration::from_secs(1);
+
 /// If a poll finds what the server should have told, it gets this long to tell it after all.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -84,7 +87,7 @@ impl Schedule {
 
     /// Something changed in the Maildir.
     pub fn local(&mut self, now: Duration) {
-        let since = self.wanted.map_or(now, |wanted| wanted.since);
+        let since = self.wanted.filter(|wanted| wanted.why != Why::Retry).map_or(now, |wanted| wanted.since);
         let at = (now + LOCAL_QUIET).min(since + LOCAL_PATIENCE);
         self.want(Why::Local, now, at);
     }
@@ -123,10 +126,12 @@ impl Schedule {
         self.not_before = now;
     }
 
-    /// What was wanted first keeps its reason; changes in the Maildir that go on put it off.
+    /// What was wanted first keeps its reason, but for what is only to be tried again; changes in the Maildir that go on
+    /// put it off.
     fn want(&mut self, why: Why, now: Duration, at: Duration) {
         self.wanted = Some(match self.wanted {
             Some(before) if before.why == Why::Local && why == Why::Local => Wanted { at, ..before },
+            Some(before) if before.why == Why::Retry && at < before.at => Wanted { why, since: now, at },
             Some(before) => Wanted { at: before.at.min(at), ..before },
             None => Wanted { why, since: now, at },
         });
@@ -158,6 +163,11 @@ impl Schedule {
                 self.not_before = now;
                 self.next_poll = now + self.poll;
                 self.untold = (why == Why::Poll && news).then_some(now + GRACE);
+            }
+            Some(wait) if ended == Ended::Unfinished => {
+                self.not_before = now + wait.min(UNFINISHED_REST);
+                self.next_poll = now + self.poll;
+                self.want(Why::Retry, now, now + wait);
             }
             Some(wait) => {
                 self.not_before = now + wait;
@@ -248,6 +258,29 @@ mod tests {
         schedule.ended(Why::Local, Ended::Unfinished, true, ms(1500), 0.0);
         assert_eq!((schedule.begin(ms(2499)), schedule.next()), (None, ms(2500)));
         assert_eq!(schedule.begin(ms(2500)), Some(Why::Retry));
+    }
+
+    #[test]
+    fn what_can_never_be_followed_keeps_nothing_new_waiting() {
+        let mut schedule = settled();
+        schedule.local(ms(0));
+        let mut now = ms(40);
+        for _ in 0..10 {
+            assert!(schedule.begin(now).is_some());
+            schedule.ended(Why::Retry, Ended::Unfinished, false, now, 0.0);
+            now = schedule.next();
+        }
+        assert!(schedule.begin(now).is_some());
+        schedule.ended(Why::Retry, Ended::Unfinished, false, now, 0.0);
+        assert_eq!(schedule.next(), now + Duration::from_secs(60));
+        schedule.server(now + ms(100));
+        assert_eq!(schedule.next(), now + ms(1000));
+        assert_eq!(schedule.begin(now + ms(1000)), Some(Why::Server));
+        schedule.ended(Why::Server, Ended::Unfinished, true, now + ms(1200), 0.0);
+        schedule.local(now + ms(5000));
+        schedule.local(now + ms(5010));
+        assert_eq!(schedule.next(), now + ms(5050));
+        assert_eq!(schedule.begin(now + ms(5050)), Some(Why::Local));
     }
 
     #[test]
