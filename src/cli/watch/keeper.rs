@@ -219,8 +219,10 @@ fn reach_word(reach: Reach) -> &'static str {
 fn ended(run: &Run) -> Ended {
     match run.exit {
         _ if run.troubles.iter().any(Trouble::is_forbidden) => Ended::Machine,
-        _ if run.troubles.iter().any(|trouble| trouble.code == UNFINISHED) => Ended::Unfinished,
-        Exit::InStep | Exit::Partial | Exit::Held | Exit::Interrupted | Exit::Terminated => Ended::Done,
+        Exit::InStep | Exit::Partial | Exit::Held | Exit::Interrupted | Exit::Terminated => {
+            let is_unfinished = run.troubles.iter().any(|trouble| trouble.code == UNFINISHED);
+            if is_unfinished { Ended::Unfinished } else { Ended::Done }
+        }
         Exit::Busy => Ended::Busy,
         Exit::Config | Exit::Login | Exit::Network | Exit::Machine => {
             run.troubles.last().map_or(Ended::Machine, of_trouble)
