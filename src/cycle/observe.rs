@@ -11,7 +11,7 @@ use crate::model::{
 };
 use crate::reconcile::adopt::Match;
 use crate::reconcile::flags::FlagRules;
-use crate::reconcile::look::{Look, decide};
+use crate::reconcile::look::{Look, decide, is_as_agreed};
 use crate::reconcile::mailboxes::{Fate, Folder};
 use crate::reconcile::memory::Memory;
 use crate::reconcile::plan::MailboxPlan;
@@ -20,7 +20,7 @@ use crate::reconcile::replace::Saves;
 use crate::reconcile::report::Problem;
 use crate::reconcile::snapshot::{LocalSnapshot, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::reconcile::view::View;
-use crate::store::{Failure, FailureRow, Journal, LocalErrorKind, LocalStore, RemoteStore};
+use crate::store::{Failure, FailureRow, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
 
 /// What was seen of one mailbox in one pass.
 pub(super) struct Sight {
@@ -120,7 +120,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let untouched = scene.first
                 && look == Look::Skip
                 && !unsent
-                && !self.local_changed(scene, &row)
+                && (!self.local_changed(scene, &row) || (failures.is_empty() && self.is_unchanged(folder, &row)?))
                 && !self.drafts_changed(scene, &row, flagged)?;
             if untouched {
                 self.list_waiting(&folder.name, &failures);
@@ -149,6 +149,24 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let stamp: Option<Stamp> =
             scene.maildirs.maildirs.iter().find(|maildir| maildir.name == row.local).and_then(|maildir| maildir.stamp);
         self.options.full || stamp.is_none() || stamp != row.stamp
+    }
+
+    /// Reads a maildir whose times say nothing, as they were too young when it was last read. If nothing in it has changed
+    /// that is recorded, and it is let go of at once: after much was fetched these may be all, and together too many to
+    /// hold in memory.
+    fn is_unchanged(&mut self, folder: &Folder, row: &MailboxRow) -> Result<bool, Failure> {
+        if row.stamp.is_some() || folder.fate != Fate::Paired || self.options.full || self.options.dry_run {
+            return Ok(false);
+        }
+        let scan = match self.account.local.observe(&folder.local, &row.letters) {
+            Err(error) if error.kind == LocalErrorKind::Item => return Ok(false),
+            scan => scan?,
+        };
+        let unchanged = is_as_agreed(row, &self.account.journal.messages(row.id)?, &scan);
+        if let (true, Some(stamp)) = (unchanged, scan.stamp) {
+            self.account.journal.commit(&[Record::Scanned(row.id, Some(stamp))])?;
+        }
+        Ok(unchanged)
     }
 
     async fn look(
@@ -200,7 +218,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         remote: Option<RemoteSnapshot>,
     ) -> Result<Option<Sight>, Failure> {
         let Target { folder, mut row, failures, .. } = target;
-        let scan = match self.scan(scene, folder, &row) {
+        let mut scan = self.scan(scene, folder, &row);
+        // In another maildir letters don't mean what they meant in the one before.
+        if matches!(&scan, Ok(scan) if scan.letters.is_none() && has_replaced(scan, &row)) {
+            row.letters = KeywordLetters::new();
+            scan = self.scan(scene, folder, &row);
+        }
+        let scan = match scan {
             Ok(scan) => scan,
             Err(Failure::Local(error)) if error.kind == LocalErrorKind::Item => {
                 self.report.problem(local_problem(&folder.name, None, &error));
@@ -321,6 +345,11 @@ impl Sight {
         }
         letters
     }
+}
+
+/// Returns true for a maildir in the place of the one that is known.
+pub(super) fn has_replaced(scan: &LocalSnapshot, row: &MailboxRow) -> bool {
+    row.directory.is_some() && scan.directory != row.directory
 }
 
 /// A mailbox that a dry run would create.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::email_ids::names_told;
-use super::observe::Sight;
+use super::observe::{Sight, has_replaced};
 use super::{LOSS_WINDOW, Run, Scene};
 use crate::apply::{Aftermath, local_problem};
 use crate::model::{KeywordLetters, MailboxId, MailboxName, Timestamp};
@@ -158,7 +158,9 @@ fn settled(sight: &Sight, plan: &MailboxPlan, after: Aftermath, now: Timestamp) 
         let full_look = full.then_some(now);
         records.push(Record::Looked { mailbox: id, watermark, permanent, read_only, full_look });
     }
-    let directory = sight.scan.directory.filter(|directory| Some(*directory) != row.directory);
+    // The letters that are known are those of the maildir that is known.
+    let known = sight.scan.letters.is_some() || !has_replaced(&sight.scan, row);
+    let directory = sight.scan.directory.filter(|directory| known && Some(*directory) != row.directory);
     records.extend(directory.map(|directory| Record::Directory(id, directory)));
     let stamp = sight.scan.stamp.filter(|_| !pinned && !after.local_changed);
     if stamp != row.stamp {

@@ -1,7 +1,7 @@
-//! Which mailboxes have to be looked at on the server, and from where on.
+//! Which mailboxes have to be looked at on the server, and from where on, and which maildirs need no look at all.
 
-use super::snapshot::ListedMailbox;
-use crate::model::{MailboxRow, Timestamp, Watermark};
+use super::snapshot::{ListedMailbox, LocalSnapshot};
+use crate::model::{MailboxRow, MessageRow, Timestamp, Watermark};
 
 /// Every mailbox gets a look at all UIDs and flags at least this often, in seconds: a server that lost its index
 /// leaves changes out of its deltas.
@@ -42,6 +42,22 @@ pub fn decide(
         true => Look::Skip,
         false => Look::Since(watermark),
     }
+}
+
+/// Returns true if a maildir holds the files of the baseline, with names that say the same, and no other.
+pub fn is_as_agreed(row: &MailboxRow, messages: &[MessageRow], scan: &LocalSnapshot) -> bool {
+    let is_same = |message: &MessageRow| {
+        let Some(unique) = &message.unique else { return true };
+        let same_file = |inode| message.stat.is_none_or(|stat| stat.inode == inode);
+        scan.entries.get(unique).is_some_and(|entry| entry.flags == message.flags && same_file(entry.inode))
+    };
+    let files = messages.iter().filter(|message| message.unique.is_some()).count();
+    scan.quiet
+        && scan.duplicates.is_empty()
+        && scan.directory == row.directory
+        && scan.letters.as_ref() == Some(&row.letters)
+        && scan.entries.len() == files
+        && messages.iter().all(is_same)
 }
 
 /// Spread over the week by the mailbox's row, so that not all come due in one run.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::flags::FlagRules;
+use super::look::is_as_agreed;
 use super::memory::Memory;
 use super::plan::{MailboxPlan, Removal};
 use super::policy::Delete;
@@ -13,8 +14,8 @@ use super::replace::Saves;
 use super::snapshot::{LocalEntry, LocalSnapshot, RemoteMessage, RemoteMessages, RemoteSnapshot};
 use super::view::View;
 use crate::model::{
-    Flag, FlagSet, Keyword, KeywordLetters, MailboxId, MailboxName, MessageId, MessageRow, PermanentFlags, Tombstone,
-    Uid, UidSet, UidValidity, UniqueName, Watermark,
+    Flag, FlagSet, Keyword, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, PermanentFlags,
+    Tombstone, Uid, UidSet, UidValidity, UniqueName, Watermark,
 };
 
 /// What one side did to a message of the baseline.
@@ -94,6 +95,26 @@ fn row(n: u32, uid: Uid, unique: UniqueName, flags: FlagSet) -> MessageRow {
         stat: None,
         email_id: None,
         replaced_by: None,
+    }
+}
+
+fn mailbox() -> MailboxRow {
+    MailboxRow {
+        id: MailboxId(1),
+        name: MailboxName::inbox(),
+        local: MailboxName::inbox(),
+        role: None,
+        object_id: None,
+        uid_validity: Some(UidValidity(1)),
+        watermark: None,
+        permanent: PermanentFlags::all(),
+        read_only: false,
+        stamp: None,
+        directory: None,
+        letters: KeywordLetters::new(),
+        full_look: None,
+        with_uid: 0,
+        highest: None,
     }
 }
 
@@ -270,6 +291,20 @@ proptest! {
         scan.quiet = false;
         let plan = start.plan_of(&scan, &start.look(true));
         prop_assert!(plan.remove_remote.is_empty() && plan.unknown);
+    }
+
+    #[test]
+    fn a_maildir_that_needs_no_look_leaves_nothing_to_do(start in world()) {
+        let mut world = start;
+        world.remote = world.rows.iter().map(|row| (row.uid, (row.uid.get(), row.flags.clone()))).collect();
+        let scan = world.scan();
+        let row = MailboxRow { letters: scan.letters.clone().unwrap(), ..mailbox() };
+        let needs_none = is_as_agreed(&row, &world.rows, &scan);
+        prop_assert_eq!(needs_none, world.plan(true).is_empty());
+        let other = LocalSnapshot { quiet: false, ..scan.clone() };
+        prop_assert!(!is_as_agreed(&row, &world.rows, &other));
+        let other = LocalSnapshot { letters: None, ..scan };
+        prop_assert!(!is_as_agreed(&row, &world.rows, &other));
     }
 
     #[test]

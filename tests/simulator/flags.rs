@@ -3,12 +3,13 @@
 use mailtide::model::{Flag, MailboxName};
 use mailtide::reconcile::policy::{Delete, Options};
 
-use super::account::{codes, dies, file, in_step, sync};
+use super::account::{DATE, codes, dies, file, in_step, sync};
 use super::check::{View, local_view, remote_view};
 use super::history::calm_run;
+use super::mail::Kind;
 use super::scenarios::{local_flag, remote_flag};
 use super::schedule::CrashAt;
-use super::users::FlagEdit;
+use super::users::{FlagEdit, folder};
 use super::world::{Shared, World};
 
 /// The next look showed only what had changed since, and the file did not get the flag before a look at everything.
@@ -149,19 +150,45 @@ fn letters_stripped_while_it_is_not_known_what_letters_mean_come_back() {
 /// What had been stored counted as agreed on, and the letters as taken off by themselves.
 #[test]
 fn letters_stripped_come_back_although_a_sync_was_struck() {
-    for (after, power) in [(false, false), (true, false), (true, true)] {
+    let strikes = [(false, false), (true, false), (true, true)];
+    for (unknown, (after, power)) in [false, true].into_iter().flat_map(|unknown| strikes.map(|how| (unknown, how))) {
         for step in 0.. {
             let shared = in_step(Delete::Trash, 1);
             remote_flag(&mut shared.world(), 1, "work", true);
             sync(&shared);
             mark_as_read_and_strip(&shared);
+            shared.world().mishaps.letters = unknown;
             let died = dies(&shared, CrashAt { step, after, power });
+            shared.world().mishaps.letters = false;
             sync(&shared);
-            assert_eq!(both_flags(&shared), ["\\Seen work", "\\Seen work"], "struck {step} {after} {power}");
+            let expected = ["\\Seen work", "\\Seen work"];
+            assert_eq!(both_flags(&shared), expected, "struck {step} {after} {power}, letters unknown: {unknown}");
             if !died {
                 break;
             }
         }
+    }
+}
+
+/// They were taken to mean what they had meant in the one that was removed.
+#[test]
+fn letters_of_a_maildir_made_anew_mean_nothing_while_it_is_not_known_what() {
+    let (shared, archive) = (in_step(Delete::Trash, 0), folder("Archive"));
+    shared.world().remote_put(&archive, 1, Kind::Ordinary, DATE, &FlagEdit::new("work", true).flags);
+    sync(&shared);
+    {
+        let mut world = shared.world();
+        world.local_remove_folder(&archive);
+        world.local_put(&archive, 2, Kind::Ordinary, DATE, Some(&FlagEdit::new("$Junk", true).flags));
+        world.mishaps.letters = true;
+    }
+    sync(&shared);
+    shared.world().mishaps.letters = false;
+    sync(&shared);
+    let world = shared.world();
+    for view in [local_view(&world), remote_view(&world)] {
+        let flags = view[&archive].iter().find(|seen| seen.id == 2).map(|seen| seen.flags.to_string());
+        assert_eq!(flags.as_deref(), Some("$Junk"));
     }
 }
 

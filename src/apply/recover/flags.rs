@@ -1,14 +1,11 @@
 //! Flags that were about to be brought over. What the side that was to get them shows of them counts as agreed on: then
 //! what somebody did since on the other side, where they came from, is a change, and nothing that is to be undone.
 //!
-//! What a name lacks of what it was to be given does not count, whatever was agreed on before: letters that a program
-//! stripped while it changed another flag are to be put back, and once that other flag counts as agreed on nothing shows
-//! any more that nobody took them off.
-
-use std::collections::BTreeMap;
+//! Letters that a program stripped from a name while it changed another flag are to be put back. Once that other flag
+//! counts as agreed on nothing shows any more that nobody took them off: then they don't count as agreed on themselves.
 
 use super::{Apply, Place, Settlement};
-use crate::model::{FlagDelta, FlagSet, MessageId, MessageRow, Side};
+use crate::model::{FlagDelta, FlagSet, MessageRow, Side};
 use crate::reconcile::flags::is_stripped;
 use crate::reconcile::snapshot::LocalSnapshot;
 use crate::store::{Failure, Intent, IntentId, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
@@ -24,31 +21,32 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             return Ok(Settlement::Records(Vec::new()));
         }
         let known = self.known(&place.row)?;
-        let is_for = |of: Side| intents.iter().any(|(_, one)| matches!(one, Intent::Flags { side, .. } if *side == of));
-        let scan = if is_for(Side::Local) { self.lasting_names(place)? } else { None };
-        let look = if is_for(Side::Remote) { self.look_at(&known).await? } else { None };
-        let mut agreed: BTreeMap<MessageId, FlagSet> = BTreeMap::new();
-        for (_, intent) in &intents {
-            let Intent::Flags { uid_validity, uids, side, difference, .. } = intent else { continue };
-            let counts = place.row.uid_validity == Some(*uid_validity);
-            let look = look.as_ref().filter(|look| look.uid_validity() == *uid_validity);
-            for row in known.rows.iter().filter(|row| counts && uids.contains(row.uid)) {
+        let scan = self.lasting_names(place)?;
+        let is_for_remote = |(_, one): &(_, Intent)| matches!(one, Intent::Flags { side: Side::Remote, .. });
+        let look = if intents.iter().any(is_for_remote) { self.look_at(&known).await? } else { None };
+        let mut records = Vec::new();
+        for row in &known.rows {
+            let differences = differences_of(row, place, &intents);
+            let entry = scan.as_ref().zip(row.unique.as_ref()).and_then(|(scan, unique)| scan.entries.get(unique));
+            let Some((scan, entry)) = scan.as_ref().zip(entry).filter(|_| !differences.is_empty()) else { continue };
+            let stripped = is_stripped(&row.flags, entry, scan, &place.row.letters);
+            let there = look.as_ref().filter(|look| Some(look.uid_validity()) == place.row.uid_validity);
+            let mut flags = row.flags.clone();
+            for (side, difference) in differences {
                 let shown = match side {
-                    Side::Remote => look.and_then(|look| look.messages.listed().get(&row.uid)).map(|one| &one.flags),
-                    Side::Local => scan.as_ref().and_then(|scan| named(place, row, scan)),
+                    Side::Remote => there.and_then(|look| look.messages.listed().get(&row.uid)).map(|one| &one.flags),
+                    // What a stripped name shows is that program's doing.
+                    Side::Local => Some(&entry.flags).filter(|_| !stripped),
                 };
-                let brought = shown.map_or_else(FlagDelta::default, |shown| brought(difference, shown));
-                let flags = agreed.entry(row.id).or_insert_with(|| row.flags.clone());
-                *flags = brought.apply(flags);
-                if *side == Side::Local {
-                    *flags = difference.difference(&brought).undo(flags);
-                }
+                flags = shown.map_or_else(FlagDelta::default, |shown| brought(difference, shown)).apply(&flags);
             }
+            if stripped {
+                flags.keywords.retain(|word| word.is_forwarded() || entry.flags.keywords.contains(word));
+            }
+            records.push(Record::Flags(row.id, flags));
         }
-        let settled = intents.iter().map(|(id, _)| Record::Settled(*id));
-        Ok(Settlement::Records(
-            agreed.into_iter().map(|(row, flags)| Record::Flags(row, flags)).chain(settled).collect(),
-        ))
+        records.extend(intents.iter().map(|(id, _)| Record::Settled(*id)));
+        Ok(Settlement::Records(records))
     }
 
     /// Reads a maildir; `None` if it can't be. The run that gave its files their names died before it made them durable.
@@ -62,10 +60,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     }
 }
 
-/// Returns what a file's name shows. Nothing if a program stripped it: what it shows then is that program's doing.
-fn named<'s>(place: &Place, row: &MessageRow, scan: &'s LocalSnapshot) -> Option<&'s FlagSet> {
-    let entry = scan.entries.get(row.unique.as_ref()?)?;
-    (!is_stripped(&row.flags, entry, scan, &place.row.letters)).then_some(&entry.flags)
+/// Returns what was about to be brought over of a message, and to which side.
+fn differences_of<'i>(
+    row: &MessageRow,
+    place: &Place,
+    intents: &'i [(IntentId, Intent)],
+) -> Vec<(Side, &'i FlagDelta)> {
+    let of_row = |(_, intent): &'i (IntentId, Intent)| match intent {
+        Intent::Flags { uid_validity, uids, side, difference, .. }
+            if place.row.uid_validity == Some(*uid_validity) && uids.contains(row.uid) =>
+        {
+            Some((*side, difference))
+        }
+        _ => None,
+    };
+    intents.iter().filter_map(of_row).collect()
 }
 
 /// Returns the part of a difference that these flags show.
