@@ -57,13 +57,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(listing)
     }
 
-    /// Leaves alone the folders of which it can't be told under which name they are in the Maildir now, and those of the
-    /// names that they may have.
+    /// Leaves alone the folders of which it can't be told under which name they are on a side now, and those of the names
+    /// that they may have.
     fn leave_unseen(&mut self, rows: &[MailboxRow], folders: &mut Vec<Folder>) {
         let left: Vec<Folder> = folders.extract_if(.., |folder| is_among(&self.blind, folder, rows)).collect();
         for folder in left {
-            let why = "which maildir is which can't be told, as one that was renamed kept changing while it was read, or \
-                       can't be read";
+            let why = "which folder is which can't be told, as one that may have been renamed kept changing while it was \
+                       read, or can't be read";
             self.report.problem(unfinished(&folder.name, why));
             self.blind.insert(folder.local);
         }

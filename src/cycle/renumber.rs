@@ -56,6 +56,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             sight.find_it_gone();
             return Ok(true);
         }
+        // Searched for only now, and one that may be it could not be looked at.
+        if self.blind.contains(&sight.row.local) {
+            let why = "a folder of the server that may be the one that had this name can't be looked at";
+            self.report.problem(unfinished(&sight.row.name, why));
+            return Ok(false);
+        }
         self.look_at_all(sight).await?;
         let Some((remote, changed)) = sight.remote.as_ref().zip(changed(sight)) else { return Ok(true) };
         if changed == Numbers::Kept {
@@ -175,10 +181,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 }
 
 /// Returns true if a mailbox is another than the one listed a moment ago: where that one is now only another listing tells.
+/// Those made in the same second have one UIDVALIDITY, but UIDNEXT never falls; 0 says nothing.
 fn is_replaced(scene: &Scene, sight: &Sight) -> bool {
     let listed = scene.listing.mailboxes.get(&sight.row.name).and_then(|listed| listed.status);
-    let seen = sight.remote.as_ref().map(RemoteSnapshot::uid_validity);
-    listed.is_some_and(|status| seen.is_some_and(|seen| seen != status.uid_validity))
+    let seen = sight.remote.as_ref().map(|remote| remote.watermark);
+    listed.zip(seen).is_some_and(|(listed, seen)| {
+        seen.uid_validity != listed.uid_validity || (1..listed.uid_next).contains(&seen.uid_next)
+    })
 }
 
 /// Returns true if a mailbox is listed with another id than is known: the one known may be elsewhere.

@@ -129,13 +129,17 @@ fn looked(
 }
 
 /// A name belongs to one mailbox and any may have any other's, so all wait under names that no mailbox can have.
+/// What is on its way to a mailbox knows it by its name, and goes along.
 fn rename(db: &Connection, renamings: &[Renaming]) -> Result<()> {
     for renaming in renamings {
+        let sql = "UPDATE intent SET target = '/' || ?1 WHERE target = (SELECT name FROM mailbox WHERE id = ?1)";
+        run(db, sql, [renaming.mailbox.0])?;
         run(db, "UPDATE mailbox SET name = '/' || id WHERE id = ?1", [renaming.mailbox.0])?;
     }
     for Renaming { mailbox, name, local } in renamings {
         let sql = "UPDATE mailbox SET name = ?2, local = ?3 WHERE id = ?1";
         run(db, sql, (mailbox.0, name.as_str(), local.as_str()))?;
+        run(db, "UPDATE intent SET target = ?2 WHERE target = '/' || ?1", (mailbox.0, name.as_str()))?;
     }
     Ok(())
 }

@@ -55,7 +55,7 @@ pub enum Intent {
         uid_validity: UidValidity,
         /// The messages.
         uids: UidSet,
-        /// Where they go.
+        /// Where they go: a mailbox's name as long as it has it, then its new one.
         target: MailboxName,
         /// The target's UIDVALIDITY and UIDNEXT before.
         before: (UidValidity, u32),
@@ -233,7 +233,8 @@ pub enum Record {
     /// The local name of a mailbox.
     LocalName(MailboxId, MailboxName),
     /// The names of mailboxes, each named once, given to them all together: they may exchange names. One that a mailbox
-    /// not among them has is an error.
+    /// not among them has is an error. What is being copied to them is from now on being copied to the new names:
+    /// looked for under the old ones, it would seem never to have been, and be copied again.
     Renamed(Vec<Renaming>),
     /// The maildir's stamp; `None` asks for a scan next time.
     Scanned(MailboxId, Option<Stamp>),

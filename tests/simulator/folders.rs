@@ -540,3 +540,47 @@ fn two_wait_for_each_others_names_and_a_third_has_the_old_name_of_one() {
         assert_places(&shared, &[(3, "B"), (4, "C"), (6, "C"), (7, "C")], &format!("{abilities:?}"));
     }
 }
+
+/// Its maildir got another name once it was listed: it was not there to be looked at, so all that was in it was fetched
+/// where it is on the server, and sent from where it is here with the next run.
+#[test]
+fn renamed_on_the_server_to_a_name_taken_here_and_here_to_another_while_a_run_looks() {
+    let change: Act = |world| {
+        there(world, "B", "C");
+        local(world, "C", 9, &[]);
+        world.meanwhile = Some(("scan B", |world| here(world, "B", "D")));
+    };
+    for (abilities, tune) in KINDS {
+        let shared = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) }.world(0);
+        quiet(&shared);
+        assert!(shared.world().meanwhile.is_none());
+        assert_kept(&shared, "renamed while a run looks");
+        assert_places(&shared, &[(4, "C"), (6, "C"), (7, "C"), (9, "C")], &format!("{abilities:?}"));
+    }
+}
+
+/// Copied to Trash by a run cut short before the EXPUNGE: the copy was looked for under the name that Trash had, and made
+/// again under the one that it has.
+#[test]
+fn a_trash_renamed_before_what_was_copied_to_it_is_expunged_gets_it_once() {
+    // With mail in it Trash is recognised on either side.
+    let start: Act = |world| {
+        start(world);
+        remote(world, "Trash", 8, &[]);
+    };
+    let change: Act = |world| local_delete(world, 5);
+    let scenario = Scenario { delete: Delete::Trash, abilities: PLAIN, tune: |_| (), start, change: Some(change) };
+    let renames: [Act; 2] = [|world| here(world, "Trash", "Old"), |world| there(world, "Trash", "Old")];
+    for (side, rename) in renames.into_iter().enumerate() {
+        let dies = |step: u64| {
+            let shared = scenario.world(0);
+            let at = CrashAt { step, after: true, power: false };
+            let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
+            rename(&mut shared.world());
+            quiet(&shared);
+            assert_places(&shared, &[(5, "Old"), (8, "Old")], &format!("side {side}, struck at {step}"));
+            died
+        };
+        assert!((0..10_000).take_while(|step| dies(*step)).count() > 0);
+    }
+}

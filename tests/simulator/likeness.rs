@@ -335,3 +335,65 @@ fn a_folder_that_becomes_the_trash_here_becomes_it_there_whenever_the_sync_is_st
         }
     }
 }
+
+/// Its id had been listed, and the one looked at has its UIDVALIDITY: what was sent to that stood, once the other was
+/// followed to its new name, for the message there, which was never fetched.
+#[test]
+fn a_folder_of_the_same_second_does_not_get_the_id_of_the_one_that_was_listed() {
+    for known in [false, true] {
+        let shared = in_step(Delete::Expunge, 1);
+        {
+            let mut world = shared.world();
+            (world.server.object_ids, world.server.same_second) = (true, true);
+            world.server.create(&folder("One"), None);
+        }
+        if known {
+            sync(&shared);
+        }
+        {
+            let mut world = shared.world();
+            world.remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
+            world.local_put(&folder("One"), 3, Kind::Ordinary, DATE, None);
+            let takes_its_name: fn(&mut World) = |world| {
+                world.remote_rename_folder(&folder("One"), &folder("Two"));
+                // Made under the name it would have a UIDVALIDITY of its own.
+                world.server.create(&folder("New"), None);
+                world.remote_rename_folder(&folder("New"), &folder("One"));
+            };
+            world.meanwhile = Some(("observe One", takes_its_name));
+        }
+        sync(&shared);
+        assert!(shared.world().meanwhile.is_none());
+        sync(&shared);
+        sync(&shared);
+        for ids in [local_ids, remote_ids] {
+            let found = ["One", "Two"].map(|name| ids(&shared, name));
+            assert_eq!(found, [vec![3], vec![2]], "known {known}");
+        }
+    }
+}
+
+/// It could not be looked at under its new name, and was taken for the new folder of its old one, numbered anew and with
+/// none of its messages: its files were sent there, and it was fetched as another.
+#[test]
+fn a_folder_renamed_that_cannot_be_looked_at_is_not_the_new_one_of_its_name() {
+    let shared = in_step(Delete::Trash, 1);
+    shared.world().remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
+    sync(&shared);
+    {
+        let mut world = shared.world();
+        world.remote_rename_folder(&folder("One"), &folder("Two"));
+        world.remote_put(&folder("One"), 3, Kind::Ordinary, DATE, &FlagSet::new());
+        local_flag(&mut world, 2, "\\Answered", true);
+        world.mishaps.unlooked = Some(folder("Two"));
+    }
+    let report = sync(&shared);
+    assert_eq!((codes(&report), report.remote), (vec!["folder-unfinished"; 2], Default::default()));
+    assert_eq!((local_ids(&shared, "One"), local_ids(&shared, "Two")), (vec![2], vec![]));
+    shared.world().mishaps.unlooked = None;
+    let report = sync(&shared);
+    assert_eq!((report.local.folders_renamed, report.remote.flags, report.remote.added), (1, 1, 0), "{report:?}");
+    for ids in [local_ids, remote_ids] {
+        assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![3], vec![2]));
+    }
+}

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::{Known, plan_copy, wait_for_twin};
 use crate::cycle::plans::{Key, Plans, Spot, key};
 use crate::cycle::{Run, Scene};
-use crate::model::{Flag, Identity, MessageRow, Role};
+use crate::model::{Flag, Identity, MailboxRow, MessageRow, Role};
+use crate::reconcile::mailboxes::Fate;
 use crate::reconcile::snapshot::RemoteMessage;
 use crate::store::{Failure, Journal, LocalStore, RemoteStore};
 
@@ -36,13 +37,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         asked.sort_unstable();
         asked.dedup();
         let Some(headers) = self.identify_spots(all, &asked, false).await? else { return Ok(()) };
+        let renamed = !likely.is_empty() && self.may_be_renamed_since(scene)?;
         for (spot, rows) in likely {
             let Some(identity) = headers.get(&spot) else { continue };
             let rows = || rows.iter().filter(|row| row.message_id == identity.message_id);
             if let Some(source) = self.source(known, rows(), |file| file.header == identity.header)? {
                 plan_copy(all, spot, source);
-            } else if let Some(row) = rows().find(|row| self.may_have_moved(scene, all, known, row)) {
-                // Moved on the server, and its file elsewhere here: a pass that looks at where it was follows both.
+            } else if let Some(row) = rows().find(|row| self.may_have_moved(scene, all, known, row, renamed)) {
+                // Moved on the server, and its file elsewhere here: a pass that looks at where it was follows both, or a
+                // run that lists its maildir under the name that it has now.
                 scene.again.insert(row.mailbox);
                 wait_for_twin(scene, all, spot);
             }
@@ -55,15 +58,24 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(())
     }
 
-    /// Returns true for a message of a folder that was not looked at by this pass and will be by the next, and whose file is
-    /// not where it was.
-    fn may_have_moved(&self, scene: &Scene, all: &Plans<'_>, known: &Known, row: &MessageRow) -> bool {
+    /// Returns true if a folder that has gone from the server could not be looked at, and maildirs have changed since they
+    /// were listed: its own may have another name now.
+    fn may_be_renamed_since(&mut self, scene: &Scene) -> Result<bool, Failure> {
+        let mut gone = scene.folders.iter().filter(|folder| folder.fate == Fate::GoneRemote);
+        Ok(gone.any(|folder| self.blind.contains(&folder.local)) && self.account.local.is_stirred()?)
+    }
+
+    /// Returns true for a message whose file is not where it was, of a folder that was not looked at by this pass: it will be
+    /// by the next, or it has gone from the server and its maildir may be `renamed`. Fetched, such a message would be sent,
+    /// too, from where its file is.
+    fn may_have_moved(&self, scene: &Scene, all: &Plans<'_>, known: &Known, row: &MessageRow, renamed: bool) -> bool {
         let is_away = known.files.get(&row.id).is_some_and(Option::is_none);
-        let mailbox = known.rows.get(&row.mailbox);
+        let waits =
+            |mailbox: &MailboxRow| self.is_looked_at(scene, mailbox) || (renamed && scene.is_gone(&mailbox.name));
         is_away
             && row.unique.is_some()
             && all.sight(row.mailbox).is_none()
-            && mailbox.is_some_and(|mailbox| self.is_looked_at(scene, mailbox))
+            && known.rows.get(&row.mailbox).is_some_and(waits)
     }
 }
 

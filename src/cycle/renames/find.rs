@@ -19,13 +19,21 @@ pub(super) struct Search<'a> {
     pub(super) there: BTreeMap<MailboxName, MailboxName>,
     /// and the Maildir's.
     here: BTreeSet<MailboxName>,
+    /// The server's names of what could not be looked at: it may be any of them.
+    pub(super) unseen: BTreeSet<MailboxName>,
+}
+
+impl<'a> Search<'a> {
+    fn new(scene: &'a Scene, rows: &'a [MailboxRow]) -> Self {
+        Search { scene, rows, there: BTreeMap::new(), here: BTreeSet::new(), unseen: BTreeSet::new() }
+    }
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Finds the folders that have other names, or should have.
     pub(super) async fn find_renames(&mut self, scene: &Scene) -> Result<Vec<Rename>, Failure> {
         let rows = self.account.journal.mailboxes()?;
-        let mut search = Search { scene, rows: &rows, there: BTreeMap::new(), here: BTreeSet::new() };
+        let mut search = Search::new(scene, &rows);
         let known = rows.iter().filter(|row| is_known(row) && !row.name.is_inbox());
         let (mut doubtful, others): (Vec<_>, Vec<_>) = known.partition(|row| self.may_be_renamed(scene, row));
         // What happened to a folder that holds nothing, those above, below and beside it tell.
@@ -67,7 +75,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// elsewhere. Of what has gone from both sides nothing is kept.
     pub(super) fn seek_lost(&mut self, scene: &Scene) -> Result<(), Failure> {
         let rows = self.account.journal.mailboxes()?;
-        let mut search = Search { scene, rows: &rows, there: BTreeMap::new(), here: BTreeSet::new() };
+        let mut search = Search::new(scene, &rows);
         let is_lost = |row: &&MailboxRow| {
             is_known(row) && is_displaced_there(row, &scene.listing) && is_displaced_here(row, &scene.maildirs)
         };
@@ -90,6 +98,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if self.blind.contains(&row.local) {
             if let Whereabouts::Moved(name) = there {
                 self.blind.insert(self.policy.scope.local_name(name, |name| role_of(scene, name)));
+            }
+            // What is in it would be sent from there as new.
+            if let Whereabouts::Moved(local) = here {
+                self.blind.insert(local.clone());
             }
             return None;
         }
@@ -154,7 +166,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         row: &MailboxRow,
     ) -> Result<bool, Failure> {
         let rows = self.account.journal.mailboxes()?;
-        let mut search = Search { scene, rows: &rows, there: BTreeMap::new(), here: BTreeSet::new() };
+        let mut search = Search::new(scene, &rows);
         Ok(matches!(self.find_there(&mut search, row, true).await?, Whereabouts::Moved(_)))
     }
 
@@ -175,12 +187,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         // Where several look alike as far as the listing tells, headers are not enough. One of them is itself, if it may
         // have been numbered anew.
         let ambiguous = possible.len() > 1 || may_be_renumbered(row, &scene.listing);
+        let mut unseen = Vec::new();
         for candidate in possible {
-            if found.is_none()
-                && !search.there.contains_key(&candidate.name)
-                && self.is_it(search, row, &messages, &candidate, ambiguous).await?
-            {
-                found = Some(candidate.name);
+            if found.is_some() || search.there.contains_key(&candidate.name) {
+                continue;
+            }
+            match self.is_it(search, row, &messages, &candidate, ambiguous).await? {
+                true => found = Some(candidate.name),
+                false if search.unseen.contains(&candidate.name) => unseen.push(candidate.name),
+                false => {}
             }
         }
         // Under its own name it is itself, whatever looks like it.
@@ -189,6 +204,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         // Renumbered, it still is under its name.
         let is_listed = scene.listing.mailboxes.get(&row.name).is_some_and(|listed| listed.selectable);
+        let may_be_unseen = found.is_none() && is_listed && !unseen.is_empty() && !messages.is_empty();
+        // Taken for what has its name, it would be let go of: its files would be sent there, and its messages fetched as
+        // new from where they are. With all that is known under its name it is itself.
+        if may_be_unseen && !self.holds_more_under_its_name(search, row, &messages, messages.len() - 1).await? {
+            let scope = &self.policy.scope;
+            self.blind.extend(unseen.iter().map(|name| scope.local_name(name, |name| role_of(scene, name))));
+            self.blind.insert(row.local.clone());
+        }
         Ok(match found {
             Some(name) => {
                 search.there.insert(name.clone(), row.name.clone());

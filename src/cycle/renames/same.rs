@@ -10,7 +10,7 @@ use crate::model::{MailboxName, MailboxRow, MessageRow, Uid, UidSet, UidValidity
 use crate::reconcile::renames::{Candidate, Likeness, counterparts, likeness, may_be_renumbered};
 use crate::reconcile::renumber::{Numbers, numbers};
 use crate::reconcile::snapshot::{RemoteMessages, RemoteRequest, RemoteSnapshot};
-use crate::store::{Failure, Journal, LocalStore, RemoteStore};
+use crate::store::{Failure, Journal, LocalStore, RemoteErrorKind, RemoteStore};
 
 /// How many messages' headers tell a mailbox from another that looks like it.
 const SAMPLE: usize = 8;
@@ -41,7 +41,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// that got the name since: only what it holds tells.
     pub(super) async fn keeps_its_name(
         &mut self,
-        search: &Search<'_>,
+        search: &mut Search<'_>,
         row: &MailboxRow,
         messages: &[MessageRow],
     ) -> Result<bool, Failure> {
@@ -62,14 +62,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Looks whether a mailbox is the one that a row speaks of.
     pub(super) async fn is_it(
         &mut self,
-        search: &Search<'_>,
+        search: &mut Search<'_>,
         row: &MailboxRow,
         messages: &[MessageRow],
         candidate: &Candidate,
         ambiguous: bool,
     ) -> Result<bool, Failure> {
         let Candidate { name, owned } = candidate;
-        let Some(seen) = self.look_at_name(name).await? else { return Ok(false) };
+        let Some(seen) = self.look_at_name(search, name).await? else { return Ok(false) };
         let (is_own, validity) = (*name == row.name, seen.uid_validity());
         let there = messages.iter().filter(|message| seen.messages.get(message.uid).is_some());
         let there: BTreeMap<Uid, &MessageRow> = there.map(|message| (message.uid, message)).collect();
@@ -81,8 +81,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Likeness::Blank => is_own || search.goes_along(&row.name, name),
             // What is left of it, in a name that somebody else has, is too little.
             Likeness::Remains if *owned => false,
-            Likeness::Remains => self.hold_the_same(&there, (name, validity), true).await?,
-            Likeness::Most => self.hold_the_same(&there, (name, validity), ambiguous || *owned).await?,
+            Likeness::Remains => self.hold_the_same(search, &there, (name, validity), true).await?,
+            Likeness::Most => self.hold_the_same(search, &there, (name, validity), ambiguous || *owned).await?,
         };
         let in_part = is_alike && !is_own && there.len() < messages.len();
         if !is_alike || (in_part && self.holds_more_under_its_name(search, row, messages, there.len()).await?) {
@@ -105,22 +105,28 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(self.account.journal.messages(owner.id)?.iter().any(|message| there.contains_key(&message.uid)))
     }
 
-    /// Returns all that is in a mailbox, `None` if it can't be looked at.
-    async fn look_at_name(&mut self, name: &MailboxName) -> Result<Option<RemoteSnapshot>, Failure> {
+    /// Returns all that is in a mailbox, `None` if it can't be looked at. One that is not there is none.
+    async fn look_at_name(
+        &mut self,
+        search: &mut Search<'_>,
+        name: &MailboxName,
+    ) -> Result<Option<RemoteSnapshot>, Failure> {
         let request = RemoteRequest { mailbox: name.clone(), since: None, known: UidSet::new() };
         match self.account.remote.observe(&[request]).await?.pop().map(|observed| observed.outcome) {
-            Some(Ok(seen)) => Ok(Some(seen).filter(|seen| matches!(seen.messages, RemoteMessages::Full(_)))),
-            Some(Err(error)) if is_fatal(&error) => Err(error.into()),
-            Some(Err(_)) | None => Ok(None),
+            Some(Ok(seen)) if matches!(seen.messages, RemoteMessages::Full(_)) => return Ok(Some(seen)),
+            Some(Err(error)) if is_fatal(&error) => return Err(error.into()),
+            Some(Err(error)) if error.kind == RemoteErrorKind::NoSuchMailbox => {}
+            Some(Ok(_) | Err(_)) | None => drop(search.unseen.insert(name.clone())),
         }
+        Ok(None)
     }
 
     /// Returns true if the mailbox that has a row's name holds more of what is known than one that has its numbers and this
     /// many: the server numbered it anew, and what the other holds was copied there. Taken for renamed, it would lose here
     /// what only it holds, with all that is pending. Of two that hold equally much its numbers tell.
-    async fn holds_more_under_its_name(
+    pub(super) async fn holds_more_under_its_name(
         &mut self,
-        search: &Search<'_>,
+        search: &mut Search<'_>,
         row: &MailboxRow,
         messages: &[MessageRow],
         elsewhere: usize,
@@ -128,15 +134,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if search.there.contains_key(&row.name) || !may_be_renumbered(row, &search.scene.listing) {
             return Ok(false);
         }
-        let Some(seen) = self.look_at_name(&row.name).await? else { return Ok(false) };
+        let Some(seen) = self.look_at_name(search, &row.name).await? else { return Ok(false) };
         let own = counterparts(messages, &seen);
-        Ok(own.len() > elsewhere && self.hold_the_same(&own, (&row.name, seen.uid_validity()), true).await?)
+        Ok(own.len() > elsewhere && self.hold_the_same(search, &own, (&row.name, seen.uid_validity()), true).await?)
     }
 
     /// Looks at the headers of some of the messages that seem to be there: in mailboxes made at once and filled alike,
     /// numbers, sizes and dates may agree. Where no header has a Message-ID, or if asked to, at whole messages.
     async fn hold_the_same(
         &mut self,
+        search: &mut Search<'_>,
         there: &BTreeMap<Uid, &MessageRow>,
         (name, validity): (&MailboxName, UidValidity),
         thoroughly: bool,
@@ -157,7 +164,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 })
             })),
             Err(error) if is_fatal(&error) => Err(error.into()),
-            Err(_) => Ok(false),
+            Err(_) => {
+                search.unseen.insert(name.clone());
+                Ok(false)
+            }
         }
     }
 }

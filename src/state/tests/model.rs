@@ -153,6 +153,15 @@ impl Model {
     }
 
     fn rename(&mut self, renamings: &[Renaming]) -> Result<(), Misfit> {
+        let before = |one: &Renaming| Some((self.mailboxes.get(&one.mailbox)?.name.clone(), one.name.clone()));
+        let names: BTreeMap<MailboxName, MailboxName> = renamings.iter().filter_map(before).collect();
+        for intent in self.intents.values_mut() {
+            if let Intent::Copy { target, .. } = intent
+                && let Some(new) = names.get(target)
+            {
+                *target = new.clone();
+            }
+        }
         for Renaming { mailbox, name, local } in renamings {
             self.mailbox(*mailbox, |row| (row.name, row.local) = (name.clone(), local.clone()))?;
         }
