@@ -51,7 +51,7 @@ fn what_only_a_full_look_shows_is_not_forgotten_when_a_file_gets_another_name_me
     assert!(message.flags.has(Flag::Flagged), "{message:?}");
 }
 
-/// Returns the flags of INBOX's only message, here and there.
+/// Returns the flags of INBOX's first message, here and there.
 fn both_flags(shared: &Shared) -> [String; 2] {
     let world = shared.world();
     [local_view(&world), remote_view(&world)].map(|view| view[&MailboxName::inbox()][0].flags.to_string())
@@ -84,6 +84,16 @@ fn a_flag_sent_from_a_file_that_cannot_be_renamed_and_taken_off_later_stays_off(
     shared.world().mishaps.stuck = None;
     sync(&shared);
     assert_eq!(both_flags(&shared), ["\\Flagged", "\\Flagged"]);
+}
+
+/// An account with two messages that bear a keyword's letter: what the letter means is not known if its list can't be read.
+fn two_lettered() -> Shared {
+    let shared = in_step(Delete::Trash, 2);
+    for id in [1, 2] {
+        remote_flag(&mut shared.world(), id, "work", true);
+    }
+    sync(&shared);
+    shared
 }
 
 /// As a program does that drops the letters that it does not know.
@@ -136,9 +146,7 @@ fn a_flag_changed_back_after_a_sync_was_struck_is_as_it_was_left() {
 /// it could be read again.
 #[test]
 fn letters_stripped_while_it_is_not_known_what_letters_mean_come_back() {
-    let shared = in_step(Delete::Trash, 1);
-    remote_flag(&mut shared.world(), 1, "work", true);
-    sync(&shared);
+    let shared = two_lettered();
     mark_as_read_and_strip(&shared);
     shared.world().mishaps.letters = true;
     sync(&shared);
@@ -153,9 +161,7 @@ fn letters_stripped_come_back_although_a_sync_was_struck() {
     let strikes = [(false, false), (true, false), (true, true)];
     for (unknown, (after, power)) in [false, true].into_iter().flat_map(|unknown| strikes.map(|how| (unknown, how))) {
         for step in 0.. {
-            let shared = in_step(Delete::Trash, 1);
-            remote_flag(&mut shared.world(), 1, "work", true);
-            sync(&shared);
+            let shared = two_lettered();
             mark_as_read_and_strip(&shared);
             shared.world().mishaps.letters = unknown;
             let died = dies(&shared, CrashAt { step, after, power });
