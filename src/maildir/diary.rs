@@ -1,11 +1,12 @@
 //! What mailtide itself does to message files, so that a watch can tell it from what others do.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A file's name appears in a directory, or vanishes from it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Entry {
     /// It appears.
     Appears(PathBuf),
@@ -15,7 +16,15 @@ pub(super) enum Entry {
 
 /// A diary that is kept for a watch, or one that nobody keeps. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Diary(Option<Arc<Mutex<BTreeSet<Entry>>>>);
+pub struct Diary(Option<Arc<Notes>>);
+
+/// A first sync may make very many files, in directories that nobody watches yet: of each only the hash is noted. Should
+/// two ever have the same, a change by others is found by the next look at everything.
+#[derive(Debug, Default)]
+struct Notes {
+    hasher: RandomState,
+    noted: Mutex<HashSet<u64>>,
+}
 
 impl Diary {
     /// Returns one that is kept.
@@ -31,32 +40,34 @@ impl Diary {
     /// Does something to names, and notes it. It is noted before, for its event may come at once; what was not done
     /// is struck out again.
     pub(super) fn doing<T>(&self, entries: &[Entry], deed: impl FnOnce() -> T, done: impl FnOnce(&T) -> bool) -> T {
-        if let Some(mut noted) = self.noted() {
-            noted.extend(entries.iter().cloned());
+        if let Some(notes) = &self.0 {
+            notes.noted().extend(entries.iter().map(|entry| notes.hasher.hash_one(entry)));
         }
         let outcome = deed();
-        if !done(&outcome)
-            && let Some(mut noted) = self.noted()
-        {
-            noted.retain(|entry| !entries.contains(entry));
+        if !done(&outcome) {
+            for entry in entries {
+                self.take(entry);
+            }
         }
         outcome
     }
 
     /// Returns true if this was noted, and strikes it out: it happens once.
     pub(super) fn take(&self, entry: &Entry) -> bool {
-        self.noted().is_some_and(|mut noted| noted.remove(entry))
+        self.0.as_ref().is_some_and(|notes| notes.noted().remove(&notes.hasher.hash_one(entry)))
     }
 
     /// Forgets what was noted and never seen to happen.
     pub fn forget(&self) {
-        if let Some(mut noted) = self.noted() {
-            noted.clear();
+        if let Some(notes) = &self.0 {
+            *notes.noted() = HashSet::new();
         }
     }
+}
 
-    fn noted(&self) -> Option<MutexGuard<'_, BTreeSet<Entry>>> {
-        self.0.as_ref().map(|noted| noted.lock().unwrap_or_else(PoisonError::into_inner))
+impl Notes {
+    fn noted(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
