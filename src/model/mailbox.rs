@@ -208,6 +208,35 @@ pub struct MailboxRow {
 }
 
 #[cfg(test)]
+impl MailboxRow {
+    /// Returns the row of a mailbox of which nothing is known but its names.
+    pub(crate) fn blank(id: MailboxId, name: &MailboxName, local: &MailboxName) -> Self {
+        Self {
+            id,
+            name: name.clone(),
+            local: local.clone(),
+            role: None,
+            object_id: None,
+            uid_validity: None,
+            watermark: None,
+            permanent: PermanentFlags::all(),
+            read_only: false,
+            stamp: None,
+            directory: None,
+            letters: KeywordLetters::new(),
+            full_look: None,
+            with_uid: 0,
+            highest: None,
+        }
+    }
+
+    /// Returns the same of the inbox.
+    pub(crate) fn blank_inbox() -> Self {
+        Self::blank(MailboxId(1), &MailboxName::inbox(), &MailboxName::inbox())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

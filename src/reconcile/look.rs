@@ -70,7 +70,7 @@ fn is_due(row: &MailboxRow, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{KeywordLetters, MailboxId, MailboxName, ModSeq, PermanentFlags, Uid, UidValidity};
+    use crate::model::{ModSeq, Uid, UidValidity};
 
     fn mark(uid_next: u32, messages: u32, mod_seq: u64) -> Watermark {
         Watermark { uid_validity: UidValidity(1), uid_next, messages, mod_seq: ModSeq::new(mod_seq) }
@@ -78,21 +78,12 @@ mod tests {
 
     fn row(watermark: Watermark) -> MailboxRow {
         MailboxRow {
-            id: MailboxId(1),
-            name: MailboxName::inbox(),
-            local: MailboxName::inbox(),
-            role: None,
-            object_id: None,
             uid_validity: Some(watermark.uid_validity),
             watermark: Some(watermark),
-            permanent: PermanentFlags::all(),
-            read_only: false,
-            stamp: None,
-            directory: None,
-            letters: KeywordLetters::new(),
             full_look: Some(Timestamp(1000)),
             with_uid: u64::from(watermark.messages),
             highest: Uid::new(watermark.uid_next - 1),
+            ..MailboxRow::blank_inbox()
         }
     }
 

@@ -14,8 +14,8 @@ use super::replace::Saves;
 use super::snapshot::{LocalEntry, LocalSnapshot, RemoteMessage, RemoteMessages, RemoteSnapshot};
 use super::view::View;
 use crate::model::{
-    Flag, FlagSet, Keyword, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, PermanentFlags,
-    Tombstone, Uid, UidSet, UidValidity, UniqueName, Watermark,
+    DirId, FileStat, Flag, FlagSet, Keyword, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow,
+    PermanentFlags, Tombstone, Uid, UidSet, UidValidity, UniqueName, Watermark,
 };
 
 /// What one side did to a message of the baseline.
@@ -95,26 +95,6 @@ fn row(n: u32, uid: Uid, unique: UniqueName, flags: FlagSet) -> MessageRow {
         stat: None,
         email_id: None,
         replaced_by: None,
-    }
-}
-
-fn mailbox() -> MailboxRow {
-    MailboxRow {
-        id: MailboxId(1),
-        name: MailboxName::inbox(),
-        local: MailboxName::inbox(),
-        role: None,
-        object_id: None,
-        uid_validity: Some(UidValidity(1)),
-        watermark: None,
-        permanent: PermanentFlags::all(),
-        read_only: false,
-        stamp: None,
-        directory: None,
-        letters: KeywordLetters::new(),
-        full_look: None,
-        with_uid: 0,
-        highest: None,
     }
 }
 
@@ -298,13 +278,21 @@ proptest! {
         let mut world = start;
         world.remote = world.rows.iter().map(|row| (row.uid, (row.uid.get(), row.flags.clone()))).collect();
         let scan = world.scan();
-        let row = MailboxRow { letters: scan.letters.clone().unwrap(), ..mailbox() };
+        let row = MailboxRow { letters: scan.letters.clone().unwrap(), ..MailboxRow::blank_inbox() };
         let needs_none = is_as_agreed(&row, &world.rows, &scan);
         prop_assert_eq!(needs_none, world.plan(true).is_empty());
         let other = LocalSnapshot { quiet: false, ..scan.clone() };
         prop_assert!(!is_as_agreed(&row, &world.rows, &other));
-        let other = LocalSnapshot { letters: None, ..scan };
+        let other = LocalSnapshot { letters: None, ..scan.clone() };
         prop_assert!(!is_as_agreed(&row, &world.rows, &other));
+        let other = LocalSnapshot { directory: Some(DirId { device: 1, inode: 1 }), ..scan.clone() };
+        prop_assert!(!is_as_agreed(&row, &world.rows, &other));
+        let other = LocalSnapshot { duplicates: vec!["new/m1".to_owned()], ..scan.clone() };
+        prop_assert!(!is_as_agreed(&row, &world.rows, &other));
+        if let Some(saved) = world.rows.first_mut() {
+            saved.stat = Some(FileStat { inode: 2, size: 1, mtime_ns: 1 });
+            prop_assert!(!is_as_agreed(&row, &world.rows, &scan), "another file has the name");
+        }
     }
 
     #[test]

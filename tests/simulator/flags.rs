@@ -12,6 +12,9 @@ use super::schedule::CrashAt;
 use super::users::{FlagEdit, folder};
 use super::world::{Shared, World};
 
+/// How a run may die at a call: before it, after it, after it with the power.
+const STRIKES: [(bool, bool); 3] = [(false, false), (true, false), (true, true)];
+
 /// The next look showed only what had changed since, and the file did not get the flag before a look at everything.
 #[test]
 fn flags_set_while_a_renamed_file_could_not_be_told_from_a_removed_one_come_with_the_next_full_look() {
@@ -121,10 +124,9 @@ fn letters_stripped_from_a_file_that_cannot_be_renamed_come_back_when_it_can() {
 /// and one taken off again came back.
 #[test]
 fn a_flag_changed_back_after_a_sync_was_struck_is_as_it_was_left() {
-    let strikes = [(false, false), (true, false), (true, true)];
     let edits: [fn(&mut World, u32, &str, bool); 2] = [local_flag, remote_flag];
     let cases = edits.into_iter().flat_map(|edit| [true, false].map(|set| (edit, set)));
-    for ((edit, set), (after, power)) in cases.flat_map(|case| strikes.map(|strike| (case, strike))) {
+    for ((edit, set), (after, power)) in cases.flat_map(|case| STRIKES.map(|strike| (case, strike))) {
         for step in 0.. {
             let shared = in_step(Delete::Trash, 1);
             edit(&mut shared.world(), 1, "\\Answered", set);
@@ -158,8 +160,7 @@ fn letters_stripped_while_it_is_not_known_what_letters_mean_come_back() {
 /// What had been stored counted as agreed on, and the letters as taken off by themselves.
 #[test]
 fn letters_stripped_come_back_although_a_sync_was_struck() {
-    let strikes = [(false, false), (true, false), (true, true)];
-    for (unknown, (after, power)) in [false, true].into_iter().flat_map(|unknown| strikes.map(|how| (unknown, how))) {
+    for (unknown, (after, power)) in [false, true].into_iter().flat_map(|unknown| STRIKES.map(|how| (unknown, how))) {
         for step in 0.. {
             let shared = two_lettered();
             mark_as_read_and_strip(&shared);

@@ -72,21 +72,10 @@ fn in_step() -> Case {
     Case {
         folder: MailboxName::inbox(),
         row: MailboxRow {
-            id: MailboxId(1),
-            name: MailboxName::inbox(),
-            local: MailboxName::inbox(),
-            role: None,
-            object_id: None,
             uid_validity: Some(UidValidity(7)),
             watermark: Some(mark),
-            permanent: PermanentFlags::all(),
-            read_only: false,
-            stamp: None,
-            directory: None,
-            letters: KeywordLetters::new(),
-            full_look: None,
             with_uid: 3,
-            highest: None,
+            ..MailboxRow::blank_inbox()
         },
         rows: (1..4).map(message_row).collect(),
         scan: LocalSnapshot {

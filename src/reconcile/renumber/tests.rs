@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{KeywordLetters, MailboxId, MailboxName, ModSeq, PermanentFlags, UidValidity};
+use crate::model::{MailboxId, ModSeq, UidValidity};
 
 fn uid(number: usize) -> Uid {
     Uid::new(u32::try_from(number).unwrap()).unwrap()
@@ -180,23 +180,7 @@ fn mark(validity: u64, uid_next: u32, mod_seq: u64) -> Watermark {
 }
 
 fn row(uid_validity: Option<u64>, watermark: Option<Watermark>) -> MailboxRow {
-    MailboxRow {
-        id: MailboxId(1),
-        name: MailboxName::inbox(),
-        local: MailboxName::inbox(),
-        role: None,
-        object_id: None,
-        uid_validity: uid_validity.map(UidValidity),
-        watermark,
-        permanent: PermanentFlags::all(),
-        read_only: false,
-        stamp: None,
-        directory: None,
-        letters: KeywordLetters::new(),
-        full_look: None,
-        with_uid: 3,
-        highest: None,
-    }
+    MailboxRow { uid_validity: uid_validity.map(UidValidity), watermark, with_uid: 3, ..MailboxRow::blank_inbox() }
 }
 
 #[test]

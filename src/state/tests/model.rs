@@ -311,26 +311,6 @@ pub(super) fn without_place(row: MessageRow) -> NewMessage {
     NewMessage { uid, unique, flags, tombstone, date, size, content, message_id, stat, email_id }
 }
 
-fn blank(id: MailboxId, name: &MailboxName, local: &MailboxName) -> MailboxRow {
-    MailboxRow {
-        id,
-        name: name.clone(),
-        local: local.clone(),
-        role: None,
-        object_id: None,
-        uid_validity: None,
-        watermark: None,
-        permanent: PermanentFlags::all(),
-        read_only: false,
-        stamp: None,
-        directory: None,
-        letters: KeywordLetters::new(),
-        full_look: None,
-        with_uid: 0,
-        highest: None,
-    }
-}
-
 #[derive(Debug, Clone)]
 enum Step {
     Add(usize),
@@ -354,7 +334,7 @@ fn add(model: &mut Model, database: &mut Database, number: usize) -> Result<(), 
     let added = database.add_mailbox(&name, &local);
     prop_assert_eq!(added.is_err(), exists);
     if let Ok(id) = added {
-        prop_assert!(model.mailboxes.insert(id, blank(id, &name, &local)).is_none());
+        prop_assert!(model.mailboxes.insert(id, MailboxRow::blank(id, &name, &local)).is_none());
     }
     Ok(())
 }
