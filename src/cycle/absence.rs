@@ -23,19 +23,22 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         sights: &[Sight],
         plans: &mut [MailboxPlan],
     ) -> Result<(), Failure> {
-        self.await_files(scene, plans)?;
+        self.await_files(scene, sights, plans)?;
         self.await_lost(scene, sights, plans)?;
         self.await_arrivals(scene, sights, plans).await
     }
 
-    /// A message gone from one folder may have gone to another after that was scanned, or to one that this run is not
-    /// about. In the first case its removal waits for the next pass, in the second for the next run.
-    fn await_files(&mut self, scene: &mut Scene, plans: &mut [MailboxPlan]) -> Result<(), Failure> {
+    /// A message gone from one folder may have gone to another after that was scanned, or to one that kept changing while it
+    /// was, or to one that this run is not about. In the first cases its removal waits for the next pass, in the last for
+    /// the next run.
+    fn await_files(&mut self, scene: &mut Scene, sights: &[Sight], plans: &mut [MailboxPlan]) -> Result<(), Failure> {
         let removes = |plan: &MailboxPlan| losses_now(plan, Side::Local) > 0;
         if !plans.iter().any(removes) {
             return Ok(());
         }
-        let stirred = self.has_stirred(scene, plans)?;
+        let restless = sights.iter().filter(|sight| !sight.scan.quiet).map(|sight| sight.row.id);
+        let restless: Vec<MailboxId> = restless.collect();
+        let stirred = !restless.is_empty() || self.has_stirred(scene, plans)?;
         let incomplete = !self.options.only.is_empty() || !self.blind.is_empty();
         let grew = if incomplete && !stirred { self.others_grew(scene)? } else { None };
         let wait = stirred || grew.is_some();
@@ -47,6 +50,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             set_aside(plan, Side::Local);
             scene.again.extend(stirred.then_some(plan.mailbox));
         }
+        // Together: only with it in sight can be told what came to it.
+        scene.again.extend(restless);
         Ok(())
     }
 

@@ -79,7 +79,7 @@ pub struct Maildir {
     stage: Stage,
     trash: Trash,
     diary: Diary,
-    /// The directories as last listed or scanned.
+    /// The directories as last listed or scanned, without those whose last scan was not quiet.
     seen: BTreeMap<MailboxName, Stamp>,
 }
 
@@ -145,7 +145,11 @@ impl LocalStore for Maildir {
 
     fn observe(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError> {
         let (snapshot, stamp) = scan::observe(&self.locate(mailbox)?, self.clock, letters)?;
-        self.seen.insert(mailbox.clone(), stamp);
+        // Changes within one tick leave the times as they were: what such a scan missed would not show.
+        match snapshot.quiet {
+            true => drop(self.seen.insert(mailbox.clone(), stamp)),
+            false => drop(self.seen.remove(mailbox)),
+        }
         Ok(snapshot)
     }
 

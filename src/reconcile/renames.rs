@@ -188,10 +188,14 @@ pub fn candidates_here<'m>(row: &MailboxRow, rows: &[MailboxRow], maildirs: &'m 
     maildirs.maildirs.iter().filter(is_free).collect()
 }
 
-/// Returns how much speaks for a maildir to be that of a row: the number of its files that are there, if it is enough.
+/// Returns how much speaks for a maildir to be that of a row: the number of its files that are there, if it is enough. A
+/// new version that waits to be sent is a file of the folder, though no message has it yet; gone again, it tells nothing.
 pub fn resemblance(row: &MailboxRow, messages: &[MessageRow], seen: &LocalSnapshot) -> Option<usize> {
-    let names: Vec<&UniqueName> = messages.iter().filter_map(|message| message.unique.as_ref()).collect();
-    let there = names.iter().filter(|name| seen.entries.contains_key(**name)).count();
+    let is_there = |name: &&UniqueName| seen.entries.contains_key(*name);
+    let waiting = messages.iter().filter_map(|message| message.replaced_by.as_ref()).filter(is_there);
+    let known = messages.iter().filter_map(|message| message.unique.as_ref());
+    let names: BTreeSet<&UniqueName> = known.chain(waiting).collect();
+    let there = names.iter().copied().filter(is_there).count();
     let same_directory = row.directory.is_some() && row.directory == seen.directory;
     match names.len() {
         0 => (same_directory && seen.entries.is_empty()).then_some(0),

@@ -98,8 +98,8 @@ pub trait LocalStore {
     /// Scans a maildir until a scan was quiet, at most five times. `letters` are the meanings last known.
     fn observe(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError>;
 
-    /// Returns true if any maildir changed since it was last listed or scanned, or appeared or vanished since. As long
-    /// as none has, a file missing from one of them is in no other.
+    /// Returns true if any maildir changed since it was last listed or scanned, or appeared or vanished since, or if its last
+    /// scan was not quiet. As long as none has, a file missing from one of them is in no other.
     fn is_stirred(&mut self) -> Result<bool, LocalError>;
 
     /// Reads a file and identifies its content.

@@ -168,13 +168,16 @@ impl LocalStore for Shared {
                 }
                 let torn = (world.is_blurred() || world.mishaps.letters).then_some(letters);
                 let mut snapshot = world.folder(mailbox)?.scan(torn);
-                world.seen.extend(snapshot.stamp.map(|stamp| (mailbox.clone(), stamp)));
                 if world.is_blurred() {
                     unsettle(world, &mut snapshot);
                 }
                 if world.mishaps.restless.as_ref() == Some(mailbox) {
                     (snapshot.quiet, snapshot.stamp) = (false, None);
                     snapshot.entries.clear();
+                }
+                match snapshot.stamp {
+                    Some(stamp) => drop(world.seen.insert(mailbox.clone(), stamp)),
+                    None => drop(world.seen.remove(mailbox)),
                 }
                 Ok(snapshot)
             },

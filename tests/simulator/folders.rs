@@ -7,6 +7,7 @@ use mailtide::reconcile::snapshot::Abilities;
 
 use super::check::{local_view, remote_view};
 use super::history::{calm_run, policy, run};
+use super::maildir::Save;
 use super::moves::places;
 use super::rng::Rng;
 use super::scenarios::{
@@ -582,5 +583,38 @@ fn a_trash_renamed_before_what_was_copied_to_it_is_expunged_gets_it_once() {
             died
         };
         assert!((0..10_000).take_while(|step| dies(*step)).count() > 0);
+    }
+}
+
+/// Of its only message a new version waited to be sent, in a file that was no message's: the folder looked gone, so what is
+/// in it was sent to a new one, and given its old name again it was sent once more while the first went to Trash.
+#[test]
+fn renamed_in_the_maildir_while_the_new_version_of_its_only_message_waits_and_back_again() {
+    let start: Act = |world| remote(world, "B", 1, &["\\Draft"]);
+    let saves = [Save::InPlace, Save::RenamedOver];
+    for (how, (abilities, tune)) in saves.into_iter().flat_map(|how| KINDS.map(move |kind| (how, kind))) {
+        let shared = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(|_| ()) }.world(0);
+        {
+            let mut world = shared.world();
+            let (name, unique) = file(&world, 1);
+            assert_eq!(world.local_save(&name, &unique, how), Some(2));
+            world.mishaps.appends = true;
+        }
+        // It is known by now that the file holds a new version, and that is not sent.
+        calm_run(&shared, &Options::default());
+        shared.world().mishaps.appends = false;
+        for (from, to) in [("B", "C"), ("C", "B")] {
+            here(&mut shared.world(), from, to);
+            // What was refused is not tried again on the same day.
+            let report = calm_run(&shared, &Options::default());
+            assert_eq!((report.remote.folders_renamed, report.held.len()), (1, 0), "{how:?} {abilities:?}: {report:?}");
+        }
+        quiet(&shared);
+        assert_kept(&shared, "renamed while a new version waits");
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            let found: Vec<_> = places(&view).into_iter().map(|(id, name, _)| (id, name)).collect();
+            assert_eq!(found, [(2, "B".to_owned())], "{how:?} {abilities:?}");
+        }
     }
 }

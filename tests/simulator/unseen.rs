@@ -67,6 +67,53 @@ fn moved_out_of_a_folder_that_keeps_changing_it_is_not_doubled() {
     }
 }
 
+/// It went to Trash on the server, and its file, seen at last, was sent as a new one.
+#[test]
+fn moved_to_a_folder_that_keeps_changing_it_is_no_removal() {
+    for delete in [Delete::Trash, Delete::Never] {
+        let shared = in_step(delete, 2);
+        let unique = file(&shared, 1);
+        shared.world().local_move(&MailboxName::inbox(), &unique, &folder("Archive"));
+        shared.world().mishaps.restless = Some(folder("Archive"));
+        let report = sync(&shared);
+        assert!(codes(&report).contains(&"folder-unfinished"));
+        assert_eq!((report.remote.removed, remote_ids(&shared, "INBOX")), (0, vec![1, 2]), "{delete:?}");
+        shared.world().mishaps.restless = None;
+        sync(&shared);
+        for ids in [local_ids, remote_ids] {
+            let found = ["INBOX", "Archive", "Trash"].map(|name| ids(&shared, name));
+            assert_eq!(found, [vec![2], vec![1], vec![]], "{delete:?}");
+        }
+    }
+}
+
+/// The server has the name for what lies below it, and won't give it to another: followed message by message, all were in
+/// Trash, too.
+#[test]
+fn a_folder_renamed_here_to_the_one_above_it_is_followed_while_its_maildir_keeps_changing() {
+    let shared = in_step(Delete::Trash, 1);
+    for id in [2, 3] {
+        shared.world().remote_put(&folder("Lists/rust"), id, Kind::Ordinary, DATE, &FlagSet::new());
+    }
+    sync(&shared);
+    {
+        let mut world = shared.world();
+        world.local_rename_folder(&folder("Lists/rust"), &folder("Lists"));
+        // After the search for it, and for one scan.
+        world.meanwhile = Some(("create Lists", |world| {
+            world.mishaps.restless = Some(folder("Lists"));
+            world.meanwhile = Some(("scan Lists/rust", |world| world.mishaps.restless = None));
+        }));
+    }
+    let report = sync(&shared);
+    assert!(shared.world().meanwhile.is_none());
+    assert_eq!((report.remote.moved, report.remote.added, report.remote.removed), (2, 0, 0), "{report:?}");
+    for ids in [local_ids, remote_ids] {
+        let found = ["Lists", "Lists/rust", "Trash"].map(|name| ids(&shared, name));
+        assert_eq!(found, [vec![2, 3], vec![], vec![]]);
+    }
+}
+
 /// It was taken for gone, and its files for new ones: they were sent, and what had been there went to Trash once that was
 /// accepted.
 #[test]

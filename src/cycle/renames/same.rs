@@ -54,7 +54,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Presence::Refused(_) => Ok(true),
             Presence::Unlisted => {
                 let own = Candidate { name: row.name.clone(), owned: false };
-                self.is_it(search, row, messages, &own, true).await
+                // What can't be looked at may be it.
+                Ok(self.is_it(search, row, messages, &own, true).await? || search.unseen.contains(&row.name))
             }
         }
     }
