@@ -618,3 +618,28 @@ fn renamed_in_the_maildir_while_the_new_version_of_its_only_message_waits_and_ba
         }
     }
 }
+
+/// The maildir of its new name was there already, so its messages went there one by one; cut short before the old row was let
+/// go of, the next run found two rows of one mailbox id, and gave both the name that it had by then.
+#[test]
+fn renamed_twice_on_the_server_and_at_first_to_a_name_that_the_maildir_has() {
+    let start: Act = |world| [1, 2].into_iter().for_each(|id| remote(world, "A", id, &[]));
+    let change: Act = |world| {
+        there(world, "A", "B");
+        local(world, "B", 7, &[]);
+    };
+    let tune: Act = |world| world.server.object_ids = true;
+    for abilities in [FULL, PLAIN] {
+        let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) };
+        let dies = |step: u64| {
+            let shared = scenario.world(0);
+            let at = CrashAt { step, after: true, power: false };
+            let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
+            there(&mut shared.world(), "B", "C");
+            quiet(&shared);
+            assert_kept(&shared, &format!("struck at {step}"));
+            died
+        };
+        assert!((0..10_000).take_while(|step| dies(*step)).count() > 0);
+    }
+}

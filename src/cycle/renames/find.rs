@@ -182,6 +182,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         self.sought.insert(row.id);
         let (certain, possible) = candidates_there(row, search.rows, &scene.listing, &self.policy.scope);
+        // A run cut short leaves two rows of one id when a folder's messages went to a maildir of its new name one by one.
+        let certain = certain.filter(|name| !search.there.contains_key(name));
         let messages = self.account.journal.messages(row.id)?;
         let (is_certain, mut found) = (certain.is_some(), certain);
         // Where several look alike as far as the listing tells, headers are not enough. One of them is itself, if it may
