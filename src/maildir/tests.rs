@@ -396,3 +396,18 @@ fn two_names_count_as_two_files_only_while_both_are_there() {
     fs::copy(&here, &there).unwrap();
     assert!(!are_two(&mut account, &seen), "another file than was seen");
 }
+
+/// What an unquiet scan missed is not always told by times that changed: within a tick they stay as they were.
+#[test]
+fn a_maildir_counts_as_stirred_until_a_scan_of_it_was_quiet() {
+    let mut account = account();
+    account.store.list().unwrap();
+    let date = |time| fs::File::open(account.inbox.join("cur")).unwrap().set_modified(time).unwrap();
+    // A clock a little behind: what changes within the next seconds could leave the time as it is.
+    date(SystemTime::now() + Duration::from_secs(20));
+    assert!(!account.store.observe(&inbox(), &KeywordLetters::new()).unwrap().quiet);
+    assert!(account.store.is_stirred().unwrap());
+    date(SystemTime::now());
+    assert!(account.store.observe(&inbox(), &KeywordLetters::new()).unwrap().quiet);
+    assert!(!account.store.is_stirred().unwrap());
+}
