@@ -63,6 +63,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 }
                 (HoldAnswer::Accept, _) | (HoldAnswer::Keep, false) => self.follow(row, vanished)?,
             };
+            // A rename cut short may have given its maildir another name, and users this one to a new maildir. What is known
+            // stays: none of it is in this one, so it is missing on both sides, and followed to where it went.
+            if let Some(folder) = &part
+                && folder.fate == Fate::GoneRemote
+                && folder.local != row.local
+            {
+                self.account.journal.commit(&[Record::LocalName(row.id, folder.local.clone())])?;
+            }
             taking_part.extend(part);
         }
         // Once the new numbers are recorded, only the holds tell why these folders are gone.

@@ -643,3 +643,28 @@ fn renamed_twice_on_the_server_and_at_first_to_a_name_that_the_maildir_has() {
         assert!((0..10_000).take_while(|step| dies(*step)).count() > 0);
     }
 }
+
+/// Its only message was moved out and it was removed, so it looked renamed: the server took along what lies below, which
+/// nobody had renamed, and its maildir was made to follow.
+#[test]
+fn a_folder_below_one_that_looks_renamed_in_the_maildir_stays() {
+    let start: Act = |world| {
+        remote(world, "Lists", 1, &[]);
+        remote(world, "Lists/rust", 2, &[]);
+    };
+    let change: Act = |world| {
+        let (name, unique) = file(world, 1);
+        world.maildir.create(&folder("Old"));
+        world.maildir.move_with_letters(&name, &unique, &folder("Old"), false);
+        world.ledger.moved(1, &folder("Old"));
+        world.local_remove_folder(&name);
+    };
+    for (abilities, tune) in KINDS {
+        let shared = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) }.world(0);
+        let report = calm_run(&shared, &Options::default());
+        assert_eq!((report.remote.folders_renamed, report.held.len()), (0, 0), "{abilities:?}: {report:?}");
+        quiet(&shared);
+        assert_kept(&shared, "below one that looks renamed");
+        assert_places(&shared, &[(1, "Old"), (2, "Lists/rust")], &format!("{abilities:?}"));
+    }
+}

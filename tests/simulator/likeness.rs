@@ -48,6 +48,35 @@ fn a_folder_that_the_list_leaves_out_is_not_taken_for_one_that_looks_like_it() {
     }
 }
 
+/// It could be opened under its name and then not be looked at: so its copy was taken for it.
+#[test]
+fn a_folder_that_the_list_leaves_out_is_not_taken_for_its_copy_when_it_cannot_be_looked_at() {
+    let shared = in_step(Delete::Trash, 1);
+    shared.world().server.same_second = true;
+    shared.world().remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
+    sync(&shared);
+    {
+        let mut world = shared.world();
+        let (name, uid) = uid(&world, 2);
+        world.server.create(&folder("Two"), None);
+        world.remote_copy(&name, uid, &folder("Two"));
+        world.mishaps.unlisted = Some(folder("One"));
+        // Once it is found to be there.
+        world.meanwhile = Some(("observe One", |world| {
+            world.meanwhile = Some(("observe One", |world| world.mishaps.unlooked = Some(folder("One"))));
+        }));
+    }
+    let report = sync(&shared);
+    assert!(shared.world().meanwhile.is_none());
+    assert_eq!(report.local.folders_renamed, 0, "{report:?}");
+    shared.world().mishaps.unlisted = None;
+    shared.world().mishaps.unlooked = None;
+    sync(&shared);
+    for ids in [local_ids, remote_ids] {
+        assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![2], vec![2]));
+    }
+}
+
 /// It was renamed there, with what had come to it here.
 #[test]
 fn an_empty_folder_that_was_deleted_is_not_taken_for_another_empty_one() {
@@ -83,6 +112,33 @@ fn a_folder_renamed_there_is_not_the_one_that_gets_its_name_while_it_is_searched
     assert!(shared.world().meanwhile.is_none());
     for ids in [local_ids, remote_ids] {
         assert_eq!(["New", "One", "Two"].map(|name| ids(&shared, name)), [vec![2], vec![3], vec![]]);
+    }
+}
+
+/// Its row named the maildir renamed already: the files of the new one were looked for there, in every sync.
+#[test]
+fn a_folder_made_here_anew_after_a_rename_cut_short_is_sent() {
+    for step in 0.. {
+        let shared = in_step(Delete::Expunge, 1);
+        shared.world().remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
+        sync(&shared);
+        shared.world().remote_rename_folder(&folder("One"), &folder("New"));
+        let died = dies(&shared, CrashAt { step, after: true, power: false });
+        let (name, uid) = uid(&shared.world(), 2);
+        {
+            let mut world = shared.world();
+            world.remote_delete(&name, uid);
+            world.local_put(&folder("One"), 3, Kind::Ordinary, DATE, None);
+        }
+        (0..3).for_each(|_| drop(sync(&shared)));
+        let both = |ids: fn(&Shared, &str) -> Vec<u32>| ["One", "New"].map(|name| ids(&shared, name));
+        assert_eq!(both(local_ids), both(remote_ids), "struck at {step}");
+        // It may have been put there before the maildir was renamed; and what was removed meanwhile may have come back.
+        let all = both(local_ids).concat();
+        assert_eq!(all.iter().filter(|id| **id == 3).count(), 1, "struck at {step}");
+        if !died {
+            break;
+        }
     }
 }
 

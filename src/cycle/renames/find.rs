@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::carry::{steps_here, steps_there};
 use crate::cycle::{Run, Scene, role_of};
-use crate::model::{MailboxName, MailboxRow, MessageRow, Role};
+use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, Role};
 use crate::reconcile::renames::{
     self, Rename, Way, Whereabouts, candidates_here, candidates_there, is_displaced_here, is_displaced_there, is_known,
     is_swap, may_be_renumbered, resemblance,
@@ -117,7 +117,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Leaves out what would take the name of a folder that stays and that the baseline knows mail of. What is to get a name
-    /// that somebody else keeps on that side stays too: two folders may wait for each other, each on another side.
+    /// that somebody else keeps on that side stays too: two folders may wait for each other, each on another side. So does
+    /// what would take along on the server folders that stay.
     fn leave_conflicts(
         &mut self,
         scene: &Scene,
@@ -128,16 +129,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let (_, here) = steps_here(scene, &renames);
             let (_, there) = steps_there(scene, &renames);
             renames.retain(|rename| here.iter().chain(&there).all(|step| step.mailbox != rename.mailbox));
+            let carrying = renames.iter().filter(|rename| takes_along(scene, rows, &renames, rename));
+            let carrying: BTreeSet<MailboxId> = carrying.map(|rename| rename.mailbox).collect();
             let stays = |row: &&MailboxRow| renames.iter().all(|rename| rename.mailbox != row.id);
             let mut held = BTreeSet::new();
             for row in rows.iter().filter(stays).filter(|row| renames.iter().any(|one| *new_name(one) == row.name)) {
                 let messages = self.account.journal.messages(row.id)?;
                 held.extend(messages.iter().any(|message| message.unique.is_some()).then(|| row.name.clone()));
             }
-            if held.is_empty() {
+            if held.is_empty() && carrying.is_empty() {
                 return Ok(renames);
             }
-            renames.retain(|rename| !held.contains(new_name(rename)));
+            renames.retain(|rename| !held.contains(new_name(rename)) && !carrying.contains(&rename.mailbox));
         }
     }
 
@@ -293,6 +296,16 @@ fn new_name(rename: &Rename) -> &MailboxName {
         Way::There(name) => name,
         Way::Here(_) | Way::Neither => &rename.name,
     }
+}
+
+/// Returns true if the server would take along a folder that keeps its name in the Maildir: nobody renamed that one, and
+/// once it has another name there it looks as if others had.
+fn takes_along(scene: &Scene, rows: &[MailboxRow], renames: &[Rename], rename: &Rename) -> bool {
+    let is_there = |row: &MailboxRow| scene.listing.mailboxes.get(&row.name).is_some_and(|listed| listed.selectable);
+    let is_here = |row: &MailboxRow| scene.maildirs.maildirs.iter().any(|maildir| maildir.name == row.local);
+    let stays = |row: &MailboxRow| renames.iter().all(|other| other.mailbox != row.id);
+    let mut below = rows.iter().filter(|row| row.name.is_below(&rename.name));
+    matches!(rename.way, Way::There(_)) && below.any(|row| is_there(row) && is_here(row) && stays(row))
 }
 
 fn holder(scene: &Scene, role: Role) -> Option<MailboxName> {
