@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ImapStore;
 use super::command::Command;
-use super::error::Error;
+use super::error::{Error, refusal_kind};
 use super::names::Names;
 use super::quirk;
-use super::response::{Listed, MailboxStatus, Namespaces, Status, Untagged};
+use super::response::{Listed, MailboxStatus, Namespaces, Untagged};
 use crate::model::{MailboxName, Quota, Role};
 use crate::reconcile::snapshot::{Abilities, ListedMailbox, RemoteListing};
+use crate::store::RemoteErrorKind;
 
 /// What the server said in a listing burst.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ struct Heard {
     statuses: Vec<MailboxStatus>,
     enabled: Vec<String>,
     quota: Quota,
+    /// Listed, and not there when asked for.
+    missing: BTreeSet<MailboxName>,
 }
 
 impl Heard {
@@ -72,9 +75,7 @@ impl ImapStore {
         }
         let (names, rejected) = Names::read(heard.namespaces.as_ref(), &heard.listed);
         self.names = names;
-        if !self.status_in_list() {
-            self.ask_statuses(&mut heard).await?;
-        }
+        self.ask_statuses(&mut heard).await?;
         Ok(RemoteListing {
             mailboxes: self.mailboxes(&heard),
             rejected,
@@ -120,22 +121,32 @@ impl ImapStore {
         format!("({})", items.join(" "))
     }
 
-    /// Asks for the STATUS of each mailbox. A refusal leaves that mailbox without one.
+    /// Asks for the STATUS of each mailbox. A refusal leaves that mailbox without one. Where LIST brings them, only those
+    /// are asked about that it left out and that others lie below: Dovecot 2.3 lists what is below one that was deleted, and
+    /// that one without `\Noselect`.
     async fn ask_statuses(&mut self, heard: &mut Heard) -> Result<(), Error> {
-        let selectable: BTreeSet<&[u8]> =
-            heard.listed.iter().filter(|entry| entry.is_selectable()).map(|entry| entry.name.as_slice()).collect();
+        let find = |raw: &[u8]| self.names.find(raw);
+        let selectable = heard.listed.iter().filter(|entry| entry.is_selectable());
+        let selectable: BTreeSet<&MailboxName> = selectable.filter_map(|entry| find(&entry.name)).collect();
+        let told: BTreeSet<&MailboxName> = heard.statuses.iter().filter_map(|status| find(&status.name)).collect();
+        let parents: BTreeSet<MailboxName> = self.names.iter().filter_map(|(name, _)| name.parent()).collect();
+        let is_asked = |name: &MailboxName| match self.status_in_list() {
+            true => selectable.contains(name) && !told.contains(name) && parents.contains(name),
+            false => selectable.contains(name) || name.is_inbox(),
+        };
         let items = format!(" {}", self.status_items());
         let ask = |raw| Command::new("STATUS").string(raw, &self.capabilities).text(&items);
-        let asked = |name: &MailboxName, raw: &[u8]| name.is_inbox() || selectable.contains(raw);
-        let commands: Vec<Command> =
-            self.names.iter().filter(|(name, raw)| asked(name, raw)).map(|(_, raw)| ask(raw)).collect();
-        let answers: Vec<Status> = match commands.is_empty() {
-            true => Vec::new(),
-            false => self.connection.run(commands, &mut |_, data| heard.take(data)).await?,
-        };
-        let refused = answers.iter().filter(|answer| !answer.is_ok()).count();
-        if refused > 0 {
-            tracing::debug!(refused, "mailboxes without STATUS");
+        let (names, commands): (Vec<MailboxName>, Vec<Command>) =
+            self.names.iter().filter(|(name, _)| is_asked(name)).map(|(name, raw)| (name.clone(), ask(raw))).unzip();
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let answers = self.connection.run(commands, &mut |_, data| heard.take(data)).await?;
+        for (name, answer) in names.into_iter().zip(answers).filter(|(_, answer)| !answer.is_ok()) {
+            tracing::debug!(%name, answer = answer.text, "a mailbox without STATUS");
+            if refusal_kind(&answer) == RemoteErrorKind::NoSuchMailbox && !name.is_inbox() {
+                heard.missing.insert(name);
+            }
         }
         Ok(())
     }
@@ -146,7 +157,7 @@ impl ImapStore {
         for entry in &heard.listed {
             let Some(name) = self.names.find(&entry.name) else { continue };
             let mailbox = mailboxes.entry(name.clone()).or_insert_with(unknown);
-            mailbox.selectable &= entry.is_selectable();
+            mailbox.selectable &= entry.is_selectable() && !heard.missing.contains(name);
             mailbox.subscribed |= entry.has("\\subscribed");
             mailbox.role = mailbox.role.or_else(|| role(entry)).filter(|_| !name.is_inbox());
         }
@@ -254,6 +265,30 @@ mod tests {
             assert!(abilities.moves && abilities.mod_seq && abilities.deleted_is_final && !abilities.uid_plus);
             assert_eq!(store.list().await.unwrap_err().kind, RemoteErrorKind::Busy, "never a shorter list");
             server.await.unwrap();
+        });
+    }
+
+    #[test]
+    fn what_is_listed_only_for_what_lies_below_it_holds_no_mail() {
+        block_on(async {
+            let (client, server) = tokio::io::duplex(4096);
+            let mut store = store(client, &["IMAP4REV1", "LIST-EXTENDED", "LIST-STATUS"]);
+            let script = vec![
+                (
+                    "LIST \"\" \"*\" RETURN (SUBSCRIBED STATUS (MESSAGES UIDNEXT UIDVALIDITY))",
+                    "* LIST () \"/\" INBOX\r\n* LIST (\\HasChildren) \"/\" gone\r\n* NO Mailbox doesn't exist: gone\r\n\
+                     * LIST () \"/\" gone/a\r\n* LIST (\\HasChildren) \"/\" closed\r\n* LIST () \"/\" closed/a\r\n\
+                     * STATUS gone/a (MESSAGES 1 UIDNEXT 2 UIDVALIDITY 3)\r\n$ OK x\r\n",
+                ),
+                ("STATUS \"closed\" (MESSAGES UIDNEXT UIDVALIDITY)", "$ NO [NOPERM] x\r\n"),
+                ("STATUS \"gone\" (MESSAGES UIDNEXT UIDVALIDITY)", "$ NO Mailbox doesn't exist: gone\r\n"),
+            ];
+            let server = tokio::spawn(serve(server, script));
+            let listing = store.list().await.unwrap();
+            server.await.unwrap();
+            let all = listing.mailboxes.iter().map(|(name, listed)| (name.as_str(), listed.selectable));
+            let some = [("INBOX", true), ("closed", true), ("closed/a", true), ("gone", false), ("gone/a", true)];
+            assert_eq!(all.collect::<Vec<_>>(), some);
         });
     }
 

@@ -135,7 +135,14 @@ impl Imap {
 
     /// Returns all folders that can hold messages.
     pub(crate) fn folders(&mut self) -> BTreeSet<Vec<String>> {
-        self.listed("LIST")
+        let listed = self.listed("LIST");
+        let is_above = |folder: &Vec<String>| listed.iter().any(|other| other != folder && other.starts_with(folder));
+        // One that was deleted is listed as long as others lie below it.
+        let mut is_there = |folder: &Vec<String>| {
+            let components: Vec<&str> = folder.iter().map(String::as_str).collect();
+            self.try_run(&format!("STATUS {} (MESSAGES)", self.quoted(&components))).is_ok()
+        };
+        listed.iter().filter(|folder| !is_above(folder) || is_there(folder)).cloned().collect()
     }
 
     /// Returns the folders subscribed to.

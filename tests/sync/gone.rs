@@ -42,6 +42,21 @@ fn a_small_folder_deleted_on_the_server_is_followed_and_recoverable() {
     }
 }
 
+/// Dovecot lists it still, for what lies below it, as if it could hold mail.
+#[test]
+fn a_folder_deleted_on_the_server_that_others_lie_below_is_followed() {
+    for kind in SERVERS {
+        let setup = in_step(kind, 5);
+        setup.imap().delete(&["Lists"]);
+        let run = setup.sync_in_step();
+        assert_eq!(run.count("local", "folders_removed"), 1, "{kind:?}: {}", run.stdout);
+        assert_eq!((folders(&setup), setup.root.folder(&["Lists", "rust"]).messages().len()), ((true, true), 5));
+        assert_eq!(setup.recoverable().len(), 5);
+        let run = setup.sync_in_step();
+        assert_eq!(run.count("local", "folders_created"), 0, "{kind:?}: {}", run.stdout);
+    }
+}
+
 #[test]
 fn a_large_folder_deleted_on_the_server_is_held_until_the_word_is_given() {
     for answer in ["--accept-held", "--undo-held"] {
