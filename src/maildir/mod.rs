@@ -239,6 +239,8 @@ impl LocalStore for Maildir {
         keywords::assign(&maildir, &temporary, known, keywords, &borne)
     }
 
+    const BATCH: usize = 1000;
+
     fn stage(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
         let maildir = self.locate(mailbox)?;
         let name = self.names.next_name();
@@ -258,8 +260,12 @@ impl LocalStore for Maildir {
         self.stage.discard()
     }
 
-    fn sync_staged(&mut self) -> Result<Vec<Staged>, LocalError> {
-        self.stage.sync()
+    fn seal(&mut self) -> Result<(), LocalError> {
+        self.stage.seal()
+    }
+
+    fn sealed(&mut self) -> Result<Vec<Staged>, LocalError> {
+        self.stage.sealed()
     }
 
     fn publish(

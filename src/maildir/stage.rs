@@ -1,10 +1,10 @@
 //! Messages on their way in: written to `tmp`, made durable together, then renamed.
 //!
-//! What arrives is converted and hashed here, and written by a thread of its own.
+//! What arrives is converted here, and hashed and written by a thread of its own.
 
 mod writer;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -13,16 +13,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Access, access};
 
-use self::writer::Writer;
+use self::writer::{Syncing, Writer, Written};
 use super::durable;
 use super::error::{Reach, failed, found};
 use super::lines::ToFile;
 use super::name::is_ours;
-use crate::model::{Fingerprint, IdentityHasher, MessageHash, Timestamp, UniqueName};
+use crate::model::{Timestamp, UniqueName};
 use crate::store::{LocalError, Staged};
 
 /// From so many bytes on they are handed to the writer.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 16 * 1024;
 
 /// How long the Maildir specification lets a delivery take.
 const STALE: Duration = Duration::from_secs(36 * 3600);
@@ -33,29 +33,22 @@ struct Message {
     unique: UniqueName,
     path: PathBuf,
     lines: ToFile,
-    hasher: IdentityHasher,
     /// Converted, and not yet handed on.
     buffer: Vec<u8>,
     /// Parts of it were handed on.
     begun: bool,
 }
 
-/// A message handed on whole.
-#[derive(Debug)]
-struct Finished {
-    unique: UniqueName,
-    content: Fingerprint,
-    message_id: Option<MessageHash>,
-    wire_size: u64,
-}
-
 /// All messages on their way in. What was not made durable is removed with it.
 #[derive(Debug, Default)]
 pub(super) struct Stage {
     current: Option<Message>,
-    finished: Vec<Finished>,
+    /// Handed on whole.
+    finished: Vec<UniqueName>,
+    /// Those of each batch that is being made durable.
+    sealed: VecDeque<(Vec<UniqueName>, Syncing)>,
     writer: Option<Writer>,
-    /// The `tmp` directories that the writer has open since the last sync,
+    /// The `tmp` directories that the writer has open since the last batch,
     open: BTreeSet<PathBuf>,
     /// and those that were swept.
     swept: BTreeSet<PathBuf>,
@@ -76,8 +69,7 @@ impl Stage {
             self.open.insert(tmp.clone());
         }
         let path = tmp.join(unique.as_str());
-        let (lines, hasher, buffer) = (ToFile::default(), IdentityHasher::exact(), Vec::new());
-        self.current = Some(Message { unique, path, lines, hasher, buffer, begun: false });
+        self.current = Some(Message { unique, path, lines: ToFile::default(), buffer: Vec::new(), begun: false });
         Ok(())
     }
 
@@ -115,11 +107,7 @@ impl Stage {
         let (Some(mut message), Some(writer)) = (self.current.take(), &self.writer) else { return Err(none_staged()) };
         message.lines.finish(&mut message.buffer);
         message.hand_on(writer, Some(date))?;
-        let Message { unique, path, hasher, .. } = message;
-        let identity = hasher.finish(date);
-        let content = identity.content.ok_or_else(|| found(&path, "was not read through"))?;
-        let (message_id, wire_size) = (identity.message_id, identity.size);
-        self.finished.push(Finished { unique, content, message_id, wire_size });
+        self.finished.push(message.unique);
         Ok(())
     }
 
@@ -131,15 +119,23 @@ impl Stage {
         }
     }
 
-    /// Makes all staged messages durable, data and directory entries, and returns them in the order they were finished in.
-    /// After an error none is left.
-    pub(super) fn sync(&mut self) -> Result<Vec<Staged>, LocalError> {
+    /// Has all staged messages made durable, data and directory entries, as one batch.
+    pub(super) fn seal(&mut self) -> Result<(), LocalError> {
         let finished = std::mem::take(&mut self.finished);
         self.open.clear();
-        let Some(writer) = &self.writer else { return Ok(Vec::new()) };
-        let stats = writer.sync()?;
-        let staged = finished.into_iter().zip(stats).map(|(message, stat)| {
-            let Finished { unique, content, message_id, wire_size } = message;
+        if let Some(writer) = &self.writer {
+            self.sealed.push_back((finished, writer.sync()?));
+        }
+        Ok(())
+    }
+
+    /// Waits for the batch that was sealed first, and returns its messages in the order they were finished in. After an error
+    /// none is left.
+    pub(super) fn sealed(&mut self) -> Result<Vec<Staged>, LocalError> {
+        let Some((finished, syncing)) = self.sealed.pop_front() else { return Ok(Vec::new()) };
+        let files = syncing.wait()?;
+        let staged = finished.into_iter().zip(files).map(|(unique, file)| {
+            let Written { stat, content, message_id, wire_size } = file;
             Staged { unique, stat, content, message_id, wire_size }
         });
         Ok(staged.collect())
@@ -148,8 +144,6 @@ impl Stage {
 
 impl Message {
     fn hand_on(&mut self, writer: &Writer, last: Option<Option<Timestamp>>) -> Result<(), LocalError> {
-        // The hasher takes either kind of line end; the file's is the shorter one.
-        self.hasher.update(&self.buffer);
         let first = !std::mem::replace(&mut self.begun, true);
         writer.write(&self.path, first, std::mem::take(&mut self.buffer), last)
     }

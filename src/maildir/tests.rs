@@ -34,9 +34,14 @@ impl Account {
         self.store.stage_finish(Some(Timestamp(1_000_000_000))).unwrap();
     }
 
+    fn synced(&mut self) -> Vec<Staged> {
+        self.store.seal().unwrap();
+        self.store.sealed().unwrap()
+    }
+
     fn stage(&mut self, wire: &[u8]) -> Staged {
         self.write(wire);
-        self.store.sync_staged().unwrap().pop().unwrap()
+        self.synced().pop().unwrap()
     }
 
     fn deliver(&mut self, flags: &[Flag]) -> UniqueName {
@@ -112,7 +117,7 @@ fn a_message_arrives_with_its_date_and_goes_out_as_it_came() {
 fn many_messages_are_made_durable_together() {
     let mut account = account();
     (0..20).for_each(|_| account.write(MESSAGE));
-    let names: Vec<_> = account.store.sync_staged().unwrap().into_iter().map(|staged| staged.unique).collect();
+    let names: Vec<_> = account.synced().into_iter().map(|staged| staged.unique).collect();
     fs::remove_file(account.inbox.join("tmp").join(names[0].as_str())).unwrap();
     let published = names.iter().map(|unique| {
         account.store.publish(&inbox(), unique, &FlagSet::of(&[Flag::Seen]), &KeywordLetters::new()).unwrap()
@@ -130,11 +135,11 @@ fn what_is_discarded_leaves_nothing_behind() {
         account.store.stage(&inbox()).unwrap();
         account.store.stage_write(&MESSAGE.repeat(10_000)).unwrap();
     }
-    assert!(account.store.sync_staged().unwrap().is_empty());
+    assert!(account.synced().is_empty());
     assert_eq!(account.files("tmp").len(), 1, "starting anew discards what was begun");
     account.store.stage_discard().unwrap();
     account.store.stage_discard().unwrap();
-    assert!(account.store.sync_staged().unwrap().is_empty());
+    assert!(account.synced().is_empty());
     assert!(account.files("tmp").is_empty());
     assert!(account.store.stage_write(b"x").is_err() && account.store.stage_finish(None).is_err());
 }

@@ -165,6 +165,9 @@ pub trait LocalStore {
         keywords: &BTreeSet<Keyword>,
     ) -> Result<KeywordLetters, LocalError>;
 
+    /// How many messages are made durable together at most.
+    const BATCH: usize;
+
     /// Starts writing a message into the maildir's `tmp`.
     fn stage(&mut self, mailbox: &MailboxName) -> Result<(), LocalError>;
 
@@ -177,9 +180,12 @@ pub trait LocalStore {
     /// Removes the message being staged; none being staged is no error.
     fn stage_discard(&mut self) -> Result<(), LocalError>;
 
-    /// Makes the messages staged since the last time durable, data and directory entries, and returns them in the order in
-    /// which they were finished. Tells also of what went wrong while they were written; then none of them is left.
-    fn sync_staged(&mut self) -> Result<Vec<Staged>, LocalError>;
+    /// Has the messages staged since the last time made durable, data and directory entries, and does not wait for it.
+    fn seal(&mut self) -> Result<(), LocalError>;
+
+    /// Waits until the messages are durable that were sealed together first of those not waited for, and returns them in the
+    /// order in which they were finished. Tells also of what went wrong while they were written; then none of them is left.
+    fn sealed(&mut self) -> Result<Vec<Staged>, LocalError>;
 
     /// Makes a staged message visible with these flags, in `new` if it has none, never over an existing name. One
     /// that is no longer in `tmp` is `Changed`.

@@ -356,6 +356,8 @@ impl LocalStore for Shared {
         )
     }
 
+    const BATCH: usize = 2;
+
     fn stage(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
         self.touch(
             LocalErrorKind::Full,
@@ -412,12 +414,24 @@ impl LocalStore for Shared {
         )
     }
 
-    fn sync_staged(&mut self) -> Result<Vec<Staged>, LocalError> {
+    fn seal(&mut self) -> Result<(), LocalError> {
         self.touch(
             LocalErrorKind::Full,
-            || "sync_staged".to_owned(),
+            || "seal".to_owned(),
             |world| {
                 let staged = std::mem::take(&mut world.staged);
+                world.sealed.push_back(staged);
+                Ok(())
+            },
+        )
+    }
+
+    fn sealed(&mut self) -> Result<Vec<Staged>, LocalError> {
+        self.touch(
+            LocalErrorKind::Full,
+            || "sealed".to_owned(),
+            |world| {
+                let staged = world.sealed.pop_front().unwrap_or_default();
                 for (mailbox, _) in &staged {
                     world.folder(mailbox)?.sync_staged();
                 }

@@ -521,7 +521,7 @@ fn a_message_that_goes_while_its_mailbox_is_found_again_is_not_fetched_as_new() 
         shared.world().meanwhile = Some(("identify INBOX 1:3", |world| {
             remote_delete(world, 2);
             // Only if something is copied here.
-            world.meanwhile = Some(("sync_staged", |world| {
+            world.meanwhile = Some(("sealed", |world| {
                 world.server.renumber(&inbox());
                 world.ledger.renumber(&inbox(), &[]);
             }));

@@ -1,7 +1,7 @@
 //! Everything there is: both sides, the database, the users, and the gate that every call of the engine passes.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -102,8 +102,10 @@ pub(super) struct World {
     dead: Option<CrashAt>,
     /// The message being staged: it is lost with the process.
     pub(super) staging: Option<(MailboxName, Vec<u8>)>,
-    /// Messages written since the last `sync_staged`.
+    /// Messages written since the last `seal`,
     pub(super) staged: Vec<(MailboxName, Staged)>,
+    /// and those of each batch that is not waited for yet.
+    pub(super) sealed: VecDeque<Vec<(MailboxName, Staged)>>,
     /// The maildirs as last listed or scanned.
     pub(super) seen: BTreeMap<MailboxName, Stamp>,
     /// A run died, or a call failed.
@@ -147,6 +149,7 @@ impl World {
             dead: None,
             staging: None,
             staged: Vec::new(),
+            sealed: VecDeque::new(),
             seen: BTreeMap::new(),
             struck: false,
             chances: Chances::default(),
@@ -265,6 +268,7 @@ impl World {
         self.cut = false;
         self.step = 0;
         self.staged.clear();
+        self.sealed.clear();
         if let Some((mailbox, bytes)) = self.staging.take() {
             drop(self.maildir.stage(&mailbox, bytes.into(), Timestamp(0)));
         }
