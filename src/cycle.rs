@@ -310,6 +310,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             unproven: BTreeMap::new(),
             alone: self.alone.clone(),
             moved: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            expunged: BTreeMap::new(),
             aftermath: BTreeMap::new(),
         }
     }

@@ -41,7 +41,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             Some(FlagChange { row, uid: found.uid, unique, entry, flags })
         };
         let changes: Vec<FlagChange> = differing.into_iter().filter_map(change).collect();
-        self.bring_over(plan, &changes, false).await
+        self.bring_over(plan, &changes, false, None).await
     }
 }
 

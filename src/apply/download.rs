@@ -223,7 +223,7 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
         self.local.seal()?;
         self.bytes = 0;
         let before = self.sealed.replace(std::mem::take(&mut self.staged));
-        before.map_or(Ok(()), |messages| self.publish(messages))
+        before.map_or(Ok(()), |messages| self.publish(&messages))
     }
 
     /// Makes everything durable and visible.
@@ -231,11 +231,11 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
         if !self.staged.is_empty() {
             self.seal()?;
         }
-        self.sealed.take().map_or(Ok(()), |messages| self.publish(messages))
+        self.sealed.take().map_or(Ok(()), |messages| self.publish(&messages))
     }
 
     /// Makes the messages visible that were sealed first.
-    fn publish(&mut self, messages: Vec<(usize, FetchedMessage)>) -> Result<(), Failure> {
+    fn publish(&mut self, messages: &[(usize, FetchedMessage)]) -> Result<(), Failure> {
         let files = self.local.sealed()?;
         let durable = messages.iter().zip(&files).filter_map(|((of, message), file)| self.durable(*of, message, file));
         let durable: Vec<Durable<'_>> = durable.collect();

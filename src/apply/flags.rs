@@ -6,16 +6,48 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::refusal::left_undone;
-use super::{Apply, Ground, local_problem};
+use super::{Apply, Ground, StoredAhead, local_problem};
 use crate::model::{Flag, FlagDelta, FlagSet, Keyword, KeywordLetters, Side, Uid, UidSet};
 use crate::reconcile::guard;
 use crate::reconcile::plan::{FlagChange, MailboxPlan};
 use crate::reconcile::report::Event;
-use crate::store::{Edit, Failure, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteStore, StoredFlags};
+use crate::store::{
+    Edit, Failure, FlagChanges, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteStore, StoredFlags,
+};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     pub(super) async fn change_flags(&mut self, plan: &MailboxPlan) -> Result<(), Failure> {
-        self.bring_over(plan, &plan.flags, true).await
+        let ahead = self.stored.remove(&plan.mailbox);
+        self.bring_over(plan, &plan.flags, true, ahead).await
+    }
+
+    /// Changes flags on the server in many mailboxes at once, with their intents. What came of it is recorded when the turn
+    /// of each comes.
+    pub(super) async fn store_ahead(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
+        let (mut all, mut intents) = (Vec::new(), Vec::new());
+        for plan in plans {
+            let changes = equal_changes(&plan.flags, Side::Remote);
+            let Some(ground) = self.ground(plan).filter(|_| !changes.is_empty()) else { continue };
+            // Where there are no letters to be had nothing is to be stored.
+            if self.letters_for(plan, added(&plan.flags)).is_ok() {
+                let own = self.intents(plan, &plan.flags);
+                let changes = FlagChanges { mailbox: plan.name.clone(), validity: ground.uid_validity, changes };
+                all.push((plan.mailbox, own.len(), changes));
+                intents.extend(own);
+            }
+        }
+        if all.len() < 2 {
+            return Ok(());
+        }
+        let mut intents = self.journal.begin(&intents)?.into_iter();
+        let (ids, orders): (Vec<_>, Vec<FlagChanges>) =
+            all.into_iter().map(|(mailbox, count, changes)| ((mailbox, count), changes)).unzip();
+        let mut stored = self.remote.store_all(&orders).await.into_iter();
+        for (mailbox, count) in ids {
+            self.after(mailbox).remote_changed = true;
+            self.stored.insert(mailbox, (intents.by_ref().take(count).collect(), stored.next()));
+        }
+        Ok(())
     }
 
     /// Brings flags over in both directions and records what both sides have then. Where a `\Deleted` counts as a loss it
@@ -25,14 +57,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         plan: &MailboxPlan,
         changes: &[FlagChange],
         counts: bool,
+        ahead: Option<StoredAhead>,
     ) -> Result<(), Failure> {
         if changes.is_empty() {
             return Ok(());
         }
         // First: a maildir that can't be given letters must not keep what the server stored from being recorded.
-        let letters = self.letters_for(plan, changes.iter().map(|change| &change.flags.to_local.add))?;
-        let intents = self.journal.begin(&self.intents(plan, changes))?;
-        let stored = self.store(plan, changes).await?;
+        let letters = self.letters_for(plan, added(changes))?;
+        let (intents, stored) = match ahead {
+            Some(ahead) => ahead,
+            None => (self.journal.begin(&self.intents(plan, changes))?, None),
+        };
+        let stored = match stored {
+            Some(stored) => stored?,
+            None => self.store(plan, changes).await?,
+        };
         let (mut records, mut refused) = (Vec::new(), Vec::new());
         let mut lost = [(Side::Local, 0), (Side::Remote, 0)];
         for change in changes {
@@ -134,6 +173,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         self.letters.insert(plan.mailbox, letters.clone());
         Ok(letters)
     }
+}
+
+fn added(changes: &[FlagChange]) -> impl Iterator<Item = &FlagSet> {
+    changes.iter().map(|change| &change.flags.to_local.add)
 }
 
 /// Returns what is to change on one side, and the messages each change is for.

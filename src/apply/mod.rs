@@ -27,8 +27,8 @@ use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::{Event, Problem, Report};
 use crate::store::{
-    Failure, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteError, RemoteErrorKind, RemoteStore,
-    Transfer,
+    Expunged, Failure, IntentId, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteError, RemoteErrorKind,
+    RemoteStore, StoredFlags, Transfer,
 };
 
 /// A day, in seconds: how long waits what was refused or can't be carried out. No time to try again is further off.
@@ -58,6 +58,12 @@ pub struct Aftermath {
 
 /// What came of moves from a mailbox to another: which messages were to be moved, and how that ended.
 pub type Moved = BTreeMap<(MailboxId, MailboxName), (UidSet, Result<Transfer, RemoteError>)>;
+
+/// The intents of changed flags, and what came of the change, if the server got to it.
+pub type StoredAhead = (Vec<IntentId>, Option<Result<StoredFlags, RemoteError>>);
+
+/// What came of expunging from a mailbox: which messages, and how that ended.
+pub type AllExpunged = BTreeMap<MailboxId, Vec<(UidSet, Result<Expunged, RemoteError>)>>;
 
 /// Where messages go on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +123,10 @@ pub struct Apply<'a, R, L, J> {
     pub alone: BTreeSet<(MailboxId, UniqueName)>,
     /// What came of moves that were sent for many mailboxes at once and are not recorded yet.
     pub moved: Moved,
+    /// What came of flags that were changed in many mailboxes at once, not recorded yet.
+    pub stored: BTreeMap<MailboxId, StoredAhead>,
+    /// What came of expunging from many mailboxes at once, not recorded yet.
+    pub expunged: AllExpunged,
     /// What was left behind, by mailbox.
     pub aftermath: BTreeMap<MailboxId, Aftermath>,
 }
@@ -149,11 +159,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         self.move_files(plans)?;
         self.announce(plans, |plan| plan.flags.iter().any(|change| !change.flags.to_remote.is_empty()));
+        self.store_ahead(plans).await?;
         self.add(plans).await?;
         let removals = self.moves_to_trash(plans);
         self.move_ahead(removals).await;
         self.announce(plans, |plan| !plan.remove_remote.is_empty());
         self.remove_locally(plans)?;
+        self.expunge_ahead(plans).await;
         for plan in plans {
             let done = self.remove_remotely(plan).await;
             self.mailbox_done(plan, done)?;

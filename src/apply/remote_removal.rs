@@ -36,6 +36,29 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         Ok(())
     }
 
+    /// Expunges from many mailboxes at once. What came of it is recorded when the turn of each comes: a crash before that
+    /// leaves what looks removed on both sides.
+    pub(super) async fn expunge_ahead(&mut self, plans: &[MailboxPlan]) {
+        let (mut ids, mut orders) = (Vec::new(), Vec::new());
+        for plan in plans {
+            let Some(ground) = self.ground(plan) else { continue };
+            for how in [Removal::Expunge, Removal::Moved, Removal::Purge] {
+                let uids: UidSet = self.due(plan, how).iter().map(|removal| removal.uid).collect();
+                if !uids.is_empty() {
+                    ids.push(plan.mailbox);
+                    orders.push(Messages { mailbox: plan.name.clone(), validity: ground.uid_validity, uids });
+                }
+            }
+        }
+        if orders.len() < 2 {
+            return;
+        }
+        let expunged = self.remote.expunge_all(&orders).await;
+        for ((mailbox, messages), done) in ids.into_iter().zip(orders).zip(expunged) {
+            self.expunged.entry(mailbox).or_default().push((messages.uids, done));
+        }
+    }
+
     /// Returns what is to be moved to Trash on the server.
     pub(super) fn moves_to_trash(&mut self, plans: &[MailboxPlan]) -> Vec<(MailboxId, Messages, MailboxName)> {
         let Some(target) = self.terms.trash.clone() else { return Vec::new() };
@@ -96,13 +119,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         rows: &[MessageId],
         records: Vec<Record>,
     ) -> Result<(), Failure> {
-        let expunged = self.remote.expunge(&plan.name, ground.uid_validity, uids).await?;
-        self.expunged(plan, expunged, rows, records)
+        let ahead = self.expunged.get_mut(&plan.mailbox);
+        let done = ahead.and_then(|ahead| ahead.extract_if(.., |(asked, _)| asked == uids).next());
+        let expunged = match done {
+            Some((_, done)) => done?,
+            None => self.remote.expunge(&plan.name, ground.uid_validity, uids).await?,
+        };
+        self.record_expunged(plan, expunged, rows, records)
     }
 
     /// Records what was expunged together with what else there is to record. What can't be expunged yet without others
     /// waits; it counts as removed once it is gone.
-    fn expunged(
+    fn record_expunged(
         &mut self,
         plan: &MailboxPlan,
         expunged: Expunged,
@@ -131,7 +159,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let rows = plan.remove_remote.iter().filter(|one| one.how == Removal::Trash && moved.contains(one.uid));
         let rows: Vec<MessageId> = rows.map(|one| one.row).collect();
         records.extend(self.lost(plan, rows.len() as u64));
-        self.expunged(plan, expunged, &rows, records)
+        self.record_expunged(plan, expunged, &rows, records)
     }
 
     /// Returns the record of so many losses, as the guard counts them.

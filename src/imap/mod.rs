@@ -19,6 +19,7 @@ mod create;
 mod date;
 mod deflate;
 mod delete;
+mod errands;
 mod error;
 mod fetch;
 #[cfg(fuzzing)]
@@ -58,8 +59,8 @@ pub use watch::{Change, Reach, Watch};
 use crate::model::{FlagDelta, MailboxName, Quota, Role, UidSet, UidValidity};
 use crate::reconcile::snapshot::{RemoteListing, RemoteRequest};
 use crate::store::{
-    Append, Appended, BodySink, Expunged, Identities, Messages, Observed, RemoteError, RemoteStore, StoredFlags,
-    Traffic, Transfer, move_one_by_one,
+    Append, Appended, BodySink, Expunged, FlagChanges, Identities, Messages, Observed, RemoteError, RemoteStore,
+    StoredFlags, Traffic, Transfer, expunge_one_by_one, move_one_by_one, store_one_by_one,
 };
 
 /// How long to wait for commands that a lost connection left behind.
@@ -253,6 +254,14 @@ impl RemoteStore for ImapStore {
         stored.map_err(|error| error.doing(format!("changing flags in {mailbox}")))
     }
 
+    async fn store_all(&mut self, all: &[FlagChanges]) -> Vec<Result<StoredFlags, RemoteError>> {
+        if !self.stores_in_one_burst() {
+            return store_one_by_one(self, all).await;
+        }
+        let doing = |of: &FlagChanges| format!("changing flags in {}", of.mailbox);
+        answers(all, self.change_flags_in_all(all).await, doing)
+    }
+
     async fn copy(
         &mut self,
         mailbox: &MailboxName,
@@ -282,14 +291,7 @@ impl RemoteStore for ImapStore {
         let doing = |(messages, target): &(Messages, MailboxName)| {
             format!("moving messages from {} to {target}", messages.mailbox)
         };
-        match self.move_all_messages(moves).await {
-            Ok(results) => results
-                .into_iter()
-                .zip(moves)
-                .map(|(moved, of)| moved.map_err(|error| error.doing(doing(of))))
-                .collect(),
-            Err(error) => moves.first().map(|first| Err(error.doing(doing(first)))).into_iter().collect(),
-        }
+        answers(moves, self.move_all_messages(moves).await, doing)
     }
 
     async fn expunge(
@@ -300,6 +302,14 @@ impl RemoteStore for ImapStore {
     ) -> Result<Expunged, RemoteError> {
         let expunged = self.expunge_messages(mailbox, validity, uids).await;
         expunged.map_err(|error| error.doing(format!("expunging messages in {mailbox}")))
+    }
+
+    async fn expunge_all(&mut self, messages: &[Messages]) -> Vec<Result<Expunged, RemoteError>> {
+        if !self.expunges_in_one_burst() {
+            return expunge_one_by_one(self, messages).await;
+        }
+        let doing = |messages: &Messages| format!("expunging messages in {}", messages.mailbox);
+        answers(messages, self.expunge_all_messages(messages).await, doing)
     }
 
     async fn create(&mut self, mailbox: &MailboxName, role: Option<Role>) -> Result<(), RemoteError> {
@@ -329,5 +339,19 @@ impl RemoteStore for ImapStore {
 
     fn traffic(&self) -> Traffic {
         self.connection.wire().traffic()
+    }
+}
+
+/// Says of each error what was being done. One that all failed with is told of the first.
+fn answers<O, T>(
+    orders: &[O],
+    results: Result<Vec<Result<T, Error>>, Error>,
+    doing: impl Fn(&O) -> String,
+) -> Vec<Result<T, RemoteError>> {
+    match results {
+        Ok(results) => {
+            results.into_iter().zip(orders).map(|(done, of)| done.map_err(|error| error.doing(doing(of)))).collect()
+        }
+        Err(error) => orders.first().map(|first| Err(error.doing(doing(first)))).into_iter().collect(),
     }
 }

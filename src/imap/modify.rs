@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::ImapStore;
 use super::command::Command;
+use super::errands::Errand;
 use super::error::{Error, refusal_kind};
 use super::response::{Status, Untagged};
 use crate::model::{FlagDelta, FlagSet, MailboxName, Uid, UidSet, UidValidity};
-use crate::store::{Expunged, RemoteErrorKind, StoredFlags};
+use crate::store::{Expunged, FlagChanges, Messages, RemoteErrorKind, StoredFlags};
 
 /// How many ranges of UIDs one command names: well below what servers take in a line.
 pub(super) const RANGES: usize = 400;
@@ -22,14 +23,7 @@ impl ImapStore {
         validity: UidValidity,
         changes: &[(FlagDelta, UidSet)],
     ) -> Result<StoredFlags, Error> {
-        let (mut wanted, mut orders) = (UidSet::new(), Vec::new());
-        for (delta, uids) in changes {
-            wanted.union_with(uids);
-            for (sign, flags) in [('+', &delta.add), ('-', &delta.remove)] {
-                let parts = uids.chunks(u32::MAX, RANGES).into_iter().filter(|_| !flags.is_empty());
-                orders.extend(parts.map(|part| Order { part, sign, flags: flags.clone() }));
-            }
-        }
+        let (wanted, orders) = orders(changes);
         let mut now = BTreeMap::new();
         let refused = self.give(mailbox, validity, orders, (&wanted, &mut now)).await?;
         let mut unsure = UidSet::new();
@@ -44,6 +38,28 @@ impl ImapStore {
             self.ask_flags(&unsure, &wanted, &mut now).await?;
         }
         Ok(StoredFlags { now, refusal })
+    }
+
+    /// Changes flags in many mailboxes. One in which something is refused, or not told, is dealt with alone once more.
+    pub(super) async fn change_flags_in_all(
+        &mut self,
+        all: &[FlagChanges],
+    ) -> Result<Vec<Result<StoredFlags, Error>>, Error> {
+        let errand = |FlagChanges { mailbox, validity, changes }: &FlagChanges| {
+            let (uids, orders) = orders(changes);
+            let messages = Messages { mailbox: mailbox.clone(), validity: *validity, uids };
+            Errand { messages, stores: orders.iter().map(Order::command).collect() }
+        };
+        let told = self.run_errands(all.iter().map(errand).collect()).await?;
+        let mut results = Vec::with_capacity(all.len());
+        for (told, FlagChanges { mailbox, validity, changes }) in told.into_iter().zip(all) {
+            results.push(match told.map(|told| told.stored(changes)) {
+                Ok(Some(now)) => Ok(StoredFlags { now, refusal: None }),
+                Ok(None) => self.change_flags(mailbox, *validity, changes).await,
+                Err(error) => Err(error),
+            });
+        }
+        Ok(results)
     }
 
     /// Gives orders in one burst and returns those that were refused for good, with the server's words.
@@ -127,8 +143,21 @@ impl ImapStore {
     }
 }
 
+/// Returns which messages are to be changed, and the orders that do it.
+fn orders(changes: &[(FlagDelta, UidSet)]) -> (UidSet, Vec<Order>) {
+    let (mut wanted, mut orders) = (UidSet::new(), Vec::new());
+    for (delta, uids) in changes {
+        wanted.union_with(uids);
+        for (sign, flags) in [('+', &delta.add), ('-', &delta.remove)] {
+            let parts = uids.chunks(u32::MAX, RANGES).into_iter().filter(|_| !flags.is_empty());
+            orders.extend(parts.map(|part| Order { part, sign, flags: flags.clone() }));
+        }
+    }
+    (wanted, orders)
+}
+
 /// Notes the flags of these messages that the server tells.
-fn hear(data: Untagged, wanted: &UidSet, now: &mut BTreeMap<Uid, FlagSet>) {
+pub(super) fn hear(data: Untagged, wanted: &UidSet, now: &mut BTreeMap<Uid, FlagSet>) {
     match data {
         Untagged::Fetch(fetch) => {
             if let (Some(uid), Some(flags)) = (fetch.uid.filter(|uid| wanted.contains(*uid)), fetch.flags) {
@@ -170,7 +199,7 @@ impl Order {
 }
 
 /// Fails with the first refusal.
-fn require(answers: impl IntoIterator<Item = Status>) -> Result<(), Error> {
+pub(super) fn require(answers: impl IntoIterator<Item = Status>) -> Result<(), Error> {
     answers.into_iter().find(|answer| !answer.is_ok()).map_or(Ok(()), |refused| Err(Error::Refused(refused)))
 }
 

@@ -118,6 +118,17 @@ pub enum Expunged {
     Flagged,
 }
 
+/// Changes of flags in one mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagChanges {
+    /// The mailbox.
+    pub mailbox: MailboxName,
+    /// What the UIDs stand on.
+    pub validity: UidValidity,
+    /// The changes, each with the messages that it is for.
+    pub changes: Vec<(FlagDelta, UidSet)>,
+}
+
 /// What came of a change of flags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredFlags {
@@ -195,6 +206,12 @@ pub trait RemoteStore {
         changes: &[(FlagDelta, UidSet)],
     ) -> impl Future<Output = Result<StoredFlags, RemoteError>>;
 
+    /// Changes flags in many mailboxes. There is an answer for each of these, in order, up to the first that concerns the
+    /// whole account: nothing is known of those behind it.
+    fn store_all(&mut self, all: &[FlagChanges]) -> impl Future<Output = Vec<Result<StoredFlags, RemoteError>>> {
+        store_one_by_one(self, all)
+    }
+
     /// Copies messages to another mailbox.
     fn copy(
         &mut self,
@@ -230,6 +247,12 @@ pub trait RemoteStore {
         uids: &UidSet,
     ) -> impl Future<Output = Result<Expunged, RemoteError>>;
 
+    /// Expunges messages from many mailboxes. There is an answer for each of these, in order, up to the first that concerns
+    /// the whole account: nothing is known of those behind it.
+    fn expunge_all(&mut self, messages: &[Messages]) -> impl Future<Output = Vec<Result<Expunged, RemoteError>>> {
+        expunge_one_by_one(self, messages)
+    }
+
     /// Creates a mailbox with its parents, with a role where the server can, and subscribes to it. One that exists
     /// already is no error.
     fn create(&mut self, mailbox: &MailboxName, role: Option<Role>) -> impl Future<Output = Result<(), RemoteError>>;
@@ -254,6 +277,23 @@ pub trait RemoteStore {
     fn traffic(&self) -> Traffic;
 }
 
+/// Changes flags mailbox by mailbox, until an error concerns the whole account.
+pub async fn store_one_by_one<R: RemoteStore + ?Sized>(
+    remote: &mut R,
+    all: &[FlagChanges],
+) -> Vec<Result<StoredFlags, RemoteError>> {
+    let mut answers = Vec::with_capacity(all.len());
+    for FlagChanges { mailbox, validity, changes } in all {
+        let stored = remote.store_flags(mailbox, *validity, changes).await;
+        let over = matches!(&stored, Err(error) if error.concerns_account());
+        answers.push(stored);
+        if over {
+            break;
+        }
+    }
+    answers
+}
+
 /// Moves messages mailbox by mailbox, until an error concerns the whole account.
 pub async fn move_one_by_one<R: RemoteStore + ?Sized>(
     remote: &mut R,
@@ -264,6 +304,23 @@ pub async fn move_one_by_one<R: RemoteStore + ?Sized>(
         let moved = remote.move_to(&messages.mailbox, messages.validity, &messages.uids, target).await;
         let over = matches!(&moved, Err(error) if error.concerns_account());
         all.push(moved);
+        if over {
+            break;
+        }
+    }
+    all
+}
+
+/// Expunges messages mailbox by mailbox, until an error concerns the whole account.
+pub async fn expunge_one_by_one<R: RemoteStore + ?Sized>(
+    remote: &mut R,
+    messages: &[Messages],
+) -> Vec<Result<Expunged, RemoteError>> {
+    let mut all = Vec::with_capacity(messages.len());
+    for Messages { mailbox, validity, uids } in messages {
+        let expunged = remote.expunge(mailbox, *validity, uids).await;
+        let over = matches!(&expunged, Err(error) if error.concerns_account());
+        all.push(expunged);
         if over {
             break;
         }

@@ -171,7 +171,7 @@ impl Files {
                     self.dirs.push((tmp, dir));
                     Ok(())
                 }
-                Job::Write { path, first, bytes, last } => self.write(path, first, &bytes, last),
+                Job::Write { path, first, bytes, last } => self.write(&path, first, &bytes, last),
                 Job::Discard => self.discard(),
             };
             if let Err(error) = done {
@@ -183,17 +183,17 @@ impl Files {
 
     fn write(
         &mut self,
-        path: PathBuf,
+        path: &Path,
         first: bool,
         bytes: &[u8],
         last: Option<Option<Timestamp>>,
     ) -> Result<(), LocalError> {
         if first {
             self.discard()?;
-            let file = durable::create_new(&path).map_err(|error| failed("create", &path, Reach::All, error))?;
-            self.current = Some(Current { path: path.clone(), file, hasher: IdentityHasher::exact() });
+            let file = durable::create_new(path).map_err(|error| failed("create", path, Reach::All, error))?;
+            self.current = Some(Current { path: path.to_owned(), file, hasher: IdentityHasher::exact() });
         }
-        let Some(current) = &mut self.current else { return Err(found(&path, "is not being written")) };
+        let Some(current) = &mut self.current else { return Err(found(path, "is not being written")) };
         current.file.write_all(bytes).map_err(|error| failed("write", &current.path, Reach::All, error))?;
         // It takes either kind of line end; the file's is the shorter one.
         current.hasher.update(bytes);
