@@ -175,19 +175,22 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 }
                 self.create_remote(scene, &folder).await?
             }
-            // It has another name on either side, and can't be given the one: its messages are followed one by one.
-            Fate::GoneBoth if row.is_some_and(|row| self.elsewhere.contains(&row.id)) && !self.options.dry_run => {
+            Fate::GoneBoth => {
+                let Some(row) = row else { return Ok(None) };
+                let is_followed = self.elsewhere.contains(&row.id) && !self.options.dry_run;
+                let is_found = is_followed && self.elsewhere_there.contains(&row.id);
+                // One that is only missing from the list keeps what must never come back, and what is held in it; and the
+                // files that it had wait wherever they are.
+                if !is_found && !self.is_gone(scene, row).await? {
+                    return Ok(None);
+                }
+                if !is_followed {
+                    self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
+                    return Ok(None);
+                }
+                // It has another name on either side, and can't be given the one: its messages are followed one by one.
                 let created = self.create_local(&folder)?;
                 return Ok(created.then_some(Folder { fate: Fate::GoneRemote, ..folder }));
-            }
-            Fate::GoneBoth => {
-                // One that is only missing from the list keeps what must never come back, and what is held in it.
-                if let Some(row) = row
-                    && self.is_gone(scene, row).await?
-                {
-                    self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
-                }
-                false
             }
         };
         if ready {

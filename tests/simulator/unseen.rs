@@ -336,3 +336,47 @@ fn moved_to_where_its_file_cannot_be_read_it_is_not_doubled() {
         }
     }
 }
+
+/// Taken for gone from both sides, its rows were let go of and its files sent from where they were; listed again, all of
+/// it was fetched as new.
+#[test]
+fn a_folder_that_the_list_leaves_out_waits_when_it_was_renamed_here_to_a_name_it_cannot_get_there() {
+    let ways: [fn(&mut World, &MailboxName); 3] = [
+        |world, to| world.remote_put(to, 4, Kind::Ordinary, DATE, &FlagSet::new()),
+        |world, to| {
+            world.remote_put(to, 4, Kind::Ordinary, DATE, &FlagSet::new());
+            world.mishaps.unlooked = Some(folder("One"));
+        },
+        // The name is free, and the server won't give it.
+        |world, _| world.mishaps.renames = true,
+    ];
+    // Names before and after its own.
+    for (at, way, to) in ways.iter().enumerate().flat_map(|(at, way)| ["Early", "Two"].map(move |to| (at, way, to))) {
+        let shared = in_step(Delete::Trash, 1);
+        for id in [2, 3] {
+            shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
+        }
+        sync(&shared);
+        {
+            let mut world = shared.world();
+            way(&mut world, &folder(to));
+            world.local_rename_folder(&folder("One"), &folder(to));
+            world.mishaps.unlisted = Some(folder("One"));
+        }
+        let report = sync(&shared);
+        assert_eq!((report.remote.added, remote_ids(&shared, "One")), (0, vec![2, 3]), "way {at} to {to}: {report:?}");
+        assert!(codes(&report).contains(&"folder-unfinished"), "way {at} to {to}: {report:?}");
+        {
+            let mut world = shared.world();
+            (world.mishaps.unlisted, world.mishaps.unlooked, world.mishaps.renames) = (None, None, false);
+        }
+        let report = sync(&shared);
+        let did = (report.remote.moved, report.remote.added, report.remote.removed, report.held.len());
+        assert_eq!(did, (2, 0, 0, 0), "way {at} to {to}: {report:?}");
+        let expected = if at == 2 { vec![2, 3] } else { vec![2, 3, 4] };
+        for ids in [local_ids, remote_ids] {
+            let found = ["One", to, "Trash"].map(|name| ids(&shared, name));
+            assert_eq!(found, [vec![], expected.clone(), vec![]], "way {at} to {to}");
+        }
+    }
+}
