@@ -175,7 +175,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Returns true if a maildir has changed since it was listed, or is to be looked at and was not by this pass.
-    fn has_stirred(&mut self, scene: &Scene, plans: &[MailboxPlan]) -> Result<bool, Failure> {
+    pub(super) fn has_stirred(&mut self, scene: &Scene, plans: &[MailboxPlan]) -> Result<bool, Failure> {
         let unseen = scene.again.iter().any(|mailbox| plans.iter().all(|plan| plan.mailbox != *mailbox));
         Ok(unseen || self.account.local.is_stirred()?)
     }

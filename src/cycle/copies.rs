@@ -2,6 +2,7 @@
 //! the same.
 
 mod here;
+mod leaving;
 mod there;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let rows = self.account.journal.mailboxes()?.into_iter().map(|row| (row.id, row)).collect();
         let mut known = Known { rows, scans: BTreeMap::new(), files: BTreeMap::new() };
         let mut all = Plans { sights, plans };
+        self.await_homes(scene, &mut all, &mut known)?;
         if known.any() {
             self.copy_there(scene, &mut all, &mut known)?;
         }

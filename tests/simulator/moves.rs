@@ -304,6 +304,29 @@ fn moved_on_both_sides_and_back_here_before_the_old_folder_was_looked_at_it_is_k
     }
 }
 
+/// The file counted as removed on the server, and with the next run its message in the new folder as removed here.
+#[test]
+fn moved_on_both_sides_and_back_here_it_is_kept_by_a_run_about_the_old_folder_only() {
+    let change: Act = |world| {
+        local_move(world, 5, "Archive", Name::Kept);
+        remote_move(world, 5, "Archive");
+    };
+    let all = [Delete::Trash, Delete::Expunge].into_iter().flat_map(|how| [(how, Name::Kept), (how, Name::New)]);
+    for (delete, name) in all {
+        let shared = Scenario { delete, abilities: FULL, tune: |_| (), start, change: Some(change) }.world(0);
+        calm_run(&shared, &Options { only: vec![folder("Archive")], ..Options::default() });
+        local_move(&mut shared.world(), 5, "Lists/rust", name);
+        calm_run(&shared, &Options { only: vec![folder("Lists/rust")], ..Options::default() });
+        quiet(&shared);
+        assert_kept(&shared, "moved back, and looked at there only");
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            let five: Vec<_> = places(&view).into_iter().filter(|one| one.0 == 5).collect();
+            assert_eq!(five, [(5, "Lists/rust".into(), "\\flagged".into())], "{delete:?} {name:?}");
+        }
+    }
+}
+
 /// It was copied, and looked removed where it had been once that folder was looked at: it was in Trash, too.
 #[test]
 fn moved_here_from_a_folder_that_a_run_is_not_about_it_waits_for_one_about_both() {

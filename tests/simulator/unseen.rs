@@ -380,3 +380,46 @@ fn a_folder_that_the_list_leaves_out_waits_when_it_was_renamed_here_to_a_name_it
         }
     }
 }
+
+fn bring_back(world: &mut World, renamed: bool) {
+    world.mishaps.restless = None;
+    let (from, unique) = super::scenarios::file(world, 1);
+    world.maildir.move_with_letters(&from, &unique, &MailboxName::inbox(), renamed);
+    world.ledger.moved(1, &MailboxName::inbox());
+}
+
+/// Adopted in its new folder while the old one could not be seen, it had a row in both. A later pass looked at the old one
+/// only: the file counted as removed on the server, and then its message as removed here.
+#[test]
+fn moved_on_both_sides_and_back_here_while_a_sync_is_at_work_it_is_not_lost() {
+    let acts: [fn(&mut World); 2] = [
+        |world| world.meanwhile = Some(("observe INBOX", |world| bring_back(world, false))),
+        |world| world.meanwhile = Some(("observe INBOX", |world| bring_back(world, true))),
+    ];
+    for (delete, act) in [Delete::Trash, Delete::Expunge].into_iter().flat_map(|how| acts.map(move |act| (how, act))) {
+        let shared = in_step(delete, 2);
+        shared.world().remote_put(&folder("Other"), 3, Kind::Ordinary, DATE, &FlagSet::new());
+        sync(&shared);
+        let unique = file(&shared, 1);
+        {
+            let mut world = shared.world();
+            let (name, uid) = super::scenarios::uid(&world, 1);
+            world.remote_move(&name, uid, &folder("Archive"));
+            world.maildir.move_file(&name, &unique, &folder("Archive"), false);
+            world.ledger.moved(1, &folder("Archive"));
+            // Waits for the restless INBOX, so that the second pass looks at these two and not at Archive.
+            super::scenarios::local_delete(&mut world, 3);
+            world.mishaps.restless = Some(MailboxName::inbox());
+            // The first pass's look arms the second's.
+            world.meanwhile = Some(("observe INBOX", act));
+        }
+        sync(&shared);
+        assert!(shared.world().meanwhile.is_none());
+        sync(&shared);
+        sync(&shared);
+        for ids in [local_ids, remote_ids] {
+            assert_eq!([ids(&shared, "INBOX"), ids(&shared, "Archive")], [vec![1, 2], vec![]], "{delete:?}");
+            assert!(!ids(&shared, "Trash").contains(&1), "{delete:?}");
+        }
+    }
+}

@@ -26,7 +26,7 @@ type Originals = BTreeMap<Fingerprint, Vec<MessageRow>>;
 
 /// When it can be told whether a message's file is where it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
+pub(super) enum Seen {
     /// It is, or as far as it matters has gone for certain.
     Now,
     /// Its folder is looked at again in this run.
@@ -105,7 +105,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(())
     }
 
-    fn is_seen(
+    /// Returns when it can be told whether a message's file is where it was.
+    pub(super) fn is_seen(
         &mut self,
         scene: &Scene,
         all: &Plans<'_>,
