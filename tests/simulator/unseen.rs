@@ -423,3 +423,30 @@ fn moved_on_both_sides_and_back_here_while_a_sync_is_at_work_it_is_not_lost() {
         }
     }
 }
+
+/// It was seen in its new folder and adopted there, and then in the old one, where it counted as removed on the server, or
+/// under another name as new.
+#[test]
+fn moved_on_both_sides_and_back_here_between_two_scans_it_is_not_lost() {
+    let acts: [fn(&mut World); 2] = [|world| bring_back(world, false), |world| bring_back(world, true)];
+    for (delete, act) in [Delete::Trash, Delete::Expunge].into_iter().flat_map(|how| acts.map(move |act| (how, act))) {
+        let shared = in_step(delete, 2);
+        let unique = file(&shared, 1);
+        {
+            let mut world = shared.world();
+            let (name, uid) = super::scenarios::uid(&world, 1);
+            world.remote_move(&name, uid, &folder("Archive"));
+            world.maildir.move_file(&name, &unique, &folder("Archive"), false);
+            world.ledger.moved(1, &folder("Archive"));
+            world.meanwhile = Some(("scan INBOX", act));
+        }
+        sync(&shared);
+        assert!(shared.world().meanwhile.is_none());
+        sync(&shared);
+        sync(&shared);
+        for ids in [local_ids, remote_ids] {
+            assert_eq!([ids(&shared, "INBOX"), ids(&shared, "Archive")], [vec![1, 2], vec![]], "{delete:?}");
+            assert!(!ids(&shared, "Trash").contains(&1), "{delete:?}");
+        }
+    }
+}

@@ -51,6 +51,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let refiled =
             |(mailbox, unique): &Place| all.plans.iter().any(|plan| plan.mailbox == *mailbox && refiled(plan, unique));
         arrivals.retain(|place, _| !self.uncopied.contains(place) && !awaited.contains(place) && !refiled(place));
+        self.await_adopted(scene, all, known, &mut arrivals)?;
         let originals = self.originals(&arrivals)?;
         self.await_originals(scene, all, known, (&mut arrivals, &originals))?;
         for (place, arrival) in arrivals {
