@@ -2,9 +2,10 @@
 //! about.
 
 use mailtide::model::{FlagSet, MailboxName};
-use mailtide::reconcile::policy::{Delete, HoldAnswer};
+use mailtide::reconcile::policy::{Delete, HoldAnswer, Options};
 
 use super::account::{DATE, answer, codes, file, in_step, local_ids, remote_ids, sync};
+use super::history::calm_run;
 use super::mail::Kind;
 use super::users::folder;
 use super::world::{Shared, World};
@@ -381,6 +382,21 @@ fn a_folder_that_the_list_leaves_out_waits_when_it_was_renamed_here_to_a_name_it
     }
 }
 
+fn archive_on_both_sides(shared: &Shared) {
+    let unique = file(shared, 1);
+    let (name, uid) = super::scenarios::uid(&shared.world(), 1);
+    shared.world().remote_move(&name, uid, &folder("Archive"));
+    shared.world().maildir.move_file(&name, &unique, &folder("Archive"), false);
+    shared.world().ledger.moved(1, &folder("Archive"));
+}
+
+fn assert_back(shared: &Shared, archived: &[u32], delete: Delete) {
+    for ids in [local_ids, remote_ids] {
+        assert_eq!([ids(shared, "INBOX"), ids(shared, "Archive")], [&[1, 2], archived], "{delete:?}");
+        assert!(!ids(shared, "Trash").contains(&1), "{delete:?}");
+    }
+}
+
 fn bring_back(world: &mut World, renamed: bool) {
     world.mishaps.restless = None;
     let (from, unique) = super::scenarios::file(world, 1);
@@ -400,27 +416,18 @@ fn moved_on_both_sides_and_back_here_while_a_sync_is_at_work_it_is_not_lost() {
         let shared = in_step(delete, 2);
         shared.world().remote_put(&folder("Other"), 3, Kind::Ordinary, DATE, &FlagSet::new());
         sync(&shared);
-        let unique = file(&shared, 1);
+        archive_on_both_sides(&shared);
         {
             let mut world = shared.world();
-            let (name, uid) = super::scenarios::uid(&world, 1);
-            world.remote_move(&name, uid, &folder("Archive"));
-            world.maildir.move_file(&name, &unique, &folder("Archive"), false);
-            world.ledger.moved(1, &folder("Archive"));
             // Waits for the restless INBOX, so that the second pass looks at these two and not at Archive.
             super::scenarios::local_delete(&mut world, 3);
             world.mishaps.restless = Some(MailboxName::inbox());
             // The first pass's look arms the second's.
             world.meanwhile = Some(("observe INBOX", act));
         }
-        sync(&shared);
+        (0..3).for_each(|_| drop(sync(&shared)));
         assert!(shared.world().meanwhile.is_none());
-        sync(&shared);
-        sync(&shared);
-        for ids in [local_ids, remote_ids] {
-            assert_eq!([ids(&shared, "INBOX"), ids(&shared, "Archive")], [vec![1, 2], vec![]], "{delete:?}");
-            assert!(!ids(&shared, "Trash").contains(&1), "{delete:?}");
-        }
+        assert_back(&shared, &[], delete);
     }
 }
 
@@ -429,24 +436,31 @@ fn moved_on_both_sides_and_back_here_while_a_sync_is_at_work_it_is_not_lost() {
 #[test]
 fn moved_on_both_sides_and_back_here_between_two_scans_it_is_not_lost() {
     let acts: [fn(&mut World); 2] = [|world| bring_back(world, false), |world| bring_back(world, true)];
+    let all =
+        [Delete::Trash, Delete::Expunge, Delete::Flag].into_iter().flat_map(|how| acts.map(move |act| (how, act)));
+    for (delete, act) in all {
+        let shared = in_step(delete, 2);
+        archive_on_both_sides(&shared);
+        shared.world().meanwhile = Some(("scan INBOX", act));
+        (0..3).for_each(|_| drop(sync(&shared)));
+        assert!(shared.world().meanwhile.is_none());
+        assert_back(&shared, &[], delete);
+    }
+}
+
+/// Adopted by an earlier run that was not about the old folder, it had a row in both.
+#[test]
+fn known_in_both_folders_and_moved_back_here_between_two_scans_it_is_not_lost() {
+    let acts: [fn(&mut World); 2] = [|world| bring_back(world, false), |world| bring_back(world, true)];
     for (delete, act) in [Delete::Trash, Delete::Expunge].into_iter().flat_map(|how| acts.map(move |act| (how, act))) {
         let shared = in_step(delete, 2);
-        let unique = file(&shared, 1);
-        {
-            let mut world = shared.world();
-            let (name, uid) = super::scenarios::uid(&world, 1);
-            world.remote_move(&name, uid, &folder("Archive"));
-            world.maildir.move_file(&name, &unique, &folder("Archive"), false);
-            world.ledger.moved(1, &folder("Archive"));
-            world.meanwhile = Some(("scan INBOX", act));
-        }
-        sync(&shared);
+        archive_on_both_sides(&shared);
+        calm_run(&shared, &Options { only: vec![folder("Archive")], ..Options::default() });
+        // So that Archive is read, too.
+        shared.world().local_put(&folder("Archive"), 3, Kind::Ordinary, DATE, None);
+        shared.world().meanwhile = Some(("scan INBOX", act));
+        (0..3).for_each(|_| drop(sync(&shared)));
         assert!(shared.world().meanwhile.is_none());
-        sync(&shared);
-        sync(&shared);
-        for ids in [local_ids, remote_ids] {
-            assert_eq!([ids(&shared, "INBOX"), ids(&shared, "Archive")], [vec![1, 2], vec![]], "{delete:?}");
-            assert!(!ids(&shared, "Trash").contains(&1), "{delete:?}");
-        }
+        assert_back(&shared, &[3], delete);
     }
 }

@@ -1,5 +1,5 @@
 //! Files that are to go from the Maildir, or to be sent, and may be those of other messages: of messages that have no file
-//! where anybody looked, or of messages just adopted, whose files were moved between two scans.
+//! where anybody looked, or whose files were moved between two scans and seen twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,43 +11,47 @@ use crate::cycle::settle::unfinished;
 use crate::cycle::{Run, Scene};
 use crate::model::{Fingerprint, MailboxId, MessageRow, UniqueName};
 use crate::reconcile::moves::Arrivals;
-use crate::reconcile::plan::{Adoption, LocalRemoval};
+use crate::reconcile::plan::LocalRemoval;
 use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Failure, Journal, LocalStore, RemoteStore};
 
-/// What was found on both sides, with its mailbox, by its content.
-type Adopted = BTreeMap<Fingerprint, Vec<(MailboxId, Adoption)>>;
+/// A file as it was seen, with its mailbox.
+type File<'f> = (MailboxId, &'f UniqueName, &'f LocalEntry);
+
+/// Files that stand for messages, by their content.
+type Homes = BTreeMap<Fingerprint, Vec<(MailboxId, UniqueName, LocalEntry)>>;
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
-    /// Leaves such files where they are. A message moved on both sides while its old folder could not be seen has a row in
-    /// both, and its file may have come back from the new one. With both in sight it is followed; removed now, it would be
-    /// missing there, and be removed from the server, too.
+    /// Leaves files that are to be removed where they are. A message moved on both sides while its old folder could not be
+    /// seen has a row in both, and its file may have come back from the new one. With both in sight it is followed; removed
+    /// now, it would be missing there, and be removed from the server, too.
     pub(super) fn await_homes(
         &mut self,
         scene: &mut Scene,
         all: &mut Plans<'_>,
         known: &mut Known,
     ) -> Result<(), Failure> {
-        if all.plans.iter().all(|plan| plan.remove_local.is_empty()) || self.has_seen_all(scene, all)? {
-            return Ok(());
-        }
-        let (rows, adopted) = (all.rows(), adopted(all));
+        let rows = all.rows();
         let leaving = all.plans.iter().flat_map(|plan| plan.remove_local.clone());
         let leaving: Vec<(&MessageRow, LocalRemoval)> =
             leaving.filter_map(|removal| Some((*rows.get(&removal.row)?, removal))).collect();
+        if leaving.is_empty() {
+            return Ok(());
+        }
+        let homes = homes(all, &leaving.iter().filter_map(|(row, _)| row.content).collect());
+        let all_seen = self.has_seen_all(scene, all)?;
         let mut strange = BTreeSet::new();
         for (row, removal) in leaving {
-            let mut homes: BTreeMap<MailboxId, Seen> = BTreeMap::new();
-            for other in self.alike(row)? {
-                homes.insert(other.mailbox, self.is_seen(scene, all, known, &other)?);
-            }
-            homes.retain(|_, seen| *seen != Seen::Now);
             let file = (row.mailbox, &removal.unique, &removal.entry);
-            homes.extend(self.seen_twice(known, &adopted, file, row.content)?.map(|home| (home, Seen::WithNextPass)));
-            let Some(plan) = all.of(row.mailbox).filter(|_| !homes.is_empty()) else { continue };
+            let twice = self.seen_twice(known, &homes, file, row.content)?;
+            let mut waits: Vec<(MailboxId, Seen)> = twice.map(|home| (home, Seen::WithNextPass)).into_iter().collect();
+            if !all_seen {
+                waits.extend(self.unseen_alike(scene, all, known, row)?);
+            }
+            let Some(plan) = all.of(row.mailbox).filter(|_| !waits.is_empty()) else { continue };
             plan.remove_local.retain(|removal| removal.row != row.id);
             plan.unknown = true;
-            for (home, seen) in homes {
+            for (home, seen) in waits {
                 match seen {
                     Seen::Now | Seen::WithNextPass => scene.again.extend([row.mailbox, home]),
                     Seen::WithAnotherRun => strange.extend([(row.mailbox, home)]),
@@ -61,21 +65,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(())
     }
 
-    /// Returns true if what a first pass over all folders did not look at is as it was listed, and what it did as it was read.
-    fn has_seen_all(&mut self, scene: &Scene, all: &Plans<'_>) -> Result<bool, Failure> {
-        let whole = scene.first && self.options.only.is_empty() && self.blind.is_empty();
-        let quiet = all.sights.iter().all(|sight| sight.scan.quiet);
-        Ok(whole && quiet && !self.has_stirred(scene, all.plans)?)
-    }
-
-    /// Returns the other messages of a message's content.
-    fn alike(&mut self, row: &MessageRow) -> Result<Vec<MessageRow>, Failure> {
-        let Some((size, content)) = row.size.zip(row.content) else { return Ok(Vec::new()) };
-        let mut others = self.account.journal.messages_of_size(size)?;
-        others.retain(|other| other.id != row.id && other.content == Some(content));
-        Ok(others)
-    }
-
     /// Leaves new files alone that were seen in another folder, too, and adopted there: sent, they would be messages of their
     /// own, and those adopted look removed.
     pub(super) fn await_adopted(
@@ -85,11 +74,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         known: &Known,
         arrivals: &mut Arrivals,
     ) -> Result<(), Failure> {
-        let adopted = adopted(all);
+        let contents = arrivals.values().filter_map(|arrival| arrival.identity.content).collect();
+        let mut homes = Homes::new();
+        add_adopted(&mut homes, all, &contents);
         let mut moving = Vec::new();
         for ((mailbox, unique), arrival) in arrivals.iter() {
             let file = (*mailbox, unique, &arrival.entry);
-            let home = self.seen_twice(known, &adopted, file, arrival.identity.content)?;
+            let home = self.seen_twice(known, &homes, file, arrival.identity.content)?;
             moving.extend(home.map(|home| ((*mailbox, unique.clone()), home)));
         }
         for (place, home) in moving {
@@ -102,19 +93,44 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(())
     }
 
-    /// Returns the folder in which the same file may have been seen and adopted, before it was moved to where it is.
+    /// Returns true if what a first pass over all folders did not look at is as it was listed, and what it did as it was read.
+    fn has_seen_all(&mut self, scene: &Scene, all: &Plans<'_>) -> Result<bool, Failure> {
+        let whole = scene.first && self.options.only.is_empty() && self.blind.is_empty();
+        let quiet = all.sights.iter().all(|sight| sight.scan.quiet);
+        Ok(whole && quiet && !self.has_stirred(scene, all.plans)?)
+    }
+
+    /// Returns the mailboxes of other messages of this content whose files were not seen.
+    fn unseen_alike(
+        &mut self,
+        scene: &Scene,
+        all: &Plans<'_>,
+        known: &mut Known,
+        row: &MessageRow,
+    ) -> Result<Vec<(MailboxId, Seen)>, Failure> {
+        let Some((size, content)) = row.size.zip(row.content) else { return Ok(Vec::new()) };
+        let mut others = self.account.journal.messages_of_size(size)?;
+        others.retain(|other| other.id != row.id && other.content == Some(content));
+        let mut unseen = Vec::new();
+        for other in others {
+            let seen = self.is_seen(scene, all, known, &other)?;
+            unseen.extend((seen != Seen::Now).then_some((other.mailbox, seen)));
+        }
+        Ok(unseen)
+    }
+
+    /// Returns the folder in which this file may have been seen as another message's, before it was moved to where it is.
     fn seen_twice(
         &mut self,
         known: &Known,
-        adopted: &Adopted,
-        (mailbox, unique, entry): (MailboxId, &UniqueName, &LocalEntry),
+        homes: &Homes,
+        (mailbox, unique, entry): File<'_>,
         content: Option<Fingerprint>,
     ) -> Result<Option<MailboxId>, Failure> {
-        let alike = content.and_then(|content| adopted.get(&content)).into_iter().flatten();
-        for (home, found) in alike.filter(|(home, _)| *home != mailbox) {
+        let alike = content.and_then(|content| homes.get(&content)).into_iter().flatten();
+        for (home, name, seen) in alike.filter(|(home, ..)| *home != mailbox) {
             let Some((here, there)) = known.rows.get(&mailbox).zip(known.rows.get(home)) else { continue };
-            let one = (&here.local, unique, entry);
-            let two = self.account.local.are_two(one, (&there.local, &found.unique, &found.entry));
+            let two = self.account.local.are_two((&there.local, name, seen), (&here.local, unique, entry));
             if or_nothing(two)? != Some(true) {
                 return Ok(Some(*home));
             }
@@ -123,12 +139,23 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 }
 
-fn adopted(all: &Plans<'_>) -> Adopted {
-    let mut adopted = Adopted::new();
+/// Returns the files with these contents that were seen, of known messages and of those just adopted.
+fn homes(all: &Plans<'_>, contents: &BTreeSet<Fingerprint>) -> Homes {
+    let mut homes = Homes::new();
+    for (sight, row) in all.sights.iter().flat_map(|sight| sight.rows.iter().map(move |row| (sight, row))) {
+        let Some(content) = row.content.filter(|content| contents.contains(content)) else { continue };
+        let seen = row.unique.as_ref().and_then(|unique| sight.scan.entries.get_key_value(unique));
+        let file = seen.map(|(unique, entry)| (sight.row.id, unique.clone(), entry.clone()));
+        homes.entry(content).or_default().extend(file);
+    }
+    add_adopted(&mut homes, all, contents);
+    homes
+}
+
+fn add_adopted(homes: &mut Homes, all: &Plans<'_>, contents: &BTreeSet<Fingerprint>) {
     for (plan, found) in all.plans.iter().flat_map(|plan| plan.adopt.iter().map(move |found| (plan, found))) {
-        if let Some(content) = found.identity.0.content {
-            adopted.entry(content).or_default().push((plan.mailbox, found.clone()));
+        if let Some(content) = found.identity.0.content.filter(|content| contents.contains(content)) {
+            homes.entry(content).or_default().push((plan.mailbox, found.unique.clone(), found.entry.clone()));
         }
     }
-    adopted
 }
