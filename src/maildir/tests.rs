@@ -129,6 +129,25 @@ fn many_messages_are_made_durable_together() {
 }
 
 #[test]
+fn once_a_message_could_not_be_written_none_is_taken_for_durable() {
+    let mut account = account();
+    account.write(MESSAGE);
+    let tmp = account.inbox.join("tmp");
+    let write = |account: &mut Account| {
+        // The first that is refused, and whether at once, is up to the thread that writes.
+        let staged = account.store.stage(&inbox()).and_then(|()| account.store.stage_write(MESSAGE));
+        drop(staged.and_then(|()| account.store.stage_finish(None)));
+    };
+    fs::rename(&tmp, account.inbox.join("away")).unwrap();
+    for _ in 0..2 {
+        write(&mut account);
+        assert!(account.store.seal().and_then(|()| account.store.sealed()).is_err());
+        drop(fs::create_dir(&tmp));
+        assert!(account.files("tmp").is_empty());
+    }
+}
+
+#[test]
 fn what_is_discarded_leaves_nothing_behind() {
     let mut account = account();
     for _ in 0..2 {

@@ -1,8 +1,9 @@
 //! The thread that writes message files, so that the connection is read meanwhile: creating files takes most of the time
 //! that a first sync takes.
 //!
-//! It does what it is told in the order it is told. Once something failed it does nothing but say so, with the next
-//! [`Writer::sync`]: nothing is recorded of a message before that.
+//! It does what it is told in the order it is told. Once something failed it does nothing but say so, with every
+//! [`Writer::sync`]: nothing is recorded of a message before that, and what was handed over later is never taken for what was
+//! handed over before.
 
 use std::fs::{File, FileTimes};
 use std::io::{self, Write};
@@ -166,7 +167,7 @@ impl Files {
                     drop(answer.send(self.sync()));
                     Ok(())
                 }
-                _ if self.error.is_some() => Ok(()),
+                _ if self.failed.load(Ordering::Relaxed) => Ok(()),
                 Job::Open(tmp, dir) => {
                     self.dirs.push((tmp, dir));
                     Ok(())
@@ -217,6 +218,9 @@ impl Files {
     fn sync(&mut self) -> Result<Vec<Written>, LocalError> {
         let outcome = match self.error.take() {
             Some(error) => Err(error),
+            None if self.failed.load(Ordering::Relaxed) => {
+                Err(found(Path::new("tmp"), "could not be written to before"))
+            }
             None => self.make_durable(),
         };
         match outcome {
@@ -225,7 +229,7 @@ impl Files {
                 Ok(std::mem::take(&mut self.complete).into_iter().map(|(_, written)| written).collect())
             }
             Err(error) => {
-                self.failed.store(false, Ordering::Release);
+                self.failed.store(true, Ordering::Release);
                 self.remove_all();
                 Err(error)
             }
