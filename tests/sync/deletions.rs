@@ -20,6 +20,35 @@ fn remove(setup: &Setup, text: &str) {
     fs::remove_file(setup.root.inbox().find(text).path).unwrap();
 }
 
+#[test]
+fn flags_and_removals_in_many_folders_take_few_round_trips() {
+    let lists: Vec<String> = (0..12).map(|number| format!("list {number}")).collect();
+    for (kind, few) in [(Kind::Full, Some(12)), (Kind::Bare, None), (Kind::NoUidplus, None)] {
+        let mut setup = Setup::with_mail(kind, &corpus::ordinary(1));
+        setup.sync = "delete = \"expunge\"".to_owned();
+        for list in &lists {
+            setup.imap().create(&[list]);
+            setup.append(&[list], &corpus::ordinary(3));
+        }
+        setup.sync_in_step();
+        for list in &lists {
+            let folder = setup.root.folder(&[list]);
+            fs::remove_file(folder.find("message 0.").path).unwrap();
+            folder.set_flags(&folder.find("message 1."), "FS");
+        }
+        let run = setup.sync_in_step();
+        assert_eq!(
+            (run.count("remote", "removed"), run.count("remote", "flags")),
+            (12, 12),
+            "{kind:?}: {}",
+            run.stdout
+        );
+        let round_trips = run.account()["round_trips"].as_u64().unwrap();
+        assert!(few.is_none_or(|few| round_trips <= few), "{}", run.stdout);
+        setup.sync_in_step().expect_nothing_done();
+    }
+}
+
 /// Returns the numbers of the messages that a folder on the server holds, those flagged `\Deleted` negative.
 fn there(setup: &Setup, folder: &[&str]) -> Vec<i32> {
     let number = |body: &[u8]| -> i32 {
