@@ -239,7 +239,7 @@ impl LocalStore for Maildir {
         keywords::assign(&maildir, &temporary, known, keywords, &borne)
     }
 
-    const BATCH: usize = 1000;
+    const BATCH: usize = 500;
 
     fn stage(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
         let maildir = self.locate(mailbox)?;

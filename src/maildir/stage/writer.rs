@@ -21,8 +21,8 @@ use crate::maildir::{durable, stamp};
 use crate::model::{FileStat, Fingerprint, Identity, IdentityHasher, MessageHash, Timestamp};
 use crate::store::LocalError;
 
-/// How many pieces may wait to be written: 8 MB at most.
-const WAITING: usize = (8 << 20) / PIECE;
+/// How many pieces may wait to be written: 8 MB at most, as one may be twice as long.
+const WAITING: usize = (4 << 20) / PIECE;
 
 /// The types of file systems that lie above others and whose `syncfs` does nothing, says success, and does not reach the
 /// disk: FUSE and eCryptfs (statfs(2)).
