@@ -19,7 +19,7 @@ use super::PIECE;
 use crate::maildir::error::{Reach, failed, found};
 use crate::maildir::{durable, stamp};
 use crate::model::{FileStat, Fingerprint, Identity, IdentityHasher, MessageHash, Timestamp};
-use crate::store::LocalError;
+use crate::store::{LocalError, LocalErrorKind};
 
 /// How many pieces may wait to be written: 8 MB at most, as one may be twice as long.
 const WAITING: usize = (4 << 20) / PIECE;
@@ -155,6 +155,8 @@ struct Files {
     /// The `tmp` directories of those.
     dirs: Vec<(PathBuf, File)>,
     error: Option<LocalError>,
+    /// What went wrong, once somebody was told.
+    told: Option<(LocalErrorKind, String)>,
     failed: Arc<AtomicBool>,
 }
 
@@ -167,7 +169,7 @@ impl Files {
                     drop(answer.send(self.sync()));
                     Ok(())
                 }
-                _ if self.failed.load(Ordering::Relaxed) => Ok(()),
+                _ if self.error.is_some() || self.told.is_some() => Ok(()),
                 Job::Open(tmp, dir) => {
                     self.dirs.push((tmp, dir));
                     Ok(())
@@ -218,10 +220,10 @@ impl Files {
     fn sync(&mut self) -> Result<Vec<Written>, LocalError> {
         let outcome = match self.error.take() {
             Some(error) => Err(error),
-            None if self.failed.load(Ordering::Relaxed) => {
-                Err(found(Path::new("tmp"), "could not be written to before"))
-            }
-            None => self.make_durable(),
+            None => match &self.told {
+                Some((kind, words)) => Err(LocalError { kind: *kind, cause: words.clone().into() }),
+                None => self.make_durable(),
+            },
         };
         match outcome {
             Ok(()) => {
@@ -230,6 +232,7 @@ impl Files {
             }
             Err(error) => {
                 self.failed.store(true, Ordering::Release);
+                self.told.get_or_insert_with(|| (error.kind, error.to_string()));
                 self.remove_all();
                 Err(error)
             }
