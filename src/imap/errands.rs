@@ -92,8 +92,9 @@ impl Handler for Burst {
 }
 
 impl ImapStore {
-    /// Returns true if STOREs may go out before the SELECTs in front of them are answered: only to servers of which so
-    /// much is known that they refuse them where no mailbox is selected.
+    /// Returns true if STOREs may go out before the SELECTs in front of them are answered. Where a SELECT fails no mailbox is
+    /// selected, and they are refused (RFC 9051 section 6.3.2); servers that know neither CONDSTORE nor UIDPLUS may be too
+    /// old to rely on that.
     pub(super) fn stores_in_one_burst(&self) -> bool {
         self.capabilities.mod_seq() && self.capabilities.has("UIDPLUS")
     }
@@ -122,10 +123,12 @@ impl ImapStore {
         let mut results = Vec::with_capacity(burst.told.len());
         for (mut told, messages) in burst.told.into_iter().zip(burst.messages) {
             let wrong = told.failed.take().or_else(|| told.selection.check(messages.validity).err());
-            if let Some(Error::UidValidity { now, .. }) = &wrong {
-                self.put_back(&messages.mailbox, *now, &told).await?;
-            }
-            results.push(wrong.map_or(Ok(told), Err));
+            // One whose flags can't be put back keeps none of the others from getting theirs.
+            let restored = match &wrong {
+                Some(Error::UidValidity { now, .. }) => self.put_back(&messages.mailbox, *now, &told).await,
+                _ => Ok(()),
+            };
+            results.push(restored.and(wrong.map_or(Ok(told), Err)));
         }
         Ok(results)
     }
@@ -204,17 +207,13 @@ impl ImapStore {
 
 #[cfg(test)]
 mod tests {
-    use crate::imap::script::{Step, block_on, name, of_a, scripted, uids};
+    use crate::imap::script::{Step, block_on, name, of_a, of_b, scripted, uids};
     use crate::model::{Flag, FlagDelta, FlagSet, UidSet, UidValidity};
-    use crate::store::{Expunged, FlagChanges, Messages, RemoteError, RemoteErrorKind, RemoteStore};
+    use crate::store::{Expunged, FlagChanges, RemoteError, RemoteErrorKind, RemoteStore};
 
     const A: &str = "* 9 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK x\r\n";
     const B: &str = "* OK [CLOSED] x\r\n* 9 EXISTS\r\n* OK [UIDVALIDITY 5] x\r\n$ OK x\r\n";
     const OTHER: &str = "* OK [CLOSED] x\r\n* 9 EXISTS\r\n* OK [UIDVALIDITY 99] x\r\n$ OK x\r\n";
-
-    fn of_b(numbers: &[u32]) -> Messages {
-        Messages { mailbox: name("B"), validity: UidValidity(5), uids: uids(numbers) }
-    }
 
     fn kinds(done: Vec<Result<Expunged, RemoteError>>) -> Vec<Result<Expunged, RemoteErrorKind>> {
         done.into_iter().map(|one| one.map_err(|error| error.kind)).collect()
@@ -319,6 +318,29 @@ mod tests {
             let done = store.expunge_all(&[of_a(&[1]), of_b(&[4, 5])]).await;
             server.await.unwrap();
             assert_eq!(kinds(done), [Ok(Expunged::Done), Err(RemoteErrorKind::UidValidityChanged)]);
+        });
+    }
+
+    #[test]
+    fn what_cannot_get_its_flags_back_keeps_no_other_from_getting_them() {
+        block_on(async {
+            let seen = "* 1 FETCH (UID 1 FLAGS (\\Seen))\r\n$ OK x\r\n";
+            let script: Vec<Step> = vec![
+                ("SELECT \"A\" (CONDSTORE)", OTHER),
+                ("UID FETCH 1 (UID FLAGS)", seen),
+                ("UID STORE 1 +FLAGS.SILENT (\\Deleted)", "$ OK x\r\n"),
+                ("SELECT \"B\" (CONDSTORE)", OTHER),
+                ("UID FETCH 1 (UID FLAGS)", seen),
+                ("UID STORE 1 +FLAGS.SILENT (\\Deleted)", "$ OK x\r\n"),
+                ("SELECT \"A\" (CONDSTORE)", OTHER),
+                ("UID STORE 1 FLAGS.SILENT (\\Seen)", "$ NO not now\r\n"),
+                ("SELECT \"B\" (CONDSTORE)", OTHER),
+                ("UID STORE 1 FLAGS.SILENT (\\Seen)", "$ OK x\r\n"),
+            ];
+            let (mut store, server) = scripted(&["UIDPLUS", "CONDSTORE"], script);
+            let done = kinds(store.expunge_all(&[of_a(&[1]), of_b(&[1])]).await);
+            server.await.unwrap();
+            assert_eq!(done, [Err(RemoteErrorKind::Refused), Err(RemoteErrorKind::UidValidityChanged)]);
         });
     }
 

@@ -168,18 +168,14 @@ impl ImapStore {
 
 #[cfg(test)]
 mod tests {
-    use crate::imap::script::{Step, block_on, name, of_a, scripted, uid, uids};
+    use crate::imap::script::{Step, block_on, name, of_a, of_b, scripted, uid};
     use crate::model::UidValidity;
-    use crate::store::{Messages, RemoteErrorKind, RemoteStore, Transfer};
+    use crate::store::{RemoteErrorKind, RemoteStore, Transfer};
 
     const A: &str = "* 9 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n$ OK x\r\n";
 
     fn proven(pairs: &[(u32, u32)]) -> Transfer {
         Transfer::Proven(UidValidity(8), pairs.iter().map(|&(from, to)| (uid(from), uid(to))).collect())
-    }
-
-    fn of_b(numbers: &[u32]) -> Messages {
-        Messages { mailbox: name("B"), validity: UidValidity(5), uids: uids(numbers) }
     }
 
     #[test]

@@ -148,3 +148,8 @@ pub(super) fn name(text: &str) -> MailboxName {
 pub(super) fn of_a(numbers: &[u32]) -> Messages {
     Messages { mailbox: name("A"), validity: UidValidity(7), uids: uids(numbers) }
 }
+
+/// Returns messages of mailbox B, whose UIDVALIDITY is 5.
+pub(super) fn of_b(numbers: &[u32]) -> Messages {
+    Messages { mailbox: name("B"), validity: UidValidity(5), uids: uids(numbers) }
+}

@@ -277,53 +277,48 @@ pub trait RemoteStore {
     fn traffic(&self) -> Traffic;
 }
 
-/// Changes flags mailbox by mailbox, until an error concerns the whole account.
+/// Does one after the other, until an error concerns the whole account.
+async fn one_by_one<R: ?Sized, O, T>(
+    remote: &mut R,
+    orders: &[O],
+    mut each: impl AsyncFnMut(&mut R, &O) -> Result<T, RemoteError>,
+) -> Vec<Result<T, RemoteError>> {
+    let mut all = Vec::with_capacity(orders.len());
+    for order in orders {
+        let done = each(remote, order).await;
+        let over = matches!(&done, Err(error) if error.concerns_account());
+        all.push(done);
+        if over {
+            break;
+        }
+    }
+    all
+}
+
+/// Changes flags mailbox by mailbox.
 pub async fn store_one_by_one<R: RemoteStore + ?Sized>(
     remote: &mut R,
     all: &[FlagChanges],
 ) -> Vec<Result<StoredFlags, RemoteError>> {
-    let mut answers = Vec::with_capacity(all.len());
-    for FlagChanges { mailbox, validity, changes } in all {
-        let stored = remote.store_flags(mailbox, *validity, changes).await;
-        let over = matches!(&stored, Err(error) if error.concerns_account());
-        answers.push(stored);
-        if over {
-            break;
-        }
-    }
-    answers
+    one_by_one(remote, all, async |remote, one| remote.store_flags(&one.mailbox, one.validity, &one.changes).await)
+        .await
 }
 
-/// Moves messages mailbox by mailbox, until an error concerns the whole account.
+/// Moves messages mailbox by mailbox.
 pub async fn move_one_by_one<R: RemoteStore + ?Sized>(
     remote: &mut R,
     moves: &[(Messages, MailboxName)],
 ) -> Vec<Result<Transfer, RemoteError>> {
-    let mut all = Vec::with_capacity(moves.len());
-    for (messages, target) in moves {
-        let moved = remote.move_to(&messages.mailbox, messages.validity, &messages.uids, target).await;
-        let over = matches!(&moved, Err(error) if error.concerns_account());
-        all.push(moved);
-        if over {
-            break;
-        }
-    }
-    all
+    let each = async |remote: &mut R, (from, target): &(Messages, MailboxName)| {
+        remote.move_to(&from.mailbox, from.validity, &from.uids, target).await
+    };
+    one_by_one(remote, moves, each).await
 }
 
-/// Expunges messages mailbox by mailbox, until an error concerns the whole account.
+/// Expunges messages mailbox by mailbox.
 pub async fn expunge_one_by_one<R: RemoteStore + ?Sized>(
     remote: &mut R,
     messages: &[Messages],
 ) -> Vec<Result<Expunged, RemoteError>> {
-    let mut all = Vec::with_capacity(messages.len());
-    for Messages { mailbox, validity, uids } in messages {
-        let expunged = remote.expunge(mailbox, *validity, uids).await;
-        let over = matches!(&expunged, Err(error) if error.concerns_account());
-        all.push(expunged);
-        if over {
-            break;
-        }
-    }
-    all
+    one_by_one(remote, messages, async |remote, one| remote.expunge(&one.mailbox, one.validity, &one.uids).await).await
 }
