@@ -11,7 +11,7 @@ use super::last_copy::keep_last_copies;
 use super::observe::Sight;
 use super::plans::{Key, Plans, Spot, key};
 use crate::apply::mailbox_problem;
-use crate::model::{FlagSet, Identity, MailboxId, MessageId, MessageRow, Uid};
+use crate::model::{FlagSet, Identity, Keyword, MailboxId, MessageId, MessageRow, Uid};
 use crate::reconcile::adopt::Matcher;
 use crate::reconcile::moves::{Arrival, Arrivals, Place, may_be_a_move, pair};
 use crate::reconcile::plan::{LocalMove, LocalRemoval, MailboxPlan, RemoteMove, Removal, Renamed};
@@ -62,7 +62,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 wait_for(all, row, &(to, unique));
                 continue;
             }
-            let meant = self.meant(all, row, to, &arrival.entry);
+            let meant = self.meant(all, row, (to, &arrival.entry), true);
             if let Some(plan) = all.of(to) {
                 plan.take_upload(&unique);
             }
@@ -77,14 +77,23 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         arrivals
     }
 
-    /// Returns what the name of a file means that came from the mailbox of a row: its keyword letters are those of that
-    /// folder. Some programs drop all letters when they move a message: that is no wish of the user's. `None` where a
-    /// local Dovecot rewrites letters itself.
-    fn meant(&self, all: &Plans<'_>, row: &MessageRow, to: MailboxId, entry: &LocalEntry) -> Option<FlagSet> {
+    /// Returns what the name of a file means that came from the mailbox of a row. Some programs drop all letters when they
+    /// move a message: that is no wish of the user's. `None` where a local Dovecot rewrites letters itself.
+    ///
+    /// What a run moved that died before it recorded that has its name still, and its letters mean what they did.
+    fn meant(
+        &self,
+        all: &Plans<'_>,
+        row: &MessageRow,
+        (to, entry): (MailboxId, &LocalEntry),
+        by_others: bool,
+    ) -> Option<FlagSet> {
         if all.sight(to).is_some_and(|sight| sight.scan.dovecot) {
             return None;
         }
-        let letters = all.sight(row.mailbox)?.letters_of_old();
+        let borne = all.sight(row.mailbox)?.letters_of_old();
+        let had = |keyword: &Keyword| row.flags.keywords.contains(keyword);
+        let letters = if by_others { all.letters_here(to, &borne, had)? } else { borne };
         let mut meant = self.account.local.meaning(entry, &letters);
         let lettered = |flags: &FlagSet| -> BTreeSet<_> {
             flags.keywords.iter().filter(|keyword| letters.letter(keyword).is_some()).cloned().collect()
@@ -109,7 +118,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             .collect();
         for (row, (to, unique)) in pair(gone, &adopted) {
             let Some(entry) = adopted.get(&(to, unique.clone())).map(|arrival| arrival.entry.clone()) else { continue };
-            let meant = self.meant(all, row, to, &entry);
+            let by_others = row.unique.as_ref() != Some(&unique);
+            let meant = self.meant(all, row, (to, &entry), by_others);
             let Some(sight) = all.sight(to) else { continue };
             let Some(plan) = all.of(to) else { continue };
             if let Some(found) = plan.adopt.iter_mut().find(|found| found.unique == unique) {
@@ -253,7 +263,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     pub(super) fn move_file(&mut self, all: &mut Plans<'_>, one: Missing<'_>, (to, uid): Spot) {
         let Missing { row, place: (here, unique), arrival: Arrival { entry, stat, .. }, at_home } = one;
         let Some(message) = all.message((to, uid)) else { return };
-        let meant = self.meant(all, row, here, &entry).unwrap_or_else(|| entry.flags.clone());
+        let by_others = row.unique.as_ref() != Some(&unique);
+        let meant = self.meant(all, row, (here, &entry), by_others).unwrap_or_else(|| entry.flags.clone());
         let flags_agree = row.flags == message.flags && row.flags == meant;
         let (date, size, email_id) = (message.date, message.size, message.email_id);
         match at_home {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::observe::Sight;
-use crate::model::{MailboxId, MessageId, MessageRow, Timestamp, Uid, UniqueName};
+use crate::model::{Keyword, KeywordLetters, MailboxId, MessageId, MessageRow, Timestamp, Uid, UniqueName};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::snapshot::RemoteMessage;
 
@@ -30,6 +30,24 @@ impl<'a> Plans<'a> {
 
     pub(super) fn sight(&self, mailbox: MailboxId) -> Option<&'a Sight> {
         self.sights.iter().find(|sight| sight.row.id == mailbox)
+    }
+
+    /// Returns what letters mean in the name of a file that others brought here from a folder where they meant what
+    /// `borne` says. A letter that came with it stands for a keyword that its message had; any other was given here, if it
+    /// means anything here.
+    pub(super) fn letters_here(
+        &self,
+        to: MailboxId,
+        borne: &KeywordLetters,
+        had: impl Fn(&Keyword) -> bool,
+    ) -> Option<KeywordLetters> {
+        let mut letters = self.sight(to)?.letters();
+        for (letter, keyword) in borne.iter() {
+            if had(keyword) || letters.keyword(letter).is_none() {
+                letters.assign(letter, keyword.clone());
+            }
+        }
+        Some(letters)
     }
 
     pub(super) fn rows(&self) -> BTreeMap<MessageId, &'a MessageRow> {

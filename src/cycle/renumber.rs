@@ -9,13 +9,15 @@ use std::collections::BTreeMap;
 use super::observe::Sight;
 use super::settle::unfinished;
 use super::{Run, Scene};
+use crate::apply::recover::shown;
 use crate::model::{Identity, MessageRow, Side, Uid, UidSet};
 use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::renumber::{Numbers, Remembered, Renumbering, is_suspicious, numbers};
 use crate::reconcile::report::Reason;
 use crate::reconcile::snapshot::{RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::store::{
-    Edit, Failure, Journal, LocalErrorKind, LocalStore, Record, RemoteError, RemoteErrorKind, RemoteStore, Renumbered,
+    Edit, Failure, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteError, RemoteErrorKind, RemoteStore,
+    Renumbered,
 };
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
@@ -70,7 +72,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let RemoteMessages::Full(messages) = &remote.messages else { return Err(not_all_listed().into()) };
         let (found, untold) = self.find_again(sight, messages).await?;
         let is_itself = |uid: &Uid| !messages.contains_key(uid) || found.get(uid) == Some(uid);
+        let flags = self.settle_flags(sight, messages, &found)?;
         if changed == Numbers::Doubtful && sight.rows.iter().all(|row| is_itself(&row.uid)) {
+            self.account.journal.commit(&flags)?;
+            sight.rows = self.account.journal.messages(sight.row.id)?;
             return Ok(true);
         }
         let (rows, known) = (sight.rows.len(), found.len());
@@ -83,7 +88,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.report.problem(unfinished(&sight.row.name, why));
             return Ok(false);
         }
-        self.account.journal.commit(&records(sight, messages, &found))?;
+        self.account.journal.commit(&[records(sight, messages, &found), flags].concat())?;
         tracing::info!(folder = %sight.row.name, rows, found = known, "the server numbered its messages anew");
         sight.rows = self.account.journal.messages(sight.row.id)?;
         sight.row.uid_validity = sight.remote.as_ref().map(RemoteSnapshot::uid_validity);
@@ -94,6 +99,25 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.report.problem(unfinished(&sight.row.name, "messages were removed while it was numbered anew"));
         }
         Ok(untold.is_empty())
+    }
+
+    /// Settles flags that a run cut short was about to store: what the messages show of them counts as agreed on. Once the
+    /// numbers are others nothing tells any more whose they are.
+    fn settle_flags(
+        &mut self,
+        sight: &Sight,
+        messages: &BTreeMap<Uid, RemoteMessage>,
+        found: &BTreeMap<Uid, Uid>,
+    ) -> Result<Vec<Record>, Failure> {
+        let mut intents = self.account.journal.intents()?;
+        intents.retain(|(_, one)| matches!(one, Intent::Flags { .. }) && one.mailbox() == sight.row.id);
+        let mut records = Vec::new();
+        for (row, message) in sight.rows.iter().filter_map(|row| Some((row, messages.get(found.get(&row.uid)?)?))) {
+            let flags = shown(&sight.row, row, &intents, &sight.scan, Some(&message.flags));
+            records.extend(flags.map(|flags| Record::Flags(row.id, flags)));
+        }
+        records.extend(intents.iter().map(|(id, _)| Record::Settled(*id)));
+        Ok(records)
     }
 
     /// Where the listing did not tell that its numbers are others, nobody has searched for it. Renamed in the Maildir only,

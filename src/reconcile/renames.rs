@@ -178,12 +178,15 @@ pub fn is_displaced_here(row: &MailboxRow, maildirs: &LocalListing) -> bool {
     found.is_none_or(|maildir| row.directory.is_some_and(|directory| directory != maildir.directory))
 }
 
-/// Returns the maildirs that may be that of a row which has lost its own.
+/// Returns the maildirs that may be that of a row which has lost its own. One that has a row of its own is none, even if
+/// no run has looked into it yet: it was there beside the row's. Only if it is the row's very directory was that row made
+/// by a run which did not recognise it.
 pub fn candidates_here<'m>(row: &MailboxRow, rows: &[MailboxRow], maildirs: &'m LocalListing) -> Vec<&'m LocalMaildir> {
-    let owner = |name: &MailboxName| rows.iter().find(|other| other.local == *name && is_known(other));
     let is_free = |maildir: &&LocalMaildir| {
         let name = &maildir.name;
-        *name != row.local && !name.is_inbox() && owner(name).is_none_or(|other| is_displaced_here(other, maildirs))
+        let is_its_own = row.directory == Some(maildir.directory);
+        let lets_go = |other: &MailboxRow| is_displaced_here(other, maildirs) || (is_its_own && !is_known(other));
+        *name != row.local && !name.is_inbox() && rows.iter().filter(|other| other.local == *name).all(lets_go)
     };
     maildirs.maildirs.iter().filter(is_free).collect()
 }

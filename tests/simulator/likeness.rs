@@ -1,13 +1,13 @@
 //! Folders that look like others which have gone, been emptied or been numbered anew are not taken for them.
 
 use mailtide::model::{FlagSet, Role};
-use mailtide::reconcile::policy::{Delete, Options};
+use mailtide::reconcile::policy::{Delete, HoldAnswer, Options};
 
-use super::account::{DATE, codes, dies, in_step, local_ids, remote_ids, sync};
+use super::account::{DATE, answer, codes, dies, in_step, local_ids, remote_ids, sync};
 use super::history::{calm_run, policy};
 use super::mail::Kind;
 use super::rng::Rng;
-use super::scenarios::{FULL, PLAIN, assert_kept, local_flag, quiet, uid};
+use super::scenarios::{FULL, PLAIN, assert_kept, file, local_flag, quiet, uid};
 use super::schedule::CrashAt;
 use super::server::Server;
 use super::users::folder;
@@ -452,4 +452,48 @@ fn a_folder_renamed_that_cannot_be_looked_at_is_not_the_new_one_of_its_name() {
     for ids in [local_ids, remote_ids] {
         assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![3], vec![2]));
     }
+}
+
+/// No run had looked into the maildir yet that its message was moved to: so that was taken for its own under a new name,
+/// and what had just come to it on the server went along.
+#[test]
+fn a_folder_removed_here_is_not_taken_for_one_of_which_a_run_was_cut_short() {
+    let mut tried = 0;
+    for step in 0.. {
+        let shared = in_step(Delete::Expunge, 1);
+        for id in [2, 3] {
+            shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
+            shared.world().local_put(&folder("One"), id, Kind::Ordinary, DATE, None);
+        }
+        shared.world().local_put(&folder("Two"), 4, Kind::Ordinary, DATE, None);
+        if !dies(&shared, CrashAt { step, after: true, power: false }) {
+            break;
+        }
+        let knows = |name: &str| {
+            let world = shared.world();
+            let mailboxes = world.book.mailboxes.values();
+            let row = mailboxes.into_iter().find(|row| row.name == folder(name))?;
+            Some(world.book.messages.values().filter(|message| message.mailbox == row.id).count())
+        };
+        if (knows("One"), knows("Two")) != (Some(2), Some(0)) {
+            continue;
+        }
+        tried += 1;
+        {
+            let mut world = shared.world();
+            let (name, unique) = file(&world, 3);
+            world.maildir.move_file(&name, &unique, &folder("Two"), false);
+            world.local_remove_folder(&folder("One"));
+            world.remote_put(&folder("One"), 5, Kind::Ordinary, DATE, &FlagSet::new());
+            world.remote_remove_folder(&folder("Two"));
+        }
+        let report = answer(&shared, HoldAnswer::Accept);
+        assert_eq!(report.remote.folders_renamed, 0, "struck at {step}: {report:?}");
+        (0..2).for_each(|_| drop(answer(&shared, HoldAnswer::Accept)));
+        for ids in [local_ids, remote_ids] {
+            let found = ["One", "Two"].map(|name| ids(&shared, name));
+            assert_eq!(found, [vec![5], vec![3, 4]], "struck at {step}");
+        }
+    }
+    assert!(tried > 0, "no step at which only one of the folders is known");
 }

@@ -137,6 +137,28 @@ fn several_moved_locally_in_all_directions() {
     moves(change, &expected);
 }
 
+/// The letter means another keyword in the folder that they came from: that one appeared.
+#[test]
+fn tagged_here_after_they_were_moved_under_another_name() {
+    let change: Act = |world| {
+        for id in [5, 6] {
+            local_move(world, id, "Archive", Name::New);
+            local_flag(world, id, "work", true);
+        }
+    };
+    moves(change, &[(5, "Archive", "\\flagged work"), (6, "Archive", "work")]);
+}
+
+/// A run that dies after it moved the file has given no letter to it: what was given before means what it did.
+#[test]
+fn tagged_here_and_moved_on_the_server() {
+    let change: Act = |world| {
+        local_flag(world, 6, "later", true);
+        remote_move(world, 6, "Archive");
+    };
+    moves(change, &[(6, "Archive", "later")]);
+}
+
 #[test]
 fn moved_locally_by_a_program_that_drops_what_letters_it_does_not_know() {
     let change: Act = |world| {

@@ -1,12 +1,12 @@
 //! Mailboxes whose UIDs name other messages than they did: another UIDVALIDITY, a lie about it, an older backup.
 
-use mailtide::model::{FlagSet, MailboxName, Role, Side};
+use mailtide::model::{Flag, FlagSet, MailboxName, Role, Side};
 use mailtide::reconcile::policy::{Delete, HoldAnswer, Options};
 use mailtide::reconcile::report::{Reason, Report};
 use mailtide::reconcile::snapshot::Abilities;
 
 use super::account::{local_ids, remote_ids};
-use super::check::remote_view;
+use super::check::{local_view, remote_view};
 use super::history::{calm_run, idle_run, policy, run};
 use super::mail::Kind;
 use super::rng::Rng;
@@ -118,6 +118,50 @@ fn another_uidvalidity_after_a_sync_was_struck_loses_and_doubles_nothing() {
             }
         }
     });
+}
+
+/// Recovery could not tell any more which message had been given the flag, and let go of its record: the server's flag
+/// counted as news, and came back.
+#[test]
+fn a_flag_changed_back_after_a_sync_was_struck_and_the_mailbox_numbered_anew_stays_as_it_was_left() {
+    let struck = |abilities, side, first: bool, folders: &[&str], at: CrashAt| {
+        let shared = in_step(Delete::Trash, abilities, 2);
+        let flagged: Vec<u32> = (11..).take(folders.len()).collect();
+        let all = |on: bool| {
+            let mut world = shared.world();
+            match side {
+                Side::Local => flagged.iter().for_each(|id| local_flag(&mut world, *id, "\\Flagged", on)),
+                Side::Remote => flagged.iter().for_each(|id| remote_flag(&mut world, *id, "\\Flagged", on)),
+            }
+        };
+        let given: &[&str] = if first { &[] } else { &["\\Flagged"] };
+        flagged.iter().zip(folders).for_each(|(id, name)| remote(&mut shared.world(), name, *id, given));
+        quiet(&shared);
+        all(first);
+        let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
+        renumber(&shared);
+        all(!first);
+        quiet(&shared);
+        let context = format!("{abilities:?}, {side:?}, first {first}, {folders:?}, {at:?}");
+        assert_kept(&shared, &context);
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            let seen = view.values().flatten().filter(|seen| flagged.contains(&seen.id));
+            let flags: Vec<bool> = seen.map(|seen| seen.flags.has(Flag::Flagged)).collect();
+            assert_eq!(flags, vec![!first; folders.len()], "{context}");
+        }
+        died
+    };
+    for abilities in [FULL, PLAIN] {
+        for (side, first) in [(Side::Local, true), (Side::Local, false), (Side::Remote, true), (Side::Remote, false)] {
+            for folders in [["INBOX"].as_slice(), &["INBOX", "Archive"]] {
+                for (after, power) in STRIKES {
+                    let strike = |step| struck(abilities, side, first, folders, CrashAt { step, after, power });
+                    assert!((0..).take_while(|step| strike(*step)).count() > 0);
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -5,17 +5,20 @@
 //! counts as agreed on nothing shows any more that nobody took them off: then they don't count as agreed on themselves.
 
 use super::{Apply, Place, Settlement};
-use crate::model::{FlagDelta, FlagSet, MessageRow, Side};
+use crate::model::{FlagDelta, FlagSet, MailboxRow, MessageRow, Side, UidValidity};
 use crate::reconcile::flags::is_stripped;
+use crate::reconcile::renumber::{Numbers, numbers};
 use crate::reconcile::snapshot::LocalSnapshot;
 use crate::store::{Failure, Intent, IntentId, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
-    /// Of messages that can't be seen nothing is known, and both sides count as they are found.
+    /// Of messages that can't be seen nothing is known, and both sides count as they are found. Where the mailbox was
+    /// numbered anew nothing tells yet which message is which: what was to be stored there is settled by [`shown`] once
+    /// the rows bear their new numbers.
     pub(super) async fn recover_flags(
         &mut self,
         place: &Place,
-        intents: Vec<(IntentId, Intent)>,
+        mut intents: Vec<(IntentId, Intent)>,
     ) -> Result<Settlement, Failure> {
         if intents.is_empty() {
             return Ok(Settlement::Records(Vec::new()));
@@ -24,26 +27,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let scan = self.lasting_names(place)?;
         let is_for_remote = |(_, one): &(_, Intent)| matches!(one, Intent::Flags { side: Side::Remote, .. });
         let look = if intents.iter().any(is_for_remote) { self.look_at(&known).await? } else { None };
+        let highest = known.rows.iter().map(|row| row.uid).max();
+        if look.as_ref().is_some_and(|look| numbers(&place.row, highest, &look.watermark) != Numbers::Kept) {
+            intents.retain(|one| !is_for_remote(one));
+        }
         let mut records = Vec::new();
         for row in &known.rows {
-            let differences = differences_of(row, place, &intents);
-            let entry = scan.as_ref().zip(row.unique.as_ref()).and_then(|(scan, unique)| scan.entries.get(unique));
-            let Some((scan, entry)) = scan.as_ref().zip(entry).filter(|_| !differences.is_empty()) else { continue };
-            let stripped = is_stripped(&row.flags, entry, scan, &place.row.letters);
-            let there = look.as_ref().filter(|look| Some(look.uid_validity()) == place.row.uid_validity);
-            let mut flags = row.flags.clone();
-            for (side, difference) in differences {
-                let shown = match side {
-                    Side::Remote => there.and_then(|look| look.messages.listed().get(&row.uid)).map(|one| &one.flags),
-                    // What a stripped name shows is that program's doing.
-                    Side::Local => Some(&entry.flags).filter(|_| !stripped),
-                };
-                flags = shown.map_or_else(FlagDelta::default, |shown| brought(difference, shown)).apply(&flags);
-            }
-            if stripped {
-                flags.keywords.retain(|word| word.is_forwarded() || entry.flags.keywords.contains(word));
-            }
-            records.push(Record::Flags(row.id, flags));
+            let there = look.as_ref().and_then(|look| look.messages.listed().get(&row.uid)).map(|one| &one.flags);
+            let flags = scan.as_ref().and_then(|scan| shown(&place.row, row, &intents, scan, there));
+            records.extend(flags.map(|flags| Record::Flags(row.id, flags)));
         }
         records.extend(intents.iter().map(|(id, _)| Record::Settled(*id)));
         Ok(Settlement::Records(records))
@@ -60,15 +52,42 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     }
 }
 
+/// Returns what counts as agreed on of a message about which there are intents, by what the side shows that was to get a
+/// difference: the names in its maildir, or these flags of it on the server. `None` if there is no such intent, or no file.
+pub(crate) fn shown(
+    mailbox: &MailboxRow,
+    row: &MessageRow,
+    intents: &[(IntentId, Intent)],
+    scan: &LocalSnapshot,
+    there: Option<&FlagSet>,
+) -> Option<FlagSet> {
+    let differences = differences_of(row, mailbox.uid_validity, intents);
+    let entry = row.unique.as_ref().and_then(|unique| scan.entries.get(unique)).filter(|_| !differences.is_empty())?;
+    let stripped = is_stripped(&row.flags, entry, scan, &mailbox.letters);
+    let mut flags = row.flags.clone();
+    for (side, difference) in differences {
+        let shown = match side {
+            Side::Remote => there,
+            // What a stripped name shows is that program's doing.
+            Side::Local => Some(&entry.flags).filter(|_| !stripped),
+        };
+        flags = shown.map_or_else(FlagDelta::default, |shown| brought(difference, shown)).apply(&flags);
+    }
+    if stripped {
+        flags.keywords.retain(|word| word.is_forwarded() || entry.flags.keywords.contains(word));
+    }
+    Some(flags)
+}
+
 /// Returns what was about to be brought over of a message, and to which side.
 fn differences_of<'i>(
     row: &MessageRow,
-    place: &Place,
+    now: Option<UidValidity>,
     intents: &'i [(IntentId, Intent)],
 ) -> Vec<(Side, &'i FlagDelta)> {
     let of_row = |(_, intent): &'i (IntentId, Intent)| match intent {
         Intent::Flags { uid_validity, uids, side, difference, .. }
-            if place.row.uid_validity == Some(*uid_validity) && uids.contains(row.uid) =>
+            if now == Some(*uid_validity) && uids.contains(row.uid) =>
         {
             Some((*side, difference))
         }

@@ -12,6 +12,7 @@ mod label;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use self::flags::shown;
 use super::{Apply, is_fatal};
 use crate::model::{Identity, MailboxId, MailboxName, MailboxRow, MessageRow, Uid, UidSet, UidValidity, Watermark};
 use crate::reconcile::flags::FlagRules;

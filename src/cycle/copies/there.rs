@@ -201,8 +201,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(arrivals)
     }
 
-    /// Returns what the name of a copy means. A letter that came with it means what it does in the folder that it came
-    /// from, and the message there has that keyword; any other was given here, if it means anything here.
+    /// Returns what the name of a copy means.
     fn meaning_of(
         &self,
         all: &Plans<'_>,
@@ -212,16 +211,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     ) -> Option<FlagSet> {
         let borne = letters_borne(all, source, to)?;
         let file = row.unique.as_ref().and_then(|unique| all.sight(source.id)?.scan.entries.get(unique));
-        let has = |keyword: &Keyword| {
+        let had = |keyword: &Keyword| {
             row.flags.keywords.contains(keyword) || file.is_some_and(|file| file.flags.keywords.contains(keyword))
         };
-        let mut letters = all.sight(to)?.letters();
-        for (letter, keyword) in borne.iter() {
-            if has(keyword) || letters.keyword(letter).is_none() {
-                letters.assign(letter, keyword.clone());
-            }
-        }
-        Some(self.account.local.meaning(entry, &letters))
+        Some(self.account.local.meaning(entry, &all.letters_here(to, &borne, had)?))
     }
 }
 
