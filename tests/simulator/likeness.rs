@@ -497,3 +497,30 @@ fn a_folder_removed_here_is_not_taken_for_one_of_which_a_run_was_cut_short() {
     }
     assert!(tried > 0, "no step at which only one of the folders is known");
 }
+
+/// All that was known of it had been moved there: what had just come to it on the server went along.
+#[test]
+fn a_folder_removed_here_is_not_taken_for_a_new_one_that_its_message_was_moved_to() {
+    for (news, renamed) in [(false, 1), (true, 0)] {
+        let shared = in_step(Delete::Trash, 1);
+        shared.world().remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
+        sync(&shared);
+        {
+            let mut world = shared.world();
+            if news {
+                world.remote_put(&folder("One"), 3, Kind::Ordinary, DATE, &FlagSet::new());
+            }
+            world.maildir.create(&folder("Two"));
+            let (name, unique) = file(&world, 2);
+            world.maildir.move_file(&name, &unique, &folder("Two"), false);
+            world.local_remove_folder(&folder("One"));
+        }
+        let report = answer(&shared, HoldAnswer::Accept);
+        assert_eq!((report.remote.folders_renamed, report.remote.added), (renamed, 0), "{report:?}");
+        (0..2).for_each(|_| drop(answer(&shared, HoldAnswer::Accept)));
+        for ids in [local_ids, remote_ids] {
+            let found = ["One", "Two"].map(|name| ids(&shared, name));
+            assert_eq!(found, [if news { vec![3] } else { vec![] }, vec![2]], "news {news}");
+        }
+    }
+}

@@ -41,7 +41,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut found = Vec::new();
         for row in doubtful {
             let mut there = self.find_there(&mut search, row, false).await?;
-            let here = self.find_here(&mut search, row, false)?;
+            let by_files = is_known_whole(scene, row, &there);
+            let here = self.find_here(&mut search, row, false, by_files)?;
             // Its maildir is no new folder then.
             if there == Whereabouts::Gone
                 && matches!(here, Whereabouts::Moved(_))
@@ -61,7 +62,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 there = self.find_there(&mut search, row, true).await?;
             }
             if here == Whereabouts::Stayed && search.here.contains(&row.local) {
-                here = self.find_here(&mut search, row, true)?;
+                here = self.find_here(&mut search, row, true, is_known_whole(scene, row, &there))?;
             }
             renames.extend(self.decide(scene, row, &there, &here));
         }
@@ -80,7 +81,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             is_known(row) && is_displaced_there(row, &scene.listing) && is_displaced_here(row, &scene.maildirs)
         };
         for row in rows.iter().filter(is_lost) {
-            if matches!(self.find_here(&mut search, row, false)?, Whereabouts::Moved(_)) {
+            if matches!(self.find_here(&mut search, row, false, true)?, Whereabouts::Moved(_)) {
                 self.elsewhere.insert(row.id);
             }
         }
@@ -228,11 +229,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         })
     }
 
+    /// Finds a folder by its directory and files or, if `by_files`, by its files alone: so does a folder look from which all
+    /// was moved to another.
     fn find_here(
         &mut self,
         search: &mut Search<'_>,
         row: &MailboxRow,
         displaced: bool,
+        by_files: bool,
     ) -> Result<Whereabouts, Failure> {
         let scene = search.scene;
         if !displaced && !is_displaced_here(row, &scene.maildirs) {
@@ -251,12 +255,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
             let same_directory = row.directory == Some(maildir.directory);
             match self.files_alike(row, &messages, &maildir.name)? {
-                (Some(likeness), _) => {
+                (Some(likeness), _) if same_directory || by_files => {
                     let this = (same_directory, likeness, maildir.name.clone());
                     best = best.filter(|other| (other.0, other.1) >= (this.0, this.1)).or(Some(this));
                 }
                 (None, false) if same_directory || row.directory.is_none() => unseen.push(maildir.name.clone()),
-                (None, _) => {}
+                _ => {}
             }
         }
         // Taken for gone, it would be removed on the server once its files were sent from where they are as new ones.
@@ -288,6 +292,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Returns true if the server has nothing in a mailbox that is not known: what is would go along with a rename.
+fn is_known_whole(scene: &Scene, row: &MailboxRow, there: &Whereabouts) -> bool {
+    let name = match there {
+        Whereabouts::Stayed => &row.name,
+        Whereabouts::Moved(name) => name,
+        Whereabouts::Gone => return true,
+    };
+    let status = scene.listing.mailboxes.get(name).and_then(|listed| listed.status);
+    let known = row.watermark.map(|mark| (mark.uid_validity, mark.uid_next));
+    known.is_some() && known == status.map(|status| (status.uid_validity, status.uid_next))
 }
 
 /// Returns the server's name that a folder will have.
