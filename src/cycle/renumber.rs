@@ -74,8 +74,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let is_itself = |uid: &Uid| !messages.contains_key(uid) || found.get(uid) == Some(uid);
         let flags = self.settle_flags(sight, messages, &found)?;
         if changed == Numbers::Doubtful && sight.rows.iter().all(|row| is_itself(&row.uid)) {
-            self.account.journal.commit(&flags)?;
-            sight.rows = self.account.journal.messages(sight.row.id)?;
+            if !flags.is_empty() {
+                self.account.journal.commit(&flags)?;
+                sight.rows = self.account.journal.messages(sight.row.id)?;
+            }
             return Ok(true);
         }
         let (rows, known) = (sight.rows.len(), found.len());
