@@ -2,8 +2,8 @@
 //! the same.
 
 mod here;
-mod leaving;
 mod there;
+mod transit;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -30,13 +30,15 @@ impl Known {
         self.rows.values().any(|row| row.with_uid > 0)
     }
 
-    /// Returns a message's file as it was seen, if it was.
-    fn seen<'k>(&'k self, all: &Plans<'k>, row: &MessageRow) -> Option<&'k LocalEntry> {
-        let scan = match all.sight(row.mailbox) {
+    /// Returns a message's file as it was seen, if it was: where it was moved to, or else where it was.
+    fn seen<'k>(&'k self, all: &'k Plans<'_>, row: &'k MessageRow) -> Option<File<'k>> {
+        let at = || Some((row.mailbox, row.unique.as_ref()?));
+        let (mailbox, unique) = all.moved_to(row).or_else(at)?;
+        let scan = match all.sight(mailbox) {
             Some(sight) => Some(&sight.scan),
-            None => self.scans.get(&row.mailbox).and_then(Option::as_ref),
+            None => self.scans.get(&mailbox).and_then(Option::as_ref),
         };
-        scan?.entries.get(row.unique.as_ref()?)
+        Some((mailbox, unique, scan?.entries.get(unique)?))
     }
 
     /// Returns the mailboxes whose maildirs were read for a file and nothing else, and are not as they were: what came to
@@ -50,6 +52,9 @@ impl Known {
         })
     }
 }
+
+/// A file as it was seen, with its mailbox.
+type File<'f> = (MailboxId, &'f UniqueName, &'f LocalEntry);
 
 /// A file that has what a message has: its maildir, its name, and what was read.
 pub(super) type Source = (MailboxName, UniqueName, Arrival);
@@ -66,9 +71,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut known = Known { rows, scans: BTreeMap::new(), files: BTreeMap::new() };
         let mut all = Plans { sights, plans };
         self.await_homes(scene, &mut all, &mut known)?;
-        if known.any() {
-            self.copy_there(scene, &mut all, &mut known)?;
-        }
+        self.copy_there(scene, &mut all, &mut known)?;
         self.copy_email_ids(scene, &mut all, &mut known)?;
         self.copy_here(scene, &mut all, &mut known).await?;
         let stirred = known.stirred(&all).filter(|row| self.is_looked_at(scene, row)).map(|row| row.id);

@@ -11,7 +11,7 @@ use super::last_copy::keep_last_copies;
 use super::observe::Sight;
 use super::plans::{Key, Plans, Spot, key};
 use crate::apply::mailbox_problem;
-use crate::model::{FlagSet, Identity, Keyword, MailboxId, MessageId, MessageRow, Uid};
+use crate::model::{FlagSet, Identity, Keyword, MailboxId, MessageId, MessageRow, Uid, UniqueName};
 use crate::reconcile::adopt::Matcher;
 use crate::reconcile::moves::{Arrival, Arrivals, Place, may_be_a_move, pair};
 use crate::reconcile::plan::{LocalMove, LocalRemoval, MailboxPlan, RemoteMove, Removal, Renamed};
@@ -66,9 +66,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             if let Some(plan) = all.of(to) {
                 plan.take_upload(&unique);
             }
+            let row = as_named(all, row, (to, &unique, &arrival.entry));
             let Some(plan) = all.of(row.mailbox) else { continue };
             plan.remove_remote.retain(|removal| removal.row != row.id);
-            let (row, Arrival { entry, stat, .. }) = (row.clone(), arrival);
+            let Arrival { entry, stat, .. } = arrival;
             match to == row.mailbox {
                 true => plan.renamed.push(Renamed { row, unique, stat }),
                 false => plan.move_remote.push(RemoteMove { row, to, unique, entry, stat, meant }),
@@ -120,11 +121,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let Some(entry) = adopted.get(&(to, unique.clone())).map(|arrival| arrival.entry.clone()) else { continue };
             let by_others = row.unique.as_ref() != Some(&unique);
             let meant = self.meant(all, row, (to, &entry), by_others);
+            let named = as_named(all, row, (to, &unique, &entry));
             let Some(sight) = all.sight(to) else { continue };
             let Some(plan) = all.of(to) else { continue };
             if let Some(found) = plan.adopt.iter_mut().find(|found| found.unique == unique) {
                 let meant = meant.unwrap_or_else(|| entry.flags.clone());
-                *found = sight.view().follow(found.clone(), row, meant);
+                *found = sight.view().follow(found.clone(), &named, meant);
             }
             all.forget_no_more(row);
         }
@@ -265,7 +267,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let Some(message) = all.message((to, uid)) else { return };
         let by_others = row.unique.as_ref() != Some(&unique);
         let meant = self.meant(all, row, (here, &entry), by_others).unwrap_or_else(|| entry.flags.clone());
-        let flags_agree = row.flags == message.flags && row.flags == meant;
+        let named = as_named(all, row, (here, &unique, &entry));
+        let flags_agree = named.flags == message.flags && named.flags == meant;
         let (date, size, email_id) = (message.date, message.size, message.email_id);
         match at_home {
             true => {}
@@ -278,7 +281,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         plan.take_upload(&unique);
         plan.remove_local.retain(|removal| removal.row != row.id);
         plan.move_local.push(LocalMove {
-            row: row.clone(),
+            row: named,
             unique,
             entry,
             stat,
@@ -291,6 +294,20 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             flags_agree,
         });
     }
+}
+
+/// Returns a row with the flags that its file's name in a new place is compared with. A local Dovecot knows nothing of the
+/// letter P, and gives what it moves a name without it: that is no wish of the user's.
+fn as_named(
+    all: &Plans<'_>,
+    row: &MessageRow,
+    (to, unique, entry): (MailboxId, &UniqueName, &LocalEntry),
+) -> MessageRow {
+    let mut row = row.clone();
+    if row.unique.as_ref() != Some(unique) && all.sight(to).is_some_and(|sight| sight.scan.dovecot) {
+        row.flags.keywords.retain(|keyword| !keyword.is_forwarded() || entry.flags.keywords.contains(keyword));
+    }
+    row
 }
 
 /// Leaves a message where it is until its file is on the server in its new place.

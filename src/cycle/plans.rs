@@ -67,6 +67,16 @@ impl<'a> Plans<'a> {
         rows.iter().any(|row| row.id != than && row.unique.as_ref() == Some(unique))
     }
 
+    /// Returns where this pass found the file of a message that others moved or renamed.
+    pub(super) fn moved_to(&self, row: &MessageRow) -> Option<(MailboxId, &UniqueName)> {
+        let plan = self.plans.iter().find(|plan| plan.mailbox == row.mailbox)?;
+        let moved = plan.move_remote.iter().filter(|one| one.row.id == row.id).map(|one| (one.to, &one.unique));
+        let renamed = plan.renamed.iter().filter(|one| one.row.id == row.id).map(|one| (row.mailbox, &one.unique));
+        let awaited = plan.remove_remote.iter().filter(|one| one.row == row.id);
+        let awaited = awaited.filter_map(|one| one.moved_to.as_ref()).map(|(to, unique)| (*to, unique));
+        moved.chain(renamed).chain(awaited).next()
+    }
+
     /// Returns the rows that neither side has any more, by what they were recorded with.
     pub(super) fn gone_from_both(&self, rows: &BTreeMap<MessageId, &'a MessageRow>) -> Vec<&'a MessageRow> {
         let forgotten = self.plans.iter().flat_map(|plan| &plan.forget).filter_map(|id| rows.get(id).copied());

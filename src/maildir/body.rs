@@ -80,16 +80,16 @@ pub(super) fn identify(path: &Path, entry: &LocalEntry) -> Result<Edit<(Identity
     Ok(Edit::Done((hasher.finish(Some(Timestamp(meta.mtime()))), after)))
 }
 
-/// Returns true if two files are there at once, each as observed: two files, or two names of one. A young one is waited
+/// Returns true if two files are there at once, each as observed: two files, or two names of one. Young ones are waited
 /// for: local Dovecot, and many a program, moves a file by linking or copying it, and then removing it where it was.
 pub(super) fn are_two(
     one: (&Path, &LocalEntry),
     other: (&Path, &LocalEntry),
     clock: FileClock,
 ) -> Result<bool, LocalError> {
-    if let Some(young) = look_at(other)?
-        && let Some(wait) = stamp::half_moved(stamp::ctime_ns(&young), clock.now_ns())
-    {
+    let Some((first, second)) = look_at(one)?.zip(look_at(other)?) else { return Ok(false) };
+    let youngest = stamp::ctime_ns(&first).max(stamp::ctime_ns(&second));
+    if let Some(wait) = stamp::half_moved(youngest, clock.now_ns()) {
         sleep(wait);
     }
     let Some((one, other)) = look_at(one)?.zip(look_at(other)?) else { return Ok(false) };

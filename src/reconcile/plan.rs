@@ -143,7 +143,7 @@ pub struct RemoteCopy {
     pub row: MessageRow,
     /// in this mailbox, under this UIDVALIDITY,
     pub from: (MailboxName, UidValidity),
-    /// and its file in that maildir, if it was seen.
+    /// and its file with its maildir, if it was seen there or where it was moved to.
     pub original: Option<(MailboxName, UniqueName, LocalEntry)>,
     /// The file,
     pub unique: UniqueName,

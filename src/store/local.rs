@@ -129,8 +129,8 @@ pub trait LocalStore {
     ) -> Result<Edit<(Option<Identity>, FileStat)>, LocalError>;
 
     /// Returns true if two files are there at once, each under the name observed: two files, or two names of one. What is
-    /// moved while maildirs are read is seen in two of them and is one. The second is waited for if it is a moment old:
-    /// it may be the first half of a move.
+    /// moved while maildirs are read is seen in two of them and is one. If either is a moment old, that is waited for: it
+    /// may be the first half of a move.
     fn are_two(&mut self, one: FileAt<'_>, other: FileAt<'_>) -> Result<bool, LocalError>;
 
     /// Returns the stat of a file without a scan: of the one that has the name that goes with these flags; `None` if

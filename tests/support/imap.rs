@@ -207,9 +207,14 @@ impl Imap {
 
     /// Moves messages to another folder, as clients do where there is no MOVE.
     pub(crate) fn transfer(&mut self, folder: &[&str], uids: &str, target: &[&str]) {
+        self.copy(folder, uids, target);
+        self.expunge(folder, uids);
+    }
+
+    /// Copies messages to another folder.
+    pub(crate) fn copy(&mut self, folder: &[&str], uids: &str, target: &[&str]) {
         self.run(&format!("SELECT {}", self.quoted(folder)));
         self.run(&format!("UID COPY {uids} {}", self.quoted(target)));
-        self.expunge(folder, uids);
     }
 
     /// Moves messages with MOVE.

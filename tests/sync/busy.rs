@@ -1,11 +1,15 @@
-//! Maildirs that others work on all the time while syncs run: a program that renames and moves files, and a local Dovecot.
+//! Maildirs that others work on all the time while syncs run: programs that rename and move files, and a local Dovecot.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::mem::MaybeUninit;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
+
+use rustix::fs::inotify;
 
 use crate::support::compare;
 use crate::support::corpus::{self, DATE, Mail};
@@ -113,6 +117,58 @@ fn a_program_that_renames_and_moves_all_the_time_costs_no_message() {
     }
 }
 
+/// Moves a file in two steps as local Dovecot does: links it, and removes it where it was once it was read, young as if it
+/// had been linked just then.
+fn move_once_read(old: &Path, new: &Path, during: impl FnOnce()) {
+    fs::hard_link(old, new).unwrap();
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, new, inotify::WatchFlags::CLOSE_NOWRITE).unwrap();
+    let mut buffer = [MaybeUninit::uninit(); 512];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    let file = fs::File::open(new).unwrap();
+    let work = |_| {
+        file.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
+        if events.next().is_ok() && old.exists() {
+            fs::remove_file(old).unwrap();
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    meanwhile(work, during);
+    assert!(!old.exists(), "nobody has read it");
+}
+
+#[test]
+fn half_of_a_move_is_no_copy_of_what_was_moved_before() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(8));
+    setup.imap().create(&["Archive"]);
+    setup.sync_in_step();
+    for (number, entry) in setup.root.inbox().messages().into_iter().enumerate() {
+        let name = |step: u32| format!("1800000000.{number}.{step}:2,");
+        let (renamed, moved) = (entry.path.with_file_name(name(1)), setup.root.folder(&["Archive"]).0.join("cur"));
+        fs::rename(&entry.path, &renamed).unwrap();
+        move_once_read(&renamed, &moved.join(name(2)), || drop(setup.sync().expect(0)));
+        setup.sync_in_step();
+    }
+    assert_each_once(&mut setup.imap(), (0..8).map(|number| format!("message {number}")));
+    assert_eq!(setup.root.inbox().messages(), []);
+}
+
+#[test]
+fn half_of_a_move_of_new_mail_is_no_other_new_mail() {
+    for known in [0, 1] {
+        let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(known));
+        setup.imap().create(&["Archive"]);
+        setup.sync_in_step();
+        let new = setup.root.inbox().deliver(&corpus::plain("new"), Some("S"), Some(DATE));
+        let moved = setup.root.folder(&["Archive"]).0.join("cur/1800000000.1.moved:2,S");
+        move_once_read(&new, &moved, || drop(setup.sync().expect(0)));
+        setup.sync_in_step();
+        let all = (0..known).map(|number| format!("message {number}")).chain(["new".to_owned()]);
+        assert_each_once(&mut setup.imap(), all);
+        assert_eq!(setup.imap().messages(&["Archive"]).len(), 1);
+    }
+}
+
 /// Copies the program to where everybody may run it, and runs it as another user.
 const AS_OTHER: &str = r#"
 user=$1 group=$2 home=$3 program=$4
@@ -130,6 +186,17 @@ fn run_as_owner_of(setup: &mut Setup, path: &Path) {
         let words = ["sh", "-c", AS_OTHER, "sh", &user, &group, setup.path().to_str().unwrap()];
         setup.entrance = words.map(str::to_owned).to_vec();
     }
+}
+
+/// A second Maildir, served by a local Dovecot, and a mail program's connection to that.
+fn behind_local_dovecot(setup: &mut Setup) -> Imap {
+    let local = setup.server.new_user();
+    let mut program = Imap::login(setup.server, &local);
+    program.create(&["Archive"]);
+    let path: PathBuf = setup.server.home(&local).join("Maildir");
+    run_as_owner_of(setup, &path);
+    setup.root = Root { path, layout: Layout::PlusPlus };
+    program
 }
 
 /// A mail program at work on the local Dovecot: mail is filed, brought back, flagged, and some of it written.
@@ -150,14 +217,12 @@ fn work_on(imap: &mut Imap, count: u64, written: &mut u64) {
 
 #[test]
 fn a_local_dovecot_at_work_on_the_same_maildir_costs_no_message() {
-    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(60));
+    // `$Forwarded` is the letter P on names here, of which Dovecot knows nothing.
+    let mails: Vec<Mail> = corpus::ordinary(60).into_iter().filter(|mail| !mail.flags.contains("$Forwarded")).collect();
+    let mut setup = Setup::with_mail(Kind::Full, &mails);
     setup.imap().create(&["Archive"]);
-    let local = setup.server.new_user();
-    let mut program = Imap::login(setup.server, &local);
-    program.create(&["Archive"]);
-    let path: PathBuf = setup.server.home(&local).join("Maildir");
-    run_as_owner_of(&mut setup, &path);
-    setup.root = Root { path, layout: Layout::PlusPlus };
+    let expected: Vec<String> = subjects(&mut setup.imap()).into_keys().collect();
+    let mut program = behind_local_dovecot(&mut setup);
     setup.sync_in_step();
     let mut written = 0;
     let worked = meanwhile(
@@ -175,6 +240,26 @@ fn a_local_dovecot_at_work_on_the_same_maildir_costs_no_message() {
     let (there, here) = (compare::of_server(&mut setup.imap()), compare::of_server(&mut program));
     let found = compare::differences(&there, "on the server", &here, "on the local Dovecot");
     assert!(found.is_empty(), "{}", found.join("\n"));
-    let mail = (0..60).map(|number| format!("message {number}"));
-    assert_each_once(&mut program, mail.chain((0..written).map(|count| format!("written {count}"))));
+    assert_each_once(&mut program, expected.into_iter().chain((0..written).map(|count| format!("written {count}"))));
+}
+
+/// Dovecot knows nothing of the letter P, and gives what it moves and copies a name without it.
+#[test]
+fn what_a_local_dovecot_moves_stays_forwarded() {
+    let mails = ["$Forwarded", "\\Seen $Forwarded work"];
+    let mails = mails.map(|flags| Mail { body: corpus::plain(flags), flags, date: DATE });
+    let mut setup = Setup::with_mail(Kind::Full, &mails);
+    setup.imap().create(&["Archive"]);
+    let mut program = behind_local_dovecot(&mut setup);
+    setup.sync_in_step();
+    program.transfer(&["INBOX"], "1", &["Archive"]);
+    program.copy(&["INBOX"], "2", &["Archive"]);
+    setup.sync_in_step();
+    for (folder, count) in [(["INBOX"], 1), (["Archive"], 2)] {
+        let messages = setup.imap().messages(&folder);
+        assert_eq!(messages.len(), count);
+        for message in messages {
+            assert!(message.flags.contains("$Forwarded"), "{folder:?}: {:?}", message.flags);
+        }
+    }
 }

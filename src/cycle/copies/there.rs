@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Known, or_nothing};
+use super::Known;
 use crate::cycle::arrivals::{Reading, leave_moving};
 use crate::cycle::observe::Sight;
 use crate::cycle::plans::Plans;
@@ -16,7 +16,7 @@ use crate::model::{
     Fingerprint, FlagSet, Identity, Keyword, KeywordLetters, MailboxId, MailboxRow, MessageId, MessageRow, UniqueName,
 };
 use crate::reconcile::moves::{Arrival, Arrivals, Place, pair};
-use crate::reconcile::plan::{MailboxPlan, RemoteCopy};
+use crate::reconcile::plan::{MailboxPlan, RemoteCopy, Upload};
 use crate::reconcile::report::{Held, Reason};
 use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Failure, Journal, LocalStore, RemoteStore};
@@ -43,7 +43,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         all: &mut Plans<'_>,
         known: &mut Known,
     ) -> Result<(), Failure> {
-        let mut arrivals = self.new_uploads(scene, all)?;
+        let mut arrivals = self.new_uploads(scene, all, known)?;
+        self.await_twins(scene, all, known, &mut arrivals)?;
         // What a message waits for that could not be moved is sent, and so is what has gone from the server.
         let removals = all.plans.iter().flat_map(|plan| &plan.remove_remote);
         let awaited: BTreeSet<Place> = removals.filter_map(|removal| removal.moved_to.clone()).collect();
@@ -146,22 +147,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let of_file = |row: &&MessageRow| {
             let letters = known.rows.get(&row.mailbox).and_then(|source| letters_borne(all, source, mailbox));
             let meant = letters.map(|letters| self.account.local.meaning(&arrival.entry, &letters));
-            let is_it = known.seen(all, row).is_some_and(|seen| seen.inode == arrival.entry.inode);
+            let is_it = known.seen(all, row).is_some_and(|(.., seen)| seen.inode == arrival.entry.inode);
             (is_it, row.mailbox == mailbox, meant.is_some_and(|meant| meant.keywords == row.flags.keywords))
         };
         // Of several, the one that is the same file, or whose keyword letters the file bears.
         let Some(row) = originals.iter().max_by_key(of_file) else { return Ok(()) };
         let Some(source) = known.rows.get(&row.mailbox) else { return Ok(()) };
         let Some(uid_validity) = source.uid_validity else { return Ok(()) };
-        let Some(here) = known.rows.get(&mailbox) else { return Ok(()) };
-        let seen = row.unique.as_ref().zip(known.seen(all, row));
-        let original = seen.map(|(unique, entry)| (source.local.clone(), unique.clone(), entry.clone()));
+        let original = known.seen(all, row).map(|(at, name, entry)| (at, name.clone(), entry.clone()));
         let is_copy = match &original {
             None => true,
-            Some((local, name, entry)) => {
-                let two = self.account.local.are_two((local, name, entry), (&here.local, &unique, &arrival.entry));
-                or_nothing(two)? == Some(true)
-            }
+            Some((at, name, entry)) => self.are_two(known, (*at, name, entry), (mailbox, &unique, &arrival.entry))?,
         };
         let meant = self.meaning_of(all, (source, row), mailbox, &arrival.entry);
         let Some(plan) = all.of(mailbox) else { return Ok(()) };
@@ -173,17 +169,24 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         plan.take_upload(&unique);
         let Arrival { entry, identity, stat } = arrival;
         let (from, row) = ((source.name.clone(), uid_validity), row.clone());
+        let original = original.and_then(|(at, name, entry)| Some((known.rows.get(&at)?.local.clone(), name, entry)));
         plan.copy_remote.push(RemoteCopy { row, from, original, unique, entry, identity, stat, meant });
         Ok(())
     }
 
-    /// Reads the new files. One that is not any more what was seen may be on its way from another folder: it waits.
-    fn new_uploads(&mut self, scene: &mut Scene, all: &mut Plans<'_>) -> Result<Arrivals, Failure> {
+    /// Reads the new files; where no message is known that they could be copies of, only those of several names. One that
+    /// is not any more what was seen may be on its way from another folder: it waits.
+    fn new_uploads(&mut self, scene: &mut Scene, all: &mut Plans<'_>, known: &Known) -> Result<Arrivals, Failure> {
         let mut arrivals = Arrivals::new();
+        let mut names: BTreeMap<u64, usize> = BTreeMap::new();
+        let new = all.plans.iter().flat_map(|plan| &plan.upload);
+        new.for_each(|upload| *names.entry(upload.entry.inode).or_default() += 1);
+        let any_known = known.any();
+        let is_read = |upload: &&Upload| any_known || names.get(&upload.entry.inode).is_some_and(|names| *names > 1);
         for (sight, plan) in all.sights.iter().zip(all.plans.iter_mut()) {
             let mut moving = Vec::new();
             let new = plan.upload.iter().filter(|upload| !plan.replace.contains_key(&upload.unique));
-            for upload in new {
+            for upload in new.filter(is_read) {
                 match self.read_arrival(sight, &upload.unique, &upload.entry)? {
                     Reading::Message(arrival) => {
                         arrivals.insert((plan.mailbox, upload.unique.clone()), arrival);

@@ -1,10 +1,11 @@
-//! Files that are to go from the Maildir, or to be sent, and may be those of other messages: of messages that have no file
-//! where anybody looked, or whose files were moved between two scans and seen twice.
+//! Files that may be on their way from folder to folder, and so those of other messages: of messages that have no file
+//! where anybody looked, or whose files were moved between two scans and seen twice, or are moved in two steps. They are
+//! neither removed nor sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::there::Seen;
-use super::{Known, or_nothing};
+use super::{File, Known, or_nothing};
 use crate::cycle::arrivals::leave_moving;
 use crate::cycle::plans::Plans;
 use crate::cycle::settle::unfinished;
@@ -14,9 +15,6 @@ use crate::reconcile::moves::Arrivals;
 use crate::reconcile::plan::LocalRemoval;
 use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Failure, Journal, LocalStore, RemoteStore};
-
-/// A file as it was seen, with its mailbox.
-type File<'f> = (MailboxId, &'f UniqueName, &'f LocalEntry);
 
 /// Files that stand for messages, by their content.
 type Homes = BTreeMap<Fingerprint, Vec<(MailboxId, UniqueName, LocalEntry)>>;
@@ -93,6 +91,37 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(())
     }
 
+    /// Leaves all but one alone of new files that are one file on its way from folder to folder: sent twice, one of the two
+    /// messages would look removed, and be in Trash, too.
+    pub(super) fn await_twins(
+        &mut self,
+        scene: &mut Scene,
+        all: &mut Plans<'_>,
+        known: &Known,
+        arrivals: &mut Arrivals,
+    ) -> Result<(), Failure> {
+        let mut alike: BTreeMap<Fingerprint, Vec<File<'_>>> = BTreeMap::new();
+        for ((mailbox, unique), arrival) in arrivals.iter() {
+            let content = arrival.identity.content.into_iter();
+            content.for_each(|content| alike.entry(content).or_default().push((*mailbox, unique, &arrival.entry)));
+        }
+        let mut moving = Vec::new();
+        for twins in alike.values_mut() {
+            // The names of one file beside each other.
+            twins.sort_by_key(|(.., entry)| entry.inode);
+            for (one, other) in twins.iter().zip(twins.iter().skip(1)) {
+                let two = self.are_two(known, *one, *other)?;
+                moving.extend((!two).then(|| (one.0, (other.0, other.1.clone()))));
+            }
+        }
+        for (home, place) in moving {
+            arrivals.remove(&place);
+            all.of(place.0).into_iter().for_each(|plan| leave_moving(plan, &place.1));
+            scene.again.extend([home, place.0]);
+        }
+        Ok(())
+    }
+
     /// Returns true if what a first pass over all folders did not look at is as it was listed, and what it did as it was read.
     fn has_seen_all(&mut self, scene: &Scene, all: &Plans<'_>) -> Result<bool, Failure> {
         let whole = scene.first && self.options.only.is_empty() && self.blind.is_empty();
@@ -129,13 +158,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     ) -> Result<Option<MailboxId>, Failure> {
         let alike = content.and_then(|content| homes.get(&content)).into_iter().flatten();
         for (home, name, seen) in alike.filter(|(home, ..)| *home != mailbox) {
-            let Some((here, there)) = known.rows.get(&mailbox).zip(known.rows.get(home)) else { continue };
-            let two = self.account.local.are_two((&there.local, name, seen), (&here.local, unique, entry));
-            if or_nothing(two)? != Some(true) {
+            if !self.are_two(known, (*home, name, seen), (mailbox, unique, entry))? {
                 return Ok(Some(*home));
             }
         }
         Ok(None)
+    }
+
+    /// Returns true if two files are there at once, and neither is half of a move.
+    pub(super) fn are_two(&mut self, known: &Known, one: File<'_>, other: File<'_>) -> Result<bool, Failure> {
+        let Some((here, there)) = known.rows.get(&one.0).zip(known.rows.get(&other.0)) else { return Ok(true) };
+        let two = self.account.local.are_two((&here.local, one.1, one.2), (&there.local, other.1, other.2));
+        Ok(or_nothing(two)? == Some(true))
     }
 }
 
