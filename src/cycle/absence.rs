@@ -99,12 +99,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let rows = self.account.journal.mailboxes()?;
         // What left a mailbox before that got another name did not come to the one that has its old name now.
         let displaced = |name: &MailboxName| sights.iter().any(|sight| sight.displaced && sight.row.name == *name);
+        // They look as they did, and hold what another mailbox held.
+        let robbed = rows.iter().filter(|row| self.robbed.contains(&row.id));
+        let robbed: BTreeSet<MailboxName> = robbed.map(|row| row.name.clone()).collect();
         let grown: Option<BTreeSet<MailboxName>> = listing.map(|listing| {
             let mut grown = self.grown(&listing, &seen_until(scene, sights, &rows));
             grown.retain(|name| !displaced(name));
-            // They look as they did, and hold what another mailbox held.
-            let robbed = rows.iter().filter(|row| self.robbed.contains(&row.id));
-            grown.extend(robbed.map(|row| row.name.clone()));
+            grown.extend(robbed.iter().cloned());
             grown
         });
         if grown.as_ref().is_some_and(BTreeSet::is_empty) {
@@ -116,9 +117,37 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         };
         let held = grown.iter().flatten().find(|name| self.is_renumbering_held(name)).cloned();
         let ours = grown.iter().flatten().all(is_ours) && grown.is_some() && held.is_none();
-        let mut again: BTreeSet<_> = BTreeSet::new();
-        for plan in plans.iter_mut().filter(|plan| removes(plan)) {
-            if let Some(held) = &held {
+        let refiled = plans.iter().any(|plan| !plan.refiled.is_empty());
+        let mut again = self.put_off(plans.iter_mut().filter(|plan| removes(plan)), held.as_ref(), ours);
+        // The file of one that neither side has where it was may be one of those that were put off, and its message where
+        // nobody has looked.
+        //
+        // Those of a mailbox whose name another has go first where nothing else is waited for: what has the name is looked at
+        // once they have gone. A message found there is fetched then, and no file of it is sent.
+        let names_alone = grown.iter().flatten().all(|name| robbed.contains(name)) && grown.is_some();
+        let goes_first = |mailbox: MailboxId| {
+            let is_it = |sight: &Sight| sight.row.id == mailbox && sight.displaced;
+            names_alone && !refiled && self.blind.is_empty() && sights.iter().any(is_it)
+        };
+        let lost = Plans { sights, plans }.keep_gone_from_both(goes_first);
+        again.extend(lost.into_iter().filter(|_| ours));
+        let looked_at_again = |row: &&MailboxRow| ours && grown.iter().flatten().any(|name| *name == row.name);
+        again.extend(rows.iter().filter(looked_at_again).map(|row| row.id));
+        scene.again.append(&mut again);
+        Ok(())
+    }
+
+    /// Leaves in the Maildir what is gone from the server, and what would be sent again. Returns the mailboxes about which the
+    /// next pass decides.
+    fn put_off<'p>(
+        &mut self,
+        plans: impl Iterator<Item = &'p mut MailboxPlan>,
+        held: Option<&MailboxName>,
+        ours: bool,
+    ) -> BTreeSet<MailboxId> {
+        let mut again = BTreeSet::new();
+        for plan in plans {
+            if let Some(held) = held {
                 self.report.problem(awaits_word(&plan.name, held));
             } else if !ours {
                 let why = "other folders of the server hold new messages, which may be the ones removed here";
@@ -129,14 +158,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             plan.upload.retain(|upload| !refiled.contains(&upload.unique));
             again.extend(ours.then_some(plan.mailbox));
         }
-        // The file of one that neither side has where it was may be one of those that were put off, and its message where
-        // nobody has looked.
-        let lost = Plans { sights, plans }.keep_gone_from_both();
-        again.extend(lost.into_iter().filter(|_| ours));
-        let looked_at_again = |row: &&MailboxRow| ours && grown.iter().flatten().any(|name| *name == row.name);
-        again.extend(rows.iter().filter(looked_at_again).map(|row| row.id));
-        scene.again.append(&mut again);
-        Ok(())
+        again
     }
 
     /// A message gone from both sides may have moved on both, its file to a maildir that kept changing while it was read, or

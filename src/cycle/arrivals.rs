@@ -79,7 +79,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 self.report.problem(Problem { hint, ..unfinished(&plan.name, why) });
                 set_aside(plan, Side::Local);
             }
-            all.keep_gone_from_both();
+            all.keep_gone_from_both(|_| false);
         }
         await_moving(all, &unread.moving)
     }
@@ -129,7 +129,7 @@ fn await_moving(all: &mut Plans<'_>, moving: &BTreeSet<Place>) -> BTreeSet<Mailb
         set_aside(plan, Side::Local);
         undecided.insert(plan.mailbox);
     }
-    undecided.append(&mut all.keep_gone_from_both());
+    undecided.append(&mut all.keep_gone_from_both(|_| false));
     undecided
 }
 

@@ -38,6 +38,7 @@ pub(super) struct Sight {
     role: Option<Role>,
     rules: FlagRules,
     delete: Delete,
+    expunges_alone: bool,
     pub(super) now: Timestamp,
 }
 
@@ -257,6 +258,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             role,
             rules,
             delete,
+            expunges_alone: self.abilities.uid_plus,
             now,
         };
         sight.memory = sight.recall(&self.uploaded);
@@ -294,6 +296,7 @@ impl Sight {
             remote: self.remote.as_ref(),
             rules: self.rules.clone(),
             delete: self.delete,
+            expunges_alone: self.expunges_alone,
             reset,
             matched: self.row.watermark.is_some_and(|mark| Some(mark.uid_validity) == self.row.uid_validity) && !reset,
             saves: &self.saves,

@@ -84,11 +84,12 @@ impl<'a> Plans<'a> {
         forgotten.filter(no_file).collect()
     }
 
-    /// Keeps the rows that neither side has any more: what they were may be where nobody could look. Returns their
-    /// mailboxes, which are not settled by this pass.
-    pub(super) fn keep_gone_from_both(&mut self) -> BTreeSet<MailboxId> {
+    /// Keeps the rows that neither side has any more, but of those mailboxes: what they were may be where nobody could look.
+    /// Returns their mailboxes, which are not settled by this pass.
+    pub(super) fn keep_gone_from_both(&mut self, but: impl Fn(MailboxId) -> bool) -> BTreeSet<MailboxId> {
         let known = self.rows();
-        let gone = self.gone_from_both(&known);
+        let mut gone = self.gone_from_both(&known);
+        gone.retain(|row| !but(row.mailbox));
         for row in &gone {
             self.forget_no_more(row);
             if let Some(plan) = self.of(row.mailbox) {

@@ -168,12 +168,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         // What the folder held before is a copy, or the message itself under another name.
         let contents: BTreeSet<Fingerprint> = sight.rows.iter().filter_map(|row| row.content).collect();
         let is_new = |identity: &Identity| identity.content.is_some_and(|content| !contents.contains(&content));
+        let sought: BTreeSet<MessageHash> = orphans.iter().map(|(.., id)| *id).collect();
         let (mut appeared, mut all_read) = (BTreeMap::<UniqueName, MessageHash>::new(), true);
         for (unique, entry) in view.new_files().filter(|(unique, _)| !pending.contains(unique)) {
             match self.account.local.identify(&sight.row.local, unique, entry) {
                 Ok(Edit::Done((identity, _))) => {
-                    let id = identity.message_id.filter(|_| is_new(&identity));
-                    appeared.extend(id.map(|id| (unique.clone(), id)));
+                    let id = identity.message_id.filter(|id| is_new(&identity) && sought.contains(id));
+                    // One that was moved here, and saved then, is a new version of what it was before.
+                    if let Some(id) = id
+                        && self.account.journal.mailboxes_of(unique)?.is_empty()
+                    {
+                        appeared.insert(unique.clone(), id);
+                    }
                 }
                 Ok(Edit::Changed) => all_read = false,
                 Err(error) if error.kind == LocalErrorKind::NoMessage => {}

@@ -105,8 +105,8 @@ pub enum Tombstone {
     Flagged,
     /// Removed locally and left on the server (`delete = "never"`).
     Kept,
-    /// Removed locally, and the server can't expunge it alone (no UIDPLUS): tried again while others' `\Deleted`
-    /// messages are in the way.
+    /// Removed locally, or moved, and not expunged yet. Where the server can't expunge it alone (no UIDPLUS) it waits while
+    /// others' `\Deleted` messages are in the way.
     Waiting,
     /// Saved again locally: leaves the server once the new version, [`MessageRow::replaced_by`], is proven to be there.
     Replaced,

@@ -152,6 +152,7 @@ impl World {
             remote: Some(remote),
             rules: FlagRules { deleted_is_local: false, permanent, read_only },
             delete: self.delete,
+            expunges_alone: true,
             reset: false,
             matched: true,
             saves: &Saves::default(),

@@ -32,6 +32,8 @@ pub struct View<'a> {
     pub rules: FlagRules,
     /// What a local removal does on the server.
     pub delete: Delete,
+    /// The server can expunge single messages (UIDPLUS).
+    pub expunges_alone: bool,
     /// The UIDVALIDITY is news to the baseline. There are no rows then: they are found again before.
     pub reset: bool,
     /// Both sides were matched before, so a new message is hardly a file that was there all along.
@@ -142,7 +144,7 @@ impl View<'_> {
             (Some(Tombstone::Flagged), Remote::Seen(message)) if !message.flags.has(Flag::Deleted) => {
                 plan.download.push(row.uid);
             }
-            (Some(Tombstone::Waiting), Remote::Seen(_)) if self.only_ours_is_deleted() => {
+            (Some(Tombstone::Waiting), Remote::Seen(_)) if self.expunges_alone || self.only_ours_is_deleted() => {
                 plan.remove_remote.push(RemoteRemoval {
                     row: row.id,
                     uid: row.uid,

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Params, Result};
 
 use super::columns::Columns;
 use crate::model::{
-    MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, Quota, Role, Side, Timestamp, UidValidity,
+    MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, Quota, Role, Side, Timestamp, UidValidity, UniqueName,
 };
 use crate::store::{FailureRow, Header, HoldRow, KeptRow, Trashed};
 
@@ -105,6 +105,14 @@ pub(super) const OF_SIZE: &str = "SELECT uid, unique_name, flags, keywords, tomb
 
 pub(super) fn messages_of_size(connection: &Connection, size: u64) -> Result<Vec<MessageRow>> {
     rows(connection, OF_SIZE, [size.cast_signed()], message)
+}
+
+/// By the index that keeps a mailbox's names apart.
+const OF_NAME: &str = "SELECT mailbox.id FROM mailbox JOIN message \
+                       ON message.mailbox = mailbox.id AND message.unique_name = ?1";
+
+pub(super) fn mailboxes_of(connection: &Connection, unique: &UniqueName) -> Result<Vec<MailboxId>> {
+    rows(connection, OF_NAME, [unique.as_str()], |columns| Ok(MailboxId(columns.take()?)))
 }
 
 fn message(columns: &mut Columns<'_>) -> Result<MessageRow> {

@@ -27,7 +27,7 @@ pub use damage::is_damage;
 pub use error::DatabaseError;
 pub use lock::Lock;
 
-use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, Side, Timestamp};
+use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, Side, Timestamp, UniqueName};
 use crate::store::{FailureRow, Header, Intent, IntentId, Journal, KeptRow, Record, StateError};
 
 /// An account's database, open.
@@ -127,6 +127,10 @@ impl Journal for Database {
 
     fn messages_of_size(&mut self, size: u64) -> Result<Vec<MessageRow>, StateError> {
         self.read("reading the messages of a size", |connection| load::messages_of_size(connection, size))
+    }
+
+    fn mailboxes_of(&mut self, unique: &UniqueName) -> Result<Vec<MailboxId>, StateError> {
+        self.read("reading the folders of a file", |connection| load::mailboxes_of(connection, unique))
     }
 
     fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError> {

@@ -318,6 +318,14 @@ impl Journal for Shared {
         self.state(|| format!("messages_of_size {size}"), all)
     }
 
+    fn mailboxes_of(&mut self, unique: &UniqueName) -> Result<Vec<MailboxId>, StateError> {
+        let all = |world: &mut World| {
+            let rows = world.book.messages.values();
+            rows.filter(|row| row.unique.as_ref() == Some(unique)).map(|row| row.mailbox).collect()
+        };
+        self.state(|| format!("mailboxes_of {unique}"), all)
+    }
+
     fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError> {
         let mine = |world: &mut World| {
             let rows = world.book.failures.iter();

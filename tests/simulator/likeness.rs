@@ -524,3 +524,28 @@ fn a_folder_removed_here_is_not_taken_for_a_new_one_that_its_message_was_moved_t
         }
     }
 }
+
+/// Its own row waited for what has its name now, and that for the row to go: no sync came to an end of it.
+#[test]
+fn a_folder_renamed_there_to_one_made_here_whose_name_another_got_is_settled() {
+    let shared = in_step(Delete::Never, 1);
+    for (name, id) in [("One", 2), ("Two", 3)] {
+        shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+        sync(&shared);
+    }
+    {
+        let mut world = shared.world();
+        let (name, unique) = file(&world, 2);
+        world.local_delete(&name, &unique);
+        world.local_put(&folder("New"), 4, Kind::Ordinary, DATE, None);
+        world.remote_rename_folder(&folder("One"), &folder("New"));
+        world.remote_rename_folder(&folder("Two"), &folder("One"));
+    }
+    answer(&shared, HoldAnswer::Accept);
+    let report = sync(&shared);
+    assert_eq!(codes(&report), Vec::<&str>::new(), "{report:?}");
+    for ids in [local_ids, remote_ids] {
+        let found = ["One", "New", "Two"].map(|name| ids(&shared, name));
+        assert_eq!(found, [vec![3], vec![2, 4], vec![]]);
+    }
+}

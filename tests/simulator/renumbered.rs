@@ -579,3 +579,51 @@ fn a_message_that_goes_while_its_mailbox_is_found_again_is_not_fetched_as_new() 
         }
     }
 }
+
+/// Copied to its new place and not expunged yet when its mailbox was numbered anew, it waited until nothing else there was
+/// flagged `\\Deleted`, though the server can expunge single messages: it was in both places for good.
+#[test]
+fn what_was_copied_before_its_mailbox_was_numbered_anew_leaves_it_whatever_others_flagged_there() {
+    let struck = |abilities, at: CrashAt| {
+        let shared = in_step(Delete::Trash, abilities, 4);
+        remote_flag(&mut shared.world(), 2, "\\Deleted", true);
+        quiet(&shared);
+        {
+            let mut world = shared.world();
+            local_delete(&mut world, 1);
+            let (name, unique) = file(&world, 3);
+            world.local_move(&name, &unique, &folder("Archive"));
+            world.now.0 += 60;
+        }
+        let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
+        let is_in_both =
+            |(id, to): (u32, &str)| remote_ids(&shared, "INBOX").contains(&id) && remote_ids(&shared, to).contains(&id);
+        let both = [(1, "Trash"), (3, "Archive")].map(is_in_both);
+        renumber(&shared);
+        quiet(&shared);
+        let context = format!("{abilities:?}, struck {at:?}");
+        assert_kept(&shared, &context);
+        for ids in [local_ids, remote_ids] {
+            let found = ["INBOX", "Archive"].map(|name| ids(&shared, name));
+            assert_eq!(found, [vec![2, 4], vec![3]], "{context}");
+            // A move struck between its two halves may leave its source in Trash.
+            let trash: Vec<u32> = ids(&shared, "Trash").into_iter().filter(|id| *id != 3).collect();
+            assert_eq!(trash, [1], "{context}");
+        }
+        (died, both)
+    };
+    for mod_seq in [true, false] {
+        let abilities = Abilities { moves: false, mod_seq, ..FULL };
+        let mut seen = [false; 2];
+        for (after, power) in STRIKES {
+            for step in 0.. {
+                let (died, both) = struck(abilities, CrashAt { step, after, power });
+                seen = [seen[0] || both[0], seen[1] || both[1]];
+                if !died {
+                    break;
+                }
+            }
+        }
+        assert_eq!(seen, [true; 2], "{abilities:?}: never struck between COPY and EXPUNGE");
+    }
+}

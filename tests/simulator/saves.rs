@@ -1,18 +1,19 @@
 //! Drafts saved again, struck at every step, and what becomes of them when something goes wrong.
 
-use mailtide::model::{Role, Timestamp};
+use mailtide::model::{FlagSet, Role, Timestamp};
 use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::report::Report;
 use mailtide::reconcile::snapshot::Abilities;
 
-use super::account::ids;
+use super::account::{DATE, ids};
 use super::check::{local_view, remote_view};
 use super::history::{calm_run, policy};
+use super::mail::Kind;
 use super::maildir::{Maildir, Save};
 use super::rng::Rng;
-use super::scenarios::{both_ways, file, local, local_flag, remote, remote_delete, remote_flag};
+use super::scenarios::{FULL, both_ways, file, local, local_flag, remote, remote_delete, remote_flag, uid};
 use super::server::Server;
-use super::users::folder;
+use super::users::{FlagEdit, folder};
 use super::world::{Shared, World};
 
 const DRAFTS: &str = "Drafts";
@@ -215,7 +216,7 @@ fn a_copied_maildir_is_no_maildir_of_new_versions() {
 fn without_a_message_id_a_new_name_is_a_removal_and_an_arrival() {
     let shared = in_step(Delete::Trash);
     let at = Timestamp(1_600_000_000);
-    shared.world().remote_put(&folder(DRAFTS), 2, super::mail::Kind::Anonymous, at, &mailtide::model::FlagSet::new());
+    shared.world().remote_put(&folder(DRAFTS), 2, Kind::Anonymous, at, &FlagSet::new());
     sync(&shared);
     let id = save_one(&shared, 2, Save::NewName);
     sync(&shared);
@@ -248,6 +249,66 @@ fn what_waited_in_another_state_of_the_maildir_removes_nothing() {
             (0..3).for_each(|_| drop(sync(&shared)));
             let both = if moved { vec![second] } else { vec![1, second] };
             assert_eq!(places(&shared), [both.clone(), both, vec![]], "{delete:?} moved {moved}");
+        }
+    }
+}
+
+/// It was moved in from another folder, and saved then: it had got the flags of one that was moved away, of its Message-ID.
+#[test]
+fn a_draft_moved_in_and_saved_is_no_new_version_of_one_moved_away() {
+    let mut world = World::new(Server::new(FULL), policy(Delete::Trash), Rng::new(1));
+    let junk = FlagEdit::new("$Junk", true).flags;
+    world.remote_put(&folder(DRAFTS), 1, Kind::Shared, DATE, &FlagSet::new());
+    world.remote_put(&folder("Lists"), 2, Kind::Shared, DATE, &FlagSet::new());
+    let shared = Shared::new(world);
+    sync(&shared);
+    let id = {
+        let mut world = shared.world();
+        remote_flag(&mut world, 1, "$Junk", true);
+        for (id, target) in [(1, "INBOX"), (2, DRAFTS)] {
+            let (name, unique) = file(&world, id);
+            world.local_move(&name, &unique, &folder(target));
+        }
+        save(&mut world, 2, Save::InPlace)
+    };
+    for _ in 0..2 {
+        sync(&shared);
+    }
+    let world = shared.world();
+    for view in [local_view(&world), remote_view(&world)] {
+        let found = |name| view[&folder(name)].iter().map(|seen| (seen.id, seen.flags.clone())).collect::<Vec<_>>();
+        assert_eq!(found(DRAFTS), [(id, FlagSet::new())]);
+        assert_eq!(found("INBOX"), [(1, junk.clone())]);
+    }
+}
+
+/// Others moved half of it to a folder where that got the number that it had: it was taken for the folder itself, and what
+/// replaced the other half for its next version.
+#[test]
+fn a_draft_saved_while_its_folder_is_numbered_anew_and_looks_like_another_leaves_no_old_version() {
+    for told in [true, false] {
+        let mut world = World::new(Server::new(FULL), policy(Delete::Expunge), Rng::new(1));
+        (world.server.same_second, world.server.status) = (true, told);
+        remote(&mut world, DRAFTS, 1, &["\\Draft"]);
+        remote(&mut world, DRAFTS, 2, &["\\Draft"]);
+        remote(&mut world, "Lists", 3, &[]);
+        let shared = Shared::new(world);
+        (0..2).for_each(|_| drop(sync(&shared)));
+        let id = save_one(&shared, 1, Save::InPlace);
+        {
+            let mut world = shared.world();
+            world.server.renumber(&folder(DRAFTS));
+            world.ledger.renumber(&folder(DRAFTS), &[]);
+            let (name, two) = uid(&world, 2);
+            world.remote_move(&name, two, &folder("Lists"));
+            remote_delete(&mut world, 3);
+        }
+        (0..3).for_each(|_| drop(sync(&shared)));
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            let drafts = ids(&view, DRAFTS);
+            assert!(drafts.contains(&id) && !drafts.contains(&1), "{told}: {drafts:?}");
+            assert_eq!(ids(&view, "Lists"), [2], "{told}");
         }
     }
 }

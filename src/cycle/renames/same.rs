@@ -86,7 +86,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Likeness::Most => self.hold_the_same(search, &there, (name, validity), ambiguous || *owned).await?,
         };
         let in_part = is_alike && !is_own && there.len() < messages.len();
-        if !is_alike || (in_part && self.holds_more_under_its_name(search, row, messages, there.len()).await?) {
+        // Numbers in a name that another has are that one's own: of two that hold equally much they tell nothing.
+        let elsewhere = there.len().saturating_sub(usize::from(*owned));
+        if !is_alike || (in_part && self.holds_more_under_its_name(search, row, messages, elsewhere).await?) {
             return Ok(false);
         }
         let holds_copies = *owned && self.knows_some(search, name, &there)?;
