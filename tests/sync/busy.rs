@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -89,13 +90,48 @@ fn rename_all(maildirs: [&Maildir; 2], count: u64) {
                 Some(rest) => rest.to_owned(),
                 None => format!("F{letters}"),
             };
-            let moves = (number as u64 + count).is_multiple_of(7);
-            let target = if moves { maildirs[1 - at] } else { maildir };
-            let renamed = fs::rename(file.path(), target.0.join("cur").join(format!("{unique}:2,{letters}")));
+            let step = number as u64 + count;
+            let target = if step.is_multiple_of(7) { maildirs[1 - at] } else { maildir };
+            let new = target.0.join("cur").join(format!("{unique}:2,{letters}"));
+            let renamed = match step {
+                _ if step.is_multiple_of(21) => link_and_remove(&file.path(), &new),
+                _ if step.is_multiple_of(14) => copy_and_remove(&file.path(), &new),
+                _ => fs::rename(file.path(), new),
+            };
             // Another was faster, as between any two programs.
-            renamed
-                .or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
-                .unwrap();
+            renamed.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) }).unwrap();
+        }
+    }
+}
+
+/// Moves a file in two steps, as local Dovecot does.
+fn link_and_remove(old: &Path, new: &Path) -> io::Result<()> {
+    fs::hard_link(old, new)?;
+    remove_whatever_its_flags(old);
+    Ok(())
+}
+
+/// Moves a file as `mv` does between two file systems.
+fn copy_and_remove(old: &Path, new: &Path) -> io::Result<()> {
+    let temporary = new.ancestors().nth(2).unwrap().join("tmp/copy");
+    let date = fs::metadata(old)?.modified()?;
+    fs::copy(old, &temporary)?;
+    fs::File::options().write(true).open(&temporary)?.set_modified(date)?;
+    fs::rename(&temporary, new)?;
+    remove_whatever_its_flags(old);
+    Ok(())
+}
+
+/// Removes a file, which may have got other flags meanwhile.
+fn remove_whatever_its_flags(path: &Path) {
+    let unique = |path: &Path| path.file_name().unwrap().to_str().unwrap().split(":2,").next().unwrap().to_owned();
+    thread::sleep(Duration::from_millis(3));
+    let maildir = path.ancestors().nth(2).unwrap();
+    loop {
+        let files = ["cur", "new"].into_iter().flat_map(|part| fs::read_dir(maildir.join(part)).unwrap());
+        let mut files = files.map(|file| file.unwrap().path()).filter(|file| unique(file) == unique(path));
+        if files.any(|file| fs::remove_file(file).is_ok()) {
+            break;
         }
     }
 }
