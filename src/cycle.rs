@@ -312,6 +312,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             moved: BTreeMap::new(),
             stored: BTreeMap::new(),
             expunged: BTreeMap::new(),
+            unrecorded: Vec::new(),
             aftermath: BTreeMap::new(),
         }
     }

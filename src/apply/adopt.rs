@@ -25,7 +25,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             entry: found.entry.clone(),
             meant: meant.clone(),
         };
-        let named = self.relabel(plan, follows().map(label).collect(), &rows)?;
+        let named = self.relabel(plan, follows().map(label).collect(), rows)?;
         self.report.adopted += plan.adopt.iter().filter(|found| found.follows.is_none()).count() as u64;
         (self.progress)(Event::Changed(plan.adopt.len() as u64));
         let differs = |found: &&Adoption| found.base != found.flags.agreed || !found.flags.changes_nothing();
@@ -33,6 +33,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         if differing.is_empty() {
             return Ok(());
         }
+        self.flush()?;
         let ids: BTreeMap<Uid, MessageId> =
             self.journal.messages(plan.mailbox)?.into_iter().map(|row| (row.uid, row.id)).collect();
         let change = |found: &Adoption| {

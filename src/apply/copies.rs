@@ -125,7 +125,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         if !gone.is_empty() {
             self.not_copied(plan, &gone);
         }
-        self.commit(&records)?;
+        self.commit(records)?;
         self.finish_labels(plan, due)?;
         Ok(())
     }

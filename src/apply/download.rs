@@ -132,7 +132,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 flags: FlagDelta::default(),
             }));
         }
-        self.commit(&records)
+        self.commit(records)
     }
 }
 

@@ -110,7 +110,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             self.local.sync(&plan.local)?;
         }
         records.extend(intents.into_iter().map(Record::Settled));
-        self.commit(&records)?;
+        self.note(records)?;
         (self.progress)(Event::Changed(changes.len() as u64));
         Ok(())
     }

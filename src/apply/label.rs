@@ -27,15 +27,19 @@ pub(super) struct Due {
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
-    /// Commits the rows of files that came from other folders, and gives their names the letters of this one. Returns the
+    /// Records the rows of files that came from other folders, and gives their names the letters of this one. Returns the
     /// files as they are named then.
     pub(super) fn relabel(
         &mut self,
         plan: &MailboxPlan,
         labels: Vec<Label>,
-        rows: &[Record],
+        rows: Vec<Record>,
     ) -> Result<BTreeMap<UniqueName, LocalEntry>, Failure> {
         let due = self.begin_labels(plan, labels)?;
+        if due.is_empty() {
+            self.note(rows)?;
+            return Ok(BTreeMap::new());
+        }
         self.commit(rows)?;
         self.finish_labels(plan, due)
     }
@@ -82,7 +86,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         if !settled.is_empty() {
             self.local.sync(&plan.local)?;
         }
-        self.commit(&settled)?;
+        self.commit(settled)?;
         Ok(named)
     }
 }

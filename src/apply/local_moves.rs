@@ -87,7 +87,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         self.report.local.moved += labels.len() as u64;
         (self.progress)(Event::Changed(labels.len() as u64));
-        self.relabel(target, labels, &records)?;
+        self.relabel(target, labels, records)?;
         Ok(())
     }
 }

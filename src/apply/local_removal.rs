@@ -27,7 +27,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             }
             self.mailbox_done(plan, synced.map_err(Failure::from))?;
         }
-        self.commit(&records)
+        self.commit(records)
     }
 
     fn unlink<'p>(
@@ -102,7 +102,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         if !index.is_empty() {
             self.local.sync_kept()?;
         }
-        self.commit(&index)?;
+        self.commit(index)?;
         Ok(all)
     }
 }

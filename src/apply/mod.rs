@@ -65,6 +65,9 @@ pub type StoredAhead = (Vec<IntentId>, Option<Result<StoredFlags, RemoteError>>)
 /// What came of expunging from a mailbox: which messages, and how that ended.
 pub type AllExpunged = BTreeMap<MailboxId, Vec<(UidSet, Result<Expunged, RemoteError>)>>;
 
+/// How much is recorded together at most, in records.
+const TOGETHER: usize = 2_000;
+
 /// Where messages go on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -127,6 +130,8 @@ pub struct Apply<'a, R, L, J> {
     pub stored: BTreeMap<MailboxId, StoredAhead>,
     /// What came of expunging from many mailboxes at once, not recorded yet.
     pub expunged: AllExpunged,
+    /// What came of changes, not recorded yet.
+    pub unrecorded: Vec<Record>,
     /// What was left behind, by mailbox.
     pub aftermath: BTreeMap<MailboxId, Aftermath>,
 }
@@ -144,10 +149,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     /// # Errors
     /// What concerns the whole account. What concerns one mailbox or message is reported, and the rest goes on.
     pub async fn run(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
+        let done = self.carry_out(plans).await;
+        // Also of what was done before it failed.
+        done.and(self.flush())
+    }
+
+    async fn carry_out(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
         for plan in plans {
             let done = self.reset(plan);
             self.mailbox_done(plan, done)?;
         }
+        self.flush()?;
         for plan in plans {
             let done = self.copy_in(plan).await;
             self.mailbox_done(plan, done)?;
@@ -158,6 +170,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             self.mailbox_done(plan, done)?;
         }
         self.move_files(plans)?;
+        self.flush()?;
         self.announce(plans, |plan| plan.flags.iter().any(|change| !change.flags.to_remote.is_empty()));
         self.store_ahead(plans).await?;
         self.add(plans).await?;
@@ -187,6 +200,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             self.mailbox_done(plan, adopted)?;
             self.mailbox_done(plan, changed)?;
         }
+        self.flush()?;
         self.download(&open).await?;
         self.upload(&open).await
     }
@@ -216,18 +230,33 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             let news = replacement.outdated.iter().filter(|old| !old.recorded);
             records.extend(news.map(|old| Record::Replaced(old.row, by.clone())));
         }
-        self.commit(&records)
+        self.note(records)
     }
 
     fn announce(&mut self, plans: &[MailboxPlan], changes: impl Fn(&MailboxPlan) -> bool) {
         self.remote.about_to_change(plans.iter().filter(|plan| changes(plan)).map(|plan| plan.name.clone()).collect());
     }
 
-    fn commit(&mut self, records: &[Record]) -> Result<(), Failure> {
-        if !records.is_empty() {
-            self.journal.commit(records)?;
+    /// Records what came of changes together with that of others. Not recorded because of a crash, it is what the next look
+    /// finds done.
+    fn note(&mut self, records: Vec<Record>) -> Result<(), Failure> {
+        self.unrecorded.extend(records);
+        if self.unrecorded.len() < TOGETHER { Ok(()) } else { self.flush() }
+    }
+
+    /// Records what is noted.
+    fn flush(&mut self) -> Result<(), Failure> {
+        let noted = std::mem::take(&mut self.unrecorded);
+        if !noted.is_empty() {
+            self.journal.commit(&noted)?;
         }
         Ok(())
+    }
+
+    /// Records this, and what is noted before it.
+    fn commit(&mut self, records: Vec<Record>) -> Result<(), Failure> {
+        self.unrecorded.extend(records);
+        self.flush()
     }
 
     fn after(&mut self, mailbox: MailboxId) -> &mut Aftermath {

@@ -62,10 +62,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             return Ok(());
         }
         self.after(plan.mailbox).overtaken = true;
-        let renamed = |Renamed { row, unique, stat }: &Renamed| {
+        let renamed = |Renamed { row, unique, stat, .. }: &Renamed| {
             Record::Insert(plan.mailbox, moved_row(row, row.uid, unique, *stat))
         };
-        self.commit(&plan.renamed.iter().map(renamed).collect::<Vec<_>>())
+        let label = |Renamed { unique, entry, meant, .. }: &Renamed| {
+            let (unique, entry, meant) = (unique.clone(), entry.clone(), meant.clone()?);
+            Some(Label { unique, entry, meant })
+        };
+        let labels = plan.renamed.iter().filter_map(label).collect();
+        self.relabel(plan, labels, plan.renamed.iter().map(renamed).collect()).map(drop)
     }
 
     async fn move_messages(
@@ -178,7 +183,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             self.after(plan.mailbox).overtaken = true;
             self.after(target.mailbox).overtaken = true;
         }
-        self.relabel(target, labels, &records)?;
+        self.relabel(target, labels, records)?;
         Ok(())
     }
 }

@@ -22,7 +22,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             let rows: Vec<MessageId> = removals.iter().map(|removal| removal.row).collect();
             self.after(plan.mailbox).remote_changed |= how != Removal::Keep;
             match how {
-                Removal::Keep => self.commit(&bury(&rows, Tombstone::Kept))?,
+                Removal::Keep => self.note(bury(&rows, Tombstone::Kept))?,
                 Removal::Flag => self.flag_deleted(plan, ground, &uids, &rows).await?,
                 Removal::Expunge => {
                     let records = self.lost(plan, rows.len() as u64).into_iter().collect();
@@ -106,7 +106,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let mut records = bury(&rows, Tombstone::Flagged);
         records.extend(self.lost(plan, counted(plan, &rows)));
         records.extend(self.refused_removals(plan, &refused, stored.refusal.as_deref()));
-        self.commit(&records)?;
+        self.note(records)?;
         self.report.remote.removed += counted(plan, &rows);
         Ok(())
     }
@@ -144,7 +144,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             }
             Expunged::Flagged => records.extend(bury(rows, Tombstone::Waiting)),
         }
-        self.commit(&records)
+        self.note(records)
     }
 
     async fn move_to_trash(&mut self, plan: &MailboxPlan, ground: Ground, uids: &UidSet) -> Result<(), Failure> {

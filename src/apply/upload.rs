@@ -69,7 +69,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         for ((file, intent), answer) in outgoing.iter().zip(intents).zip(answers.into_iter().flatten()) {
             records.extend(self.sent(file, intent, answer)?);
         }
-        self.commit(&records)?;
+        self.commit(records)?;
         (self.progress)(Event::Uploaded(outgoing.len() as u64));
         Ok(())
     }

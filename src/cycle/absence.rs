@@ -122,12 +122,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         // The file of one that neither side has where it was may be one of those that were put off, and its message where
         // nobody has looked.
         //
-        // Those of a mailbox whose name another has go first where nothing else is waited for: what has the name is looked at
-        // once they have gone. A message found there is fetched then, and no file of it is sent.
-        let names_alone = grown.iter().flatten().all(|name| robbed.contains(name)) && grown.is_some();
+        // Those of a mailbox whose name another has go first where nothing else is waited for, and every maildir is as it was
+        // seen: what has the name is looked at once they have gone, and what is found there is fetched.
+        let names_alone = grown.as_ref().is_some_and(|grown| grown.is_subset(&robbed));
+        let all_seen = self.options.only.is_empty()
+            && self.blind.is_empty()
+            && sights.iter().all(|sight| sight.scan.quiet)
+            && !self.has_stirred(scene, plans)?;
         let goes_first = |mailbox: MailboxId| {
             let is_it = |sight: &Sight| sight.row.id == mailbox && sight.displaced;
-            names_alone && !refiled && self.blind.is_empty() && sights.iter().any(is_it)
+            names_alone && all_seen && !refiled && sights.iter().any(is_it)
         };
         let lost = Plans { sights, plans }.keep_gone_from_both(goes_first);
         again.extend(lost.into_iter().filter(|_| ours));

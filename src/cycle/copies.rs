@@ -12,7 +12,7 @@ use super::observe::Sight;
 use super::plans::{Plans, Spot};
 use super::{Run, Scene};
 use crate::model::{Identity, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, UniqueName};
-use crate::reconcile::moves::Arrival;
+use crate::reconcile::moves::{Arrival, Place};
 use crate::reconcile::plan::{LocalCopy, MailboxPlan};
 use crate::reconcile::snapshot::{LocalEntry, LocalSnapshot};
 use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
@@ -22,6 +22,8 @@ pub(super) struct Known {
     rows: BTreeMap<MailboxId, MailboxRow>,
     scans: BTreeMap<MailboxId, Option<LocalSnapshot>>,
     files: BTreeMap<MessageId, Option<Arrival>>,
+    /// Where the files are that others moved.
+    moved: BTreeMap<MessageId, Place>,
 }
 
 impl Known {
@@ -32,8 +34,10 @@ impl Known {
 
     /// Returns a message's file as it was seen, if it was: where it was moved to, or else where it was.
     fn seen<'k>(&'k self, all: &'k Plans<'_>, row: &'k MessageRow) -> Option<File<'k>> {
-        let at = || Some((row.mailbox, row.unique.as_ref()?));
-        let (mailbox, unique) = all.moved_to(row).or_else(at)?;
+        let (mailbox, unique) = match self.moved.get(&row.id) {
+            Some((mailbox, unique)) => (*mailbox, unique),
+            None => (row.mailbox, row.unique.as_ref()?),
+        };
         let scan = match all.sight(mailbox) {
             Some(sight) => Some(&sight.scan),
             None => self.scans.get(&mailbox).and_then(Option::as_ref),
@@ -68,8 +72,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         plans: &mut [MailboxPlan],
     ) -> Result<(), Failure> {
         let rows = self.account.journal.mailboxes()?.into_iter().map(|row| (row.id, row)).collect();
-        let mut known = Known { rows, scans: BTreeMap::new(), files: BTreeMap::new() };
         let mut all = Plans { sights, plans };
+        let mut known = Known { rows, scans: BTreeMap::new(), files: BTreeMap::new(), moved: all.moved() };
         self.await_homes(scene, &mut all, &mut known)?;
         self.copy_there(scene, &mut all, &mut known)?;
         self.copy_email_ids(scene, &mut all, &mut known)?;

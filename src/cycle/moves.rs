@@ -62,16 +62,22 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 wait_for(all, row, &(to, unique));
                 continue;
             }
-            let meant = self.meant(all, row, (to, &arrival.entry), true);
+            let meant = self.meant(all, row, (to, &unique, &arrival.entry), true);
             if let Some(plan) = all.of(to) {
                 plan.take_upload(&unique);
             }
-            let row = as_named(all, row, (to, &unique, &arrival.entry));
+            let dovecot = all.sight(to).is_some_and(|sight| sight.scan.dovecot);
             let Some(plan) = all.of(row.mailbox) else { continue };
             plan.remove_remote.retain(|removal| removal.row != row.id);
-            let Arrival { entry, stat, .. } = arrival;
+            let (row, Arrival { entry, stat, .. }) = (row.clone(), arrival);
             match to == row.mailbox {
-                true => plan.renamed.push(Renamed { row, unique, stat }),
+                true => plan.renamed.push(Renamed {
+                    meant: forwarded(&row, &unique, &entry).filter(|_| dovecot),
+                    row,
+                    unique,
+                    entry,
+                    stat,
+                }),
                 false => plan.move_remote.push(RemoteMove { row, to, unique, entry, stat, meant }),
             }
         }
@@ -79,18 +85,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Returns what the name of a file means that came from the mailbox of a row. Some programs drop all letters when they
-    /// move a message: that is no wish of the user's. `None` where a local Dovecot rewrites letters itself.
+    /// move a message: that is no wish of the user's. `None` where a local Dovecot rewrites letters itself, all but P.
     ///
     /// What a run moved that died before it recorded that has its name still, and its letters mean what they did.
     fn meant(
         &self,
         all: &Plans<'_>,
         row: &MessageRow,
-        (to, entry): (MailboxId, &LocalEntry),
+        (to, unique, entry): (MailboxId, &UniqueName, &LocalEntry),
         by_others: bool,
     ) -> Option<FlagSet> {
         if all.sight(to).is_some_and(|sight| sight.scan.dovecot) {
-            return None;
+            return forwarded(row, unique, entry);
         }
         let borne = all.sight(row.mailbox)?.letters_of_old();
         let had = |keyword: &Keyword| row.flags.keywords.contains(keyword);
@@ -120,13 +126,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         for (row, (to, unique)) in pair(gone, &adopted) {
             let Some(entry) = adopted.get(&(to, unique.clone())).map(|arrival| arrival.entry.clone()) else { continue };
             let by_others = row.unique.as_ref() != Some(&unique);
-            let meant = self.meant(all, row, (to, &entry), by_others);
-            let named = as_named(all, row, (to, &unique, &entry));
+            let meant = self.meant(all, row, (to, &unique, &entry), by_others);
             let Some(sight) = all.sight(to) else { continue };
             let Some(plan) = all.of(to) else { continue };
             if let Some(found) = plan.adopt.iter_mut().find(|found| found.unique == unique) {
                 let meant = meant.unwrap_or_else(|| entry.flags.clone());
-                *found = sight.view().follow(found.clone(), &named, meant);
+                *found = sight.view().follow(found.clone(), row, meant);
             }
             all.forget_no_more(row);
         }
@@ -266,9 +271,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let Missing { row, place: (here, unique), arrival: Arrival { entry, stat, .. }, at_home } = one;
         let Some(message) = all.message((to, uid)) else { return };
         let by_others = row.unique.as_ref() != Some(&unique);
-        let meant = self.meant(all, row, (here, &entry), by_others).unwrap_or_else(|| entry.flags.clone());
-        let named = as_named(all, row, (here, &unique, &entry));
-        let flags_agree = named.flags == message.flags && named.flags == meant;
+        let meant = self.meant(all, row, (here, &unique, &entry), by_others).unwrap_or_else(|| entry.flags.clone());
+        let flags_agree = row.flags == message.flags && row.flags == meant;
         let (date, size, email_id) = (message.date, message.size, message.email_id);
         match at_home {
             true => {}
@@ -281,7 +285,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         plan.take_upload(&unique);
         plan.remove_local.retain(|removal| removal.row != row.id);
         plan.move_local.push(LocalMove {
-            row: named,
+            row: row.clone(),
             unique,
             entry,
             stat,
@@ -296,18 +300,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 }
 
-/// Returns a row with the flags that its file's name in a new place is compared with. A local Dovecot knows nothing of the
-/// letter P, and gives what it moves a name without it: that is no wish of the user's.
-fn as_named(
-    all: &Plans<'_>,
-    row: &MessageRow,
-    (to, unique, entry): (MailboxId, &UniqueName, &LocalEntry),
-) -> MessageRow {
-    let mut row = row.clone();
-    if row.unique.as_ref() != Some(unique) && all.sight(to).is_some_and(|sight| sight.scan.dovecot) {
-        row.flags.keywords.retain(|keyword| !keyword.is_forwarded() || entry.flags.keywords.contains(keyword));
-    }
-    row
+/// Returns what a file's name means that a local Dovecot gave it, and that is without the letter P: it knows nothing of that,
+/// and leaves it out where it moves a message. `None` if the name means what it says.
+fn forwarded(row: &MessageRow, unique: &UniqueName, entry: &LocalEntry) -> Option<FlagSet> {
+    let is_lost = |keyword: &&Keyword| keyword.is_forwarded() && !entry.flags.keywords.contains(*keyword);
+    let lost = row.flags.keywords.iter().find(is_lost).filter(|_| row.unique.as_ref() != Some(unique))?;
+    let mut meant = entry.flags.clone();
+    meant.keywords.insert(lost.clone());
+    Some(meant)
 }
 
 /// Leaves a message where it is until its file is on the server in its new place.

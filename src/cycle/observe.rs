@@ -189,7 +189,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
             let rows = rows.get(&target.row.id).map(Vec::as_slice).unwrap_or_default();
             let since = match target.look {
-                // Whether what waits to be expunged can be now depends on the flags of all messages.
+                // What waits to be expunged is only if it is seen, without UIDPLUS together with all that is flagged so.
                 Look::Since(_) if rows.iter().any(|row| row.tombstone == Some(Tombstone::Waiting)) => None,
                 Look::Since(_) if target.failures.iter().any(|failure| asks_for_full_look(failure, self.now)) => None,
                 Look::Since(watermark) => Some(watermark),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::observe::Sight;
 use crate::model::{Keyword, KeywordLetters, MailboxId, MessageId, MessageRow, Timestamp, Uid, UniqueName};
+use crate::reconcile::moves::Place;
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::snapshot::RemoteMessage;
 
@@ -67,14 +68,19 @@ impl<'a> Plans<'a> {
         rows.iter().any(|row| row.id != than && row.unique.as_ref() == Some(unique))
     }
 
-    /// Returns where this pass found the file of a message that others moved or renamed.
-    pub(super) fn moved_to(&self, row: &MessageRow) -> Option<(MailboxId, &UniqueName)> {
-        let plan = self.plans.iter().find(|plan| plan.mailbox == row.mailbox)?;
-        let moved = plan.move_remote.iter().filter(|one| one.row.id == row.id).map(|one| (one.to, &one.unique));
-        let renamed = plan.renamed.iter().filter(|one| one.row.id == row.id).map(|one| (row.mailbox, &one.unique));
-        let awaited = plan.remove_remote.iter().filter(|one| one.row == row.id);
-        let awaited = awaited.filter_map(|one| one.moved_to.as_ref()).map(|(to, unique)| (*to, unique));
-        moved.chain(renamed).chain(awaited).next()
+    /// Returns where this pass found the files of messages that others moved or renamed.
+    pub(super) fn moved(&self) -> BTreeMap<MessageId, Place> {
+        let mut places = BTreeMap::new();
+        for plan in &*self.plans {
+            let here = |unique: &UniqueName| (plan.mailbox, unique.clone());
+            places.extend(plan.remove_local.iter().map(|one| (one.row, here(&one.unique))));
+            places.extend(plan.move_local.iter().map(|one| (one.row.id, here(&one.unique))));
+            places.extend(plan.renamed.iter().map(|one| (one.row.id, here(&one.unique))));
+            places.extend(plan.move_remote.iter().map(|one| (one.row.id, (one.to, one.unique.clone()))));
+            let awaited = plan.remove_remote.iter().filter_map(|one| Some((one.row, one.moved_to.clone()?)));
+            places.extend(awaited);
+        }
+        places
     }
 
     /// Returns the rows that neither side has any more, by what they were recorded with.

@@ -176,7 +176,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                     let id = identity.message_id.filter(|id| is_new(&identity) && sought.contains(id));
                     // One that was moved here, and saved then, is a new version of what it was before.
                     if let Some(id) = id
-                        && self.account.journal.mailboxes_of(unique)?.is_empty()
+                        && !self.account.journal.is_known(unique)?
                     {
                         appeared.insert(unique.clone(), id);
                     }

@@ -93,7 +93,8 @@ pub(super) fn are_two(
         sleep(wait);
     }
     let Some((one, other)) = look_at(one)?.zip(look_at(other)?) else { return Ok(false) };
-    Ok(one.ino() != other.ino() || (one.nlink() > 1 && other.nlink() > 1))
+    let is_same = (one.dev(), one.ino()) == (other.dev(), other.ino());
+    Ok(!is_same || (one.nlink() > 1 && other.nlink() > 1))
 }
 
 /// Looks at the file observed, without opening it; `None` as in [`open`].

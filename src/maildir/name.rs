@@ -94,20 +94,27 @@ pub(super) fn changed(info: &str, delta: &FlagDelta, known: &KeywordLetters) -> 
     Some(format!("{NO_FLAGS}{letters}{behind}"))
 }
 
-/// Returns the info with the letters of these keywords and no other keyword letter; as it is if it is of a kind that has
-/// no flags.
+/// Returns the info with the letters of these keywords and no other keyword letter, but P, which means the same everywhere;
+/// as it is if it is of a kind that has no flags.
 pub(super) fn relabelled(info: &str, flags: &FlagSet, known: &KeywordLetters) -> String {
-    let letters = flags.keywords.iter().filter_map(|keyword| known.letter(keyword)).collect();
-    with_letters(info, &letters)
+    let letter = |keyword: &Keyword| match keyword.is_forwarded() {
+        true => Some(PASSED),
+        false => known.letter(keyword).map(char::from),
+    };
+    with_letters(info, flags.keywords.iter().filter_map(letter))
 }
 
-/// Returns the info with the keyword letters of `after` if it has those of `before`; `None` if it has others.
+/// Returns the info with the keyword letters of `after`, and with P if only that has it, if it has the keyword letters of
+/// `before`; `None` if it has others.
 pub(super) fn relabelled_alike(info: &str, before: &str, after: &str) -> Option<String> {
     let of = |info| keyword_letters(info).collect::<BTreeSet<u8>>();
-    (of(info) == of(before)).then(|| with_letters(info, &of(after)))
+    let has_p = |info| letters_of(info).is_some_and(|(letters, _)| letters.contains(PASSED));
+    let passed = (has_p(after) && !has_p(before)).then_some(PASSED);
+    (of(info) == of(before)).then(|| with_letters(info, keyword_letters(after).map(char::from).chain(passed)))
 }
 
-fn with_letters(info: &str, wanted: &BTreeSet<u8>) -> String {
+fn with_letters(info: &str, wanted: impl Iterator<Item = char>) -> String {
+    let wanted: BTreeSet<char> = wanted.collect();
     let Some((letters, behind)) = letters_of(if info.is_empty() { NO_FLAGS } else { info }) else {
         return info.to_owned();
     };
@@ -115,7 +122,7 @@ fn with_letters(info: &str, wanted: &BTreeSet<u8>) -> String {
         return String::new();
     }
     let others = letters.chars().filter(|letter| !letter.is_ascii_lowercase());
-    let letters: BTreeSet<char> = others.chain(wanted.iter().map(|letter| char::from(*letter))).collect();
+    let letters: BTreeSet<char> = others.chain(wanted).collect();
     format!("{NO_FLAGS}{}{behind}", letters.into_iter().collect::<String>())
 }
 
@@ -268,6 +275,16 @@ mod tests {
         assert_eq!(changed("2,adz,x", &junk, &known()).unwrap(), "2,Sz,x");
         assert_eq!(changed("", &junk, &known()).unwrap(), "2,S");
         assert_eq!(changed("1,x", &junk, &known()), None);
+    }
+
+    #[test]
+    fn labels_are_keyword_letters_and_a_p_that_was_left_out() {
+        let meant = set(&[Flag::Seen], &["$Forwarded", "work"]);
+        assert_eq!(relabelled("2,FRac,x", &meant, &known()), "2,FPRb,x");
+        assert_eq!(relabelled("2,P", &set(&[], &["work"]), &known()), "2,Pb");
+        assert_eq!(relabelled_alike("2,Sa", "2,a", "2,Pb").unwrap(), "2,PSb");
+        assert_eq!(relabelled_alike("2,a", "2,Pa", "2,Pb").unwrap(), "2,b", "taken off since");
+        assert_eq!(relabelled_alike("2,b", "2,a", "2,Pb"), None);
     }
 
     #[test]

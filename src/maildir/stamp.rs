@@ -17,7 +17,7 @@ const TRUSTED_AGE_NS: i64 = 2 * SECOND_NS;
 /// A tick of the clock that file systems take times from: at most 10 ms on Linux (`CONFIG_HZ=100`), and some slack.
 const TICK_NS: i64 = 12_000_000;
 
-/// A program that moves a file in two steps is done within this.
+/// A program that moves files in two steps is taken to be done with each within this.
 const MOVE_NS: i64 = SECOND_NS / 2;
 
 /// A tick of file systems that keep whole seconds.

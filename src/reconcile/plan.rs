@@ -190,8 +190,12 @@ pub struct Renamed {
     pub row: MessageRow,
     /// Its file's name now.
     pub unique: UniqueName,
-    /// The file as it was read.
+    /// The file as it was seen,
+    pub entry: LocalEntry,
+    /// and as it was read.
     pub stat: FileStat,
+    /// What its name means; `None` if it means what it says.
+    pub meant: Option<FlagSet>,
 }
 
 /// A change of flags of a message that both sides hold.

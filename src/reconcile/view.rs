@@ -144,7 +144,7 @@ impl View<'_> {
             (Some(Tombstone::Flagged), Remote::Seen(message)) if !message.flags.has(Flag::Deleted) => {
                 plan.download.push(row.uid);
             }
-            (Some(Tombstone::Waiting), Remote::Seen(_)) if self.expunges_alone || self.only_ours_is_deleted() => {
+            (Some(Tombstone::Waiting), Remote::Seen(_)) if self.can_purge() => {
                 plan.remove_remote.push(RemoteRemoval {
                     row: row.id,
                     uid: row.uid,
@@ -156,6 +156,15 @@ impl View<'_> {
             (Some(Tombstone::Replaced), Remote::Seen(message)) => self.plan_replaced(row, Some(&message.flags), plan),
             (_, Remote::Same | Remote::Seen(_)) => {}
         }
+    }
+
+    fn can_purge(&self) -> bool {
+        self.may_delete() && (self.expunges_alone || self.only_ours_is_deleted())
+    }
+
+    /// Where `\Deleted` is not stored, an EXPUNGE takes nothing, and some servers say OK all the same.
+    fn may_delete(&self) -> bool {
+        !self.rules.read_only && self.rules.permanent.flags.has(Flag::Deleted)
     }
 
     /// Without UIDPLUS an EXPUNGE takes everything flagged `\Deleted`, so it has to wait until that is all ours.
@@ -187,7 +196,7 @@ impl View<'_> {
     pub(super) fn removal(&self) -> Option<Removal> {
         match self.delete {
             Delete::Never => Some(Removal::Keep),
-            _ if self.rules.read_only || !self.rules.permanent.flags.has(Flag::Deleted) => None,
+            _ if !self.may_delete() => None,
             Delete::Flag => Some(Removal::Flag),
             Delete::Expunge => Some(Removal::Expunge),
             Delete::Trash if matches!(self.role, Some(Role::Trash | Role::Junk)) => Some(Removal::Expunge),

@@ -107,12 +107,12 @@ pub(super) fn messages_of_size(connection: &Connection, size: u64) -> Result<Vec
     rows(connection, OF_SIZE, [size.cast_signed()], message)
 }
 
-/// By the index that keeps a mailbox's names apart.
-const OF_NAME: &str = "SELECT mailbox.id FROM mailbox JOIN message \
-                       ON message.mailbox = mailbox.id AND message.unique_name = ?1";
+/// By the index that keeps a mailbox's names apart, mailbox by mailbox.
+pub(super) const OF_NAME: &str = "SELECT 1 FROM mailbox CROSS JOIN message \
+                                  ON message.mailbox = mailbox.id AND message.unique_name = ?1 LIMIT 1";
 
-pub(super) fn mailboxes_of(connection: &Connection, unique: &UniqueName) -> Result<Vec<MailboxId>> {
-    rows(connection, OF_NAME, [unique.as_str()], |columns| Ok(MailboxId(columns.take()?)))
+pub(super) fn is_known(connection: &Connection, unique: &UniqueName) -> Result<bool> {
+    connection.prepare_cached(OF_NAME)?.exists([unique.as_str()])
 }
 
 fn message(columns: &mut Columns<'_>) -> Result<MessageRow> {

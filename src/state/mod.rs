@@ -129,8 +129,8 @@ impl Journal for Database {
         self.read("reading the messages of a size", |connection| load::messages_of_size(connection, size))
     }
 
-    fn mailboxes_of(&mut self, unique: &UniqueName) -> Result<Vec<MailboxId>, StateError> {
-        self.read("reading the folders of a file", |connection| load::mailboxes_of(connection, unique))
+    fn is_known(&mut self, unique: &UniqueName) -> Result<bool, StateError> {
+        self.read("looking for a file's name", |connection| load::is_known(connection, unique))
     }
 
     fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError> {

@@ -335,8 +335,8 @@ pub trait Journal {
     /// Reads the messages of all mailboxes that have a file and this size on the server.
     fn messages_of_size(&mut self, size: u64) -> Result<Vec<MessageRow>, StateError>;
 
-    /// Reads in which mailboxes a message has a file of this name.
-    fn mailboxes_of(&mut self, unique: &UniqueName) -> Result<Vec<MailboxId>, StateError>;
+    /// Returns true if a message of any mailbox has a file of this name.
+    fn is_known(&mut self, unique: &UniqueName) -> Result<bool, StateError>;
 
     /// Reads a mailbox's failures.
     fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError>;

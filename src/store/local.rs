@@ -213,7 +213,7 @@ pub trait LocalStore {
     /// Returns what the name of a file means that came from another folder, with that folder's keyword letters.
     fn meaning(&self, entry: &LocalEntry, letters: &KeywordLetters) -> FlagSet;
 
-    /// Returns the info of a file's name with the letters of these keywords, and no other keyword letter.
+    /// Returns the info of a file's name with the letters of these keywords, and no other keyword letter but P.
     fn relabelled(&self, entry: &LocalEntry, flags: &FlagSet, letters: &KeywordLetters) -> String;
 
     /// Gives a file's name the keyword letters that are in the info `after`, if it still has the name observed and the

@@ -318,12 +318,9 @@ impl Journal for Shared {
         self.state(|| format!("messages_of_size {size}"), all)
     }
 
-    fn mailboxes_of(&mut self, unique: &UniqueName) -> Result<Vec<MailboxId>, StateError> {
-        let all = |world: &mut World| {
-            let rows = world.book.messages.values();
-            rows.filter(|row| row.unique.as_ref() == Some(unique)).map(|row| row.mailbox).collect()
-        };
-        self.state(|| format!("mailboxes_of {unique}"), all)
+    fn is_known(&mut self, unique: &UniqueName) -> Result<bool, StateError> {
+        let is_it = |row: &MessageRow| row.unique.as_ref() == Some(unique);
+        self.state(|| format!("is_known {unique}"), |world| world.book.messages.values().any(is_it))
     }
 
     fn failures(&mut self, mailbox: MailboxId) -> Result<Vec<FailureRow>, StateError> {

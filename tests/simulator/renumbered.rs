@@ -627,3 +627,31 @@ fn what_was_copied_before_its_mailbox_was_numbered_anew_leaves_it_whatever_other
         assert_eq!(seen, [true; 2], "{abilities:?}: never struck between COPY and EXPUNGE");
     }
 }
+
+/// Every run asked the server, was refused, and looked at everything.
+#[test]
+fn what_was_copied_and_not_expunged_waits_while_nothing_may_be_removed() {
+    let struck = |step| {
+        let shared = in_step(Delete::Trash, Abilities { moves: false, ..FULL }, 2);
+        local_delete(&mut shared.world(), 1);
+        shared.world().now.0 += 60;
+        let at = CrashAt { step, after: true, power: false };
+        let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
+        assert!(died, "never struck between COPY and EXPUNGE");
+        shared
+    };
+    let is_in_both = |shared: &Shared| ["INBOX", "Trash"].iter().all(|name| remote_ids(shared, name).contains(&1));
+    let shared = (0..).map(struck).find(is_in_both).unwrap();
+    renumber(&shared);
+    shared.world().mishaps.read_only.insert(inbox());
+    for _ in 0..2 {
+        let report = calm_run(&shared, &Options::default());
+        assert!(report.problems.is_empty(), "{report:?}");
+        assert!(is_in_both(&shared));
+    }
+    shared.world().mishaps.read_only.clear();
+    // Rights show with the next full look.
+    quiet(&shared);
+    assert_eq!((remote_ids(&shared, "INBOX"), remote_ids(&shared, "Trash")), (vec![2], vec![1]));
+    assert_kept(&shared, "allowed again");
+}

@@ -127,10 +127,12 @@ fn remove_whatever_its_flags(path: &Path) {
     let unique = |path: &Path| path.file_name().unwrap().to_str().unwrap().split(":2,").next().unwrap().to_owned();
     thread::sleep(Duration::from_millis(3));
     let maildir = path.ancestors().nth(2).unwrap();
-    loop {
+    let listed = || {
         let files = ["cur", "new"].into_iter().flat_map(|part| fs::read_dir(maildir.join(part)).unwrap());
-        let mut files = files.map(|file| file.unwrap().path()).filter(|file| unique(file) == unique(path));
-        if files.any(|file| fs::remove_file(file).is_ok()) {
+        files.map(|file| file.unwrap().path()).find(|file| unique(file) == unique(path))
+    };
+    while let Some(file) = listed() {
+        if fs::remove_file(file).is_ok() {
             break;
         }
     }
@@ -203,6 +205,21 @@ fn half_of_a_move_of_new_mail_is_no_other_new_mail() {
         assert_each_once(&mut setup.imap(), all);
         assert_eq!(setup.imap().messages(&["Archive"]).len(), 1);
     }
+}
+
+#[test]
+fn half_of_a_move_of_what_a_first_sync_finds_on_both_sides_is_no_other_new_mail() {
+    let setup = Setup::with_mail(Kind::Full, &[Mail { body: corpus::plain("known"), flags: "\\Seen", date: DATE }]);
+    setup.imap().create(&["Archive"]);
+    let [inbox, archive] = [setup.root.inbox(), setup.root.folder(&["Archive"])];
+    for maildir in [&inbox, &archive] {
+        ["cur", "new", "tmp"].iter().for_each(|part| fs::create_dir_all(maildir.0.join(part)).unwrap());
+    }
+    let old = inbox.deliver(&corpus::plain("known"), Some("S"), Some(DATE));
+    move_once_read(&old, &archive.0.join("cur/1800000000.1.moved:2,S"), || drop(setup.sync().expect(0)));
+    setup.sync_in_step();
+    assert_each_once(&mut setup.imap(), ["known".to_owned()].into_iter());
+    assert_eq!(setup.imap().messages(&["Archive"]).len(), 1);
 }
 
 /// Copies the program to where everybody may run it, and runs it as another user.
@@ -282,7 +299,7 @@ fn a_local_dovecot_at_work_on_the_same_maildir_costs_no_message() {
 /// Dovecot knows nothing of the letter P, and gives what it moves and copies a name without it.
 #[test]
 fn what_a_local_dovecot_moves_stays_forwarded() {
-    let mails = ["$Forwarded", "\\Seen $Forwarded work"];
+    let mails = ["$Forwarded", "\\Seen $Forwarded work", "\\Answered $Forwarded"];
     let mails = mails.map(|flags| Mail { body: corpus::plain(flags), flags, date: DATE });
     let mut setup = Setup::with_mail(Kind::Full, &mails);
     setup.imap().create(&["Archive"]);
@@ -290,8 +307,11 @@ fn what_a_local_dovecot_moves_stays_forwarded() {
     setup.sync_in_step();
     program.transfer(&["INBOX"], "1", &["Archive"]);
     program.copy(&["INBOX"], "2", &["Archive"]);
+    // There and back: it is where it was, under another name.
+    program.transfer(&["INBOX"], "3", &["Trash"]);
+    program.transfer(&["Trash"], "1", &["INBOX"]);
     setup.sync_in_step();
-    for (folder, count) in [(["INBOX"], 1), (["Archive"], 2)] {
+    for (folder, count) in [(["INBOX"], 2), (["Archive"], 2)] {
         let messages = setup.imap().messages(&folder);
         assert_eq!(messages.len(), count);
         for message in messages {

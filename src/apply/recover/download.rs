@@ -33,7 +33,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         match self.find_visible(place, visible, &letters)? {
             Settlement::Records(more) => records.extend(more),
             Settlement::Unknown => {
-                self.commit(&records)?;
+                self.commit(records)?;
                 return Ok(Settlement::Unknown);
             }
         }
@@ -89,7 +89,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             }
         }
         if lost {
-            self.commit(&records)?;
+            self.commit(records)?;
             return Ok(Settlement::Unknown);
         }
         Ok(Settlement::Records(records))

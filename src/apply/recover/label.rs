@@ -32,7 +32,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         self.local.sync(local)?;
         if unknown {
-            self.commit(&records)?;
+            self.commit(records)?;
             return Ok(Settlement::Unknown);
         }
         Ok(Settlement::Records(records))

@@ -70,7 +70,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 continue;
             };
             match self.settle(place, places, intents).await {
-                Ok(Settlement::Records(records)) => self.commit(&records)?,
+                Ok(Settlement::Records(records)) => self.commit(records)?,
                 Ok(Settlement::Unknown) => {
                     self.report.problem(unsettled_problem(&place.row.name));
                     unsettled.insert(mailbox);
@@ -121,7 +121,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             }
         }
         // A label counts if its file has a row, which may be one of these.
-        self.commit(&records)?;
+        self.commit(records)?;
         self.recover_labels(place, labels)
     }
 

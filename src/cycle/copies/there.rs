@@ -179,8 +179,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     fn new_uploads(&mut self, scene: &mut Scene, all: &mut Plans<'_>, known: &Known) -> Result<Arrivals, Failure> {
         let mut arrivals = Arrivals::new();
         let mut names: BTreeMap<u64, usize> = BTreeMap::new();
-        let new = all.plans.iter().flat_map(|plan| &plan.upload);
-        new.for_each(|upload| *names.entry(upload.entry.inode).or_default() += 1);
+        let adopted = all.plans.iter().flat_map(|plan| &plan.adopt).map(|found| found.entry.inode);
+        let new = all.plans.iter().flat_map(|plan| &plan.upload).map(|upload| upload.entry.inode);
+        new.chain(adopted).for_each(|inode| *names.entry(inode).or_default() += 1);
         let any_known = known.any();
         let is_read = |upload: &&Upload| any_known || names.get(&upload.entry.inode).is_some_and(|names| *names > 1);
         for (sight, plan) in all.sights.iter().zip(all.plans.iter_mut()) {

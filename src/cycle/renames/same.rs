@@ -126,7 +126,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// Returns true if the mailbox that has a row's name holds more of what is known than one that has its numbers and this
     /// many: the server numbered it anew, and what the other holds was copied there. Taken for renamed, it would lose here
-    /// what only it holds, with all that is pending. Of two that hold equally much its numbers tell.
+    /// what only it holds, with all that is pending. Of two that hold equally much the numbers tell, if they are nobody
+    /// else's.
     pub(super) async fn holds_more_under_its_name(
         &mut self,
         search: &mut Search<'_>,

@@ -469,6 +469,21 @@ fn messages_of_a_size_are_read_by_their_index() {
 }
 
 #[test]
+fn a_files_name_is_looked_for_by_the_index_of_each_mailbox() {
+    let (mut account, id) = Account::with_mailbox();
+    let other = account.open().add_mailbox(&name(2), &name(2)).unwrap();
+    account.commit(&[
+        Record::Insert(id, message(1)),
+        Record::Insert(other, message(2)),
+        Record::Insert(id, tombstone(3, Tombstone::Kept)),
+    ]);
+    let known = [1, 2, 3].map(|number| account.open().is_known(&message(number).unique.unwrap()).unwrap());
+    assert_eq!(known, [true, true, false]);
+    let plan = account.plan(crate::state::load::OF_NAME);
+    assert!(plan.iter().any(|step| step.contains("SEARCH message") && step.contains("unique_name=?")), "{plan:?}");
+}
+
+#[test]
 fn mailboxes_get_names_all_together() {
     let (mut account, one) = Account::with_mailbox();
     let two = account.open().add_mailbox(&name(2), &name(1)).unwrap();
