@@ -16,6 +16,11 @@ use crate::store::{BodySource, Edit, LocalError, LocalErrorKind};
 
 const BUFFER: usize = 64 * 1024;
 
+/// Returns how large a buffer to read a file of this size by: hundreds are open at once, and most are small.
+fn capacity(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(BUFFER).clamp(1, BUFFER)
+}
+
 /// Opens the file observed, or returns `None` if its name now leads to another file, or to none.
 pub(super) fn open(path: &Path, entry: &LocalEntry) -> Result<Option<(File, Metadata)>, LocalError> {
     let opened = durable::open(path).and_then(|file| file.metadata().map(|meta| (file, meta)));
@@ -33,9 +38,9 @@ fn refuse_empty(path: &Path, meta: &Metadata) -> Result<(), LocalError> {
     }
 }
 
-/// Reads the file through, piece by piece.
-pub(super) fn read_through(file: &mut File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
+/// Reads a file of about this size through, piece by piece.
+pub(super) fn read_through(file: &mut File, size: u64, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = vec![0; capacity(size)];
     loop {
         match file.read(&mut buffer) {
             Ok(0) => return Ok(()),
@@ -75,7 +80,7 @@ pub(super) fn identify(path: &Path, entry: &LocalEntry) -> Result<Edit<(Identity
     let Some((mut file, meta)) = open(path, entry)? else { return Ok(Edit::Changed) };
     refuse_empty(path, &meta)?;
     let mut hasher = IdentityHasher::whole();
-    let read = read_through(&mut file, |piece| hasher.update(piece)).and_then(|()| file.metadata());
+    let read = read_through(&mut file, meta.size(), |piece| hasher.update(piece)).and_then(|()| file.metadata());
     let Some(after) = unchanged(path, &meta, read)? else { return Ok(Edit::Changed) };
     Ok(Edit::Done((hasher.finish(Some(Timestamp(meta.mtime()))), after)))
 }
@@ -116,13 +121,13 @@ pub(super) fn read(path: &Path, entry: &LocalEntry) -> Result<Edit<Box<dyn BodyS
     let Some((mut file, meta)) = open(path, entry)? else { return Ok(Edit::Changed) };
     refuse_empty(path, &meta)?;
     let (mut lines, mut left, mut has_nul) = (ToWire::default(), 0, false);
-    let measured = read_through(&mut file, |piece| {
+    let measured = read_through(&mut file, meta.size(), |piece| {
         left += lines.measure(piece);
         has_nul |= piece.contains(&0);
     });
     let measured = measured.and_then(|()| file.rewind()).and_then(|()| file.metadata());
     let Some(after) = unchanged(path, &meta, measured)? else { return Ok(Edit::Changed) };
-    let file = BufReader::with_capacity(BUFFER, file);
+    let file = BufReader::with_capacity(capacity(meta.size()), file);
     Ok(Edit::Done(Box::new(Body {
         path: path.to_owned(),
         file,

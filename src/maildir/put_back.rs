@@ -135,7 +135,7 @@ pub(super) fn content(path: &Path, kept_as: &str) -> Result<Option<Fingerprint>,
     }
     let Some(mut kept) = open(path)? else { return Ok(None) };
     let mut hasher = IdentityHasher::exact();
-    body::read_through(&mut kept.file, |piece| hasher.update(piece))
+    body::read_through(&mut kept.file, kept.meta.size(), |piece| hasher.update(piece))
         .map_err(|error| failed("read", path, Reach::One, error))?;
     Ok(hasher.finish(None).content)
 }
