@@ -118,12 +118,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let held = grown.iter().flatten().find(|name| self.is_renumbering_held(name)).cloned();
         let ours = grown.iter().flatten().all(is_ours) && grown.is_some() && held.is_none();
         let refiled = plans.iter().any(|plan| !plan.refiled.is_empty());
-        let mut again = self.put_off(plans.iter_mut().filter(|plan| removes(plan)), held.as_ref(), ours);
-        // The file of one that neither side has where it was may be one of those that were put off, and its message where
-        // nobody has looked.
-        //
-        // Those of a mailbox whose name another has go first where nothing else is waited for, and every maildir is as it was
-        // seen: what has the name is looked at once they have gone, and what is found there is fetched.
+        // What a mailbox held whose name another has goes first where nothing else is waited for, and every maildir is as it
+        // was seen: what has the name is looked at once it has gone, and what is found there is fetched.
         let names_alone = grown.as_ref().is_some_and(|grown| grown.is_subset(&robbed));
         let all_seen = self.options.only.is_empty()
             && self.blind.is_empty()
@@ -131,8 +127,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             && !self.has_stirred(scene, plans)?;
         let goes_first = |mailbox: MailboxId| {
             let is_it = |sight: &Sight| sight.row.id == mailbox && sight.displaced;
-            names_alone && all_seen && !refiled && sights.iter().any(is_it)
+            ours && names_alone && all_seen && !refiled && sights.iter().any(is_it)
         };
+        let waiting = plans.iter_mut().filter(|plan| removes(plan) && !goes_first(plan.mailbox));
+        let mut again = self.put_off(waiting, held.as_ref(), ours);
+        // The file of one that neither side has where it was may be one of those that were put off, and its message where
+        // nobody has looked.
         let lost = Plans { sights, plans }.keep_gone_from_both(goes_first);
         again.extend(lost.into_iter().filter(|_| ours));
         let looked_at_again = |row: &&MailboxRow| ours && grown.iter().flatten().any(|name| *name == row.name);

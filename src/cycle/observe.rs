@@ -87,6 +87,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
             sights.push(sight);
         }
+        self.follow_saves(&mut sights)?;
         Ok(sights)
     }
 

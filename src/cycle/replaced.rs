@@ -76,9 +76,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 (None, _) => {}
             }
         }
-        if view.role == Some(Role::Drafts) && sight.scan.quiet {
-            self.find_successors(sight, &mut saves)?;
-        }
         if !records.is_empty() {
             self.account.journal.commit(&records)?;
         }
@@ -157,9 +154,26 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(Visit::Unsettled)
     }
 
+    /// Finds the new versions of drafts that were saved under other names, once all maildirs were read: what is missing from
+    /// one and lies in another now was moved there.
+    pub(super) fn follow_saves(&mut self, sights: &mut [Sight]) -> Result<(), Failure> {
+        for at in 0..sights.len() {
+            let Some(sight) = sights.get(at) else { continue };
+            let view = sight.view();
+            if view.role != Some(Role::Drafts) || view.reset || !sight.scan.quiet {
+                continue;
+            }
+            let mut saves = sight.saves.clone();
+            self.find_successors(sights, sight, &mut saves)?;
+            sights.get_mut(at).into_iter().for_each(|sight| sight.saves = saves.clone());
+        }
+        Ok(())
+    }
+
     /// Finds the new versions of drafts whose files are gone among the files that appeared.
-    fn find_successors(&mut self, sight: &Sight, saves: &mut Saves) -> Result<(), Failure> {
-        let orphans = orphans(&sight.rows, |name| !sight.scan.entries.contains_key(name));
+    fn find_successors(&mut self, all: &[Sight], sight: &Sight, saves: &mut Saves) -> Result<(), Failure> {
+        let mut orphans = orphans(&sight.rows, |name| !sight.scan.entries.contains_key(name));
+        orphans.retain(|(_, name, _)| !is_elsewhere(all, sight, name));
         if orphans.is_empty() {
             return Ok(());
         }
@@ -170,7 +184,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let is_new = |identity: &Identity| identity.content.is_some_and(|content| !contents.contains(&content));
         let sought: BTreeSet<MessageHash> = orphans.iter().map(|(.., id)| *id).collect();
         let (mut appeared, mut all_read) = (BTreeMap::<UniqueName, MessageHash>::new(), true);
-        for (unique, entry) in view.new_files().filter(|(unique, _)| !pending.contains(unique)) {
+        let is_new_name = |unique: &UniqueName| !pending.contains(unique) && !sight.saves.replaced.contains_key(unique);
+        for (unique, entry) in view.new_files().filter(|(unique, _)| is_new_name(unique)) {
             match self.account.local.identify(&sight.row.local, unique, entry) {
                 Ok(Edit::Done((identity, _))) => {
                     let id = identity.message_id.filter(|id| is_new(&identity) && sought.contains(id));
@@ -194,6 +209,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         saves.unsettled.extend(alone.map(|(_, gone, _)| (*gone).clone()));
         Ok(())
     }
+}
+
+/// Returns true if a file that is missing from a maildir has come to another.
+fn is_elsewhere(all: &[Sight], here: &Sight, name: &UniqueName) -> bool {
+    let others = all.iter().filter(|sight| sight.row.id != here.row.id);
+    let mut holding = others.filter(|sight| sight.scan.entries.contains_key(name));
+    holding.any(|sight| sight.rows.iter().all(|row| row.unique.as_ref() != Some(name)))
 }
 
 /// Where the baseline knows no content, only another size shows that it is another; where it knows no stat either,

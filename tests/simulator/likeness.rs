@@ -549,3 +549,63 @@ fn a_folder_renamed_there_to_one_made_here_whose_name_another_got_is_settled() {
         assert_eq!(found, [vec![3], vec![2, 4], vec![]]);
     }
 }
+
+/// What it held was in its new place already, so its files had to go; they waited for what has its name now, and that for
+/// them: no sync came to an end of it.
+#[test]
+fn a_folder_renamed_there_whose_messages_were_copied_here_and_whose_name_another_got_is_settled() {
+    for object_ids in [true, false] {
+        let shared = in_step(Delete::Never, 1);
+        shared.world().server.object_ids = object_ids;
+        for (name, id) in [("One", 2), ("Two", 3)] {
+            shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+            sync(&shared);
+        }
+        {
+            let mut world = shared.world();
+            world.maildir.create(&folder("New"));
+            // Listed under its old name, and looked at under both.
+            let renamed: fn(&mut World) = |world| world.remote_rename_folder(&folder("One"), &folder("New"));
+            world.meanwhile = Some(("create New", renamed));
+        }
+        let report = sync(&shared);
+        assert!(shared.world().meanwhile.is_none());
+        assert_eq!(report.local.copied, 1, "{report:?}");
+        shared.world().remote_rename_folder(&folder("Two"), &folder("One"));
+        answer(&shared, HoldAnswer::Accept);
+        let report = sync(&shared);
+        assert_eq!(codes(&report), Vec::<&str>::new(), "{object_ids}: {report:?}");
+        for ids in [local_ids, remote_ids] {
+            let found = ["One", "New", "Two"].map(|name| ids(&shared, name));
+            assert_eq!(found, [vec![3], vec![2], vec![]], "{object_ids}");
+        }
+        assert_kept(&shared, "settled");
+    }
+}
+
+/// The same, of a message expunged while its folder was renamed to the name of one made here.
+#[test]
+fn what_was_expunged_from_a_folder_renamed_there_whose_name_another_got_leaves_it_here() {
+    let shared = in_step(Delete::Never, 1);
+    shared.world().server.object_ids = true;
+    for (name, id) in [("One", 2), ("One", 5), ("Two", 3)] {
+        shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+        sync(&shared);
+    }
+    {
+        let mut world = shared.world();
+        let (name, uid) = uid(&world, 5);
+        world.remote_delete(&name, uid);
+        world.local_put(&folder("New"), 4, Kind::Ordinary, DATE, None);
+        world.remote_rename_folder(&folder("One"), &folder("New"));
+        world.remote_rename_folder(&folder("Two"), &folder("One"));
+    }
+    answer(&shared, HoldAnswer::Accept);
+    let report = sync(&shared);
+    assert_eq!(codes(&report), Vec::<&str>::new(), "{report:?}");
+    for ids in [local_ids, remote_ids] {
+        let found = ["One", "New", "Two"].map(|name| ids(&shared, name));
+        assert_eq!(found, [vec![3], vec![2, 4], vec![]]);
+    }
+    assert_kept(&shared, "settled");
+}

@@ -312,3 +312,45 @@ fn a_draft_saved_while_its_folder_is_numbered_anew_and_looks_like_another_leaves
         }
     }
 }
+
+/// One of its Message-ID that was moved away at the same time was taken for its older version: it gave it its flags, and was
+/// expunged.
+#[test]
+fn a_draft_moved_in_and_saved_under_a_new_name_is_no_new_version_of_one_moved_away() {
+    for edited in [false, true] {
+        let mut world = World::new(Server::new(FULL), policy(Delete::Trash), Rng::new(1));
+        let junk = FlagEdit::new("$Junk", true).flags;
+        world.server.create(&folder("Trash"), Some(Role::Trash));
+        world.remote_put(&folder(DRAFTS), 1, Kind::Shared, DATE, &FlagSet::new());
+        world.remote_put(&folder("Lists"), 2, Kind::Shared, DATE, &FlagSet::new());
+        let shared = Shared::new(world);
+        (0..2).for_each(|_| drop(sync(&shared)));
+        let mut first = 1;
+        if edited {
+            // It is recorded that it was saved again, and what it was saved as is not sent.
+            first = save_one(&shared, 1, Save::InPlace);
+            shared.world().mishaps.appends = true;
+            sync(&shared);
+            shared.world().mishaps.appends = false;
+            shared.world().now.0 += 2 * 86_400;
+        }
+        let id = {
+            let mut world = shared.world();
+            remote_flag(&mut world, 1, "$Junk", true);
+            for (id, target) in [(first, "INBOX"), (2, DRAFTS)] {
+                let (name, unique) = file(&world, id);
+                world.maildir.move_file(&name, &unique, &folder(target), false);
+                world.ledger.moved(id, &folder(target));
+            }
+            save(&mut world, 2, Save::NewName)
+        };
+        (0..3).for_each(|_| drop(sync(&shared)));
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            let found = |name| view[&folder(name)].iter().map(|seen| (seen.id, seen.flags.clone())).collect::<Vec<_>>();
+            let moved = if edited { (first, FlagSet::new()) } else { (1, junk.clone()) };
+            assert_eq!(found(DRAFTS), [(id, FlagSet::new())], "edited {edited}");
+            assert_eq!(found("INBOX"), [moved], "edited {edited}");
+        }
+    }
+}
