@@ -668,3 +668,33 @@ fn a_folder_below_one_that_looks_renamed_in_the_maildir_stays() {
         assert_places(&shared, &[(1, "Old"), (2, "Lists/rust")], &format!("{abilities:?}"));
     }
 }
+
+/// The one above was taken for the one below, in which its mail was now; the server's took the other along, and all of that
+/// was fetched and sent as new.
+#[test]
+fn renamed_with_one_below_it_into_which_the_mail_was_moved() {
+    let start: Act = |world| {
+        remote(world, "INBOX", 1, &[]);
+        remote(world, "Lists", 3, &[]);
+        local(world, "Lists/rust", 5, &[]);
+        local(world, "Lists/rust", 6, &[]);
+    };
+    let change: Act = |world| {
+        here(world, "Lists", "Old/Archive");
+        let (name, unique) = file(world, 3);
+        world.maildir.move_file(&name, &unique, &folder("Old/Archive/rust"), false);
+        world.ledger.moved(3, &folder("Old/Archive/rust"));
+    };
+    for (abilities, tune) in KINDS {
+        let shared = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) }.world(0);
+        calm_run(&shared, &Options::default());
+        quiet(&shared);
+        let context = format!("{abilities:?}");
+        assert_kept(&shared, &context);
+        assert_places(&shared, &[(5, "Old/Archive/rust"), (6, "Old/Archive/rust")], &context);
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            assert!(!view.contains_key(&folder("Old/Archive/rust/rust")), "{context}: {view:?}");
+        }
+    }
+}

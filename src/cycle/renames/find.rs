@@ -9,6 +9,7 @@ use crate::reconcile::renames::{
     self, Rename, Way, Whereabouts, candidates_here, candidates_there, is_displaced_here, is_displaced_there, is_known,
     is_swap, may_be_renumbered, resemblance,
 };
+use crate::reconcile::snapshot::LocalMaildir;
 use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
 /// A search for folders that have other names.
@@ -254,12 +255,19 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 continue;
             }
             let same_directory = row.directory == Some(maildir.directory);
-            match self.files_alike(row, &messages, &maildir.name)? {
-                (Some(likeness), _) if same_directory || by_files => {
+            let (likeness, seen) = self.files_alike(row, &messages, &maildir.name)?;
+            // Files moved into another folder that was renamed, too, make none of it.
+            let anothers = match likeness {
+                Some(_) if !same_directory && by_files => self.is_anothers(search.rows, row, maildir)?,
+                _ => Some(false),
+            };
+            match (likeness, anothers) {
+                (Some(likeness), Some(false)) if same_directory || by_files => {
                     let this = (same_directory, likeness, maildir.name.clone());
                     best = best.filter(|other| (other.0, other.1) >= (this.0, this.1)).or(Some(this));
                 }
-                (None, false) if same_directory || row.directory.is_none() => unseen.push(maildir.name.clone()),
+                (Some(_), None) => unseen.push(maildir.name.clone()),
+                (None, _) if !seen && (same_directory || row.directory.is_none()) => unseen.push(maildir.name.clone()),
                 _ => {}
             }
         }
@@ -276,6 +284,25 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             None if is_listed && !displaced => Whereabouts::Stayed,
             None => Whereabouts::Gone,
         })
+    }
+
+    /// Returns true if a maildir is the very directory of another row and holds its files, `None` if that can't be told.
+    fn is_anothers(
+        &mut self,
+        rows: &[MailboxRow],
+        row: &MailboxRow,
+        maildir: &LocalMaildir,
+    ) -> Result<Option<bool>, Failure> {
+        let is_owner = |other: &&MailboxRow| other.id != row.id && other.directory == Some(maildir.directory);
+        for owner in rows.iter().filter(is_owner).filter(|owner| is_known(owner)) {
+            let messages = self.account.journal.messages(owner.id)?;
+            match self.files_alike(owner, &messages, &maildir.name)? {
+                (Some(_), _) => return Ok(Some(true)),
+                (None, false) => return Ok(None),
+                (None, true) => {}
+            }
+        }
+        Ok(Some(false))
     }
 
     /// Returns how much speaks for a maildir to be that of a row, if it is enough, and whether what was not seen in it is
