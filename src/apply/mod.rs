@@ -237,8 +237,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         self.remote.about_to_change(plans.iter().filter(|plan| changes(plan)).map(|plan| plan.name.clone()).collect());
     }
 
-    /// Records what came of changes together with that of others. Not recorded because of a crash, it is what the next look
-    /// finds done.
+    /// Records this together with what comes of other mailboxes. What came of changes and is not recorded because of a crash
+    /// is what the next look finds done; what must be known before a deed has to be flushed before it.
     fn note(&mut self, records: Vec<Record>) -> Result<(), Failure> {
         self.unrecorded.extend(records);
         if self.unrecorded.len() < TOGETHER { Ok(()) } else { self.flush() }

@@ -165,7 +165,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
             let mut saves = sight.saves.clone();
             self.find_successors(sights, sight, &mut saves)?;
-            sights.get_mut(at).into_iter().for_each(|sight| sight.saves = saves.clone());
+            if let Some(sight) = sights.get_mut(at) {
+                sight.saves = saves;
+            }
         }
         Ok(())
     }

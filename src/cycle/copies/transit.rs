@@ -1,6 +1,6 @@
 //! Files that may be on their way from folder to folder, and so those of other messages: of messages that have no file
 //! where anybody looked, or whose files were moved between two scans and seen twice, or are moved in two steps. They are
-//! neither removed nor sent.
+//! neither removed nor sent, but for one of the names of a new file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
