@@ -12,6 +12,7 @@ use super::{Run, Scene};
 use crate::apply::recover::shown;
 use crate::model::{Identity, MessageRow, Side, Uid, UidSet};
 use crate::reconcile::policy::HoldAnswer;
+use crate::reconcile::renames::is_another;
 use crate::reconcile::renumber::{Numbers, Remembered, Renumbering, is_suspicious, numbers};
 use crate::reconcile::report::Reason;
 use crate::reconcile::snapshot::{RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot};
@@ -36,7 +37,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.account.journal.commit(&[Record::Listed(sight.row.id, sight.row.role, None)])?;
             sight.row.object_id = None;
         }
-        let robbed = self.robbed.contains(&sight.row.id);
+        let robbed = self.robbed.contains(&sight.row.id) || self.is_found_robbed(scene, sight).await?;
         let changed = |sight: &Sight| {
             let changed = numbers(&sight.row, highest, &sight.remote.as_ref()?.watermark);
             // Another mailbox was found under its name: that its numbers are the same proves nothing.
@@ -128,6 +129,19 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let id = sight.row.id;
         Ok(self.elsewhere_there.contains(&id)
             || (!self.sought.contains(&id) && self.has_another_name_there(scene, &sight.row).await?))
+    }
+
+    /// Another mailbox that has the name may have all the numbers, too. Then what it holds tells, and that all of the row's is
+    /// elsewhere: a date alone proves nothing about a server that doesn't keep to it.
+    async fn is_found_robbed(&mut self, scene: &Scene, sight: &Sight) -> Result<bool, Failure> {
+        let id = sight.row.id;
+        let found =
+            holds_others(sight) && self.is_elsewhere_there(scene, sight).await? && self.whole_there.contains(&id);
+        if found {
+            self.robbed.insert(id);
+            self.elsewhere_there.insert(id);
+        }
+        Ok(found)
     }
 
     /// Returns true if the server lists a mailbox that was not listed when the run began. LIST may leave one out, and one
@@ -224,6 +238,13 @@ fn has_another_id(scene: &Scene, sight: &Sight) -> bool {
 
 fn has_another_validity(sight: &Sight) -> bool {
     sight.remote.as_ref().is_some_and(|remote| sight.row.uid_validity != Some(remote.uid_validity()))
+}
+
+/// Returns true if a UID of a row names another message although the UIDVALIDITY is the row's.
+fn holds_others(sight: &Sight) -> bool {
+    let Some(remote) = sight.remote.as_ref().filter(|_| !has_another_validity(sight)) else { return false };
+    let listed = remote.messages.listed();
+    sight.rows.iter().any(|row| listed.get(&row.uid).is_some_and(|message| is_another(row, message)))
 }
 
 /// Failures of files stay: their time has not come because of this. Those of messages are of other messages now.

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::scope::Scope;
-use super::snapshot::{ListedMailbox, LocalListing, LocalMaildir, LocalSnapshot, RemoteListing, RemoteSnapshot};
+use super::snapshot::{
+    ListedMailbox, LocalListing, LocalMaildir, LocalSnapshot, RemoteListing, RemoteMessage, RemoteSnapshot,
+};
 use crate::model::{EmailId, MailboxId, MailboxName, MailboxRow, MessageRow, Role, Uid, UidSet, UniqueName};
 
 /// Begins the names under which folders wait that exchange their names: such is never a folder of its own.
@@ -135,9 +137,7 @@ pub fn likeness(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapshot
     let mut same = 0;
     for message in messages {
         let Some(now) = listed.get(&message.uid) else { continue };
-        // With its numbers a mailbox keeps the email ids: what has another is another message.
-        let another = message.email_id.zip(now.email_id).is_some_and(|(before, now)| before != now);
-        if another || message.date.zip(now.date).is_some_and(|(before, now)| before != now) {
+        if is_another(message, now) {
             return Likeness::None;
         }
         same += usize::from(message.date.is_some() && message.size == now.size);
@@ -150,6 +150,12 @@ pub fn likeness(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapshot
         false if same == 0 || listed.keys().any(is_strange) => Likeness::None,
         false => Likeness::Remains,
     }
+}
+
+/// Returns true if a UID of a row names another message: with its numbers a mailbox keeps dates and email ids.
+pub fn is_another(row: &MessageRow, now: &RemoteMessage) -> bool {
+    row.email_id.zip(now.email_id).is_some_and(|(before, now)| before != now)
+        || row.date.zip(now.date).is_some_and(|(before, now)| before != now)
 }
 
 /// Returns what of a mailbox's messages seems to be there under whatever numbers, one for each, as far as dates, sizes and

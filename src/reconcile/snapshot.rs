@@ -80,7 +80,7 @@ pub enum RemoteMessages {
 pub struct RemoteMessage {
     /// Flags and keywords.
     pub flags: FlagSet,
-    /// INTERNALDATE; known for messages not asked about as known.
+    /// INTERNALDATE; known at least for messages not asked about as known.
     pub date: Option<Timestamp>,
     /// RFC822.SIZE, likewise. Some servers lie: a pre-filter, never proof.
     pub size: Option<u64>,

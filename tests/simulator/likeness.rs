@@ -1,6 +1,6 @@
 //! Folders that look like others which have gone, been emptied or been numbered anew are not taken for them.
 
-use mailtide::model::{FlagSet, Role};
+use mailtide::model::{FlagSet, Role, Timestamp};
 use mailtide::reconcile::policy::{Delete, HoldAnswer, Options};
 
 use super::account::{DATE, answer, codes, dies, in_step, local_ids, remote_ids, sync};
@@ -233,6 +233,33 @@ fn a_folder_that_got_the_name_of_a_deleted_one_is_not_let_go_of_before_that_is_l
     shared.world().mishaps.unlooked = None;
     sync(&shared);
     assert_followed(&shared);
+}
+
+/// No sync had seen the one that got the name, and nothing in the listing tells it from the one renamed: its message was
+/// hidden behind that one's row, whose file was sent as another's.
+#[test]
+fn a_folder_renamed_there_is_not_one_never_seen_that_got_its_name_and_has_its_numbers() {
+    let shared = in_step(Delete::Expunge, 1);
+    {
+        let mut world = shared.world();
+        world.server.same_second = true;
+        world.server.abilities = PLAIN;
+        world.remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
+    }
+    (0..2).for_each(|_| drop(sync(&shared)));
+    {
+        let mut world = shared.world();
+        let later = Timestamp(DATE.0 + 24 * 3600);
+        world.remote_put(&folder("Two"), 3, Kind::Ordinary, later, &FlagSet::new());
+        world.remote_rename_folder(&folder("One"), &folder("New"));
+        world.remote_rename_folder(&folder("Two"), &folder("One"));
+    }
+    sync(&shared);
+    quiet(&shared);
+    assert_kept(&shared, "renamed");
+    for ids in [local_ids, remote_ids] {
+        assert_eq!(["New", "One", "Two"].map(|name| ids(&shared, name)), [vec![2], vec![3], vec![]]);
+    }
 }
 
 /// Its id had been listed, and the messages of the new one were looked at: once that was followed to the other's new name,
