@@ -10,10 +10,12 @@ use super::scope::Scope;
 use super::snapshot::{
     ListedMailbox, LocalListing, LocalMaildir, LocalSnapshot, RemoteListing, RemoteMessage, RemoteSnapshot,
 };
-use crate::model::{EmailId, MailboxId, MailboxName, MailboxRow, MessageRow, Role, Uid, UidSet, UniqueName};
+use crate::model::{EmailId, MailboxId, MailboxName, MailboxRow, MessageRow, Role, Timestamp, Uid, UidSet, UniqueName};
 
 /// Begins the names under which folders wait that exchange their names: such is never a folder of its own.
 const SWAP: &str = "mailtide-swap-";
+/// How old a UIDVALIDITY that is a time must be for no mailbox made lately to have it, in seconds.
+const YOUNG: i64 = 24 * 3600;
 
 /// Returns the name under which a folder waits until its new one is free.
 pub fn swap_name(mailbox: MailboxId) -> Option<MailboxName> {
@@ -150,6 +152,30 @@ pub fn likeness(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapshot
         false if same == 0 || listed.keys().any(is_strange) => Likeness::None,
         false => Likeness::Remains,
     }
+}
+
+/// Returns true if a mailbox of a row's UIDVALIDITY is all that is left of the row's, though it may hold nothing of what is
+/// known: nobody has its name, nobody else has that UIDVALIDITY where others have theirs, and it has counted on. Often that
+/// is the second in which a mailbox was made, so a young one may be another's, too.
+pub fn is_emptied(
+    row: &MailboxRow,
+    rows: &[MailboxRow],
+    listing: &RemoteListing,
+    candidate: &MailboxName,
+    seen: &RemoteSnapshot,
+    now: Timestamp,
+) -> bool {
+    let validity = seen.watermark.uid_validity;
+    let is_young = i64::try_from(validity.0).is_ok_and(|made| made > now.0 - YOUNG);
+    let next = row.watermark.map_or(0, |mark| mark.uid_next);
+    let has_counted_on =
+        next > 0 && seen.watermark.uid_next >= next && seen.messages.listed().keys().all(|uid| uid.get() >= next);
+    let mut others = rows.iter().filter(|other| other.id != row.id && other.uid_validity.is_some()).peekable();
+    let tells_apart =
+        others.peek().is_some() && others.all(|other| other.name != *candidate && other.uid_validity != Some(validity));
+    let mut listed =
+        listing.mailboxes.iter().filter(|(name, _)| *name != candidate).filter_map(|(_, listed)| listed.status);
+    !is_young && has_counted_on && tells_apart && listed.all(|status| status.uid_validity != validity)
 }
 
 /// Returns true if a UID of a row names another message: with its numbers a mailbox keeps dates and email ids.

@@ -262,6 +262,38 @@ fn a_folder_renamed_there_is_not_one_never_seen_that_got_its_name_and_has_its_nu
     }
 }
 
+/// The new one was taken for it, numbered anew and with none of its messages: what had been removed was sent there.
+#[test]
+fn a_folder_emptied_and_renamed_there_is_not_the_new_one_of_its_name() {
+    for (abilities, told) in [(FULL, true), (FULL, false), (PLAIN, true), (PLAIN, false)] {
+        let shared = in_step(Delete::Expunge, 1);
+        {
+            let mut world = shared.world();
+            (world.server.abilities, world.server.status) = (abilities, told);
+        }
+        for id in 2..=4 {
+            shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
+        }
+        sync(&shared);
+        {
+            let mut world = shared.world();
+            for id in 2..=4 {
+                let (name, uid) = uid(&world, id);
+                world.remote_delete(&name, uid);
+            }
+            world.remote_rename_folder(&folder("One"), &folder("New"));
+            world.remote_put(&folder("New"), 5, Kind::Ordinary, DATE, &FlagSet::new());
+            world.remote_put(&folder("One"), 6, Kind::Ordinary, DATE, &FlagSet::new());
+        }
+        let report = sync(&shared);
+        assert_eq!(report.remote.added, 0, "{abilities:?}, told {told}: {report:?}");
+        quiet(&shared);
+        for ids in [local_ids, remote_ids] {
+            assert_eq!((ids(&shared, "One"), ids(&shared, "New")), (vec![6], vec![5]), "{abilities:?}, told {told}");
+        }
+    }
+}
+
 /// Its id had been listed, and the messages of the new one were looked at: once that was followed to the other's new name,
 /// and the run cut short, they were sent there.
 #[test]

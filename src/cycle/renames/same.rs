@@ -7,7 +7,7 @@ use crate::apply::is_fatal;
 use crate::cycle::gone::Presence;
 use crate::cycle::{Run, Scene};
 use crate::model::{MailboxName, MailboxRow, MessageRow, Uid, UidSet, UidValidity};
-use crate::reconcile::renames::{Candidate, Likeness, counterparts, likeness, may_be_renumbered};
+use crate::reconcile::renames::{Candidate, Likeness, counterparts, is_emptied, likeness, may_be_renumbered};
 use crate::reconcile::renumber::{Numbers, numbers};
 use crate::reconcile::snapshot::{RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::store::{Failure, Journal, LocalStore, RemoteErrorKind, RemoteStore};
@@ -74,8 +74,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let (is_own, validity) = (*name == row.name, seen.uid_validity());
         let there = messages.iter().filter(|message| seen.messages.get(message.uid).is_some());
         let there: BTreeMap<Uid, &MessageRow> = there.map(|message| (message.uid, message)).collect();
-        let likeness =
-            if is_comparable(row, messages, &seen, is_own) { likeness(row, messages, &seen) } else { Likeness::None };
+        let likeness = match is_comparable(row, messages, &seen, is_own) {
+            true if is_emptied(row, search.rows, &search.scene.listing, name, &seen, self.now) => Likeness::Remains,
+            true => likeness(row, messages, &seen),
+            false => Likeness::None,
+        };
         let is_alike = match likeness {
             Likeness::None => false,
             // Under its own name no other has to speak for it.
