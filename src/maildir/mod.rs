@@ -257,7 +257,8 @@ impl LocalStore for Maildir {
     }
 
     fn stage_discard(&mut self) -> Result<(), LocalError> {
-        self.stage.discard()
+        self.stage.discard();
+        Ok(())
     }
 
     fn seal(&mut self) -> Result<(), LocalError> {

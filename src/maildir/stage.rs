@@ -1,7 +1,8 @@
 //! Messages on their way in: written to `tmp`, made durable together, then renamed.
 //!
-//! What arrives is converted here, and hashed and written by a thread of its own.
+//! What arrives is converted here, hashed and written by a thread of its own, and made durable by another.
 
+mod syncer;
 mod writer;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -21,7 +22,7 @@ use super::name::is_ours;
 use crate::model::{Timestamp, UniqueName};
 use crate::store::{LocalError, Staged};
 
-/// From so many bytes on they are handed to the writer.
+/// So many bytes are converted at once.
 const PIECE: usize = 16 * 1024;
 
 /// How long the Maildir specification lets a delivery take.
@@ -31,12 +32,7 @@ const STALE: Duration = Duration::from_secs(36 * 3600);
 #[derive(Debug)]
 struct Message {
     unique: UniqueName,
-    path: PathBuf,
     lines: ToFile,
-    /// Converted, and not yet handed on.
-    buffer: Vec<u8>,
-    /// Parts of it were handed on.
-    begun: bool,
 }
 
 /// All messages on their way in. What was not made durable is removed with it.
@@ -57,7 +53,7 @@ pub(super) struct Stage {
 impl Stage {
     /// Starts a message in a maildir. One that was being staged is discarded.
     pub(super) fn begin(&mut self, maildir: &Path, unique: UniqueName) -> Result<(), LocalError> {
-        self.discard()?;
+        self.discard();
         let tmp = maildir.join("tmp");
         if !self.open.contains(&tmp) {
             let dir = self.open(&tmp).map_err(|error| failed("write to", &tmp, Reach::One, error))?;
@@ -65,11 +61,11 @@ impl Stage {
                 Some(writer) => writer,
                 None => Writer::start().map_err(|error| failed("start writing to", &tmp, Reach::All, error))?,
             };
-            self.writer.insert(writer).open(tmp.clone(), dir)?;
+            self.writer.insert(writer).open(tmp.clone(), dir);
             self.open.insert(tmp.clone());
         }
-        let path = tmp.join(unique.as_str());
-        self.current = Some(Message { unique, path, lines: ToFile::default(), buffer: Vec::new(), begun: false });
+        self.writer.as_mut().ok_or_else(none_staged)?.begin(tmp.join(unique.as_str()));
+        self.current = Some(Message { unique, lines: ToFile::default() });
         Ok(())
     }
 
@@ -92,30 +88,25 @@ impl Stage {
 
     /// Writes a part of the message, given with CRLF line ends.
     pub(super) fn write(&mut self, wire: &[u8]) -> Result<(), LocalError> {
-        let (Some(message), Some(writer)) = (&mut self.current, &self.writer) else { return Err(none_staged()) };
-        for piece in wire.chunks(PIECE) {
-            message.lines.convert(piece, &mut message.buffer);
-            if message.buffer.len() >= PIECE {
-                message.hand_on(writer, None)?;
-            }
-        }
-        Ok(())
+        let (Some(message), Some(writer)) = (&mut self.current, &mut self.writer) else { return Err(none_staged()) };
+        wire.chunks(PIECE).try_for_each(|piece| writer.write(|load| message.lines.convert(piece, load)))
     }
 
     /// Ends the message and sets its date.
     pub(super) fn finish(&mut self, date: Option<Timestamp>) -> Result<(), LocalError> {
-        let (Some(mut message), Some(writer)) = (self.current.take(), &self.writer) else { return Err(none_staged()) };
-        message.lines.finish(&mut message.buffer);
-        message.hand_on(writer, Some(date))?;
+        let (Some(message), Some(writer)) = (self.current.take(), &mut self.writer) else {
+            return Err(none_staged());
+        };
+        writer.write(|load| message.lines.finish(load))?;
+        writer.end(date);
         self.finished.push(message.unique);
         Ok(())
     }
 
     /// Removes the message being staged; none being staged is no error.
-    pub(super) fn discard(&mut self) -> Result<(), LocalError> {
-        match (self.current.take(), &self.writer) {
-            (Some(Message { begun: true, .. }), Some(writer)) => writer.discard(),
-            _ => Ok(()),
+    pub(super) fn discard(&mut self) {
+        if let (Some(_), Some(writer)) = (self.current.take(), &mut self.writer) {
+            writer.discard();
         }
     }
 
@@ -123,7 +114,7 @@ impl Stage {
     pub(super) fn seal(&mut self) -> Result<(), LocalError> {
         let finished = std::mem::take(&mut self.finished);
         self.open.clear();
-        if let Some(writer) = &self.writer {
+        if let Some(writer) = &mut self.writer {
             self.sealed.push_back((finished, writer.sync()?));
         }
         Ok(())
@@ -139,13 +130,6 @@ impl Stage {
             Staged { unique, stat, content, message_id, wire_size }
         });
         Ok(staged.collect())
-    }
-}
-
-impl Message {
-    fn hand_on(&mut self, writer: &Writer, last: Option<Option<Timestamp>>) -> Result<(), LocalError> {
-        let first = !std::mem::replace(&mut self.begun, true);
-        writer.write(&self.path, first, std::mem::take(&mut self.buffer), last)
     }
 }
 

@@ -1,13 +1,12 @@
 //! The thread that writes message files, so that the connection is read meanwhile: creating files takes most of the time
 //! that a first sync takes.
 //!
-//! It does what it is told in the order it is told. Once something failed it does nothing but say so, with every
-//! [`Writer::sync`]: nothing is recorded of a message before that, and what was handed over later is never taken for what was
-//! handed over before.
+//! It does what it is told in the order it is told, and is told much at once: waking it for every message would take more
+//! time than many messages do. Once something failed it does nothing but say so, with every [`Writer::sync`]: nothing is
+//! recorded of a message before that, and what was handed over later is never taken for what was handed over before.
 
 use std::fs::{File, FileTimes};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,33 +14,41 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::PIECE;
+use super::syncer::{Batch, Syncer};
 use crate::maildir::error::{Reach, failed, found};
 use crate::maildir::{durable, stamp};
 use crate::model::{FileStat, Fingerprint, Identity, IdentityHasher, MessageHash, Timestamp};
-use crate::store::{LocalError, LocalErrorKind};
+use crate::store::LocalError;
 
-/// How many pieces may wait to be written: 8 MB at most, as one may be twice as long.
-const WAITING: usize = (4 << 20) / PIECE;
+/// From so many bytes on they are handed to the thread.
+const LOAD: usize = 256 * 1024;
 
-/// The types of file systems that lie above others and whose `syncfs` does nothing, says success, and does not reach the
-/// disk: FUSE and eCryptfs (statfs(2)).
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const STACKED: [i128; 2] = [0x6573_5546, 0xf15f];
-
-/// Up to so many files are synced one by one: `syncfs` also waits for what other programs wrote.
-const FEW: usize = 8;
+/// How many loads may wait to be written: 4 MB.
+const WAITING: usize = (4 << 20) / LOAD;
 
 /// What the thread is told to do.
+#[derive(Debug)]
 enum Job {
-    /// Write a part of a file, which is created with the first and complete with the last.
-    Write { path: PathBuf, first: bool, bytes: Vec<u8>, last: Option<Option<Timestamp>> },
     /// Take over a `tmp` directory that files are about to be written to, opened before the first of them.
     Open(PathBuf, File),
+    /// Create a file.
+    Begin(PathBuf),
+    /// Write so many bytes of the load to it.
+    Bytes(usize),
+    /// Complete it, and give it its date.
+    End(Option<Timestamp>),
     /// Remove the file that is being written.
     Discard,
     /// Make all files durable that were completed since the last time.
     Sync(Sender<Result<Vec<Written>, LocalError>>),
+}
+
+/// What is handed over at once.
+#[derive(Debug, Default)]
+struct Load {
+    jobs: Vec<Job>,
+    /// What [`Job::Bytes`] speaks of, in that order.
+    bytes: Vec<u8>,
 }
 
 /// A file written whole.
@@ -60,7 +67,10 @@ pub(super) struct Written {
 /// The thread, which ends with this.
 #[derive(Debug)]
 pub(super) struct Writer {
-    jobs: Option<SyncSender<Job>>,
+    loads: Option<SyncSender<Load>>,
+    load: Load,
+    /// So many bytes of the load have their job.
+    noted: usize,
     thread: Option<JoinHandle<()>>,
     failed: Arc<AtomicBool>,
 }
@@ -68,48 +78,75 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the thread.
     pub(super) fn start() -> io::Result<Self> {
-        let (jobs, queue) = sync_channel(WAITING);
-        let mut files = Files::default();
-        let failed = files.failed.clone();
+        let (loads, queue) = sync_channel(WAITING);
+        let failed = Arc::new(AtomicBool::new(false));
+        let syncer = Syncer::start(failed.clone())?;
+        let mut files = Files { current: None, batch: Batch::default(), error: None, failed: failed.clone(), syncer };
         let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || files.work(&queue))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), failed })
+        Ok(Self { loads: Some(loads), load: Load::default(), noted: 0, thread: Some(thread), failed })
     }
 
     /// Hands over the `tmp` directory that files are about to be written to: `syncfs` tells of write errors since it was
     /// opened.
-    pub(super) fn open(&self, tmp: PathBuf, dir: File) -> Result<(), LocalError> {
-        self.tell(Job::Open(tmp, dir))
+    pub(super) fn open(&mut self, tmp: PathBuf, dir: File) {
+        self.note(Job::Open(tmp, dir));
     }
 
-    /// Has a part of a file written; `last` ends it and gives it its date. Fails if the thread has failed before.
-    pub(super) fn write(
-        &self,
-        path: &Path,
-        first: bool,
-        bytes: Vec<u8>,
-        last: Option<Option<Timestamp>>,
-    ) -> Result<(), LocalError> {
-        self.tell(Job::Write { path: path.to_owned(), first, bytes, last })?;
+    /// Has a file created, which all bytes belong to until it ends.
+    pub(super) fn begin(&mut self, path: PathBuf) {
+        self.note(Job::Begin(path));
+    }
+
+    /// Has written what is appended to the load. Fails if the thread has failed before.
+    pub(super) fn write(&mut self, append: impl FnOnce(&mut Vec<u8>)) -> Result<(), LocalError> {
+        if self.load.bytes.capacity() == 0 {
+            self.load.bytes.reserve(LOAD);
+        }
+        append(&mut self.load.bytes);
+        if self.load.bytes.len() < LOAD {
+            return Ok(());
+        }
+        self.hand_on()?;
         match self.failed.load(Ordering::Acquire) {
             true => self.sync()?.wait().map(drop),
             false => Ok(()),
         }
     }
 
+    /// Ends the file and gives it its date.
+    pub(super) fn end(&mut self, date: Option<Timestamp>) {
+        self.note(Job::End(date));
+    }
+
     /// Has the file removed that is being written.
-    pub(super) fn discard(&self) -> Result<(), LocalError> {
-        self.tell(Job::Discard)
+    pub(super) fn discard(&mut self) {
+        self.note(Job::Discard);
     }
 
     /// Has everything made durable that was completed since the last time, data and directory entries.
-    pub(super) fn sync(&self) -> Result<Syncing, LocalError> {
+    pub(super) fn sync(&mut self) -> Result<Syncing, LocalError> {
         let (answer, done) = channel();
-        self.tell(Job::Sync(answer))?;
+        self.note(Job::Sync(answer));
+        self.hand_on()?;
         Ok(Syncing(done))
     }
 
-    fn tell(&self, job: Job) -> Result<(), LocalError> {
-        self.jobs.as_ref().ok_or_else(ended)?.send(job).map_err(|_| ended())
+    fn note(&mut self, job: Job) {
+        self.note_bytes();
+        self.load.jobs.push(job);
+    }
+
+    fn note_bytes(&mut self) {
+        let new = self.load.bytes.len() - self.noted;
+        self.load.jobs.extend((new > 0).then_some(Job::Bytes(new)));
+        self.noted += new;
+    }
+
+    fn hand_on(&mut self) -> Result<(), LocalError> {
+        self.note_bytes();
+        self.noted = 0;
+        let load = std::mem::take(&mut self.load);
+        self.loads.as_ref().ok_or_else(ended)?.send(load).map_err(|_| ended())
     }
 }
 
@@ -129,9 +166,9 @@ fn ended() -> LocalError {
 }
 
 impl Drop for Writer {
-    /// The files that were not made durable are removed before this returns.
+    /// The files that nobody wanted made durable are removed before this returns.
     fn drop(&mut self) {
-        self.jobs = None;
+        self.loads = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::warn!("the thread that writes messages has ended early");
         }
@@ -139,7 +176,6 @@ impl Drop for Writer {
 }
 
 /// The file that is being written.
-#[derive(Debug)]
 struct Current {
     path: PathBuf,
     file: File,
@@ -147,160 +183,93 @@ struct Current {
 }
 
 /// What the thread has in hand.
-#[derive(Debug, Default)]
 struct Files {
     current: Option<Current>,
     /// Complete and not yet durable.
-    complete: Vec<(PathBuf, Written)>,
-    /// The `tmp` directories of those.
-    dirs: Vec<(PathBuf, File)>,
+    batch: Batch,
+    /// What went wrong, until somebody is told.
     error: Option<LocalError>,
-    /// What went wrong, once somebody was told.
-    told: Option<(LocalErrorKind, String)>,
     failed: Arc<AtomicBool>,
+    syncer: Syncer,
 }
 
 impl Files {
-    fn work(&mut self, queue: &Receiver<Job>) {
-        while let Ok(job) = queue.recv() {
-            let done = match job {
-                Job::Sync(answer) => {
-                    // Nobody waits for it if the run was dropped meanwhile; then this ends, too.
-                    drop(answer.send(self.sync()));
-                    Ok(())
+    fn work(&mut self, queue: &Receiver<Load>) {
+        while let Ok(Load { jobs, bytes }) = queue.recv() {
+            let mut left = bytes.as_slice();
+            for job in jobs {
+                if let Err(error) = self.carry_out(job, &mut left) {
+                    self.error.get_or_insert(error);
+                    self.failed.store(true, Ordering::Release);
                 }
-                _ if self.error.is_some() || self.told.is_some() => Ok(()),
-                Job::Open(tmp, dir) => {
-                    self.dirs.push((tmp, dir));
-                    Ok(())
-                }
-                Job::Write { path, first, bytes, last } => self.write(&path, first, &bytes, last),
-                Job::Discard => self.discard(),
-            };
-            if let Err(error) = done {
-                self.error = Some(error);
-                self.failed.store(true, Ordering::Release);
             }
         }
     }
 
-    fn write(
-        &mut self,
-        path: &Path,
-        first: bool,
-        bytes: &[u8],
-        last: Option<Option<Timestamp>>,
-    ) -> Result<(), LocalError> {
-        if first {
-            self.discard()?;
-            let file = durable::create_new(path).map_err(|error| failed("create", path, Reach::All, error))?;
-            self.current = Some(Current { path: path.to_owned(), file, hasher: IdentityHasher::exact() });
+    fn carry_out(&mut self, job: Job, left: &mut &[u8]) -> Result<(), LocalError> {
+        let failed = self.failed.load(Ordering::Acquire);
+        match job {
+            Job::Sync(answer) => {
+                let left = if failed { self.discard() } else { Ok(()) };
+                left.unwrap_or_else(|left| tracing::warn!("{left}"));
+                self.syncer.sync(std::mem::take(&mut self.batch), self.error.take(), answer);
+                Ok(())
+            }
+            _ if failed => self.discard(),
+            Job::Open(tmp, dir) => {
+                self.batch.dirs.push((tmp, dir));
+                Ok(())
+            }
+            Job::Begin(path) => self.begin(path),
+            Job::Bytes(len) => {
+                let (bytes, rest) = left.split_at_checked(len).unwrap_or((left, &[]));
+                *left = rest;
+                self.write(bytes)
+            }
+            Job::End(date) => self.end(date),
+            Job::Discard => self.discard(),
         }
-        let Some(current) = &mut self.current else { return Err(found(path, "is not being written")) };
+    }
+
+    fn begin(&mut self, path: PathBuf) -> Result<(), LocalError> {
+        self.discard()?;
+        let file = durable::create_new(&path).map_err(|error| failed("create", &path, Reach::All, error))?;
+        self.current = Some(Current { path, file, hasher: IdentityHasher::exact() });
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), LocalError> {
+        let current = self.current.as_mut().ok_or_else(none_begun)?;
         current.file.write_all(bytes).map_err(|error| failed("write", &current.path, Reach::All, error))?;
         // It takes either kind of line end; the file's is the shorter one.
         current.hasher.update(bytes);
-        let Some(date) = last else { return Ok(()) };
+        Ok(())
+    }
+
+    fn end(&mut self, date: Option<Timestamp>) -> Result<(), LocalError> {
+        let current = self.current.as_ref().ok_or_else(none_begun)?;
         let stat = complete(&current.file, date).map_err(|error| failed("write", &current.path, Reach::All, error))?;
         let Some(Current { path, hasher, .. }) = self.current.take() else { return Ok(()) };
         let Identity { content, message_id, size, .. } = hasher.finish(date);
         let content = content.ok_or_else(|| found(&path, "was not hashed"))?;
-        self.complete.push((path, Written { stat, content, message_id, wire_size: size }));
+        self.batch.complete.push((path, Written { stat, content, message_id, wire_size: size }));
         Ok(())
     }
 
     fn discard(&mut self) -> Result<(), LocalError> {
-        self.current.take().map_or(Ok(()), |current| remove(&current.path))
-    }
-
-    /// Makes everything durable, or removes it and tells why.
-    ///
-    /// Measured on ext4 with 8,000 files of 19 KB: one `syncfs` for every 500 files 0.19 s, `fsync` of each 1.2 s, no
-    /// sync at all 0.12 s. So: `syncfs`, where there is such a call and more than a few files.
-    fn sync(&mut self) -> Result<Vec<Written>, LocalError> {
-        let outcome = match self.error.take() {
-            Some(error) => Err(error),
-            None => match &self.told {
-                Some((kind, words)) => Err(LocalError { kind: *kind, cause: words.clone().into() }),
-                None => self.make_durable(),
-            },
-        };
-        match outcome {
-            Ok(()) => {
-                self.dirs.clear();
-                Ok(std::mem::take(&mut self.complete).into_iter().map(|(_, written)| written).collect())
-            }
-            Err(error) => {
-                self.failed.store(true, Ordering::Release);
-                self.told.get_or_insert_with(|| (error.kind, error.to_string()));
-                self.remove_all();
-                Err(error)
-            }
-        }
-    }
-
-    fn make_durable(&self) -> Result<(), LocalError> {
-        let mut devices = Vec::new();
-        for (tmp, dir) in &self.dirs {
-            let done = dir.metadata().and_then(|meta| match self.complete.len() {
-                0 => Ok(()),
-                1..=FEW => self.sync_each(tmp, dir),
-                _ if devices.contains(&meta.dev()) => Ok(()),
-                _ => {
-                    devices.push(meta.dev());
-                    self.sync_file_system(dir)
-                }
-            });
-            done.map_err(|error| failed("sync the messages in", tmp, Reach::All, error))?;
-        }
-        Ok(())
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn sync_file_system(&self, dir: &File) -> io::Result<()> {
-        if STACKED.contains(&i128::from(rustix::fs::fstatfs(dir)?.f_type)) {
-            return self.sync_all();
-        }
-        match rustix::fs::syncfs(dir) {
-            Err(rustix::io::Errno::NOSYS) => self.sync_all(),
-            other => Ok(other?),
-        }
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn sync_file_system(&self, _: &File) -> io::Result<()> {
-        self.sync_all()
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        self.dirs.iter().try_for_each(|(tmp, dir)| self.sync_each(tmp, dir))
-    }
-
-    fn sync_each(&self, tmp: &Path, dir: &File) -> io::Result<()> {
-        for (path, _) in self.complete.iter().filter(|(path, _)| path.parent() == Some(tmp)) {
-            match File::open(path).and_then(|file| file.sync_all()) {
-                // Whoever removed it needs it no more; publishing it will say so.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other?,
-            }
-        }
-        dir.sync_all()
-    }
-
-    /// Removes what is of no use to anyone: what was not made durable was not written down anywhere either.
-    fn remove_all(&mut self) {
-        let complete = std::mem::take(&mut self.complete).into_iter().map(|(path, _)| path);
-        for path in self.current.take().map(|current| current.path).into_iter().chain(complete) {
-            durable::remove(&path).unwrap_or_else(|left| tracing::warn!("cannot remove {}: {left}", path.display()));
-        }
-        self.dirs.clear();
+        let Some(Current { path, .. }) = self.current.take() else { return Ok(()) };
+        durable::remove(&path).map_err(|error| failed("remove", &path, Reach::All, error))
     }
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
-        self.remove_all();
+        self.discard().unwrap_or_else(|left| tracing::warn!("{left}"));
     }
+}
+
+fn none_begun() -> LocalError {
+    found(Path::new("tmp"), "no message is being written")
 }
 
 fn complete(file: &File, date: Option<Timestamp>) -> io::Result<FileStat> {
@@ -313,8 +282,4 @@ fn complete(file: &File, date: Option<Timestamp>) -> io::Result<FileStat> {
 fn system_time(date: Timestamp) -> Option<SystemTime> {
     let distance = Duration::from_secs(date.0.unsigned_abs());
     if date.0 < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) }
-}
-
-fn remove(path: &Path) -> Result<(), LocalError> {
-    durable::remove(path).map_err(|error| failed("remove", path, Reach::All, error))
 }

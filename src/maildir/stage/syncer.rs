@@ -1,0 +1,159 @@
+//! The thread that makes message files durable, batch by batch, so that more are written meanwhile.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use super::writer::Written;
+use crate::maildir::durable;
+use crate::maildir::error::{Reach, failed};
+use crate::store::{LocalError, LocalErrorKind};
+
+/// The types of file systems that lie above others and whose `syncfs` does nothing, says success, and does not reach the
+/// disk: FUSE and eCryptfs (statfs(2)).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const STACKED: [i128; 2] = [0x6573_5546, 0xf15f];
+
+/// Up to so many files are synced one by one: `syncfs` also waits for what other programs wrote.
+const FEW: usize = 8;
+
+/// Files that are to be made durable together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// What was written whole, in that order.
+    pub(super) complete: Vec<(PathBuf, Written)>,
+    /// The `tmp` directories of those, opened before the first of them was written.
+    pub(super) dirs: Vec<(PathBuf, File)>,
+}
+
+/// A batch, what went wrong while it was written, and who waits for it.
+type Request = (Batch, Option<LocalError>, Sender<Result<Vec<Written>, LocalError>>);
+
+/// The thread, which ends with this, once it has done what it was told.
+#[derive(Debug)]
+pub(super) struct Syncer {
+    requests: Option<Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Syncer {
+    /// Starts the thread. It sets `failed` when it is the first to find that something did.
+    pub(super) fn start(failed: Arc<AtomicBool>) -> io::Result<Self> {
+        let (requests, queue) = channel();
+        let thread = std::thread::Builder::new().name("syncer".to_owned()).spawn(move || work(&queue, &failed))?;
+        Ok(Self { requests: Some(requests), thread: Some(thread) })
+    }
+
+    /// Has a batch made durable, data and directory entries, or removed if something went wrong before.
+    pub(super) fn sync(
+        &self,
+        batch: Batch,
+        error: Option<LocalError>,
+        answer: Sender<Result<Vec<Written>, LocalError>>,
+    ) {
+        // Without the thread nobody is answered, and who waits finds that out.
+        let sent = self.requests.as_ref().map(|requests| requests.send((batch, error, answer)));
+        if !matches!(sent, Some(Ok(()))) {
+            tracing::warn!("the thread that makes messages durable has ended early");
+        }
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.requests = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::warn!("the thread that makes messages durable has ended early");
+        }
+    }
+}
+
+/// Does what it is told in the order it is told. What went wrong once is told with every batch from then on.
+fn work(queue: &Receiver<Request>, failed: &AtomicBool) {
+    let mut told: Option<(LocalErrorKind, String)> = None;
+    while let Ok((mut batch, error, answer)) = queue.recv() {
+        let outcome = match (&told, error) {
+            (Some((kind, words)), _) => Err(LocalError { kind: *kind, cause: words.clone().into() }),
+            (None, Some(error)) => Err(error),
+            (None, None) => batch.make_durable(),
+        };
+        let outcome = match outcome {
+            Ok(()) => Ok(batch.complete.drain(..).map(|(_, written)| written).collect()),
+            Err(error) => {
+                failed.store(true, Ordering::Release);
+                told.get_or_insert_with(|| (error.kind, error.to_string()));
+                Err(error)
+            }
+        };
+        // After an error none is left when it is told.
+        drop(batch);
+        // Nobody waits for it if the run was dropped meanwhile; then this ends, too.
+        drop(answer.send(outcome));
+    }
+}
+
+impl Batch {
+    /// Measured on ext4 with 8,000 files of 19 KB: one `syncfs` for every 500 files 0.19 s, `fsync` of each 1.2 s, no
+    /// sync at all 0.12 s. So: `syncfs`, where there is such a call and more than a few files.
+    fn make_durable(&self) -> Result<(), LocalError> {
+        let mut devices = Vec::new();
+        for (tmp, dir) in &self.dirs {
+            let done = dir.metadata().and_then(|meta| match self.complete.len() {
+                0 => Ok(()),
+                1..=FEW => self.sync_each(tmp, dir),
+                _ if devices.contains(&meta.dev()) => Ok(()),
+                _ => {
+                    devices.push(meta.dev());
+                    self.sync_file_system(dir)
+                }
+            });
+            done.map_err(|error| failed("sync the messages in", tmp, Reach::All, error))?;
+        }
+        Ok(())
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn sync_file_system(&self, dir: &File) -> io::Result<()> {
+        if STACKED.contains(&i128::from(rustix::fs::fstatfs(dir)?.f_type)) {
+            return self.sync_all();
+        }
+        match rustix::fs::syncfs(dir) {
+            Err(rustix::io::Errno::NOSYS) => self.sync_all(),
+            other => Ok(other?),
+        }
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn sync_file_system(&self, _: &File) -> io::Result<()> {
+        self.sync_all()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.dirs.iter().try_for_each(|(tmp, dir)| self.sync_each(tmp, dir))
+    }
+
+    fn sync_each(&self, tmp: &Path, dir: &File) -> io::Result<()> {
+        for (path, _) in self.complete.iter().filter(|(path, _)| path.parent() == Some(tmp)) {
+            match File::open(path).and_then(|file| file.sync_all()) {
+                // Whoever removed it needs it no more; publishing it will say so.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+        dir.sync_all()
+    }
+}
+
+/// What was not made durable is of no use to anyone: it was not written down anywhere either.
+impl Drop for Batch {
+    fn drop(&mut self) {
+        for (path, _) in &self.complete {
+            durable::remove(path).unwrap_or_else(|left| tracing::warn!("cannot remove {}: {left}", path.display()));
+        }
+    }
+}
