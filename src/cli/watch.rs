@@ -30,7 +30,7 @@ use super::stop::Stop;
 use super::{configuration, select};
 use crate::config::{Account, Config, Hooks};
 use crate::daemon::control::Control;
-use crate::daemon::{Clock, Network, Orders, Plan, keep};
+use crate::daemon::{Clock, Network, Orders, keep};
 use crate::state::Lock;
 
 /// How often the clocks are compared.
@@ -273,16 +273,7 @@ async fn online(network: &mut Option<Network>) {
 }
 
 fn live(keeper: &AccountKeeper, orders: Orders) {
-    let account = keeper.account();
-    let plan = Plan {
-        maildir: account.maildir.clone(),
-        diary: keeper.diary(),
-        scope: account.policy.scope.clone(),
-        folders: account.watch.folders.clone(),
-        poll: account.watch.poll,
-        connections: account.server.connections,
-        patience: account.server.timeout,
-    };
+    let plan = keeper.plan();
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             runtime.block_on(Box::pin(keep(keeper, &plan, orders)));

@@ -35,7 +35,7 @@ pub struct Plan {
     pub folders: Vec<Pattern>,
     /// How often everything is looked at, whatever was heard.
     pub poll: Duration,
-    /// At most so many connections at once: one syncs, the others may listen.
+    /// At most so many connections at once.
     pub connections: u8,
     /// How long a server may be silent that owes us something.
     pub patience: Duration,
@@ -47,6 +47,12 @@ impl Plan {
     fn concerns(&self, mailbox: &MailboxName) -> bool {
         let watched = |pattern: &Pattern| matches!(pattern, Pattern::Role(_)) || pattern.matches(mailbox, None);
         self.folders.iter().any(watched) && self.scope.takes_part(mailbox, None, true)
+    }
+
+    /// Returns how many connections a sync may make: those that nobody listens with.
+    pub fn left_for_syncs(&self) -> u8 {
+        let listening = u8::try_from(self.named().len()).unwrap_or(u8::MAX).saturating_add(1);
+        self.connections.saturating_sub(listening).max(1)
     }
 
     /// Returns the folders that get a connection of their own where one tells of one folder only: those named in full, as

@@ -1,6 +1,8 @@
 //! The command layer: bursts of pipelined commands, each ended by its own tagged answer and by nothing else.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::capability::Capabilities;
@@ -94,6 +96,11 @@ pub(super) trait Handler {
 
     /// Hears that a command is complete.
     fn completed(&mut self, _at: usize, _status: &Status) {}
+
+    /// Waits until more can be taken: nothing is read before.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 
     /// Returns where a message body goes that arrives while `at` is the oldest command not yet completed; `None` drops
     /// it.
@@ -221,7 +228,7 @@ impl Connection {
                 self.wire.progress().await?;
                 continue;
             }
-            let progress = std::future::poll_fn(|cx| self.wire.poll_progress(cx));
+            let progress = poll_fn(|cx| self.wire.poll_progress(cx));
             let in_time = tokio::time::timeout_at(enough, progress).await.ok().transpose()?.is_some();
             // A server that never stops talking is stopped too.
             if !in_time || tokio::time::Instant::now() >= enough {
@@ -243,6 +250,7 @@ impl Connection {
                 return Ok(burst.answers.into_iter().flatten().collect());
             }
             burst.feed(&mut self.wire)?;
+            poll_fn(|cx| handler.poll_ready(cx)).await;
             self.wire.progress().await?;
         }
     }

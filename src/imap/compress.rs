@@ -2,7 +2,7 @@
 //!
 //! Where the link is what is waited for, compressed mail is there sooner. Everywhere else compressing keeps two machines
 //! busy for nothing, and asking for it costs a round trip. So a connection begins uncompressed, and a large fetch is
-//! divided: if its first part comes in slowly, the rest is compressed.
+//! divided: if its first part comes in slowly, the rest is compressed, and comes over several connections.
 
 use super::ImapStore;
 use super::command::{Command, Connection};
@@ -32,8 +32,12 @@ pub enum Compress {
 /// What is known for deciding it.
 #[derive(Debug, Default)]
 pub(super) struct Outlook {
-    /// It may still be decided.
-    undecided: bool,
+    /// Something can be done about a slow link.
+    measured: bool,
+    /// One of it is to compress.
+    may_compress: bool,
+    /// Everything is compressed.
+    compressed: bool,
     /// How many messages the server told the size of, and what they are together.
     told: (u64, u64),
 }
@@ -54,9 +58,19 @@ impl Outlook {
 
     /// Returns how many of so many messages to fetch first, to see how fast they come.
     fn first(&self, count: u64) -> Option<u32> {
-        let average = self.average().filter(|_| self.undecided)?;
+        let average = self.average().filter(|_| self.measured)?;
         let enough = count.saturating_mul(average) >= Gauge::TAKES + MANY;
         enough.then(|| u32::try_from(Gauge::TAKES / average + 1).unwrap_or(u32::MAX))
+    }
+
+    /// Returns how many messages are about so many bytes.
+    pub(super) fn messages_in(&self, bytes: u64) -> u32 {
+        u32::try_from(bytes / self.average().unwrap_or(1)).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Returns true if everything is compressed.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.compressed
     }
 
     /// Returns true if so many messages are many bytes.
@@ -81,18 +95,20 @@ impl ImapStore {
     /// Compresses the connection fresh from log-in, if that is wanted and offered, or leaves it to be decided later.
     pub(super) async fn begin_compression(&mut self, wanted: Compress, to_this_machine: bool) -> Result<(), Error> {
         let offered = self.capabilities.has("COMPRESS=DEFLATE");
-        self.outlook.undecided = wanted == Compress::Auto && offered && !to_this_machine;
+        self.outlook.may_compress = wanted == Compress::Auto && offered && !to_this_machine;
+        self.outlook.measured = !to_this_machine && (self.outlook.may_compress || self.others.is_some());
         if wanted == Compress::On && offered {
-            self.connection.compress().await?;
+            self.outlook.compressed = self.connection.compress().await?;
         }
         Ok(())
     }
 
     /// Divides what is to be fetched into what comes first, and is measured, and the rest. All comes first where there is
     /// nothing to decide.
-    pub(super) fn divide(&mut self, asked: &[Messages]) -> (Vec<UidSet>, Vec<UidSet>) {
+    pub(super) fn divide(&mut self, asked: &[Messages]) -> (Vec<Messages>, Vec<Messages>) {
+        let with = |messages: &Messages, uids: UidSet| Messages { uids, ..messages.clone() };
         let Some(mut room) = self.outlook.first(asked.iter().map(|messages| messages.uids.len()).sum()) else {
-            return (asked.iter().map(|messages| messages.uids.clone()).collect(), Vec::new());
+            return (asked.to_vec(), Vec::new());
         };
         self.connection.wire_mut().start_gauge();
         let first = |messages: &Messages| {
@@ -101,21 +117,21 @@ impl ImapStore {
                 _ => messages.uids.chunks(room, usize::MAX).into_iter().next().unwrap_or_default(),
             };
             room = room.saturating_sub(u32::try_from(part.len()).unwrap_or(u32::MAX));
-            (messages.uids.difference(&part), part)
+            (with(messages, messages.uids.difference(&part)), with(messages, part))
         };
         let (rest, first) = asked.iter().map(first).unzip();
         (first, rest)
     }
 
-    /// Compresses the connection if its gauge says that it is slow, and the rest is many bytes.
-    pub(super) async fn compress_if_it_pays(&mut self, rest: &[UidSet]) -> Result<(), Error> {
+    /// Compresses the connection if its gauge says that it is slow, and the rest is many bytes. Returns true if they are.
+    pub(super) async fn compress_if_it_pays(&mut self, rest: &[Messages]) -> Result<bool, Error> {
         let slow = self.connection.wire().is_slow();
         tracing::debug!(slow, "the beginning of a large fetch has arrived");
-        if slow && self.outlook.is_much(rest.iter().map(UidSet::len).sum()) {
-            self.outlook.undecided = false;
-            self.connection.compress().await?;
+        let pays = slow && self.outlook.is_much(rest.iter().map(|messages| messages.uids.len()).sum());
+        if pays && std::mem::take(&mut self.outlook.may_compress) {
+            self.outlook.compressed = self.connection.compress().await?;
         }
-        Ok(())
+        Ok(pays)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Fetches message bodies, streamed to a sink.
 
 use std::collections::BTreeMap;
+use std::task::{Context, Poll};
 
 use super::ImapStore;
 use super::command::{Command, Handler};
@@ -12,7 +13,7 @@ use crate::model::{Uid, UidSet};
 use crate::store::{BodySink, FetchedMessage, LocalError, Messages};
 
 /// How many messages, and how many ranges of UIDs, one command asks for: well below what servers take in a line.
-const PER_COMMAND: (u32, usize) = (1000, 400);
+pub(super) const PER_COMMAND: (u32, usize) = (1000, 400);
 
 /// What to fetch of messages.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +26,9 @@ pub(super) struct Wanted {
     pub(super) flags: bool,
 }
 
-const WHOLE: Wanted = Wanted { items: "(UID FLAGS INTERNALDATE BODY.PEEK[])", section: "BODY[]", flags: true };
+/// Whole messages.
+pub(super) const WHOLE: Wanted =
+    Wanted { items: "(UID FLAGS INTERNALDATE BODY.PEEK[])", section: "BODY[]", flags: true };
 
 /// The sizes that the server told besides the bodies.
 pub(super) type Sizes = BTreeMap<Uid, u64>;
@@ -151,6 +154,10 @@ impl Handler for Bodies<'_> {
         }
     }
 
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.sink.inner.poll_ready(cx)
+    }
+
     fn sink(&mut self, at: usize) -> Option<&mut (dyn LiteralSink + '_)> {
         let &(owner, _) = self.commands.get(at)?;
         self.sink.part = owner;
@@ -159,16 +166,6 @@ impl Handler for Bodies<'_> {
 }
 
 impl ImapStore {
-    /// Fetches whole messages.
-    pub(super) async fn fetch_messages(
-        &mut self,
-        wanted: &[Messages],
-        sink: &mut dyn BodySink,
-    ) -> Result<Vec<Result<(), Error>>, Error> {
-        let fetched = self.fetch_bodies(wanted, WHOLE, sink).await?;
-        Ok(fetched.into_iter().map(|part| part.map(drop)).collect())
-    }
-
     /// Fetches bodies of messages of all mailboxes in one burst, each behind its SELECT, and returns for each the sizes
     /// that the server told besides. Where a whole command was refused its messages are asked for one by one, so that
     /// one that can't be read doesn't stop the others.
@@ -183,7 +180,8 @@ impl ImapStore {
         let sink = Begun { inner: sink, part: 0, open: false, empty: true };
         let mut bodies = Bodies { sink, wanted, parts, commands: Vec::new() };
         let mut single: Vec<Vec<UidSet>> = asked.iter().map(|_| Vec::new()).collect();
-        for (owner, chunk, _) in self.fetch_all(&mut bodies, asked).await? {
+        let chunks = asked.iter().map(|messages| messages.uids.chunks(PER_COMMAND.0, PER_COMMAND.1)).collect();
+        for (owner, chunk, _) in self.fetch_chunks(&mut bodies, chunks).await? {
             if let (Some(part), Some(single)) = (bodies.parts.get(owner), single.get_mut(owner)) {
                 single.extend(chunk.difference(&part.delivered).chunks(1, 1));
             }
@@ -194,27 +192,6 @@ impl ImapStore {
             }
         }
         Ok(bodies.parts.into_iter().map(Part::outcome).collect())
-    }
-
-    /// Fetches everything, in one burst or, where it may pay to compress what comes later, in two. Returns the chunks that
-    /// were refused, each with the part it is of.
-    async fn fetch_all(
-        &mut self,
-        bodies: &mut Bodies<'_>,
-        asked: &[Messages],
-    ) -> Result<Vec<(usize, UidSet, Status)>, Error> {
-        let chunks =
-            |parts: &[UidSet]| parts.iter().map(|uids| uids.chunks(PER_COMMAND.0, PER_COMMAND.1)).collect::<Vec<_>>();
-        let (first, rest) = match bodies.wanted.section == WHOLE.section {
-            true => self.divide(asked),
-            false => (asked.iter().map(|messages| messages.uids.clone()).collect(), Vec::new()),
-        };
-        let mut refused = self.fetch_chunks(bodies, chunks(&first)).await?;
-        if !rest.is_empty() {
-            self.compress_if_it_pays(&rest).await?;
-            refused.extend(self.fetch_chunks(bodies, chunks(&rest)).await?);
-        }
-        Ok(refused)
     }
 
     /// Sends one burst and returns the chunks that were refused, each with the part it is of.

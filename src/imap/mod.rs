@@ -27,6 +27,7 @@ pub mod fuzz;
 mod gate;
 mod gauge;
 mod identify;
+mod lanes;
 mod list;
 mod login;
 mod modify;
@@ -140,6 +141,10 @@ pub struct ImapStore {
     /// The mailboxes whose messages are to be changed next, in this order.
     upcoming: VecDeque<MailboxName>,
     outlook: Outlook,
+    /// How to make further connections, if there may be any,
+    others: Option<Box<Settings>>,
+    /// and what went over those that were made.
+    elsewhere: Traffic,
 }
 
 /// Connects and logs in.
@@ -152,6 +157,7 @@ pub async fn connect(settings: &Settings) -> Result<ImapStore, RemoteError> {
     let logged_in = Box::pin(login::log_in(settings)).await.map_err(|error| error.doing(doing()))?;
     let mut store = ImapStore::new(Connection::new(logged_in.wire), logged_in.capabilities);
     store.window = quirk::window(&settings.host);
+    store.others = (settings.connections > 1).then(|| Box::new(settings.clone()));
     let begun = store.begin_compression(settings.compress, logged_in.to_this_machine).await;
     begun.map_err(|error| error.doing(doing()))?;
     Ok(store)
@@ -173,6 +179,8 @@ impl ImapStore {
             within: false,
             upcoming,
             outlook: Outlook::default(),
+            others: None,
+            elsewhere: Traffic::default(),
         }
     }
 
@@ -338,7 +346,9 @@ impl RemoteStore for ImapStore {
     }
 
     fn traffic(&self) -> Traffic {
-        self.connection.wire().traffic()
+        let Traffic { bytes_in, bytes_out, round_trips } = self.connection.wire().traffic();
+        let elsewhere = &self.elsewhere;
+        Traffic { bytes_in: bytes_in + elsewhere.bytes_in, bytes_out: bytes_out + elsewhere.bytes_out, round_trips }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::task::{Context, Poll};
 
 use super::error::{LocalError, RemoteError};
 use crate::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Timestamp, Uid, UidSet, UidValidity};
@@ -43,6 +44,10 @@ pub trait BodySink {
     fn finish(&mut self, of: usize, message: FetchedMessage) -> Result<(), LocalError>;
     /// It will not be completed, or was not asked for.
     fn discard(&mut self) -> Result<(), LocalError>;
+    /// Waits until more can be taken. Who does not, costs memory.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 }
 
 /// Gives a message's bytes with CRLF line ends, piece by piece.

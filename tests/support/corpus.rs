@@ -36,6 +36,15 @@ pub(crate) fn ordinary(count: i64) -> Vec<Mail> {
     mails.collect()
 }
 
+/// So many messages of so many bytes of text, which deflate shrinks a lot.
+pub(crate) fn long(count: i64, size: usize) -> Vec<Mail> {
+    let lengthen = |mail: Mail| {
+        let lines = (0..size / 40).flat_map(|line| format!("This is line {line} of a long message.\n").into_bytes());
+        Mail { body: mail.body.iter().copied().chain(lines).collect(), ..mail }
+    };
+    ordinary(count).into_iter().map(lengthen).collect()
+}
+
 /// Returns so many messages, each of a different or differently repeated oddness.
 pub(crate) fn odd(count: i64) -> Vec<Mail> {
     (0..count).map(|number| mail(number, odd_body(number))).collect()

@@ -42,6 +42,10 @@ struct State {
     client_spoke_last: bool,
     /// How long each part of what the server says is held back.
     delay: Duration,
+    /// How many connections were made.
+    made: usize,
+    /// How many bytes each connection after the first may carry of what the server says, then it breaks alone.
+    further: usize,
     open: Vec<TcpStream>,
 }
 
@@ -67,6 +71,8 @@ impl Proxy {
             turns: 0,
             client_spoke_last: false,
             delay: Duration::ZERO,
+            made: 0,
+            further: usize::MAX,
             open,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
@@ -82,7 +88,7 @@ impl Proxy {
     /// Lets so many more bytes pass, both ways together, then breaks all connections.
     pub(crate) fn allow(&self, bytes: usize, fault: Fault) {
         let mut state = self.shared.state.lock().unwrap();
-        (state.left, state.fault, state.passed, state.turns) = (bytes, fault, 0, 0);
+        (state.left, state.fault, state.passed, state.turns, state.made) = (bytes, fault, 0, 0, 0);
         state.epoch += 1;
         for stream in state.open.drain(..) {
             // One that the peer has closed already is closed enough.
@@ -93,6 +99,16 @@ impl Proxy {
     /// Lets the server say no more than so many bytes a second.
     pub(crate) fn slow_down(&self, rate: u32) {
         self.shared.state.lock().unwrap().delay = Duration::from_secs(PART as u64) / rate;
+    }
+
+    /// Breaks each connection but the first once the server has said so many bytes over it.
+    pub(crate) fn break_further(&self, bytes: usize) {
+        self.shared.state.lock().unwrap().further = bytes;
+    }
+
+    /// Returns how many connections were made since the last [`Proxy::allow`].
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.state.lock().unwrap().made
     }
 
     /// Lets nothing pass any more, and leaves open what is open.
@@ -128,7 +144,7 @@ impl Proxy {
 impl Shared {
     fn accept(self: &Arc<Self>, client: TcpStream, target: u16) {
         let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { return };
-        let epoch = {
+        let (epoch, limit) = {
             let mut state = self.state.lock().unwrap();
             if state.left == 0 && state.fault == Fault::Cut {
                 return;
@@ -137,18 +153,23 @@ impl Shared {
                 stream.set_nodelay(true).unwrap();
                 state.open.push(stream.try_clone().unwrap());
             }
-            state.epoch
+            state.made += 1;
+            (state.epoch, if state.made > 1 { state.further } else { usize::MAX })
         };
         let (client_read, server_write) = (client.try_clone().unwrap(), server.try_clone().unwrap());
         let shared = Arc::clone(self);
-        thread::spawn(move || shared.forward(client_read, server_write, true, epoch));
+        thread::spawn(move || shared.forward(client_read, server_write, usize::MAX, true, epoch));
         let shared = Arc::clone(self);
-        thread::spawn(move || shared.forward(server, client, false, epoch));
+        thread::spawn(move || shared.forward(server, client, limit, false, epoch));
     }
 
-    fn forward(&self, mut from: TcpStream, mut to: TcpStream, client_speaks: bool, epoch: u64) {
+    fn forward(&self, mut from: TcpStream, mut to: TcpStream, mut limit: usize, client_speaks: bool, epoch: u64) {
         let mut buffer = [0; PART];
         while let Ok(size @ 1..) = from.read(&mut buffer) {
+            if limit < size {
+                break;
+            }
+            limit -= if limit == usize::MAX { 0 } else { size };
             let Some(allowed) = self.take(size, client_speaks, epoch) else { return };
             if !client_speaks {
                 thread::sleep(self.state.lock().unwrap().delay * u32::try_from(allowed).unwrap() / PART as u32);

@@ -1,6 +1,7 @@
 //! One account as a user sets it up: a server, a Maildir, a configuration file, and the binary run on them.
 
 use std::fs;
+use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -252,4 +253,12 @@ impl Run {
         assert_eq!(self.account()["adopted"], 0, "{}", self.stdout);
         self
     }
+}
+
+/// An address of this machine other than loopback. Nothing is sent to find it.
+pub(crate) fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }

@@ -18,6 +18,7 @@ mod gone;
 mod holds;
 mod hooks;
 mod hostile;
+mod lanes;
 mod moves;
 mod names;
 mod new_mail;

@@ -25,7 +25,7 @@ use crate::cli::render::moment;
 use crate::cli::select::Selected;
 use crate::cli::stop::Stop;
 use crate::config::Account;
-use crate::daemon::{Ended, Keeper, Told, Why};
+use crate::daemon::{Ended, Keeper, Plan, Told, Why};
 use crate::imap::{ImapStore, Reach};
 use crate::maildir::Diary;
 use crate::model::{MailboxName, ModSeq, Timestamp};
@@ -88,14 +88,18 @@ impl AccountKeeper {
         }
     }
 
-    /// Returns the account.
-    pub(super) fn account(&self) -> &Account {
-        &self.account
-    }
-
-    /// Returns where its syncs note what they do to files.
-    pub(super) fn diary(&self) -> Diary {
-        self.diary.clone()
+    /// Returns what is to be kept in step, and how.
+    pub(super) fn plan(&self) -> Plan {
+        let account = &self.account;
+        Plan {
+            maildir: account.maildir.clone(),
+            diary: self.diary.clone(),
+            scope: account.policy.scope.clone(),
+            folders: account.watch.folders.clone(),
+            poll: account.watch.poll,
+            connections: account.server.connections,
+            patience: account.server.timeout,
+        }
     }
 
     /// Tells what is wrong.
@@ -122,7 +126,9 @@ impl AccountKeeper {
 
 impl Keeper for AccountKeeper {
     async fn sync(&self, why: Why) -> (Ended, bool) {
-        let selected = Selected { account: &self.account, only: Vec::new() };
+        let mut account = self.account.clone();
+        account.server.connections = self.plan().left_for_syncs();
+        let selected = Selected { account: &account, only: Vec::new() };
         let job = Job {
             selected,
             state_dir: &self.state_dir,

@@ -137,7 +137,7 @@ fn what_cannot_be_decompressed_or_ends_half_way_ends_the_connection() {
 }
 
 fn outlook(messages: u64, size: u64) -> Outlook {
-    Outlook { undecided: true, told: (messages, messages * size) }
+    Outlook { measured: true, told: (messages, messages * size), ..Outlook::default() }
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn only_much_is_divided_and_by_the_size_of_messages() {
     assert_eq!(outlook(1, Gauge::TAKES + MANY).first(1), Some(1));
     assert_eq!(outlook(0, 0).first(u64::MAX), None, "no size is known");
     assert_eq!(outlook(5, 0).first(100), None);
-    assert_eq!(Outlook { undecided: false, ..outlook(9, size) }.first(much), None);
+    assert_eq!(Outlook { measured: false, ..outlook(9, size) }.first(much), None);
     assert!(outlook(9, size).is_much(MANY / size + 1) && !outlook(9, size).is_much(MANY / size));
 }
 
@@ -251,7 +251,7 @@ fn to_this_machine_nothing_is_decided_and_nothing_divided() {
         let mut store = store(client, &OFFER);
         store.outlook.told = (1, 1 << 30);
         store.begin_compression(Compress::Auto, true).await.unwrap();
-        assert_eq!(store.divide(&[of_a(&[1, 2])]).1, Vec::<UidSet>::new());
+        assert_eq!(store.divide(&[of_a(&[1, 2])]).1, Vec::new());
         store.begin_compression(Compress::Auto, false).await.unwrap();
         assert_eq!(store.divide(&[of_a(&[1, 2])]).1.len(), 1);
     });
