@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::progress::Progress;
 use super::select::Selected;
 use super::stop::Stop;
-use super::watch::table;
+use super::watch::{Kept, table};
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::cycle::{self, Outcome};
@@ -43,8 +43,10 @@ pub(super) struct Job<'a> {
     pub(super) progress: Progress,
     /// Where to note what is done to message files.
     pub(super) diary: Diary,
-    /// Where to keep the password.
+    /// Where to keep the password,
     pub(super) memory: Option<&'a Memory>,
+    /// and the connection.
+    pub(super) kept: Option<&'a Kept>,
 }
 
 /// How an account's run went.
@@ -112,7 +114,7 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
     let stopped = |exit| Trouble::stopped(exit, Rest::Untouched);
     let _lock = job.stop.guard(lock(job)).await.map_err(stopped)??;
     let opened = database(job, run)?;
-    let remote = job.stop.guard(connect_remembering(account, job.memory)).await.map_err(stopped)??;
+    let remote = job.stop.guard(Box::pin(connection(job))).await.map_err(stopped)??;
     let local = Maildir::new(account.maildir.clone()).with_diary(job.diary.clone());
     let journal = opened.or_else(|why| rebuild(job, now, &why, run))?;
     let mut sides = Sides { remote, local, journal };
@@ -132,11 +134,23 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
         let left = |row: MailboxRow| Some((row.name, row.watermark?.mod_seq?));
         run.left = mailboxes.into_iter().filter_map(left).collect();
     }
-    if ended.is_ok() {
+    match (&ended, job.kept) {
+        (Ok(_), Some(kept)) => kept.keep(sides.remote),
         // What is done is done: a signal only cuts the farewell short.
-        job.stop.guard(sides.remote.logout()).await.ok();
+        (Ok(_), None) => job.stop.guard(sides.remote.logout()).await.unwrap_or_default(),
+        (Err(_), _) => {}
     }
     ended.map(drop)
+}
+
+/// Returns the connection that the last sync left, or another.
+async fn connection(job: &Job<'_>) -> Result<ImapStore, Trouble> {
+    if let Some(kept) = job.kept
+        && let Some(store) = kept.renewed().await
+    {
+        return Ok(store);
+    }
+    connect_remembering(job.selected.account, job.memory).await
 }
 
 /// Runs the engine once and takes down what it reports. Returns why it has to run again, with a new database.

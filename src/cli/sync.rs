@@ -51,7 +51,7 @@ fn run(args: &Sync, globals: &Globals, output: &Output, now: Timestamp) -> Resul
         let jobs = selected.into_iter().map(|selected| {
             let progress = bars.account(&selected.account.name);
             let (state_dir, stop, diary) = (&config.state_dir, stop.clone(), Diary::default());
-            Job { selected, state_dir, args, stop, progress, diary, memory: None }
+            Job { selected, state_dir, args, stop, progress, diary, memory: None, kept: None }
         });
         jobs.map(|job| account::sync(job, now)).collect()
     })?;

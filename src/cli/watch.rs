@@ -5,6 +5,7 @@
 
 mod bell;
 mod keeper;
+mod kept;
 pub(in crate::cli) mod table;
 mod tell;
 
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use bell::Bell;
 use keeper::AccountKeeper;
+pub(in crate::cli) use kept::Kept;
 use table::Table;
 use tell::Teller;
 

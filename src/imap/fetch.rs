@@ -231,9 +231,9 @@ impl ImapStore {
             self.about_to_select();
         }
         let run = self.connection.run(commands, bodies).await;
-        let discarded = bodies.sink.discard();
+        // What the disk says outranks what the server does.
+        bodies.sink.discard()?;
         let answers = run?;
-        discarded?;
         if let Some(part) = last_selected.and_then(|owner| bodies.parts.get(owner)) {
             self.selected(&part.asked.mailbox, &part.selection);
         }
@@ -374,6 +374,34 @@ mod tests {
             let mut sink = Kept::default();
             let error = fetch(script(), &[1, 2], &mut sink).await.unwrap_err();
             assert_eq!((error.kind, sink.open, sink.messages.len()), (RemoteErrorKind::Unreachable, None, 1));
+        });
+    }
+
+    #[test]
+    fn a_connection_kept_for_another_run_takes_nothing_for_selected_and_tells_of_that_run_only() {
+        block_on(async {
+            let body = |uid: u32| -> &'static str {
+                format!("* 1 FETCH (UID {uid} FLAGS () BODY[] {{3}}\r\none)\r\n$ OK x\r\n").leak()
+            };
+            let script = vec![
+                ("SELECT \"A\"", SELECTED),
+                ("UID FETCH 1 (UID FLAGS INTERNALDATE BODY.PEEK[])", body(1)),
+                ("NOOP", "* 3 EXPUNGE\r\n$ OK x\r\n"),
+                ("SELECT \"A\"", SELECTED),
+                ("UID FETCH 2 (UID FLAGS INTERNALDATE BODY.PEEK[])", body(2)),
+                ("NOOP", "* BYE too long\r\n"),
+            ];
+            let (mut store, server) = scripted(&[], script);
+            let mut sink = Kept::default();
+            store.fetch(&[of_a(&[1])], &mut sink).await.unwrap().remove(0).unwrap();
+            let first = store.traffic();
+            store.renew().await.unwrap();
+            store.fetch(&[of_a(&[2])], &mut sink).await.unwrap().remove(0).unwrap();
+            let second = store.traffic();
+            assert_eq!((first.round_trips, second.round_trips, sink.messages.len()), (1, 2, 2));
+            assert!(second.bytes_in < first.bytes_in * 3 / 2, "{first:?} {second:?}");
+            assert_eq!(store.renew().await.unwrap_err().kind, RemoteErrorKind::Unreachable);
+            server.await.unwrap();
         });
     }
 

@@ -2,14 +2,15 @@
 //!
 //! Where the beginning of a large fetch comes slowly, the rest is divided into pieces of work. The store's own connection
 //! and further ones, made for this and closed afterwards, take one after the other, until all are done. What a further
-//! connection can't do, or can't be made for, the store's own does.
+//! connection could not do, the store's own does, and it decides what came of it.
 
 mod share;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use futures_util::future::{try_join, try_join_all};
+use tokio::sync::Notify;
 
 use self::share::{Lane, Shared};
 use super::error::Error;
@@ -35,9 +36,15 @@ struct Piece {
 #[derive(Debug)]
 struct Work {
     left: RefCell<VecDeque<Piece>>,
+    /// Whoever is still being connected is needed no more.
+    none_left: Notify,
+    /// What further connections could not do, for the store's own.
+    given_back: RefCell<Vec<Piece>>,
     outcomes: RefCell<Outcomes>,
-    /// What went over the connections that are closed by now.
+    /// What went over further connections.
     traffic: RefCell<Traffic>,
+    /// One could not be made.
+    refused: Cell<bool>,
 }
 
 impl Work {
@@ -47,16 +54,26 @@ impl Work {
             let chunks = asked.uids.chunks(messages, PER_COMMAND.1).into_iter();
             chunks.map(move |uids| Piece { of, messages: Messages { uids, ..asked.clone() } })
         });
-        let outcomes = asked.iter().map(|_| Ok(())).collect();
-        Self { left: RefCell::new(pieces.collect()), outcomes: RefCell::new(outcomes), traffic: RefCell::default() }
+        Self {
+            left: RefCell::new(pieces.collect()),
+            none_left: Notify::new(),
+            given_back: RefCell::default(),
+            outcomes: RefCell::new(asked.iter().map(|_| Ok(())).collect()),
+            traffic: RefCell::default(),
+            refused: Cell::new(false),
+        }
     }
 
     fn take(&self) -> Option<Piece> {
-        self.left.borrow_mut().pop_front()
+        let piece = self.left.borrow_mut().pop_front();
+        if piece.is_none() {
+            self.none_left.notify_waiters();
+        }
+        piece
     }
 
-    fn put_back(&self, piece: Piece) {
-        self.left.borrow_mut().push_front(piece);
+    fn take_back(&self) -> Option<Piece> {
+        self.given_back.borrow_mut().pop()
     }
 
     /// Notes the first error of each mailbox.
@@ -64,6 +81,12 @@ impl Work {
         if let Some(known) = self.outcomes.borrow_mut().get_mut(of).filter(|known| known.is_ok()) {
             *known = outcome;
         }
+    }
+
+    fn count(&self, before: Traffic, now: Traffic) {
+        let mut traffic = self.traffic.borrow_mut();
+        traffic.bytes_in += now.bytes_in - before.bytes_in;
+        traffic.bytes_out += now.bytes_out - before.bytes_out;
     }
 }
 
@@ -107,21 +130,26 @@ impl ImapStore {
         let count = usize::from(others.connections).min(pieces).saturating_sub(1);
         tracing::info!(pieces, connections = count + 1, "the server is slow: a large fetch is divided");
         let compress = if self.outlook.is_compressed() { Compress::On } else { others.compress };
-        let others = Settings { compress, ..others.clone() };
+        let others = Settings { compress, connections: 1, ..others.clone() };
         let names = self.names.clone();
         let helping = (0..count).map(|_| Box::pin(help(&others, &names, &work, &shared)));
-        try_join(self.carry_out(&work, &shared), try_join_all(helping)).await?;
-        // What others gave back.
-        self.carry_out(&work, &shared).await?;
+        let mut done = try_join(self.carry_out(&work, &shared), try_join_all(helping)).await.map(drop);
+        if done.is_ok() {
+            // What others gave back.
+            done = self.carry_out(&work, &shared).await;
+        }
         let Traffic { bytes_in, bytes_out, .. } = work.traffic.into_inner();
         self.elsewhere.bytes_in += bytes_in;
         self.elsewhere.bytes_out += bytes_out;
-        Ok(work.outcomes.into_inner())
+        if work.refused.get() {
+            self.others = None;
+        }
+        done.map(|()| work.outcomes.into_inner())
     }
 
     /// Does what is left, piece by piece.
     async fn carry_out(&mut self, work: &Work, shared: &Shared<'_>) -> Result<(), Error> {
-        while let Some(piece) = work.take() {
+        while let Some(piece) = work.take().or_else(|| work.take_back()) {
             let mut lane = Lane::new(shared, piece.of);
             let fetched = self.fetch_alone(std::slice::from_ref(&piece.messages), &mut lane).await?;
             fetched.into_iter().for_each(|outcome| work.done(piece.of, outcome));
@@ -129,39 +157,45 @@ impl ImapStore {
         Ok(())
     }
 
-    /// Does what is left until something goes wrong, and gives back what was not done.
+    /// Does what is left as far as it can, and gives back the rest.
     async fn help_out(&mut self, work: &Work, shared: &Shared<'_>) -> Result<(), Error> {
+        let mut counted = Traffic::default();
         while let Some(piece) = work.take() {
             let mut lane = Lane::new(shared, piece.of);
             let fetched = self.fetch_alone(std::slice::from_ref(&piece.messages), &mut lane).await;
-            if let Err(error) = fetched.and_then(|outcomes| outcomes.into_iter().collect::<Result<(), Error>>()) {
+            let now = self.connection.wire().traffic();
+            work.count(std::mem::replace(&mut counted, now), now);
+            if !matches!(&fetched, Ok(outcomes) if outcomes.iter().all(Result::is_ok)) {
                 let uids = piece.messages.uids.difference(lane.finished());
-                work.put_back(Piece { messages: Messages { uids, ..piece.messages }, ..piece });
-                return Err(error);
+                let rest = Piece { messages: Messages { uids, ..piece.messages }, ..piece };
+                work.given_back.borrow_mut().push(rest);
             }
+            fetched?;
         }
         Ok(())
     }
 }
 
-/// Makes a further connection and does with it what is left. Only what concerns the Maildir is an error.
+/// Makes a further connection, and does with it what is left. Only what concerns the Maildir is an error.
 async fn help(settings: &Settings, names: &Names, work: &Work, shared: &Shared<'_>) -> Result<(), Error> {
-    let mut store = match connect(settings).await {
+    let connected = tokio::select! {
+        biased;
+        connected = connect(settings) => connected,
+        () = work.none_left.notified() => return Ok(()),
+    };
+    let mut store = match connected {
         Ok(store) => store,
         Err(error) => {
             tracing::info!("no further connection: {error}");
+            work.refused.set(true);
             return Ok(());
         }
     };
-    store.names = names.clone();
-    let outcome = store.help_out(work, shared).await;
-    let traffic = store.connection.wire().traffic();
-    {
-        let mut all = work.traffic.borrow_mut();
-        all.bytes_in += traffic.bytes_in;
-        all.bytes_out += traffic.bytes_out;
-    }
-    match outcome {
+    let helped = match store.introduce_with(names.clone()).await {
+        Ok(()) => store.help_out(work, shared).await,
+        Err(error) => Err(error),
+    };
+    match helped {
         Err(error @ Error::Local(_)) => return Err(error),
         Err(error) => tracing::info!("a further connection is given up: {error}"),
         Ok(()) => store.logout().await,

@@ -37,6 +37,10 @@ impl Heard {
             _ => {}
         }
     }
+
+    fn enables_qresync(&self) -> bool {
+        self.enabled.iter().any(|word| word == "QRESYNC")
+    }
 }
 
 impl ImapStore {
@@ -48,6 +52,17 @@ impl ImapStore {
         Ok(())
     }
 
+    /// Introduces a further connection to an account whose mailboxes another has listed.
+    pub(super) async fn introduce_with(&mut self, names: Names) -> Result<(), Error> {
+        let mut heard = Heard::default();
+        let commands = self.introduction();
+        if !commands.is_empty() {
+            self.connection.run(commands, &mut |_, data| heard.take(data)).await?;
+        }
+        (self.introduced, self.qresync, self.names) = (true, heard.enables_qresync(), names);
+        Ok(())
+    }
+
     /// Lists all mailboxes. The first time, what introduces us goes in the same burst.
     pub(super) async fn list_mailboxes(&mut self) -> Result<RemoteListing, Error> {
         let mut commands = if self.introduced { Vec::new() } else { self.introduction() };
@@ -56,14 +71,15 @@ impl ImapStore {
         commands.push(Command::new(format!("LIST \"\" \"*\"{}", self.list_options())));
         let lsub_at = (!self.capabilities.has("LIST-EXTENDED")).then_some(commands.len());
         commands.extend(lsub_at.map(|_| Command::new("LSUB \"\" \"*\"")));
-        let ask_quota = !self.introduced && self.capabilities.has("QUOTA");
+        let ask_quota = !self.quota_told && self.capabilities.has("QUOTA");
         commands.extend(ask_quota.then(|| Command::new("GETQUOTAROOT \"INBOX\"")));
         let mut heard = Heard::default();
         let answers = self.connection.run(commands, &mut |_, data| heard.take(data)).await?;
-        if !self.introduced {
-            self.introduced = true;
+        if !std::mem::replace(&mut self.introduced, true) {
+            self.qresync = heard.enables_qresync();
+        }
+        if !std::mem::replace(&mut self.quota_told, true) {
             self.quota = heard.quota;
-            self.qresync = heard.enabled.iter().any(|word| word == "QRESYNC");
         }
         let answer = |at: usize| answers.get(at).filter(|answer| !answer.is_ok());
         if let Some(refused) = answer(list_at) {

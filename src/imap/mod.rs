@@ -49,7 +49,7 @@ mod watch;
 mod wire;
 
 use capability::Capabilities;
-use command::Connection;
+use command::{Command, Connection};
 pub use compress::Compress;
 use compress::Outlook;
 use error::Error;
@@ -116,6 +116,9 @@ pub enum Credential {
     Token(SecretString),
 }
 
+/// How long a connection that was kept may be silent before another is made.
+const RENEWAL: Duration = Duration::from_secs(5);
+
 /// How long the connection may take to carry our goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -129,8 +132,10 @@ pub struct ImapStore {
     introduced: bool,
     /// The server said that QRESYNC is enabled.
     qresync: bool,
-    /// How full the account was when the connection began.
+    /// How full the account was when the run began.
     quota: Quota,
+    /// The server was asked for that.
+    quota_told: bool,
     /// How many messages of a mailbox the server shows at most, if that is not all.
     window: Option<u32>,
     /// It offers email ids, and does not understand what asks for them.
@@ -145,6 +150,8 @@ pub struct ImapStore {
     others: Option<Box<Settings>>,
     /// and what went over those that were made.
     elsewhere: Traffic,
+    /// What went over this one in earlier runs.
+    before: Traffic,
 }
 
 /// Connects and logs in.
@@ -173,6 +180,7 @@ impl ImapStore {
             introduced: false,
             qresync: false,
             quota: Quota::default(),
+            quota_told: false,
             window: None,
             refuses_email_ids: false,
             selected: None,
@@ -181,12 +189,29 @@ impl ImapStore {
             outlook: Outlook::default(),
             others: None,
             elsewhere: Traffic::default(),
+            before: Traffic::default(),
         }
     }
 
     /// Returns what the server says it can do, in upper case, without what the settings disable.
     pub fn capabilities(&self) -> Vec<String> {
         self.capabilities.words().map(str::to_owned).collect()
+    }
+
+    /// Makes a connection that was kept ready for another run: nothing is taken for known any more of what may have changed
+    /// since.
+    ///
+    /// # Errors
+    ///
+    /// `Unreachable` if it can't be used.
+    pub async fn renew(&mut self) -> Result<(), RemoteError> {
+        (self.before, self.elsewhere) = (self.connection.wire().traffic(), Traffic::default());
+        (self.selected, self.quota_told) = (None, false);
+        self.upcoming.clear();
+        let mut ignore = |_, _| {};
+        let noop = self.connection.run(vec![Command::new("NOOP")], &mut ignore);
+        let answered = tokio::time::timeout(RENEWAL, noop).await.unwrap_or(Err(Error::Silent(RENEWAL)));
+        answered.map(drop).map_err(|error| error.doing("going on with a connection"))
     }
 
     /// Says goodbye and closes the connection. Everything sent was answered, so the server's goodbye is not waited for.
@@ -346,9 +371,12 @@ impl RemoteStore for ImapStore {
     }
 
     fn traffic(&self) -> Traffic {
-        let Traffic { bytes_in, bytes_out, round_trips } = self.connection.wire().traffic();
-        let elsewhere = &self.elsewhere;
-        Traffic { bytes_in: bytes_in + elsewhere.bytes_in, bytes_out: bytes_out + elsewhere.bytes_out, round_trips }
+        let (now, before, elsewhere) = (self.connection.wire().traffic(), &self.before, &self.elsewhere);
+        Traffic {
+            bytes_in: now.bytes_in - before.bytes_in + elsewhere.bytes_in,
+            bytes_out: now.bytes_out - before.bytes_out + elsewhere.bytes_out,
+            round_trips: now.round_trips - before.round_trips,
+        }
     }
 }
 

@@ -151,7 +151,7 @@ mod tests {
 
     const ALL: &str = "UID FETCH 1:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE)";
     const NEW: &str = "UID FETCH 4:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE)";
-    const NEWEST: &str = "UID FETCH 3:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE)";
+    const NEWEST: &str = "UID FETCH 3,4:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE)";
     const DATE: &str = "INTERNALDATE \"01-Jan-2020 00:00:00 +0000\" RFC822.SIZE 9";
 
     fn since() -> Watermark {
@@ -319,7 +319,8 @@ mod tests {
     #[test]
     fn email_ids_are_asked_for_with_new_messages_where_they_are_offered() {
         block_on(async {
-            let ask = |item: &str| leak(format!("UID FETCH 3:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE {item})"));
+            let ask =
+                |item: &str| leak(format!("UID FETCH 3,4:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE {item})"));
             let told = |value: &str| leak(format!("* 3 FETCH (UID 4 FLAGS () {DATE} {value})\r\n$ OK done\r\n"));
             let select = || ("SELECT \"A\"", selected(4, ""));
             let flags = || {

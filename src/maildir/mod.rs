@@ -257,8 +257,7 @@ impl LocalStore for Maildir {
     }
 
     fn stage_discard(&mut self) -> Result<(), LocalError> {
-        self.stage.discard();
-        Ok(())
+        self.stage.discard()
     }
 
     fn seal(&mut self) -> Result<(), LocalError> {

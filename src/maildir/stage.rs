@@ -32,7 +32,10 @@ const STALE: Duration = Duration::from_secs(36 * 3600);
 #[derive(Debug)]
 struct Message {
     unique: UniqueName,
+    path: PathBuf,
     lines: ToFile,
+    /// The writer knows of it.
+    begun: bool,
 }
 
 /// All messages on their way in. What was not made durable is removed with it.
@@ -53,7 +56,7 @@ pub(super) struct Stage {
 impl Stage {
     /// Starts a message in a maildir. One that was being staged is discarded.
     pub(super) fn begin(&mut self, maildir: &Path, unique: UniqueName) -> Result<(), LocalError> {
-        self.discard();
+        self.discard()?;
         let tmp = maildir.join("tmp");
         if !self.open.contains(&tmp) {
             let dir = self.open(&tmp).map_err(|error| failed("write to", &tmp, Reach::One, error))?;
@@ -61,11 +64,11 @@ impl Stage {
                 Some(writer) => writer,
                 None => Writer::start().map_err(|error| failed("start writing to", &tmp, Reach::All, error))?,
             };
-            self.writer.insert(writer).open(tmp.clone(), dir);
+            self.writer.insert(writer).open(tmp.clone(), dir)?;
             self.open.insert(tmp.clone());
         }
-        self.writer.as_mut().ok_or_else(none_staged)?.begin(tmp.join(unique.as_str()));
-        self.current = Some(Message { unique, lines: ToFile::default() });
+        let path = tmp.join(unique.as_str());
+        self.current = Some(Message { unique, path, lines: ToFile::default(), begun: false });
         Ok(())
     }
 
@@ -89,24 +92,27 @@ impl Stage {
     /// Writes a part of the message, given with CRLF line ends.
     pub(super) fn write(&mut self, wire: &[u8]) -> Result<(), LocalError> {
         let (Some(message), Some(writer)) = (&mut self.current, &mut self.writer) else { return Err(none_staged()) };
+        message.begin(writer)?;
         wire.chunks(PIECE).try_for_each(|piece| writer.write(|load| message.lines.convert(piece, load)))
     }
 
     /// Ends the message and sets its date.
     pub(super) fn finish(&mut self, date: Option<Timestamp>) -> Result<(), LocalError> {
-        let (Some(message), Some(writer)) = (self.current.take(), &mut self.writer) else {
+        let (Some(mut message), Some(writer)) = (self.current.take(), &mut self.writer) else {
             return Err(none_staged());
         };
+        message.begin(writer)?;
         writer.write(|load| message.lines.finish(load))?;
-        writer.end(date);
+        writer.end(date)?;
         self.finished.push(message.unique);
         Ok(())
     }
 
     /// Removes the message being staged; none being staged is no error.
-    pub(super) fn discard(&mut self) {
-        if let (Some(_), Some(writer)) = (self.current.take(), &mut self.writer) {
-            writer.discard();
+    pub(super) fn discard(&mut self) -> Result<(), LocalError> {
+        match (self.current.take(), &mut self.writer) {
+            (Some(Message { begun: true, .. }), Some(writer)) => writer.discard(),
+            _ => Ok(()),
         }
     }
 
@@ -130,6 +136,13 @@ impl Stage {
             Staged { unique, stat, content, message_id, wire_size }
         });
         Ok(staged.collect())
+    }
+}
+
+impl Message {
+    /// Has the file created, once there is something to write to it.
+    fn begin(&mut self, writer: &mut Writer) -> Result<(), LocalError> {
+        if std::mem::replace(&mut self.begun, true) { Ok(()) } else { writer.begin(self.path.clone()) }
     }
 }
 

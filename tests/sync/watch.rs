@@ -139,6 +139,31 @@ fn a_connection_that_has_gone_silent_is_noticed_in_time_and_what_was_missed_is_m
 }
 
 #[test]
+fn syncs_that_follow_each_other_take_one_connection_and_another_if_that_breaks() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    let proxy = Proxy::start(setup.server.port);
+    (setup.port, setup.tls) = (proxy.port, "none");
+    let mut daemon = Daemon::settled(&setup);
+    daemon.wait_until_quiet(QUIET);
+    let inbox = setup.root.inbox();
+    let mut change = |at: &str| {
+        inbox.deliver(&corpus::plain(at), None, Some(DATE));
+        daemon.wait_for_sync("remote", "added", 1);
+        daemon.wait_until_quiet(QUIET);
+    };
+    assert_eq!(proxy.connections(), 2, "one listens");
+    change("one");
+    change("two");
+    assert_eq!(proxy.connections(), 2);
+    // All that is open breaks.
+    proxy.heal();
+    change("three");
+    assert!(proxy.connections() > 0);
+    daemon.stop();
+    setup.assert_equal();
+}
+
+#[test]
 fn a_server_that_goes_away_is_come_back_to() {
     let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
     let proxy = Proxy::start(setup.port);

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::Shared;
 use super::bell::Bell;
+use super::kept::Kept;
 use super::table::{Live, Table};
 use super::tell::{Nothing, Teller};
 use crate::cli::account::{self, Job, Run};
@@ -48,6 +49,7 @@ pub(super) struct AccountKeeper {
     args: args::Sync,
     diary: Diary,
     memory: Memory,
+    kept: Kept,
     /// The states in which the last sync left the server's folders.
     left: RefCell<BTreeMap<MailboxName, ModSeq>>,
     /// What was wrong last time: it is told once.
@@ -82,6 +84,7 @@ impl AccountKeeper {
             args,
             diary,
             memory: Memory::default(),
+            kept: Kept::default(),
             left,
             wrong,
             deaf,
@@ -126,6 +129,9 @@ impl AccountKeeper {
 
 impl Keeper for AccountKeeper {
     async fn sync(&self, why: Why) -> (Ended, bool) {
+        if why == Why::Resumed {
+            self.kept.drop();
+        }
         let mut account = self.account.clone();
         account.server.connections = self.plan().left_for_syncs();
         let selected = Selected { account: &account, only: Vec::new() };
@@ -137,6 +143,8 @@ impl Keeper for AccountKeeper {
             progress: Progress::told(self.table.clone(), &self.account.name),
             diary: self.diary.clone(),
             memory: Some(&self.memory),
+            // With one connection there is none but while it syncs.
+            kept: Some(&self.kept).filter(|_| self.account.server.connections > 1),
         };
         let now = Utc::now().timestamp();
         self.update(|live| (live.syncing_since, live.planned, live.done) = (Some(now), 0, 0));

@@ -112,8 +112,8 @@ impl BodySink for Lane<'_, '_> {
         self.finished.insert(message.uid);
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::HandedOn => {
-                shared.sink.finish(self.of, message)?;
-                shared.free()
+                let finished = shared.sink.finish(self.of, message);
+                finished.and(shared.free())
             }
             _ if shared.taken => {
                 shared.bytes += self.kept.len();
@@ -133,8 +133,8 @@ impl BodySink for Lane<'_, '_> {
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::HandedOn => {
                 let mut shared = self.shared.0.borrow_mut();
-                shared.sink.discard()?;
-                shared.free()
+                let discarded = shared.sink.discard();
+                discarded.and(shared.free())
             }
             Stage::Idle | Stage::Kept => Ok(()),
         }
@@ -146,7 +146,9 @@ impl BodySink for Lane<'_, '_> {
         if !shared.taken || self.stage == Stage::HandedOn || !much {
             return Poll::Ready(());
         }
-        shared.waiting.push(cx.waker().clone());
+        if !shared.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            shared.waiting.push(cx.waker().clone());
+        }
         Poll::Pending
     }
 }

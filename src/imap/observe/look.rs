@@ -136,10 +136,10 @@ impl<'a> Look<'a> {
             (Way::Flags(_), _) => commands.push(format!("UID FETCH 1:{last} (UID FLAGS)")),
             _ => {}
         }
-        // What is told of the newest known costs nothing, and shows another mailbox that has the name and all the numbers.
+        // What is told of the newest known shows another mailbox that has the name and all the numbers.
         let newest = self.request.known.ranges().last().filter(|_| matches!(self.way, Way::Flags(_)));
-        let first = newest.map_or(next, |(_, newest)| next.min(*newest));
-        commands.push(format!("UID FETCH {first}:4294967295 {items}"));
+        let newest = newest.filter(|(_, newest)| *newest < next).map(|(_, newest)| format!("{newest},"));
+        commands.push(format!("UID FETCH {}{next}:4294967295 {items}", newest.unwrap_or_default()));
         commands
     }
 

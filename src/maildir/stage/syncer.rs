@@ -22,7 +22,8 @@ const STACKED: [i128; 2] = [0x6573_5546, 0xf15f];
 /// Up to so many files are synced one by one: `syncfs` also waits for what other programs wrote.
 const FEW: usize = 8;
 
-/// Files that are to be made durable together.
+/// Files that are to be made durable together. Those that nobody took are removed with it: what was not written down
+/// anywhere is of no use to anyone.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// What was written whole, in that order.
@@ -31,8 +32,11 @@ pub(super) struct Batch {
     pub(super) dirs: Vec<(PathBuf, File)>,
 }
 
+/// Who waits for a batch.
+pub(super) type Answer = Sender<Result<Batch, LocalError>>;
+
 /// A batch, what went wrong while it was written, and who waits for it.
-type Request = (Batch, Option<LocalError>, Sender<Result<Vec<Written>, LocalError>>);
+type Request = (Batch, Option<LocalError>, Answer);
 
 /// The thread, which ends with this, once it has done what it was told.
 #[derive(Debug)]
@@ -50,12 +54,7 @@ impl Syncer {
     }
 
     /// Has a batch made durable, data and directory entries, or removed if something went wrong before.
-    pub(super) fn sync(
-        &self,
-        batch: Batch,
-        error: Option<LocalError>,
-        answer: Sender<Result<Vec<Written>, LocalError>>,
-    ) {
+    pub(super) fn sync(&self, batch: Batch, error: Option<LocalError>, answer: Answer) {
         // Without the thread nobody is answered, and who waits finds that out.
         let sent = self.requests.as_ref().map(|requests| requests.send((batch, error, answer)));
         if !matches!(sent, Some(Ok(()))) {
@@ -76,22 +75,22 @@ impl Drop for Syncer {
 /// Does what it is told in the order it is told. What went wrong once is told with every batch from then on.
 fn work(queue: &Receiver<Request>, failed: &AtomicBool) {
     let mut told: Option<(LocalErrorKind, String)> = None;
-    while let Ok((mut batch, error, answer)) = queue.recv() {
+    while let Ok((batch, error, answer)) = queue.recv() {
         let outcome = match (&told, error) {
             (Some((kind, words)), _) => Err(LocalError { kind: *kind, cause: words.clone().into() }),
             (None, Some(error)) => Err(error),
             (None, None) => batch.make_durable(),
         };
         let outcome = match outcome {
-            Ok(()) => Ok(batch.complete.drain(..).map(|(_, written)| written).collect()),
+            Ok(()) => Ok(batch),
             Err(error) => {
                 failed.store(true, Ordering::Release);
                 told.get_or_insert_with(|| (error.kind, error.to_string()));
+                // None is left when it is told.
+                drop(batch);
                 Err(error)
             }
         };
-        // After an error none is left when it is told.
-        drop(batch);
         // Nobody waits for it if the run was dropped meanwhile; then this ends, too.
         drop(answer.send(outcome));
     }
@@ -149,7 +148,6 @@ impl Batch {
     }
 }
 
-/// What was not made durable is of no use to anyone: it was not written down anywhere either.
 impl Drop for Batch {
     fn drop(&mut self) {
         for (path, _) in &self.complete {

@@ -10,11 +10,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::syncer::{Batch, Syncer};
+use super::syncer::{Answer, Batch, Syncer};
 use crate::maildir::error::{Reach, failed, found};
 use crate::maildir::{durable, stamp};
 use crate::model::{FileStat, Fingerprint, Identity, IdentityHasher, MessageHash, Timestamp};
@@ -22,6 +22,9 @@ use crate::store::LocalError;
 
 /// From so many bytes on they are handed to the thread.
 const LOAD: usize = 256 * 1024;
+
+/// From so many jobs on, too: what is discarded, or empty, has few bytes.
+const JOBS: usize = 4096;
 
 /// How many loads may wait to be written: 4 MB.
 const WAITING: usize = (4 << 20) / LOAD;
@@ -40,7 +43,7 @@ enum Job {
     /// Remove the file that is being written.
     Discard,
     /// Make all files durable that were completed since the last time.
-    Sync(Sender<Result<Vec<Written>, LocalError>>),
+    Sync(Answer),
 }
 
 /// What is handed over at once.
@@ -88,19 +91,19 @@ impl Writer {
 
     /// Hands over the `tmp` directory that files are about to be written to: `syncfs` tells of write errors since it was
     /// opened.
-    pub(super) fn open(&mut self, tmp: PathBuf, dir: File) {
-        self.note(Job::Open(tmp, dir));
+    pub(super) fn open(&mut self, tmp: PathBuf, dir: File) -> Result<(), LocalError> {
+        self.note(Job::Open(tmp, dir))
     }
 
     /// Has a file created, which all bytes belong to until it ends.
-    pub(super) fn begin(&mut self, path: PathBuf) {
-        self.note(Job::Begin(path));
+    pub(super) fn begin(&mut self, path: PathBuf) -> Result<(), LocalError> {
+        self.note(Job::Begin(path))
     }
 
     /// Has written what is appended to the load. Fails if the thread has failed before.
     pub(super) fn write(&mut self, append: impl FnOnce(&mut Vec<u8>)) -> Result<(), LocalError> {
         if self.load.bytes.capacity() == 0 {
-            self.load.bytes.reserve(LOAD);
+            self.load.bytes.reserve(LOAD + super::PIECE);
         }
         append(&mut self.load.bytes);
         if self.load.bytes.len() < LOAD {
@@ -114,26 +117,27 @@ impl Writer {
     }
 
     /// Ends the file and gives it its date.
-    pub(super) fn end(&mut self, date: Option<Timestamp>) {
-        self.note(Job::End(date));
+    pub(super) fn end(&mut self, date: Option<Timestamp>) -> Result<(), LocalError> {
+        self.note(Job::End(date))
     }
 
     /// Has the file removed that is being written.
-    pub(super) fn discard(&mut self) {
-        self.note(Job::Discard);
+    pub(super) fn discard(&mut self) -> Result<(), LocalError> {
+        self.note(Job::Discard)
     }
 
     /// Has everything made durable that was completed since the last time, data and directory entries.
     pub(super) fn sync(&mut self) -> Result<Syncing, LocalError> {
         let (answer, done) = channel();
-        self.note(Job::Sync(answer));
+        self.note(Job::Sync(answer))?;
         self.hand_on()?;
         Ok(Syncing(done))
     }
 
-    fn note(&mut self, job: Job) {
+    fn note(&mut self, job: Job) -> Result<(), LocalError> {
         self.note_bytes();
         self.load.jobs.push(job);
+        if self.load.jobs.len() < JOBS { Ok(()) } else { self.hand_on() }
     }
 
     fn note_bytes(&mut self) {
@@ -150,14 +154,15 @@ impl Writer {
     }
 }
 
-/// Files that are being made durable.
+/// Files that are being made durable. None is left of those that nobody waits for.
 #[derive(Debug)]
-pub(super) struct Syncing(Receiver<Result<Vec<Written>, LocalError>>);
+pub(super) struct Syncing(Receiver<Result<Batch, LocalError>>);
 
 impl Syncing {
     /// Waits until they are, and returns them in the order in which they were completed. After an error none is left.
     pub(super) fn wait(self) -> Result<Vec<Written>, LocalError> {
-        self.0.recv().map_err(|_| ended())?
+        let mut batch = self.0.recv().map_err(|_| ended())??;
+        Ok(batch.complete.drain(..).map(|(_, written)| written).collect())
     }
 }
 
@@ -247,9 +252,15 @@ impl Files {
     }
 
     fn end(&mut self, date: Option<Timestamp>) -> Result<(), LocalError> {
-        let current = self.current.as_ref().ok_or_else(none_begun)?;
-        let stat = complete(&current.file, date).map_err(|error| failed("write", &current.path, Reach::All, error))?;
-        let Some(Current { path, hasher, .. }) = self.current.take() else { return Ok(()) };
+        let Current { path, file, hasher } = self.current.take().ok_or_else(none_begun)?;
+        let stat = match complete(&file, date) {
+            Ok(stat) => stat,
+            Err(error) => {
+                let error = failed("write", &path, Reach::All, error);
+                self.current = Some(Current { path, file, hasher });
+                return Err(error);
+            }
+        };
         let Identity { content, message_id, size, .. } = hasher.finish(date);
         let content = content.ok_or_else(|| found(&path, "was not hashed"))?;
         self.batch.complete.push((path, Written { stat, content, message_id, wire_size: size }));
