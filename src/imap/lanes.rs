@@ -8,6 +8,7 @@ mod share;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use futures_util::future::{try_join, try_join_all};
 use tokio::sync::Notify;
@@ -21,6 +22,9 @@ use crate::store::{BodySink, Messages, Traffic};
 
 /// How many bytes a piece of work is about: a second of a link that is not quite slow.
 const PIECE: u64 = 2 << 20;
+
+/// How long a further connection is waited for that has nothing left to do. What it brings is counted.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What came of a fetch, for each mailbox.
 type Outcomes = Vec<Result<(), Error>>;
@@ -83,10 +87,12 @@ impl Work {
         }
     }
 
-    fn count(&self, before: Traffic, now: Traffic) {
-        let mut traffic = self.traffic.borrow_mut();
-        traffic.bytes_in += now.bytes_in - before.bytes_in;
-        traffic.bytes_out += now.bytes_out - before.bytes_out;
+    /// Counts what went over a connection.
+    fn count(&self, store: &ImapStore) {
+        let Traffic { bytes_in, bytes_out, .. } = store.connection.wire().traffic();
+        let mut all = self.traffic.borrow_mut();
+        all.bytes_in += bytes_in;
+        all.bytes_out += bytes_out;
     }
 }
 
@@ -159,12 +165,9 @@ impl ImapStore {
 
     /// Does what is left as far as it can, and gives back the rest.
     async fn help_out(&mut self, work: &Work, shared: &Shared<'_>) -> Result<(), Error> {
-        let mut counted = Traffic::default();
         while let Some(piece) = work.take() {
             let mut lane = Lane::new(shared, piece.of);
             let fetched = self.fetch_alone(std::slice::from_ref(&piece.messages), &mut lane).await;
-            let now = self.connection.wire().traffic();
-            work.count(std::mem::replace(&mut counted, now), now);
             if !matches!(&fetched, Ok(outcomes) if outcomes.iter().all(Result::is_ok)) {
                 let uids = piece.messages.uids.difference(lane.finished());
                 let rest = Piece { messages: Messages { uids, ..piece.messages }, ..piece };
@@ -178,10 +181,14 @@ impl ImapStore {
 
 /// Makes a further connection, and does with it what is left. Only what concerns the Maildir is an error.
 async fn help(settings: &Settings, names: &Names, work: &Work, shared: &Shared<'_>) -> Result<(), Error> {
+    let late = async {
+        work.none_left.notified().await;
+        tokio::time::sleep(GRACE).await;
+    };
     let connected = tokio::select! {
         biased;
         connected = connect(settings) => connected,
-        () = work.none_left.notified() => return Ok(()),
+        () = late => return Ok(()),
     };
     let mut store = match connected {
         Ok(store) => store,
@@ -191,10 +198,12 @@ async fn help(settings: &Settings, names: &Names, work: &Work, shared: &Shared<'
             return Ok(());
         }
     };
-    let helped = match store.introduce_with(names.clone()).await {
+    let too_late = work.left.borrow().is_empty();
+    let helped = match if too_late { Ok(()) } else { store.introduce_with(names.clone()).await } {
         Ok(()) => store.help_out(work, shared).await,
         Err(error) => Err(error),
     };
+    work.count(&store);
     match helped {
         Err(error @ Error::Local(_)) => return Err(error),
         Err(error) => tracing::info!("a further connection is given up: {error}"),

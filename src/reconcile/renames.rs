@@ -173,9 +173,9 @@ pub fn is_emptied(
     let mut others = rows.iter().filter(|other| other.id != row.id && other.uid_validity.is_some()).peekable();
     let tells_apart =
         others.peek().is_some() && others.all(|other| other.name != *candidate && other.uid_validity != Some(validity));
-    let mut listed = listing.mailboxes.iter().filter(|(name, listed)| *name != candidate && listed.selectable);
-    let is_anothers = |listed: &ListedMailbox| listed.status.is_some_and(|status| status.uid_validity != validity);
-    !is_young && has_counted_on && tells_apart && listed.all(|(_, listed)| is_anothers(listed))
+    let mut listed =
+        listing.mailboxes.iter().filter(|(name, _)| *name != candidate).filter_map(|(_, listed)| listed.status);
+    !is_young && has_counted_on && tells_apart && listed.all(|status| status.uid_validity != validity)
 }
 
 /// Returns true if a UID of a row names another message: with its numbers a mailbox keeps dates and email ids.

@@ -73,8 +73,8 @@ pub(super) struct Server {
     numbers: u64,
 }
 
-/// The UIDVALIDITY of all mailboxes created within [`Server::same_second`]: when the world began.
-const THE_SECOND: UidValidity = UidValidity(1_700_000_000);
+/// The UIDVALIDITY of all mailboxes created within [`Server::same_second`], which never is long ago.
+const THE_SECOND: UidValidity = UidValidity(4_000_000_000);
 
 pub(super) fn refuse(kind: RemoteErrorKind, words: &str) -> RemoteError {
     RemoteError { kind, cause: words.into() }
