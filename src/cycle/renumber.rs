@@ -32,7 +32,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         // What is seen now is what the rows will speak of: the id that was listed is another's, and would lead them to it.
         if highest.is_none()
             && sight.row.object_id.is_some()
-            && (is_replaced(scene, sight) || has_another_id(scene, sight))
+            && (is_untold(scene, sight) || is_replaced(scene, sight) || has_another_id(scene, sight))
         {
             self.account.journal.commit(&[Record::Listed(sight.row.id, sight.row.role, None)])?;
             sight.row.object_id = None;
@@ -228,6 +228,12 @@ fn is_replaced(scene: &Scene, sight: &Sight) -> bool {
     listed.zip(seen).is_some_and(|(listed, seen)| {
         seen.uid_validity != listed.uid_validity || (1..listed.uid_next).contains(&seen.uid_next)
     })
+}
+
+/// Returns true if a mailbox was looked at that is listed without its numbers: nothing tells whether it is the one listed.
+fn is_untold(scene: &Scene, sight: &Sight) -> bool {
+    let listed = scene.listing.mailboxes.get(&sight.row.name);
+    sight.remote.is_some() && listed.is_some_and(|listed| listed.status.is_none())
 }
 
 /// Returns true if a mailbox is listed with another id than is known: the one known may be elsewhere.

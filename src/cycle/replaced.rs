@@ -206,7 +206,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 }
             }
         }
-        saves.successors = pair_saves(&orphans, &appeared);
+        let bears = |unique: &UniqueName| sight.scan.entries.get(unique).map(|entry| &entry.flags);
+        saves.successors = pair_saves(&orphans, &appeared, |row, unique| bears(unique) == Some(&row.flags));
         let alone = orphans.iter().filter(|(row, ..)| !all_read && !saves.successors.contains_key(&row.id));
         saves.unsettled.extend(alone.map(|(_, gone, _)| (*gone).clone()));
         Ok(())

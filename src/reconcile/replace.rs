@@ -69,25 +69,28 @@ pub fn orphans<'r>(
     rows.iter().filter_map(orphan).collect()
 }
 
-/// Pairs rows whose files are gone with files that appeared: the same Message-ID, one file for each name gone.
+/// Pairs rows whose files are gone with files that appeared: the same Message-ID, one file for each name gone. Of several of
+/// one Message-ID, those that are alike go together.
 pub fn pair_saves(
     orphans: &[(&MessageRow, &UniqueName, MessageHash)],
     appeared: &BTreeMap<UniqueName, MessageHash>,
+    are_alike: impl Fn(&MessageRow, &UniqueName) -> bool,
 ) -> BTreeMap<MessageId, UniqueName> {
-    let mut free: BTreeMap<MessageHash, Vec<&UniqueName>> = BTreeMap::new();
-    for (unique, id) in appeared.iter().rev() {
-        free.entry(*id).or_default().push(unique);
+    let mut free: BTreeMap<MessageHash, BTreeSet<&UniqueName>> = BTreeMap::new();
+    for (unique, id) in appeared {
+        free.entry(*id).or_default().insert(unique);
     }
     let mut taken: BTreeMap<&UniqueName, &UniqueName> = BTreeMap::new();
-    let mut pairs = BTreeMap::new();
-    for (row, gone, id) in orphans {
-        let successor = taken.get(gone).copied().or_else(|| free.get_mut(id)?.pop());
-        if let Some(successor) = successor {
-            taken.insert(gone, successor);
-            pairs.insert(row.id, successor.clone());
+    for any in [false, true] {
+        for (row, gone, id) in orphans {
+            let Some(left) = free.get_mut(id).filter(|_| !taken.contains_key(*gone)) else { continue };
+            if let Some(successor) = left.iter().copied().find(|unique| any || are_alike(row, unique)) {
+                left.remove(successor);
+                taken.insert(gone, successor);
+            }
         }
     }
-    pairs
+    orphans.iter().filter_map(|(row, gone, _)| Some((row.id, (*taken.get(gone)?).clone()))).collect()
 }
 
 impl View<'_> {
@@ -209,7 +212,7 @@ mod tests {
     fn pairs(rows: &[MessageRow], there: &[&str], appeared: &[(&str, i64)]) -> Vec<(i64, String)> {
         let orphans = orphans(rows, |unique| !there.contains(&unique.as_str()));
         let appeared = appeared.iter().map(|(file, id)| (name(file), MessageHash(*id))).collect();
-        pair_saves(&orphans, &appeared).into_iter().map(|(row, by)| (row.0, by.to_string())).collect()
+        pair_saves(&orphans, &appeared, |_, _| false).into_iter().map(|(row, by)| (row.0, by.to_string())).collect()
     }
 
     #[test]

@@ -117,6 +117,10 @@ pub(super) struct Ledger {
     pub(super) deleted_folders: BTreeSet<MailboxName>,
     /// One of them was created again by others: nothing in it says what was removed from the one before.
     pub(super) recreated: bool,
+    /// Messages with a Message-ID that others have, too,
+    pub(super) shared: BTreeSet<u32>,
+    /// and those that were saved under a new name.
+    pub(super) renewed: BTreeSet<u32>,
     /// Folders were renamed: where a message ends is then open, but it must not be lost.
     pub(super) renamed: bool,
     /// The account moved to another server, or its Maildir to another layout.
@@ -222,14 +226,24 @@ impl Ledger {
         if let Some(story) = self.stories.get_mut(&new) {
             story.version_of = Some(old);
         }
+        if self.shared.contains(&old) {
+            self.shared.insert(new);
+        }
     }
 
     /// Returns true if users set a flag on any version of a message. Two of them may lie side by side, with one
-    /// Message-ID: which of two files that take their places is whose can't be told.
+    /// Message-ID: which of two files that take their places is whose can't be told. Nor can it of messages that were written
+    /// with one Message-ID, if one is saved under a new name.
     pub(super) fn was_set(&self, id: u32, word: &str) -> bool {
-        let family = self.first_version(id);
-        let versions = self.stories.iter().filter(|(other, _)| self.first_version(**other) == family);
-        versions.into_iter().any(|(_, story)| story.flags.contains_key(word))
+        let (family, mistakable) = (self.first_version(id), self.is_mistakable(id));
+        let is_one = |other: u32| self.first_version(other) == family || (mistakable && self.shared.contains(&other));
+        let mut versions = self.stories.iter().filter(|(other, _)| is_one(**other));
+        versions.any(|(_, story)| story.flags.contains_key(word))
+    }
+
+    fn is_mistakable(&self, id: u32) -> bool {
+        let mut versions = std::iter::successors(Some(id), |id| self.stories.get(id)?.version_of);
+        self.shared.contains(&id) && versions.any(|id| self.renewed.contains(&id))
     }
 
     /// A version that the database did not know went with its whole folder: the one that it was to replace may come back.

@@ -354,3 +354,51 @@ fn a_draft_moved_in_and_saved_under_a_new_name_is_no_new_version_of_one_moved_aw
         }
     }
 }
+
+/// Two drafts of one Message-ID, in step: 1 with a keyword, 2 without.
+fn twins() -> Shared {
+    let mut world = World::new(Server::new(FULL), policy(Delete::Trash), Rng::new(1));
+    world.server.create(&folder("Trash"), Some(Role::Trash));
+    for (id, word) in [(1, "work"), (2, "\\Seen")] {
+        world.remote_put(&folder(DRAFTS), id, Kind::Shared, DATE, &FlagEdit::new(word, true).flags);
+    }
+    let shared = Shared::new(world);
+    (0..2).for_each(|_| drop(sync(&shared)));
+    shared
+}
+
+fn assert_drafts(shared: &Shared, mut expected: Vec<(u32, &str)>) {
+    expected.sort_unstable();
+    let world = shared.world();
+    for view in [local_view(&world), remote_view(&world)] {
+        let mut found: Vec<_> = view[&folder(DRAFTS)].iter().map(|seen| (seen.id, seen.flags.to_string())).collect();
+        found.sort();
+        let found: Vec<_> = found.iter().map(|(id, flags)| (*id, flags.as_str())).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+/// The one deleted was taken for its older version: it gave it its keyword, and never came to Trash.
+#[test]
+fn a_draft_saved_under_a_new_name_is_no_new_version_of_one_of_its_message_id_that_was_deleted() {
+    for (deleted, kept, flags) in [(1, 2, "\\Seen"), (2, 1, "work")] {
+        let shared = twins();
+        let id = save_one(&shared, kept, Save::NewName);
+        let (name, unique) = file(&shared.world(), deleted);
+        shared.world().local_delete(&name, &unique);
+        (0..3).for_each(|_| drop(sync(&shared)));
+        assert_drafts(&shared, vec![(id, flags)]);
+        assert_eq!(places(&shared)[2], [deleted]);
+    }
+}
+
+/// They were paired in the order of their names.
+#[test]
+fn two_drafts_of_one_message_id_saved_under_new_names_keep_their_flags() {
+    for order in [[1, 2], [2, 1]] {
+        let shared = twins();
+        let saved = order.map(|id| (save_one(&shared, id, Save::NewName), if id == 1 { "work" } else { "\\Seen" }));
+        (0..3).for_each(|_| drop(sync(&shared)));
+        assert_drafts(&shared, saved.to_vec());
+    }
+}

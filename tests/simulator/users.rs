@@ -84,6 +84,7 @@ impl World {
         let flags = mailbox.permanent.storable(flags);
         let uid = mailbox.put(compose(id, kind), flags.clone(), date);
         self.ledger.put(Side::Remote, id, name, date, &flags);
+        self.ledger.shared.extend((kind == Kind::Shared).then_some(id));
         self.say(|| format!("remote: new {id} in {name} as {uid}, {flags}, dated {}", date.0));
     }
 
@@ -103,6 +104,7 @@ impl World {
         }
         self.maildir.deliver(name, compose(id, kind), date, flags);
         self.ledger.put(Side::Local, id, name, date, &flags.cloned().unwrap_or_default());
+        self.ledger.shared.extend((kind == Kind::Shared).then_some(id));
         self.say(|| format!("local: new {id} in {name}, {flags:?}, dated {}", date.0));
     }
 
@@ -306,6 +308,7 @@ impl World {
             }
         }
         self.ledger.save_again(id_of(&old), id, name, date, &flags, known);
+        self.ledger.renewed.extend((how == Save::NewName).then_some(id));
         self.say(|| format!("local: {name}/{unique} ({}) saved again as {id}, {how:?}, known {known}", id_of(&old)));
         Some(id)
     }
