@@ -45,16 +45,17 @@ impl FlagPlan {
 
 /// Returns what the file's name means, seen from the baseline: what can't be known counts as unchanged. `agreed` are the
 /// letters at the time of the baseline: a keyword that got its letter since may be missing from names for that alone.
-pub fn local_flags(
+fn local_flags(
     base: &FlagSet,
     entry: &LocalEntry,
     scan: &LocalSnapshot,
     rules: &FlagRules,
     agreed: &KeywordLetters,
+    stripped: bool,
 ) -> FlagSet {
     let mut flags = entry.flags.clone();
     let silent = match &scan.letters {
-        Some(letters) if !is_stripped(base, entry, scan, agreed) => {
+        Some(letters) if !stripped => {
             base.keywords.iter().filter(|k| !expressible(letters, k) || !expressible(agreed, k)).collect()
         }
         _ => base.keywords.iter().filter(|keyword| !keyword.is_forwarded()).collect::<Vec<_>>(),
@@ -85,26 +86,30 @@ fn without_purge(base: &FlagSet, flags: FlagSet, rules: &FlagRules) -> FlagSet {
     }
 }
 
-/// Merges the flags of a message that both sides hold. `remote` is `None` if the server's are as in the baseline;
-/// `agreed` are the letters at the time of the baseline.
+/// Merges the flags of a message that both sides hold. `named` is what the file's name said when it was agreed on, of which
+/// the server may have stored less; `remote` is `None` if the server's are as in the baseline; `agreed` are the letters at
+/// the time of the baseline.
 pub fn plan_flags(
     base: &FlagSet,
+    named: &FlagSet,
     entry: &LocalEntry,
     remote: Option<&FlagSet>,
     scan: &LocalSnapshot,
     rules: &FlagRules,
     agreed: &KeywordLetters,
 ) -> FlagPlan {
-    let local = local_flags(base, entry, scan, rules, agreed);
+    let stripped = is_stripped(named, entry, scan, agreed);
+    let local = local_flags(base, entry, scan, rules, agreed, stripped);
     let remote = remote.map_or_else(|| base.clone(), |flags| without_purge(base, flags.clone(), rules));
     let merged = FlagSet::merge(base, &local, &remote);
-    let named = if is_stripped(base, entry, scan, agreed) { &entry.flags } else { base };
+    let named = if stripped { &entry.flags } else { base };
     plan_towards(&merged, named, entry, &remote, scan, rules)
 }
 
 /// Unites the flags of a message found on both sides without a baseline.
 pub fn plan_union(entry: &LocalEntry, remote: &FlagSet, scan: &LocalSnapshot, rules: &FlagRules) -> FlagPlan {
-    let local = local_flags(remote, entry, scan, rules, &KeywordLetters::new());
+    let agreed = KeywordLetters::new();
+    let local = local_flags(remote, entry, scan, rules, &agreed, is_stripped(remote, entry, scan, &agreed));
     let merged = local.union(remote);
     plan_towards(&merged, &FlagSet::new(), entry, remote, scan, rules)
 }
@@ -160,7 +165,7 @@ pub fn united_flags(
     rules: &FlagRules,
     agreed: &KeywordLetters,
 ) -> FlagSet {
-    let wish = plan_flags(base, entry, remote, scan, rules, agreed).to_remote;
+    let wish = plan_flags(base, base, entry, remote, scan, rules, agreed).to_remote;
     let merged = wish.apply(remote.unwrap_or(base));
     rules.permanent.storable(&merged).with(Flag::Deleted, upload_flags(entry, rules).has(Flag::Deleted))
 }
@@ -210,14 +215,14 @@ mod tests {
         scan: &LocalSnapshot,
         rules: &FlagRules,
     ) -> FlagPlan {
-        plan_flags(base, entry, remote, scan, rules, scan.letters.as_ref().unwrap_or(&KeywordLetters::new()))
+        plan_flags(base, base, entry, remote, scan, rules, scan.letters.as_ref().unwrap_or(&KeywordLetters::new()))
     }
 
     #[test]
     fn a_keyword_that_got_its_letter_since_is_put_on_the_name_and_never_removed() {
         let (base, bare, lettered) = (words(&["work", "more"]), entry(words(&["work"])), scan(&["work", "more"]));
         let before = scan(&["work"]).letters.unwrap();
-        let plan = plan_flags(&base, &bare, None, &lettered, &rules(), &before);
+        let plan = plan_flags(&base, &base, &bare, None, &lettered, &rules(), &before);
         assert_eq!(plan.to_remote, FlagDelta::default());
         assert_eq!(plan.to_local, FlagDelta { add: words(&["more"]), remove: FlagSet::new() });
         let later = planned(&base, &bare, None, &lettered, &rules());

@@ -124,7 +124,7 @@ impl View<'_> {
     ) {
         let seen = message.map(|message| &message.flags);
         let base = self.memory.base(row, unique, seen);
-        let flags = plan_flags(&base, entry, seen, self.scan, &self.rules, &self.memory.letters);
+        let flags = plan_flags(&base, &row.flags, entry, seen, self.scan, &self.rules, &self.memory.letters);
         let flags = self.memory.apply(flags, unique);
         plan.stuck.flags = plan.stuck.flags.union(&flags.denied);
         if !flags.changes_nothing() || flags.agreed != row.flags {
@@ -260,7 +260,15 @@ impl View<'_> {
             return found;
         };
         let entry = LocalEntry { flags: meant.clone(), ..found.entry.clone() };
-        let flags = plan_flags(&row.flags, &entry, Some(&message.flags), self.scan, &self.rules, &self.memory.letters);
+        let flags = plan_flags(
+            &row.flags,
+            &row.flags,
+            &entry,
+            Some(&message.flags),
+            self.scan,
+            &self.rules,
+            &self.memory.letters,
+        );
         Adoption { base: row.flags.clone(), flags, follows: Some((row.id, meant)), ..found }
     }
 

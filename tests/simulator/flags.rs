@@ -1,13 +1,13 @@
 //! Flags that could be brought over by halves only, and changes of flags that are easily overlooked.
 
-use mailtide::model::{Flag, MailboxName};
+use mailtide::model::{Flag, FlagSet, MailboxName};
 use mailtide::reconcile::policy::{Delete, Options};
 
 use super::account::{DATE, codes, dies, file, in_step, sync};
 use super::check::{View, local_view, remote_view};
 use super::history::calm_run;
 use super::mail::Kind;
-use super::scenarios::{local_flag, remote_flag};
+use super::scenarios::{self, local_flag, remote_flag};
 use super::schedule::CrashAt;
 use super::users::{FlagEdit, folder};
 use super::world::{Shared, World};
@@ -37,7 +37,7 @@ fn flags_set_while_a_renamed_file_could_not_be_told_from_a_removed_one_come_with
 #[test]
 fn what_only_a_full_look_shows_is_not_forgotten_when_a_file_gets_another_name_meanwhile() {
     let shared = in_step(Delete::Trash, 2);
-    let (name, uid) = super::scenarios::uid(&shared.world(), 1);
+    let (name, uid) = scenarios::uid(&shared.world(), 1);
     {
         let mut world = shared.world();
         let message = world.server.open(&name).unwrap().messages.get_mut(&uid).unwrap();
@@ -103,6 +103,32 @@ fn two_lettered() -> Shared {
 fn mark_as_read_and_strip(shared: &Shared) {
     let unique = file(shared, 1);
     shared.world().local_strip(&MailboxName::inbox(), &unique, &FlagEdit::new("\\Seen", true));
+}
+
+/// The other flag, which the server had not stored, was not seen to have changed: the keyword was taken off.
+#[test]
+fn letters_stripped_with_a_flag_that_the_server_did_not_store_come_back() {
+    let shared = in_step(Delete::Trash, 1);
+    let sent = FlagEdit::new("\\Seen", true).flags.union(&FlagEdit::new("work", true).flags);
+    {
+        let mut world = shared.world();
+        world.mishaps.drops = FlagSet::of(&[Flag::Seen]);
+        world.local_put(&MailboxName::inbox(), 2, Kind::Ordinary, DATE, Some(&sent));
+        // Before the look that follows the upload.
+        world.meanwhile = Some(("observe INBOX", |world| {
+            let (inbox, unique) = scenarios::file(world, 2);
+            world.local_strip(&inbox, &unique, &FlagEdit::new("\\Seen", false));
+        }));
+    }
+    sync(&shared);
+    assert!(shared.world().meanwhile.is_none());
+    sync(&shared);
+    let world = shared.world();
+    for view in [local_view(&world), remote_view(&world)] {
+        let flags: Vec<String> =
+            view[&MailboxName::inbox()].iter().filter(|seen| seen.id == 2).map(|seen| seen.flags.to_string()).collect();
+        assert_eq!(flags, ["work"]);
+    }
 }
 
 /// What its name lacks is not agreed on with what the server stored: it would look like taken off.
