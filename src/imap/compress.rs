@@ -123,7 +123,8 @@ impl ImapStore {
         (first, rest)
     }
 
-    /// Compresses the connection if its gauge says that it is slow, and the rest is many bytes. Returns true if they are.
+    /// Compresses the connection, if it may, where its gauge says that it is slow and the rest is many bytes. Returns true if
+    /// that is so.
     pub(super) async fn compress_if_it_pays(&mut self, rest: &[Messages]) -> Result<bool, Error> {
         let slow = self.connection.wire().is_slow();
         tracing::debug!(slow, "the beginning of a large fetch has arrived");

@@ -86,19 +86,19 @@ fn without_purge(base: &FlagSet, flags: FlagSet, rules: &FlagRules) -> FlagSet {
     }
 }
 
-/// Merges the flags of a message that both sides hold. `named` is what the file's name said when it was agreed on, of which
+/// Merges the flags of a message that both sides hold. `borne` is what the file's name bore when it was agreed on, of which
 /// the server may have stored less; `remote` is `None` if the server's are as in the baseline; `agreed` are the letters at
 /// the time of the baseline.
 pub fn plan_flags(
     base: &FlagSet,
-    named: &FlagSet,
+    borne: &FlagSet,
     entry: &LocalEntry,
     remote: Option<&FlagSet>,
     scan: &LocalSnapshot,
     rules: &FlagRules,
     agreed: &KeywordLetters,
 ) -> FlagPlan {
-    let stripped = is_stripped(named, entry, scan, agreed);
+    let stripped = is_stripped(borne, entry, scan, agreed);
     let local = local_flags(base, entry, scan, rules, agreed, stripped);
     let remote = remote.map_or_else(|| base.clone(), |flags| without_purge(base, flags.clone(), rules));
     let merged = FlagSet::merge(base, &local, &remote);

@@ -130,7 +130,7 @@ impl AccountKeeper {
 impl Keeper for AccountKeeper {
     async fn sync(&self, why: Why) -> (Ended, bool) {
         if why == Why::Resumed {
-            self.kept.drop();
+            self.kept.let_go();
         }
         let mut account = self.account.clone();
         account.server.connections = self.plan().left_for_syncs();

@@ -41,7 +41,7 @@ impl Kept {
     }
 
     /// Lets go of it: it will hardly carry anything any more.
-    pub(super) fn drop(&self) {
+    pub(super) fn let_go(&self) {
         if let Some((_, farewell)) = self.replace(None) {
             farewell.abort();
         }
