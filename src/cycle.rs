@@ -115,6 +115,8 @@ struct Run<'a, R, L, J> {
     /// Mailboxes under whose names others were found on the server: what has the name now may have the numbers that were
     /// known, too, and none of the messages. Until those are compared, nothing that left other mailboxes is lost.
     robbed: BTreeSet<MailboxId>,
+    /// Mailboxes whose names others may have got that have lost their own: that the numbers are those known says nothing.
+    contested: BTreeSet<MailboxId>,
     /// Mailboxes that were looked at in full, and not all that was seen could be acted on: a look at what changed since
     /// would not show it again.
     in_full: BTreeSet<MailboxId>,
@@ -166,7 +168,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         progress: &'a dyn Fn(Event),
     ) -> Self {
         let (report, abilities, elsewhere, stuck) = Default::default();
-        let (elsewhere_there, whole_there, sought, robbed, in_full) = Default::default();
+        let (elsewhere_there, whole_there, sought, robbed, contested, in_full) = Default::default();
         let (uploaded, unmovable, uncopied, unproven, alone, blind) = Default::default();
         Run {
             account,
@@ -187,6 +189,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             whole_there,
             sought,
             robbed,
+            contested,
             in_full,
             blind,
             stuck,

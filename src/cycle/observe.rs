@@ -98,6 +98,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         sight.saves = self.saves(sight)?;
         (sight.matches, sight.undecided) = self.identify(sight).await?;
+        self.contested.remove(&sight.row.id);
         // What has the name of one that is elsewhere was not looked at yet.
         if !sight.displaced {
             self.robbed.remove(&sight.row.id);
@@ -136,7 +137,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     fn how_to_look(&self, scene: &Scene, row: &MailboxRow, failed: bool) -> Look {
         match row.watermark {
-            _ if scene.is_gone(&row.name) || self.robbed.contains(&row.id) => Look::Full,
+            _ if scene.is_gone(&row.name) || self.robbed.contains(&row.id) || self.contested.contains(&row.id) => {
+                Look::Full
+            }
             Some(watermark) if !scene.first && !self.in_full.contains(&row.id) => Look::Since(watermark),
             _ if !scene.first => Look::Full,
             _ => {

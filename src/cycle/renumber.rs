@@ -131,17 +131,20 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             || (!self.sought.contains(&id) && self.has_another_name_there(scene, &sight.row).await?))
     }
 
-    /// Another mailbox that has the name may have all the numbers, too. Then what it holds tells, and that all of the row's is
+    /// Another mailbox that has the name may have all the numbers, too. Then what it holds tells, or that all of the row's is
     /// elsewhere: a date alone proves nothing about a server that doesn't keep to it.
     async fn is_found_robbed(&mut self, scene: &Scene, sight: &Sight) -> Result<bool, Failure> {
         let id = sight.row.id;
-        let found =
-            holds_others(sight) && self.is_elsewhere_there(scene, sight).await? && self.whole_there.contains(&id);
-        if found {
+        let others = others_under_its_uids(sight);
+        if others.is_empty() {
+            return Ok(false);
+        }
+        if self.is_elsewhere_there(scene, sight).await? && self.whole_there.contains(&id) {
             self.robbed.insert(id);
             self.elsewhere_there.insert(id);
+            return Ok(true);
         }
-        Ok(found)
+        self.are_others(sight, &others).await
     }
 
     /// Returns true if the server lists a mailbox that was not listed when the run began. LIST may leave one out, and one
@@ -246,11 +249,12 @@ fn has_another_validity(sight: &Sight) -> bool {
     sight.remote.as_ref().is_some_and(|remote| sight.row.uid_validity != Some(remote.uid_validity()))
 }
 
-/// Returns true if a UID of a row names another message although the UIDVALIDITY is the row's.
-fn holds_others(sight: &Sight) -> bool {
-    let Some(remote) = sight.remote.as_ref().filter(|_| !has_another_validity(sight)) else { return false };
+/// Returns the rows whose UIDs seem to name other messages although the UIDVALIDITY is the one known.
+fn others_under_its_uids(sight: &Sight) -> Vec<(Uid, &MessageRow)> {
+    let Some(remote) = sight.remote.as_ref().filter(|_| !has_another_validity(sight)) else { return Vec::new() };
     let listed = remote.messages.listed();
-    sight.rows.iter().any(|row| listed.get(&row.uid).is_some_and(|message| is_another(row, message)))
+    let is_another = |row: &&MessageRow| listed.get(&row.uid).is_some_and(|message| is_another(row, message));
+    sight.rows.iter().filter(is_another).map(|row| (row.uid, row)).collect()
 }
 
 /// Failures of files stay: their time has not come because of this. Those of messages are of other messages now.

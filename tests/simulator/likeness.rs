@@ -262,6 +262,40 @@ fn a_folder_renamed_there_is_not_one_never_seen_that_got_its_name_and_has_its_nu
     }
 }
 
+/// Both were made in the same second, and once a message had come nothing in the listing told them apart: it was hidden
+/// behind the row of the one that the folder removed had held.
+#[test]
+fn an_empty_folder_that_gets_the_name_of_one_removed_and_its_numbers_is_not_that_one() {
+    for (abilities, told) in [(FULL, true), (FULL, false), (PLAIN, true), (PLAIN, false)] {
+        for (kind, come) in [(Kind::Ordinary, 1), (Kind::Shared, 1), (Kind::Anonymous, 1), (Kind::Shared, 2)] {
+            let shared = in_step(Delete::Expunge, 1);
+            {
+                let mut world = shared.world();
+                (world.server.abilities, world.server.status, world.server.same_second) = (abilities, told, true);
+                world.remote_put(&folder("One"), 2, kind, DATE, &FlagSet::new());
+                world.server.create(&folder("Two"), None);
+            }
+            (0..2).for_each(|_| drop(sync(&shared)));
+            {
+                let mut world = shared.world();
+                world.remote_remove_folder(&folder("One"));
+                world.remote_rename_folder(&folder("Two"), &folder("One"));
+                let later = Timestamp(DATE.0 + 24 * 3600);
+                (0..come).for_each(|one| world.remote_put(&folder("One"), 3 + one, kind, later, &FlagSet::new()));
+            }
+            sync(&shared);
+            quiet(&shared);
+            let context = format!("{abilities:?}, told {told}, {kind:?}, {come} came");
+            assert_kept(&shared, &context);
+            for ids in [local_ids, remote_ids] {
+                // What it held may have been removed or be lost: it is sent again.
+                let expected = (2..3 + come).collect();
+                assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (expected, vec![]), "{context}");
+            }
+        }
+    }
+}
+
 /// The new one was taken for it, numbered anew and with none of its messages: what had been removed was sent there.
 #[test]
 fn a_folder_emptied_and_renamed_there_is_not_the_new_one_of_its_name() {

@@ -202,7 +202,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             match self.is_it(search, row, &messages, &candidate, ambiguous).await? {
                 true => found = Some(candidate.name),
                 false if search.unseen.contains(&candidate.name) => unseen.push(candidate.name),
-                false => {}
+                false => {
+                    let owner = search.rows.iter().find(|row| candidate.owned && row.name == candidate.name);
+                    self.contested.extend(owner.map(|owner| owner.id));
+                }
             }
         }
         // Under its own name it is itself, whatever looks like it.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::find::Search;
 use crate::apply::is_fatal;
 use crate::cycle::gone::Presence;
+use crate::cycle::observe::Sight;
 use crate::cycle::{Run, Scene};
-use crate::model::{MailboxName, MailboxRow, MessageRow, Uid, UidSet, UidValidity};
+use crate::model::{Identity, MailboxName, MailboxRow, MessageRow, Uid, UidSet, UidValidity};
 use crate::reconcile::renames::{Candidate, Likeness, counterparts, is_emptied, likeness, may_be_renumbered};
 use crate::reconcile::renumber::{Numbers, numbers};
 use crate::reconcile::snapshot::{RemoteMessages, RemoteRequest, RemoteSnapshot};
@@ -175,6 +176,31 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 search.unseen.insert(name.clone());
                 Ok(false)
             }
+        }
+    }
+
+    /// Returns true if none of a few of these rows is the message under its UID, by Message-ID or, where another mailbox may
+    /// have the name, by content: a server may change both date and content of what it stores. What can't be looked at
+    /// proves nothing.
+    pub(in crate::cycle) async fn are_others(
+        &mut self,
+        sight: &Sight,
+        rows: &[(Uid, &MessageRow)],
+    ) -> Result<bool, Failure> {
+        let whole = self.contested.contains(&sight.row.id);
+        let told = rows.iter().filter(|(_, row)| whole || row.message_id.is_some()).copied().collect::<Vec<_>>();
+        let some = sample(&told);
+        let Some(remote) = sight.remote.as_ref().filter(|_| !some.is_empty()) else { return Ok(false) };
+        let uids: UidSet = some.keys().copied().collect();
+        let is_another = |row: &MessageRow, now: &Identity| {
+            row.message_id != now.message_id || row.content.zip(now.content).is_some_and(|(old, new)| old != new)
+        };
+        match self.account.remote.identify(&sight.row.name, remote.uid_validity(), &uids, whole).await {
+            Ok(found) => {
+                Ok(some.iter().all(|(uid, row)| found.get(uid).is_some_and(|identity| is_another(row, identity))))
+            }
+            Err(error) if is_fatal(&error) => Err(error.into()),
+            Err(_) => Ok(false),
         }
     }
 }
