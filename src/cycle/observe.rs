@@ -25,6 +25,8 @@ use crate::store::{Failure, FailureRow, Journal, LocalErrorKind, LocalStore, Rec
 /// What was seen of one mailbox in one pass.
 pub(super) struct Sight {
     pub(super) row: MailboxRow,
+    /// The letters as recorded: those of the maildir that is known, which may be another than this one.
+    pub(super) recorded: KeywordLetters,
     pub(super) rows: Vec<MessageRow>,
     pub(super) scan: LocalSnapshot,
     pub(super) remote: Option<RemoteSnapshot>,
@@ -223,6 +225,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         remote: Option<RemoteSnapshot>,
     ) -> Result<Option<Sight>, Failure> {
         let Target { folder, mut row, failures, .. } = target;
+        let recorded = row.letters.clone();
         let mut scan = self.scan(scene, folder, &row);
         // In another maildir letters don't mean what they meant in the one before.
         if matches!(&scan, Ok(scan) if scan.letters.is_none() && has_replaced(scan, &row)) {
@@ -250,6 +253,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let (delete, now) = (self.policy.delete, self.now);
         let mut sight = Sight {
             row,
+            recorded,
             rows,
             scan,
             remote,

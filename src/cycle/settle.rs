@@ -42,7 +42,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             records.extend(names_told(sight));
             // Until the names bear them, keywords that got a letter now must not look removed.
             let agreed = !is_pinned(plan, after);
-            let known = letters.get(&sight.row.id).filter(|known| agreed && **known != sight.row.letters);
+            let known = letters.get(&sight.row.id).filter(|known| agreed && **known != sight.recorded);
             records.extend(known.map(|known| Record::Letters(sight.row.id, known.clone())));
             if sight.scan.letters.is_none() {
                 match self.account.local.assign_letters(&sight.row.local, &sight.row.letters, &BTreeSet::new()) {
@@ -158,8 +158,10 @@ fn settled(sight: &Sight, plan: &MailboxPlan, after: Aftermath, now: Timestamp) 
         let full_look = full.then_some(now);
         records.push(Record::Looked { mailbox: id, watermark, permanent, read_only, full_look });
     }
-    // The letters that are known are those of the maildir that is known.
-    let known = sight.scan.letters.is_some() || !has_replaced(&sight.scan, row);
+    // The letters that are known are those of the maildir that is known: as long as those of another can't be recorded,
+    // neither is its directory.
+    let are_recorded = |letters: &KeywordLetters| !pinned || *letters == sight.recorded;
+    let known = !has_replaced(&sight.scan, row) || sight.scan.letters.as_ref().is_some_and(are_recorded);
     let directory = sight.scan.directory.filter(|directory| known && Some(*directory) != row.directory);
     records.extend(directory.map(|directory| Record::Directory(id, directory)));
     let stamp = sight.scan.stamp.filter(|_| !pinned && !after.local_changed);

@@ -225,6 +225,33 @@ fn letters_of_a_maildir_made_anew_mean_nothing_while_it_is_not_known_what() {
     }
 }
 
+/// Without UIDPLUS the first pass could not settle what it had sent: it took note of the new maildir, and not of what letters
+/// mean in it. In the second they could not be read, and meant what they had in the one that was removed.
+#[test]
+fn letters_of_a_maildir_made_anew_mean_nothing_as_long_as_what_they_mean_is_not_recorded() {
+    // What left the Maildir stays on the server: nothing has to be fetched, which takes letters.
+    let (shared, archive) = (in_step(Delete::Never, 0), folder("Archive"));
+    shared.world().server.abilities.uid_plus = false;
+    shared.world().remote_put(&archive, 1, Kind::Ordinary, DATE, &FlagEdit::new("work", true).flags);
+    sync(&shared);
+    {
+        let mut world = shared.world();
+        world.local_remove_folder(&archive);
+        world.local_put(&archive, 2, Kind::Ordinary, DATE, Some(&FlagEdit::new("$Junk", true).flags));
+        // From the second pass on.
+        world.meanwhile = Some(("append", |world| world.mishaps.letters = true));
+    }
+    sync(&shared);
+    assert!(shared.world().meanwhile.is_none());
+    shared.world().mishaps.letters = false;
+    sync(&shared);
+    let world = shared.world();
+    for view in [local_view(&world), remote_view(&world)] {
+        let flags = view[&archive].iter().find(|seen| seen.id == 2).map(|seen| seen.flags.to_string());
+        assert_eq!(flags.as_deref(), Some("$Junk"));
+    }
+}
+
 /// A run that died could have put them on the name.
 #[test]
 fn letters_stripped_with_flags_that_a_struck_sync_was_to_bring_come_back() {

@@ -164,13 +164,17 @@ impl Folder {
             Some((place.unique.clone(), entry))
         };
         let entries: BTreeMap<_, _> = self.messages().filter_map(entry).collect();
-        let lettered = entries.values().any(|entry| entry.info.contains(|c: char| c.is_ascii_lowercase()));
+        // Letters that never had a meaning have lost none.
+        let explained = entries.values().any(|entry| entry.info.bytes().any(|byte| letters.keyword(byte).is_some()));
         LocalSnapshot {
             entries,
             quiet: true,
             stamp: Some(self.stamp()),
             directory: Some(self.stamp().directory()),
-            letters: (torn.is_none() || !lettered).then(|| letters.clone()),
+            letters: match torn {
+                None => Some(letters.clone()),
+                Some(_) => (!explained).then(KeywordLetters::new),
+            },
             dovecot: false,
             duplicates: Vec::new(),
         }

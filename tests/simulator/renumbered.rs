@@ -655,3 +655,112 @@ fn what_was_copied_and_not_expunged_waits_while_nothing_may_be_removed() {
     assert_eq!((remote_ids(&shared, "INBOX"), remote_ids(&shared, "Trash")), (vec![2], vec![1]));
     assert_kept(&shared, "allowed again");
 }
+
+/// All that was known of its mailbox was in Trash, under the number that it had: the mailbox was taken for renamed to that,
+/// what it was to lose was forgotten, and fetched again.
+#[test]
+fn a_mailbox_numbered_anew_is_not_the_trash_that_all_of_it_was_copied_to() {
+    let copied = |abilities, told, step| {
+        let mut world = World::new(Server::new(abilities), policy(Delete::Trash), Rng::new(1));
+        (world.server.same_second, world.server.status) = (true, told);
+        world.server.create(&folder("Trash"), Some(Role::Trash));
+        remote(&mut world, "One", 1, &[]);
+        let shared = Shared::new(world);
+        quiet(&shared);
+        local_delete(&mut shared.world(), 1);
+        shared.world().now.0 += 60;
+        let at = CrashAt { step, after: true, power: false };
+        let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
+        assert!(died, "never struck between COPY and EXPUNGE");
+        shared
+    };
+    let is_in_both = |shared: &Shared| ["One", "Trash"].iter().all(|name| remote_ids(shared, name) == [1]);
+    for abilities in [PLAIN, Abilities { moves: false, ..FULL }] {
+        for (told, fetched) in [(false, false), (false, true), (true, false), (true, true)] {
+            let context = format!("{abilities:?}, told {told}, fetched {fetched}");
+            let shared = (0..).map(|step| copied(abilities, told, step)).find(is_in_both).unwrap();
+            {
+                let mut world = shared.world();
+                world.server.renumber(&folder("One"));
+                world.ledger.renumber(&folder("One"), &[]);
+            }
+            if fetched {
+                // The copy is known before anybody looks at its source.
+                calm_run(&shared, &Options { only: vec![folder("Trash")], ..Options::default() });
+                assert!(is_in_both(&shared), "{context}");
+            }
+            quiet(&shared);
+            assert_kept(&shared, &context);
+            for ids in [local_ids, remote_ids] {
+                assert_eq!((ids(&shared, "One"), ids(&shared, "Trash")), (vec![], vec![1]), "{context}");
+            }
+        }
+    }
+}
+
+/// Message 2 and its copy in a mailbox made in the same second, where it has the number that it had; then the first was
+/// numbered anew, and 2 removed from it here.
+fn numbered_anew_beside_a_copy_of_all(told: bool, known: bool, email_ids: EmailIds) -> Shared {
+    let shared = in_step(Delete::Trash, FULL, 1);
+    {
+        let mut world = shared.world();
+        (world.server.same_second, world.server.status, world.server.email_ids) = (true, told, email_ids);
+        ["One", "Two"].iter().for_each(|name| world.server.create(&folder(name), None));
+        remote(&mut world, "One", 2, &[]);
+    }
+    quiet(&shared);
+    let copies = |shared: &Shared| {
+        let (one, first) = uid(&shared.world(), 2);
+        shared.world().remote_copy(&one, first, &folder("Two"));
+    };
+    if known {
+        copies(&shared);
+        quiet(&shared);
+    } else {
+        copies(&shared);
+    }
+    let mut world = shared.world();
+    local_delete(&mut world, 2);
+    world.server.renumber(&folder("One"));
+    world.ledger.renumber(&folder("One"), &[]);
+    drop(world);
+    shared
+}
+
+/// It was taken for renamed to the other, and what was removed here came back.
+#[test]
+fn a_mailbox_numbered_anew_is_not_another_that_holds_copies_of_all_of_it() {
+    for email_ids in EMAIL_IDS {
+        for (told, known) in [(false, false), (false, true), (true, false), (true, true)] {
+            let shared = numbered_anew_beside_a_copy_of_all(told, known, email_ids);
+            let context = format!("{email_ids:?}, told {told}, known {known}");
+            quiet(&shared);
+            assert_kept(&shared, &context);
+            for ids in [local_ids, remote_ids] {
+                let found = ["One", "Two", "Trash"].map(|name| ids(&shared, name));
+                assert_eq!(found, [vec![], vec![2], vec![2]], "{context}");
+            }
+        }
+    }
+}
+
+/// It could not be looked at again: so the other was taken for it.
+#[test]
+fn a_mailbox_numbered_anew_that_cannot_be_looked_at_is_not_the_one_it_was_copied_to() {
+    let shared = numbered_anew_beside_a_copy_of_all(false, false, EmailIds::None);
+    // Looked at with all others, and then to tell whether it is the one searched for.
+    shared.world().meanwhile = Some(("observe Two", |world| {
+        world.meanwhile = Some(("observe Two", |world| world.mishaps.unlooked = Some(folder("One"))));
+    }));
+    let report = calm_run(&shared, &Options::default());
+    assert!(shared.world().meanwhile.is_none());
+    assert!(report.problems.iter().any(|problem| problem.code == "folder-unfinished"), "{report:?}");
+    assert_eq!((remote_ids(&shared, "One"), local_ids(&shared, "One")), (vec![2], vec![]), "{report:?}");
+    shared.world().mishaps.unlooked = None;
+    quiet(&shared);
+    assert_kept(&shared, "looked at again");
+    for ids in [local_ids, remote_ids] {
+        let found = ["One", "Two", "Trash"].map(|name| ids(&shared, name));
+        assert_eq!(found, [vec![], vec![2], vec![2]]);
+    }
+}

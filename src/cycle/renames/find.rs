@@ -217,7 +217,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let may_be_unseen = found.is_none() && is_listed && !unseen.is_empty() && !messages.is_empty();
         // Taken for what has its name, it would be let go of: its files would be sent there, and its messages fetched as
         // new from where they are. With all that is known under its name it is itself.
-        if may_be_unseen && !self.holds_more_under_its_name(search, row, &messages, messages.len() - 1).await? {
+        if may_be_unseen
+            && self.holds_more_under_its_name(search, row, &messages, messages.len() - 1).await? != Some(true)
+        {
             let scope = &self.policy.scope;
             self.blind.extend(unseen.iter().map(|name| scope.local_name(name, |name| role_of(scene, name))));
             self.blind.insert(row.local.clone());

@@ -89,27 +89,53 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Likeness::Remains => self.hold_the_same(search, &there, (name, validity), true).await?,
             Likeness::Most => self.hold_the_same(search, &there, (name, validity), ambiguous || *owned).await?,
         };
-        let in_part = is_alike && !is_own && there.len() < messages.len();
-        // Numbers in a name that another has are that one's own: of two that hold equally much they tell nothing.
-        let elsewhere = there.len().saturating_sub(usize::from(*owned));
-        if !is_alike || (in_part && self.holds_more_under_its_name(search, row, messages, elsewhere).await?) {
-            return Ok(false);
+        match is_alike && !is_own {
+            true => self.holds_no_copies(search, row, messages, candidate, &there).await,
+            false => Ok(is_alike),
         }
-        let holds_copies = *owned && self.knows_some(search, name, &there)?;
-        self.whole_there.extend((!is_own && !in_part && !holds_copies).then_some(row.id));
+    }
+
+    /// Returns true if a mailbox that holds these of a row's messages is the row's, and not one they were copied to: all of
+    /// them may have been, by this program on the way to Trash, too. Unless other messages were known in it, then it has
+    /// lost its name.
+    async fn holds_no_copies(
+        &mut self,
+        search: &mut Search<'_>,
+        row: &MailboxRow,
+        messages: &[MessageRow],
+        Candidate { name, owned }: &Candidate,
+        there: &BTreeMap<Uid, &MessageRow>,
+    ) -> Result<bool, Failure> {
+        let in_part = there.len() < messages.len();
+        let known = if *owned { self.known_under(search, name, there)? } else { Vec::new() };
+        let may_be_copies = *owned && !there.is_empty() && !known.iter().any(|owner| is_other(owner, there));
+        if in_part || may_be_copies {
+            // Numbers in a name that another has are that one's own: of two that hold equally much they tell nothing.
+            let elsewhere = there.len().saturating_sub(usize::from(*owned));
+            match self.holds_more_under_its_name(search, row, messages, elsewhere).await? {
+                Some(false) => {}
+                Some(true) => return Ok(false),
+                None => {
+                    search.unseen.insert(name.clone());
+                    return Ok(false);
+                }
+            }
+        }
+        self.whole_there.extend((!in_part && known.is_empty()).then_some(row.id));
         Ok(true)
     }
 
-    /// Returns true if the baseline knows messages of a mailbox under some of these UIDs: what looks like them there are
-    /// copies.
-    fn knows_some(
+    /// Returns what the baseline knows of a mailbox under these UIDs: what looks like it there are copies.
+    fn known_under(
         &mut self,
         search: &Search<'_>,
         name: &MailboxName,
         there: &BTreeMap<Uid, &MessageRow>,
-    ) -> Result<bool, Failure> {
-        let Some(owner) = search.rows.iter().find(|row| row.name == *name) else { return Ok(false) };
-        Ok(self.account.journal.messages(owner.id)?.iter().any(|message| there.contains_key(&message.uid)))
+    ) -> Result<Vec<MessageRow>, Failure> {
+        let Some(owner) = search.rows.iter().find(|row| row.name == *name) else { return Ok(Vec::new()) };
+        let mut known = self.account.journal.messages(owner.id)?;
+        known.retain(|message| there.contains_key(&message.uid));
+        Ok(known)
     }
 
     /// Returns all that is in a mailbox, `None` if it can't be looked at. One that is not there is none.
@@ -131,20 +157,25 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Returns true if the mailbox that has a row's name holds more of what is known than one that has its numbers and this
     /// many: the server numbered it anew, and what the other holds was copied there. Taken for renamed, it would lose here
     /// what only it holds, with all that is pending. Of two that hold equally much the numbers tell, if they are nobody
-    /// else's.
+    /// else's. `None` if it can't be looked at.
     pub(super) async fn holds_more_under_its_name(
         &mut self,
         search: &mut Search<'_>,
         row: &MailboxRow,
         messages: &[MessageRow],
         elsewhere: usize,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<bool>, Failure> {
         if search.there.contains_key(&row.name) || !may_be_renumbered(row, &search.scene.listing) {
-            return Ok(false);
+            return Ok(Some(false));
         }
-        let Some(seen) = self.look_at_name(search, &row.name).await? else { return Ok(false) };
-        let own = counterparts(messages, &seen);
-        Ok(own.len() > elsewhere && self.hold_the_same(search, &own, (&row.name, seen.uid_validity()), true).await?)
+        search.unseen.remove(&row.name);
+        let mut holds = false;
+        if let Some(seen) = self.look_at_name(search, &row.name).await? {
+            let own = counterparts(messages, &seen);
+            holds = own.len() > elsewhere
+                && self.hold_the_same(search, &own, (&row.name, seen.uid_validity()), true).await?;
+        }
+        Ok((holds || !search.unseen.contains(&row.name)).then_some(holds))
     }
 
     /// Looks at the headers of some of the messages that seem to be there: in mailboxes made at once and filled alike,
@@ -211,6 +242,12 @@ fn is_comparable(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapsho
     let highest = messages.iter().map(|message| message.uid).max();
     Some(seen.uid_validity()) == row.uid_validity
         && (is_own || numbers(row, highest, &seen.watermark) != Numbers::Changed)
+}
+
+/// Returns true if the baseline knows another message under the UID of one that seems to be there.
+fn is_other(owner: &MessageRow, there: &BTreeMap<Uid, &MessageRow>) -> bool {
+    let now = there.get(&owner.uid).and_then(|message| message.content);
+    owner.content.zip(now).is_some_and(|(before, now)| before != now)
 }
 
 /// Returns a few of these messages, from all parts of a mailbox.
