@@ -117,6 +117,8 @@ struct Run<'a, R, L, J> {
     robbed: BTreeSet<MailboxId>,
     /// Mailboxes whose names others may have got that have lost their own: that the numbers are those known says nothing.
     contested: BTreeSet<MailboxId>,
+    /// Mailboxes that were numbered anew, and nothing of them was found under their names: a pass followed what is elsewhere.
+    stranded: BTreeSet<MailboxId>,
     /// Mailboxes that were looked at in full, and not all that was seen could be acted on: a look at what changed since
     /// would not show it again.
     in_full: BTreeSet<MailboxId>,
@@ -168,7 +170,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         progress: &'a dyn Fn(Event),
     ) -> Self {
         let (report, abilities, elsewhere, stuck) = Default::default();
-        let (elsewhere_there, whole_there, sought, robbed, contested, in_full) = Default::default();
+        let (elsewhere_there, whole_there, sought, robbed, contested, stranded, in_full) = Default::default();
         let (uploaded, unmovable, uncopied, unproven, alone, blind) = Default::default();
         Run {
             account,
@@ -190,6 +192,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             sought,
             robbed,
             contested,
+            stranded,
             in_full,
             blind,
             stuck,

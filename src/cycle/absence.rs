@@ -126,7 +126,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             && sights.iter().all(|sight| sight.scan.quiet)
             && !self.has_stirred(scene, plans)?;
         let goes_first = |mailbox: MailboxId| {
-            let is_it = |sight: &Sight| sight.row.id == mailbox && sight.displaced;
+            let is_it = |sight: &Sight| sight.row.id == mailbox && sight.displaced && !sight.stranded;
             ours && names_alone && all_seen && !refiled && sights.iter().any(is_it)
         };
         let waiting = plans.iter_mut().filter(|plan| removes(plan) && !goes_first(plan.mailbox));

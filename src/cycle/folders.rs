@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::settle::unfinished;
-use super::{Run, Scene};
+use super::{Run, Scene, role_of};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
 use crate::model::{KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, Role, Side};
 use crate::reconcile::mailboxes::{Fate, Folder, infer_roles, pair_folders, role_for};
-use crate::reconcile::renames::{is_known, is_swap};
+use crate::reconcile::renames::{
+    candidates_here, candidates_there, is_displaced_here, is_displaced_there, is_known, is_swap,
+};
 use crate::reconcile::report::{PlanLine, Problem};
 use crate::reconcile::snapshot::{ListedMailbox, LocalListing, RemoteListing};
 use crate::store::{Failure, Header, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
@@ -32,6 +34,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut folders = pair_folders(&rows, &scene.listing, &scene.maildirs, &self.policy.scope);
         folders.retain(|folder| self.is_named(&folder.name) && !scene.is_to_be_renamed(folder));
         folders.append(&mut scene.to_be_renamed);
+        self.leave_lost(&scene, &rows, &mut folders);
         self.leave_unseen(&rows, &mut folders);
         self.leave_waiting(&rows, &mut folders);
         self.leave_unsettled(&rows, &unsettled, &mut folders);
@@ -55,6 +58,37 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut listing = self.account.remote.list().await?;
         infer_roles(&mut listing);
         Ok(listing)
+    }
+
+    /// Leaves alone in a run over some folders what lost its names on both sides and could not be given one, with whatever
+    /// may be it: its messages are followed one by one only by a run that sees where they are. Let go of here, they would
+    /// be fetched from the one place and sent from the other.
+    fn leave_lost(&mut self, scene: &Scene, rows: &[MailboxRow], folders: &mut Vec<Folder>) {
+        if self.options.only.is_empty() {
+            return;
+        }
+        let is_lost = |row: &&MailboxRow| {
+            self.elsewhere.contains(&row.id)
+                && is_displaced_there(row, &scene.listing)
+                && is_displaced_here(row, &scene.maildirs)
+        };
+        let (scope, mut left) = (&self.policy.scope, BTreeSet::new());
+        for row in rows.iter().filter(is_lost) {
+            let (certain, possible) = candidates_there(row, rows, &scene.listing, scope);
+            let names = certain.into_iter().chain(possible.into_iter().map(|candidate| candidate.name));
+            left.extend(names.map(|name| scope.local_name(&name, |name| role_of(scene, name))));
+            let here = candidates_here(row, rows, &scene.maildirs).into_iter();
+            let own = here.filter(|maildir| row.directory.is_none_or(|directory| directory == maildir.directory));
+            left.extend(own.map(|maildir| maildir.name.clone()));
+            left.insert(row.local.clone());
+        }
+        for folder in folders.extract_if(.., |folder| is_among(&left, folder, rows)) {
+            let why = "a folder has other names on both sides than it had, and where its messages are now only a sync of \
+                       all folders sees";
+            self.report.problem(unfinished(&folder.name, why));
+            self.blind.insert(folder.local);
+        }
+        self.blind.append(&mut left);
     }
 
     /// Leaves alone the folders of which it can't be told under which name they are on a side now, and those of the names

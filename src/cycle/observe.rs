@@ -36,6 +36,8 @@ pub(super) struct Sight {
     pub(super) failures: Vec<FailureRow>,
     /// The mailbox has another name now that it can't be followed to, and another mailbox has the one it had.
     pub(super) displaced: bool,
+    /// Nothing of it was found under its name, numbered anew: that the rest is not there proves nothing.
+    pub(super) stranded: bool,
     memory: Memory,
     role: Option<Role>,
     rules: FlagRules,
@@ -262,6 +264,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             undecided: BTreeSet::new(),
             failures,
             displaced: false,
+            stranded: false,
             memory: Memory::default(),
             role,
             rules,
@@ -329,6 +332,12 @@ impl Sight {
     pub(super) fn find_it_gone(&mut self) {
         self.remote = Some(no_more(&self.row));
         self.displaced = true;
+    }
+
+    /// The same, but nothing tells that what is found nowhere has gone: that waits.
+    pub(super) fn find_it_stranded(&mut self) {
+        self.find_it_gone();
+        self.stranded = true;
     }
 
     /// Without a look the server said that its values are those recorded.

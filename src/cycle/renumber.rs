@@ -82,13 +82,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             return Ok(true);
         }
         let (rows, known) = (sight.rows.len(), found.len());
-        if self.options.holds == HoldAnswer::Keep && is_suspicious(rows, known) {
-            self.hold(scene, &sight.row.name, Side::Remote, Reason::UidValidity, (rows - known) as u64);
-            return Ok(false);
-        }
         if known < rows && self.lists_more(scene).await? {
             let why = "the server lists a folder that it did not list before, which may be the one that had this name";
             self.report.problem(unfinished(&sight.row.name, why));
+            return Ok(false);
+        }
+        if known == 0 && untold.is_empty() && self.may_be_stranded(sight) {
+            self.strand(sight, flags)?;
+            return Ok(true);
+        }
+        if self.options.holds == HoldAnswer::Keep && is_suspicious(rows, known) {
+            self.hold(scene, &sight.row.name, Side::Remote, Reason::UidValidity, (rows - known) as u64);
             return Ok(false);
         }
         self.account.journal.commit(&[records(sight, messages, &found), flags].concat())?;
@@ -102,6 +106,27 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.report.problem(unfinished(&sight.row.name, "messages were removed while it was numbered anew"));
         }
         Ok(untold.is_empty())
+    }
+
+    /// Returns true, once in a run, if a mailbox none of whose messages are under its name may be elsewhere, renamed and
+    /// numbered anew, and what has the name be another.
+    fn may_be_stranded(&mut self, sight: &Sight) -> bool {
+        sight.row.uid_validity.is_some()
+            && has_another_validity(sight)
+            && sight.rows.iter().any(|row| row.unique.is_some())
+            && !self.options.dry_run
+            && self.stranded.insert(sight.row.id)
+    }
+
+    /// What is new elsewhere is followed there first; that the rest is not here proves nothing, and the next pass decides
+    /// about it.
+    fn strand(&mut self, sight: &mut Sight, flags: Vec<Record>) -> Result<(), Failure> {
+        self.account.journal.commit(&[failures(sight), flags].concat())?;
+        sight.failures.retain(|failure| failure.uid.is_none());
+        // What left other mailboxes may be in what has the name, which is not looked at yet.
+        self.robbed.insert(sight.row.id);
+        sight.find_it_stranded();
+        Ok(())
     }
 
     /// Settles flags that a run cut short was about to store: what the messages show of them counts as agreed on. Once the
@@ -271,10 +296,15 @@ fn records(sight: &Sight, messages: &BTreeMap<Uid, RemoteMessage>, found: &BTree
         Record::UidValidity(id, remote.uid_validity()),
         Record::Renumbered(id, sight.rows.iter().filter_map(new).collect()),
         Record::Looked { mailbox: id, watermark: None, permanent, read_only, full_look: None },
-        Record::ForgetFailures(id),
     ];
-    records.extend(sight.failures.iter().filter(|failure| failure.uid.is_none()).cloned().map(Record::Failed));
+    records.extend(failures(sight));
     records
+}
+
+/// Lets go of failures of messages: their numbers are others' now.
+fn failures(sight: &Sight) -> Vec<Record> {
+    let of_files = sight.failures.iter().filter(|failure| failure.uid.is_none());
+    [Record::ForgetFailures(sight.row.id)].into_iter().chain(of_files.cloned().map(Record::Failed)).collect()
 }
 
 fn not_all_listed() -> RemoteError {

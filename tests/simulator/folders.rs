@@ -698,3 +698,48 @@ fn renamed_with_one_below_it_into_which_the_mail_was_moved() {
         }
     }
 }
+
+/// Checks that runs about some folders leave alone what lost its names on both sides, and that one about all ends it.
+fn waits_for_a_run_about_all(change: Act, asked: &[&[&str]], expected: &[(u32, &str)]) {
+    for (abilities, tune) in KINDS {
+        for names in asked {
+            let context = format!("{names:?}, {abilities:?}");
+            let shared = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) }.world(0);
+            let only: Vec<MailboxName> = names.iter().map(|name| folder(name)).collect();
+            let report = calm_run(&shared, &Options { only, ..Options::default() });
+            assert!(shared.world().meanwhile.is_none(), "{context}");
+            let told = report.problems.iter().any(|problem| problem.code == "folder-unfinished");
+            assert_eq!((told, report.did_anything()), (true, false), "{context}: {report:?}");
+            quiet(&shared);
+            assert_kept(&shared, &context);
+            assert_places(&shared, expected, &context);
+        }
+    }
+}
+
+/// The server renamed it, too, before it could follow: a run that saw neither new name let go of all that was known of it,
+/// which was fetched where it is there and sent from where it is here.
+#[test]
+fn renamed_in_the_maildir_and_on_the_server_while_a_run_about_its_old_name_follows() {
+    let change: Act = |world| {
+        here(world, "B", "C");
+        world.meanwhile = Some(("rename B to C", |world| {
+            there(world, "B", "D");
+            world.ledger.rename_folder(&folder("C"), &folder("D"));
+        }));
+    };
+    let asked: [&[&str]; 4] = [&["B"], &["C"], &["B", "C"], &["B", "D"]];
+    waits_for_a_run_about_all(change, &asked, &[(4, "D"), (6, "D"), (7, "D")]);
+}
+
+/// The server's new name is taken here, so its messages are followed one by one: by a run that sees where they are.
+#[test]
+fn renamed_on_both_sides_to_a_name_taken_here_it_waits_for_a_run_about_all() {
+    let change: Act = |world| {
+        there(world, "B", "C");
+        local(world, "C", 9, &[]);
+        here(world, "B", "D");
+    };
+    let asked: [&[&str]; 3] = [&["B"], &["B", "C"], &["B", "D"]];
+    waits_for_a_run_about_all(change, &asked, &[(4, "C"), (6, "C"), (7, "C"), (9, "C")]);
+}

@@ -296,6 +296,62 @@ fn an_empty_folder_that_gets_the_name_of_one_removed_and_its_numbers_is_not_that
     }
 }
 
+/// Nothing under its old name was its own: it looked numbered anew and emptied, so all of it was sent there, and fetched
+/// from where it is.
+#[test]
+fn a_folder_renamed_there_and_numbered_anew_is_not_what_got_its_name() {
+    let takers: [fn(&mut World); 3] = [
+        |world| world.remote_rename_folder(&folder("Two"), &folder("One")),
+        |world| world.remote_rename_folder(&folder("Void"), &folder("One")),
+        |world| world.remote_put(&folder("One"), 4, Kind::Ordinary, DATE, &FlagSet::new()),
+    ];
+    let ends: [[Vec<u32>; 3]; 3] =
+        [[vec![3], vec![2], vec![]], [vec![], vec![2], vec![3]], [vec![4], vec![2], vec![3]]];
+    let start = |object_ids: bool, takes: fn(&mut World)| {
+        let shared = in_step(Delete::Expunge, 1);
+        {
+            let mut world = shared.world();
+            world.server.object_ids = object_ids;
+            world.remote_put(&folder("Two"), 3, Kind::Ordinary, DATE, &FlagSet::new());
+            world.server.create(&folder("Void"), None);
+            // Made there by the sync, which is not told its id. A second one would learn it.
+            world.local_put(&folder("One"), 2, Kind::Ordinary, DATE, None);
+        }
+        sync(&shared);
+        {
+            let mut world = shared.world();
+            world.remote_rename_folder(&folder("One"), &folder("New"));
+            world.server.renumber(&folder("New"));
+            takes(&mut world);
+        }
+        shared
+    };
+    let assert_end = |shared: &Shared, end: &[Vec<u32>; 3], context: &str| {
+        quiet(shared);
+        assert_kept(shared, context);
+        for ids in [local_ids, remote_ids] {
+            assert_eq!(&["One", "New", "Two"].map(|name| ids(shared, name)), end, "{context}");
+        }
+    };
+    for object_ids in [true, false] {
+        for (at, (takes, end)) in takers.into_iter().zip(&ends).enumerate() {
+            let shared = start(object_ids, takes);
+            let report = sync(&shared);
+            let context = format!("ids {object_ids}, taker {at}");
+            assert_eq!((report.remote.added, report.local.removed), (0, 0), "{context}: {report:?}");
+            assert_end(&shared, end, &context);
+            let died = |step: u64| {
+                let shared = start(object_ids, takes);
+                let died = dies(&shared, CrashAt { step, after: true, power: false });
+                sync(&shared);
+                assert_end(&shared, end, &format!("{context}, struck at {step}"));
+                died
+            };
+            assert!((0..10_000).take_while(|step| died(*step)).count() > 0);
+        }
+    }
+}
+
 /// The new one was taken for it, numbered anew and with none of its messages: what had been removed was sent there.
 #[test]
 fn a_folder_emptied_and_renamed_there_is_not_the_new_one_of_its_name() {

@@ -9,9 +9,11 @@ use super::account::{local_ids, remote_ids};
 use super::check::{local_view, remote_view};
 use super::history::{calm_run, idle_run, policy, run};
 use super::mail::Kind;
+use super::maildir::Save;
 use super::rng::Rng;
 use super::scenarios::{
-    FULL, PLAIN, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete, remote_flag, uid,
+    Act, FULL, PLAIN, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete, remote_flag,
+    uid,
 };
 use super::schedule::{CrashAt, Schedule};
 use super::server::{EmailIds, Server};
@@ -763,4 +765,51 @@ fn a_mailbox_numbered_anew_that_cannot_be_looked_at_is_not_the_one_it_was_copied
         let found = ["One", "Two", "Trash"].map(|name| ids(&shared, name));
         assert_eq!(found, [vec![], vec![2], vec![2]]);
     }
+}
+
+/// What was saved over came back: the other mailbox has its numbers and as much of it as is under its name. Renamed, with a
+/// new one of its name that what was hidden was moved to, it looks the same, and taken for numbered anew it is doubled.
+#[test]
+fn a_mailbox_numbered_anew_that_cant_be_told_from_one_renamed_is_followed_and_nothing_is_doubled() {
+    let changes: [Act; 2] = [
+        |world| {
+            // As many have been there, as far as UIDNEXT tells.
+            remote(world, "Two", 3, &[]);
+            remote_delete(world, 3);
+            let (one, saved) = uid(world, 2);
+            world.remote_move(&one, saved, &folder("Two"));
+            world.remote_renumber(&folder("One"));
+        },
+        |world| {
+            world.remote_rename_folder(&folder("One"), &folder("Two"));
+            world.server.create(&folder("One"), None);
+            let (two, hidden) = uid(world, 1);
+            world.remote_move(&two, hidden, &folder("One"));
+        },
+    ];
+    let mut seen = Vec::new();
+    for (at, change) in changes.into_iter().enumerate() {
+        let mut world = World::new(Server::new(FULL), policy(Delete::Never), Rng::new(1));
+        world.server.same_second = true;
+        world.server.create(&folder("Trash"), Some(Role::Trash));
+        remote(&mut world, "One", 1, &["\\Draft"]);
+        let shared = Shared::new(world);
+        quiet(&shared);
+        {
+            let mut world = shared.world();
+            let (name, unique) = file(&world, 1);
+            assert_eq!(world.local_save(&name, &unique, Save::InPlace), Some(2));
+            world.now.0 += 60;
+        }
+        calm_run(&shared, &Options { full: true, ..Options::default() });
+        assert_eq!((local_ids(&shared, "One"), remote_ids(&shared, "One")), (vec![2], vec![1, 2]));
+        change(&mut shared.world());
+        seen.push(shared.world().server.watermark(&folder("Two")).unwrap());
+        quiet(&shared);
+        assert_kept(&shared, &format!("history {at}"));
+        for ids in [local_ids, remote_ids] {
+            assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![1], vec![2]), "history {at}");
+        }
+    }
+    assert_eq!(seen[0], seen[1], "nothing tells them apart");
 }

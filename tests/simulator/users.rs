@@ -171,6 +171,7 @@ impl World {
         if !self.book.knows_numbers(name, self.server.uid_validity(name)) {
             self.ledger.renumber(name, &[]);
         }
+        self.note_double(name);
         self.say(|| format!("remote: {name} {uid} ({id}) expunged, known {known}"));
     }
 
@@ -193,6 +194,7 @@ impl World {
         let id = id_of(&message.bytes);
         into.take_over(message);
         self.ledger.moved(id, target);
+        self.note_double(name);
         self.say(|| format!("remote: {name} {uid} ({id}) moved to {target}"));
     }
 
@@ -232,18 +234,50 @@ impl World {
         }
     }
 
-    /// Returns true if another mailbox has the UIDVALIDITY of this one and, under their UIDs, messages that the database
-    /// knows of it: they were copied there. A mailbox id would tell.
     fn has_double(&self, name: &MailboxName) -> bool {
-        let Some(row) = self.book.mailboxes.values().find(|row| row.name == *name) else { return false };
+        self.doubles(name) > 0
+    }
+
+    /// Gives a mailbox another UIDVALIDITY and its messages other UIDs.
+    pub(super) fn remote_renumber(&mut self, name: &MailboxName) {
+        self.server.renumber(name);
+        let unrecorded = self.unrecorded(name);
+        self.ledger.renumber(name, &unrecorded);
+        self.note_double(name);
+        self.say(|| format!("remote: {name} renumbered"));
+    }
+
+    /// Nobody can tell one numbered anew from one renamed, with a new one of its name that some of it was moved to, if
+    /// another has its numbers and as much of it as it has itself.
+    fn note_double(&mut self, name: &MailboxName) {
+        let anew = !self.book.knows_numbers(name, self.server.uid_validity(name));
+        let doubles = self.doubles(name);
+        self.ledger.renamed |= anew && doubles > 0 && doubles >= self.left_of(name);
+    }
+
+    /// Returns how many of the messages that the database knows of a mailbox are in it, under whatever UIDs.
+    fn left_of(&self, name: &MailboxName) -> usize {
+        let row = self.book.mailboxes.values().find(|row| row.name == *name);
+        let Some((row, mailbox)) = row.zip(self.server.mailboxes.get(name)) else { return 0 };
+        let contents: BTreeSet<_> =
+            mailbox.messages.values().map(|there| identity(&there.bytes, Timestamp(0), true).content).collect();
+        let known = self.book.messages.values().filter(|message| message.mailbox == row.id);
+        known.filter(|message| contents.contains(&message.content)).count()
+    }
+
+    /// Returns how many messages that the database knows of a mailbox another of its UIDVALIDITY has under their UIDs:
+    /// they were copied or moved there. A mailbox id would tell.
+    fn doubles(&self, name: &MailboxName) -> usize {
+        let row = self.book.mailboxes.values().find(|row| row.name == *name);
+        let Some(row) = row.filter(|_| !self.server.object_ids) else { return 0 };
         let known = || self.book.messages.values().filter(|message| message.mailbox == row.id);
         let same = |mailbox: &super::server::Mailbox, message: &MessageRow| {
             let there = mailbox.messages.get(&message.uid);
             there.is_some_and(|there| identity(&there.bytes, Timestamp(0), true).content == message.content)
         };
         let others = self.server.mailboxes.iter().filter(|(other, _)| *other != name);
-        let mut alike = others.filter(|(other, _)| self.server.uid_validity(other) == row.uid_validity);
-        !self.server.object_ids && alike.any(|(_, mailbox)| known().any(|message| same(mailbox, message)))
+        let alike = others.filter(|(other, _)| self.server.uid_validity(other) == row.uid_validity);
+        alike.map(|(_, mailbox)| known().filter(|message| same(mailbox, message)).count()).max().unwrap_or_default()
     }
 
     pub(super) fn local_remove_folder(&mut self, name: &MailboxName) {
@@ -481,10 +515,7 @@ pub(super) fn change_rights(world: &mut World) {
 
 fn renumber(world: &mut World) {
     let name = a_folder(world);
-    world.server.renumber(&name);
-    let unrecorded = world.unrecorded(&name);
-    world.ledger.renumber(&name, &unrecorded);
-    world.say(|| format!("remote: {name} renumbered"));
+    world.remote_renumber(&name);
 }
 
 /// Makes a backup of a mailbox, or puts it back if there is one. Returns true if it did the latter.
