@@ -813,3 +813,48 @@ fn a_mailbox_numbered_anew_that_cant_be_told_from_one_renamed_is_followed_and_no
     }
     assert_eq!(seen[0], seen[1], "nothing tells them apart");
 }
+
+/// It had been followed to its new name by its id, and was taken for elsewhere still: its files were removed and fetched
+/// again, and what was pending was forgotten.
+#[test]
+fn a_folder_renamed_there_and_numbered_anew_keeps_its_files_and_what_is_pending() {
+    let shared = in_step(Delete::Expunge, FULL, 1);
+    shared.world().server.object_ids = true;
+    (2..=4).for_each(|id| remote(&mut shared.world(), "One", id, &[]));
+    quiet(&shared);
+    {
+        let mut world = shared.world();
+        world.remote_rename_folder(&folder("One"), &folder("New"));
+        world.remote_renumber(&folder("New"));
+        local_flag(&mut world, 2, "\\Answered", true);
+        local_delete(&mut world, 3);
+    }
+    let report = calm_run(&shared, &Options::default());
+    assert_eq!((report.local.added, report.local.removed, report.remote.added), (0, 0, 0), "{report:?}");
+    assert_eq!((report.local.folders_renamed, report.remote.flags, report.remote.removed), (1, 1, 1), "{report:?}");
+    quiet(&shared);
+    for ids in [local_ids, remote_ids] {
+        assert_eq!((ids(&shared, "One"), ids(&shared, "New")), (vec![], vec![2, 4]));
+    }
+}
+
+/// It was held as numbered anew and emptied, and all of it was fetched meanwhile from where it is.
+#[test]
+fn a_large_folder_renamed_there_and_numbered_anew_is_followed_though_another_has_its_name() {
+    let shared = in_step(Delete::Trash, FULL, 1);
+    (2..=61).for_each(|id| remote(&mut shared.world(), "One", id, &[]));
+    quiet(&shared);
+    {
+        let mut world = shared.world();
+        world.remote_rename_folder(&folder("One"), &folder("New"));
+        world.remote_renumber(&folder("New"));
+        remote(&mut world, "One", 70, &[]);
+    }
+    let report = calm_run(&shared, &Options::default());
+    assert!(report.held.is_empty(), "{report:?}");
+    assert_eq!((report.local.added, report.local.removed, report.remote.added), (1, 0, 0), "{report:?}");
+    quiet(&shared);
+    for ids in [local_ids, remote_ids] {
+        assert_eq!((ids(&shared, "One"), ids(&shared, "New")), (vec![70], (2..=61).collect()));
+    }
+}

@@ -82,7 +82,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if named.is_empty() {
             return Ok(());
         }
-        self.robbed.retain(|mailbox| named.iter().all(|one| one.mailbox != *mailbox));
+        // What has their names now is theirs.
+        for one in &named {
+            self.robbed.remove(&one.mailbox);
+            self.elsewhere_there.remove(&one.mailbox);
+        }
         let rows = self.account.journal.mailboxes()?;
         let stays = |row: &&MailboxRow| named.iter().all(|one| one.mailbox != row.id);
         let in_the_way = rows.iter().filter(stays).filter(|row| named.iter().any(|one| one.name == row.name));
