@@ -112,7 +112,7 @@ struct Run<'a, R, L, J> {
     whole_there: BTreeSet<MailboxId>,
     /// Mailboxes that were searched for under other names on the server.
     sought: BTreeSet<MailboxId>,
-    /// Mailboxes under whose names others were found on the server: what has the name now may have the numbers that were
+    /// Mailboxes under whose names others were found on the server, or nothing of them: what has the name now may have the numbers that were
     /// known, too, and none of the messages. Until those are compared, nothing that left other mailboxes is lost.
     robbed: BTreeSet<MailboxId>,
     /// Mailboxes whose names others may have got that have lost their own: that the numbers are those known says nothing.

@@ -34,7 +34,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut folders = pair_folders(&rows, &scene.listing, &scene.maildirs, &self.policy.scope);
         folders.retain(|folder| self.is_named(&folder.name) && !scene.is_to_be_renamed(folder));
         folders.append(&mut scene.to_be_renamed);
-        self.leave_lost(&scene, &rows, &mut folders);
+        self.leave_lost(&scene, &rows, &mut folders)?;
         self.leave_unseen(&rows, &mut folders);
         self.leave_waiting(&rows, &mut folders);
         self.leave_unsettled(&rows, &unsettled, &mut folders);
@@ -63,23 +63,29 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Leaves alone in a run over some folders what lost its names on both sides and could not be given one, with whatever
     /// may be it: its messages are followed one by one only by a run that sees where they are. Let go of here, they would
     /// be fetched from the one place and sent from the other.
-    fn leave_lost(&mut self, scene: &Scene, rows: &[MailboxRow], folders: &mut Vec<Folder>) {
+    fn leave_lost(&mut self, scene: &Scene, rows: &[MailboxRow], folders: &mut Vec<Folder>) -> Result<(), Failure> {
         if self.options.only.is_empty() {
-            return;
+            return Ok(());
         }
         let is_lost = |row: &&MailboxRow| {
             self.elsewhere.contains(&row.id)
                 && is_displaced_there(row, &scene.listing)
                 && is_displaced_here(row, &scene.maildirs)
         };
+        let lost: Vec<&MailboxRow> = rows.iter().filter(is_lost).collect();
         let (scope, mut left) = (&self.policy.scope, BTreeSet::new());
-        for row in rows.iter().filter(is_lost) {
+        for row in lost {
             let (certain, possible) = candidates_there(row, rows, &scene.listing, scope);
             let names = certain.into_iter().chain(possible.into_iter().map(|candidate| candidate.name));
             left.extend(names.map(|name| scope.local_name(&name, |name| role_of(scene, name))));
-            let here = candidates_here(row, rows, &scene.maildirs).into_iter();
-            let own = here.filter(|maildir| row.directory.is_none_or(|directory| directory == maildir.directory));
-            left.extend(own.map(|maildir| maildir.name.clone()));
+            let messages = self.account.journal.messages(row.id)?;
+            for maildir in candidates_here(row, rows, &scene.maildirs) {
+                let is_own = row.directory.is_none_or(|directory| directory == maildir.directory);
+                // In another directory its files tell; what was not seen may be them.
+                if is_own || !matches!(self.files_alike(row, &messages, &maildir.name)?, (None, true)) {
+                    left.insert(maildir.name.clone());
+                }
+            }
             left.insert(row.local.clone());
         }
         for folder in folders.extract_if(.., |folder| is_among(&left, folder, rows)) {
@@ -89,6 +95,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.blind.insert(folder.local);
         }
         self.blind.append(&mut left);
+        Ok(())
     }
 
     /// Leaves alone the folders of which it can't be told under which name they are on a side now, and those of the names

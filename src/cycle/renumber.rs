@@ -38,12 +38,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             sight.row.object_id = None;
         }
         let robbed = self.robbed.contains(&sight.row.id) || self.is_found_robbed(scene, sight).await?;
-        let changed = |sight: &Sight| {
+        let now = |sight: &Sight| {
             let changed = numbers(&sight.row, highest, &sight.remote.as_ref()?.watermark);
             // Another mailbox was found under its name: that its numbers are the same proves nothing.
             Some(if robbed && changed == Numbers::Kept { Numbers::Doubtful } else { changed })
         };
-        if highest.is_none() || matches!(changed(sight), None | Some(Numbers::Kept)) {
+        if highest.is_none() || matches!(now(sight), None | Some(Numbers::Kept)) {
             return Ok(true);
         }
         if is_replaced(scene, sight) {
@@ -66,11 +66,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             return Ok(false);
         }
         self.look_at_all(sight).await?;
-        let Some((remote, changed)) = sight.remote.as_ref().zip(changed(sight)) else { return Ok(true) };
-        if changed == Numbers::Kept {
-            return Ok(true);
+        match now(sight) {
+            None | Some(Numbers::Kept) => Ok(true),
+            Some(changed) => self.renumber_rows(scene, sight, changed).await,
         }
-        let RemoteMessages::Full(messages) = &remote.messages else { return Err(not_all_listed().into()) };
+    }
+
+    /// Gives the rows of a mailbox all of whose messages were looked at the UIDs under which they are found. Returns false if
+    /// nothing may be decided about it.
+    async fn renumber_rows(&mut self, scene: &Scene, sight: &mut Sight, changed: Numbers) -> Result<bool, Failure> {
+        let Some(RemoteSnapshot { messages: RemoteMessages::Full(messages), .. }) = &sight.remote else {
+            return Err(not_all_listed().into());
+        };
         let (found, untold) = self.find_again(sight, messages).await?;
         let is_itself = |uid: &Uid| !messages.contains_key(uid) || found.get(uid) == Some(uid);
         let flags = self.settle_flags(sight, messages, &found)?;
@@ -91,8 +98,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.strand(sight, flags)?;
             return Ok(true);
         }
-        if self.options.holds == HoldAnswer::Keep && is_suspicious(rows, known) {
-            self.hold(scene, &sight.row.name, Side::Remote, Reason::UidValidity, (rows - known) as u64);
+        if self.is_to_wait(scene, sight, known) {
             return Ok(false);
         }
         self.account.journal.commit(&[records(sight, messages, &found), flags].concat())?;
@@ -109,7 +115,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Returns true, once in a run, if a mailbox none of whose messages are under its name may be elsewhere, renamed and
-    /// numbered anew, and what has the name be another.
+    /// numbered anew, and what has the name be another. A dry run has no pass after the one that follows what is elsewhere.
     fn may_be_stranded(&mut self, sight: &Sight) -> bool {
         sight.row.uid_validity.is_some()
             && has_another_validity(sight)
@@ -121,12 +127,29 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// What is new elsewhere is followed there first; that the rest is not here proves nothing, and the next pass decides
     /// about it.
     fn strand(&mut self, sight: &mut Sight, flags: Vec<Record>) -> Result<(), Failure> {
-        self.account.journal.commit(&[failures(sight), flags].concat())?;
+        self.account.journal.commit(&[forget_failures(sight), flags].concat())?;
         sight.failures.retain(|failure| failure.uid.is_none());
         // What left other mailboxes may be in what has the name, which is not looked at yet.
         self.robbed.insert(sight.row.id);
         sight.find_it_stranded();
         Ok(())
+    }
+
+    /// Returns true if the rows not found may not be let go of: before the user's word, or because not all was seen that
+    /// they may be in. Their files would be sent to what has the name, and their messages fetched from where they are.
+    fn is_to_wait(&mut self, scene: &Scene, sight: &Sight, known: usize) -> bool {
+        let rows = sight.rows.len();
+        if self.options.holds == HoldAnswer::Keep && is_suspicious(rows, known) {
+            self.hold(scene, &sight.row.name, Side::Remote, Reason::UidValidity, (rows - known) as u64);
+            return true;
+        }
+        let all_seen = self.options.only.is_empty() && self.blind.is_empty();
+        let waits = known == 0 && !all_seen && self.stranded.contains(&sight.row.id);
+        if waits {
+            let why = "nothing of it is under its name any more, and not all folders that it may be in were looked at";
+            self.report.problem(unfinished(&sight.row.name, why));
+        }
+        waits
     }
 
     /// Settles flags that a run cut short was about to store: what the messages show of them counts as agreed on. Once the
@@ -157,7 +180,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Another mailbox that has the name may have all the numbers, too. Then what it holds tells, or that all of the row's is
-    /// elsewhere: a date alone proves nothing about a server that doesn't keep to it.
+    /// elsewhere: a date alone proves nothing about a server that doesn't keep to it. Only in the latter case it is known
+    /// where the row's is.
     async fn is_found_robbed(&mut self, scene: &Scene, sight: &Sight) -> Result<bool, Failure> {
         let id = sight.row.id;
         let others = others_under_its_uids(sight);
@@ -297,12 +321,12 @@ fn records(sight: &Sight, messages: &BTreeMap<Uid, RemoteMessage>, found: &BTree
         Record::Renumbered(id, sight.rows.iter().filter_map(new).collect()),
         Record::Looked { mailbox: id, watermark: None, permanent, read_only, full_look: None },
     ];
-    records.extend(failures(sight));
+    records.extend(forget_failures(sight));
     records
 }
 
 /// Lets go of failures of messages: their numbers are others' now.
-fn failures(sight: &Sight) -> Vec<Record> {
+fn forget_failures(sight: &Sight) -> Vec<Record> {
     let of_files = sight.failures.iter().filter(|failure| failure.uid.is_none());
     [Record::ForgetFailures(sight.row.id)].into_iter().chain(of_files.cloned().map(Record::Failed)).collect()
 }

@@ -33,6 +33,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 self.report.problem(unfinished(&sight.row.name, "its maildir kept changing while it was read"));
             }
             let after = aftermath.get(&sight.row.id).copied().unwrap_or_default();
+            // What could not be followed yet to where it is the next pass may not let go of.
+            if sight.stranded && (after.failed || after.overtaken) {
+                self.stranded.remove(&sight.row.id);
+            }
             match is_pinned(plan, after) && sight.was_looked_at_in_full() {
                 true => self.in_full.insert(sight.row.id),
                 false => self.in_full.remove(&sight.row.id),

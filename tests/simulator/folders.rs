@@ -743,3 +743,20 @@ fn renamed_on_both_sides_to_a_name_taken_here_it_waits_for_a_run_about_all() {
     let asked: [&[&str]; 3] = [&["B"], &["B", "C"], &["B", "D"]];
     waits_for_a_run_about_all(change, &asked, &[(4, "C"), (6, "C"), (7, "C"), (9, "C")]);
 }
+
+/// Its files were moved to a new maildir, which is no directory that is known.
+#[test]
+fn moved_whole_to_a_new_maildir_and_renamed_there_it_waits_for_a_run_about_all() {
+    let change: Act = |world| {
+        world.maildir.create(&folder("D"));
+        for id in [4, 6, 7] {
+            let (name, unique) = file(world, id);
+            world.local_move(&name, &unique, &folder("D"));
+        }
+        world.local_remove_folder(&folder("B"));
+        there(world, "B", "C");
+        local(world, "C", 9, &[]);
+    };
+    let asked: [&[&str]; 3] = [&["B"], &["D"], &["B", "D"]];
+    waits_for_a_run_about_all(change, &asked, &[(4, "C"), (6, "C"), (7, "C"), (9, "C")]);
+}

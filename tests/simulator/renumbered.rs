@@ -858,3 +858,53 @@ fn a_large_folder_renamed_there_and_numbered_anew_is_followed_though_another_has
         assert_eq!((ids(&shared, "One"), ids(&shared, "New")), (vec![70], (2..=61).collect()));
     }
 }
+
+fn renamed_and_numbered_anew() -> Shared {
+    let shared = in_step(Delete::Expunge, FULL, 1);
+    (2..=4).for_each(|id| remote(&mut shared.world(), "One", id, &[]));
+    quiet(&shared);
+    {
+        let mut world = shared.world();
+        world.remote_rename_folder(&folder("One"), &folder("New"));
+        world.remote_renumber(&folder("New"));
+        remote(&mut world, "One", 70, &[]);
+    }
+    shared
+}
+
+fn assert_followed(shared: &Shared, context: &str) {
+    quiet(shared);
+    assert_kept(shared, context);
+    for ids in [local_ids, remote_ids] {
+        assert_eq!((ids(shared, "One"), ids(shared, "New")), (vec![70], vec![2, 3, 4]), "{context}");
+    }
+}
+
+/// All of it was sent to what had its name, and fetched from where it is.
+#[test]
+fn a_folder_renamed_there_and_numbered_anew_waits_while_where_it_is_is_not_looked_at() {
+    for (only, unlooked) in [(vec![folder("One")], None), (Vec::new(), Some(folder("New")))] {
+        let shared = renamed_and_numbered_anew();
+        let context = format!("{only:?}, {unlooked:?}");
+        shared.world().mishaps.unlooked = unlooked;
+        let report = calm_run(&shared, &Options { only, ..Options::default() });
+        let is_one = |name: &Option<MailboxName>| *name == Some(folder("One"));
+        let told = report.problems.iter().any(|one| one.code == "folder-unfinished" && is_one(&one.folder));
+        assert_eq!((told, report.remote.added, report.local.removed), (true, 0, 0), "{context}: {report:?}");
+        shared.world().mishaps.unlooked = None;
+        assert_followed(&shared, &context);
+    }
+}
+
+/// One file had another name by the time it was to follow: it was sent, and its message fetched.
+#[test]
+fn a_folder_renamed_there_and_numbered_anew_is_followed_though_a_file_changes_meanwhile() {
+    let shared = renamed_and_numbered_anew();
+    shared.world().meanwhile = Some(("move_to One/", |world| {
+        (2..=4).for_each(|id| local_flag(world, id, "\\Flagged", true));
+    }));
+    let report = calm_run(&shared, &Options::default());
+    assert!(shared.world().meanwhile.is_none());
+    assert_eq!((report.remote.added, report.local.removed), (0, 0), "{report:?}");
+    assert_followed(&shared, "flagged meanwhile");
+}

@@ -85,6 +85,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         // What has their names now is theirs.
         for one in &named {
             self.robbed.remove(&one.mailbox);
+            self.elsewhere.remove(&one.mailbox);
             self.elsewhere_there.remove(&one.mailbox);
         }
         let rows = self.account.journal.mailboxes()?;

@@ -312,7 +312,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// Returns how much speaks for a maildir to be that of a row, if it is enough, and whether what was not seen in it is
     /// known not to be there.
-    fn files_alike(
+    pub(in crate::cycle) fn files_alike(
         &mut self,
         row: &MailboxRow,
         messages: &[MessageRow],

@@ -96,8 +96,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Returns true if a mailbox that holds these of a row's messages is the row's, and not one they were copied to: all of
-    /// them may have been, by this program on the way to Trash, too. Unless other messages were known in it, then it has
-    /// lost its name.
+    /// them may have been, by this program on the way to Trash, too. If other messages were known in it under these
+    /// numbers, whoever had the name has lost it. Notes what is there whole.
     async fn holds_no_copies(
         &mut self,
         search: &mut Search<'_>,
