@@ -128,6 +128,8 @@ struct Run<'a, R, L, J> {
     blind: BTreeSet<MailboxName>,
     /// Maildirs that could not be renamed, by the names that they have and by those that they were to get.
     stuck: BTreeSet<MailboxName>,
+    /// Mailboxes whose maildirs those are: the name under which they are known may be neither of these.
+    unrenamed: BTreeSet<MailboxId>,
 }
 
 /// The account as listed: its folders, each with its row, and what both sides said of them.
@@ -169,7 +171,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         now: Timestamp,
         progress: &'a dyn Fn(Event),
     ) -> Self {
-        let (report, abilities, elsewhere, stuck) = Default::default();
+        let (report, abilities, elsewhere, stuck, unrenamed) = Default::default();
         let (elsewhere_there, whole_there, sought, robbed, contested, stranded, in_full) = Default::default();
         let (uploaded, unmovable, uncopied, unproven, alone, blind) = Default::default();
         Run {
@@ -196,6 +198,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             in_full,
             blind,
             stuck,
+            unrenamed,
         }
     }
 }

@@ -117,7 +117,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         };
         let held = grown.iter().flatten().find(|name| self.is_renumbering_held(name)).cloned();
         let ours = grown.iter().flatten().all(is_ours) && grown.is_some() && held.is_none();
-        let refiled = plans.iter().any(|plan| !plan.refiled.is_empty());
+        // What was moved here from such a mailbox needs its row until all is seen: its message may be in what has the name.
+        let refiled: BTreeSet<MailboxId> = plans.iter().flat_map(|plan| plan.refiled.values().copied()).collect();
         // What a mailbox held whose name another has goes first where nothing else is waited for, and every maildir is as it
         // was seen: what has the name is looked at once it has gone, and what is found there is fetched.
         let names_alone = grown.as_ref().is_some_and(|grown| grown.is_subset(&robbed));
@@ -127,7 +128,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             && !self.has_stirred(scene, plans)?;
         let goes_first = |mailbox: MailboxId| {
             let is_it = |sight: &Sight| sight.row.id == mailbox && sight.displaced && !sight.stranded;
-            ours && names_alone && all_seen && !refiled && sights.iter().any(is_it)
+            ours && names_alone && all_seen && !refiled.contains(&mailbox) && sights.iter().any(is_it)
         };
         let waiting = plans.iter_mut().filter(|plan| removes(plan) && !goes_first(plan.mailbox));
         let mut again = self.put_off(waiting, held.as_ref(), ours);
@@ -159,7 +160,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
             set_aside(plan, Side::Remote);
             let refiled = std::mem::take(&mut plan.refiled);
-            plan.upload.retain(|upload| !refiled.contains(&upload.unique));
+            plan.upload.retain(|upload| !refiled.contains_key(&upload.unique));
             again.extend(ours.then_some(plan.mailbox));
         }
         again
@@ -187,7 +188,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         // Sent while their rows wait, their files would be messages of their own when those are found.
         for plan in all.plans.iter_mut().filter(|plan| !plan.refiled.is_empty()) {
             let refiled = std::mem::take(&mut plan.refiled);
-            plan.upload.retain(|upload| !refiled.contains(&upload.unique));
+            plan.upload.retain(|upload| !refiled.contains_key(&upload.unique));
             waiting.insert(plan.mailbox);
         }
         for plan in all.plans.iter_mut().filter(|plan| waiting.contains(&plan.mailbox)) {

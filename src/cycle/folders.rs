@@ -111,9 +111,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Leaves alone the folders that wait for their new names. Followed message by message to a maildir that can't be made
-    /// they would only leave the one that they have.
+    /// they would only leave the one that they have; renamed on both sides, it is under neither of these names that what is
+    /// known of them would be let go of.
     fn leave_waiting(&mut self, rows: &[MailboxRow], folders: &mut Vec<Folder>) {
-        let waiting: Vec<&MailboxRow> = rows.iter().filter(|row| is_swap(&row.name) || is_swap(&row.local)).collect();
+        let is_waiting =
+            |row: &&MailboxRow| is_swap(&row.name) || is_swap(&row.local) || self.unrenamed.contains(&row.id);
+        let waiting: Vec<&MailboxRow> = rows.iter().filter(is_waiting).collect();
         let waits = |folder: &Folder| {
             waiting.iter().any(|row| row.name == folder.name || row.local == folder.local)
                 || is_among(&self.stuck, folder, rows)

@@ -162,7 +162,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 Some(_) | None if one.at_home => {}
                 Some(_) | None => {
                     if let Some(plan) = all.of(one.place.0) {
-                        plan.refiled.insert(one.place.1);
+                        plan.refiled.insert(one.place.1, one.row.mailbox);
                     }
                 }
             }

@@ -8,7 +8,7 @@ mod carry;
 mod find;
 mod same;
 
-use super::{Run, Scene, role_of};
+use super::{PASSES, Run, Scene, role_of};
 use crate::model::{MailboxName, Side};
 use crate::reconcile::mailboxes::{Fate, Folder};
 use crate::reconcile::renames::{Rename, Way};
@@ -44,20 +44,26 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(self.account.local.list()?.maildirs.iter().any(|maildir| maildir.name == *local))
     }
 
-    /// Follows renames on both sides, and lists again what has other names then.
+    /// Follows renames on both sides, and lists again what has other names then. What others renamed meanwhile has lost its
+    /// name in the new listing only, so that is searched, too: taken for gone, and its new name for a new folder, it would
+    /// be fetched from there while it is held here. What could not be renamed is not tried again.
     pub(in crate::cycle) async fn follow_renames(&mut self, scene: &mut Scene) -> Result<(), Failure> {
-        let renames = self.find_renames(scene).await?;
-        if renames.is_empty() {
-            return Ok(());
+        let mut tried: Vec<Rename> = Vec::new();
+        for _ in 0..PASSES {
+            let renames = self.find_renames(scene, &tried).await?;
+            if renames.is_empty() {
+                break;
+            }
+            if self.options.dry_run {
+                return self.tell_renames(scene, &renames);
+            }
+            let done = self.rename_here(scene, &renames)?;
+            self.record(&renames, &done)?;
+            self.rename_there(scene, &renames).await?;
+            self.list_again(scene).await?;
+            tried.extend(renames);
         }
-        if self.options.dry_run {
-            return self.tell_renames(scene, &renames);
-        }
-        let done = self.rename_here(scene, &renames)?;
-        self.record(&renames, &done)?;
-        self.rename_there(scene, &renames).await?;
-        self.list_again(scene).await?;
-        self.seek_lost(scene)
+        if tried.is_empty() { Ok(()) } else { self.seek_lost(scene) }
     }
 
     async fn list_again(&mut self, scene: &mut Scene) -> Result<(), Failure> {

@@ -66,10 +66,11 @@ fn local_flags(
 
 /// Some mail programs drop all letters they don't know when they change another flag. All letters gone at once
 /// together with another change is such a loss, not the user's wish; where a local Dovecot works it would be.
-/// `agreed` are the letters at the time of the baseline, which count while those of now can't be known.
+/// `agreed` are the letters at the time of the baseline. They count, too: those of now can't be known, or there are none
+/// because their list is missing and the last name that bore one was stripped.
 pub fn is_stripped(base: &FlagSet, entry: &LocalEntry, scan: &LocalSnapshot, agreed: &KeywordLetters) -> bool {
-    let letters = scan.letters.as_ref().unwrap_or(agreed);
-    let lettered = |flags: &FlagSet| flags.keywords.iter().any(|keyword| letters.letter(keyword).is_some());
+    let known = |keyword: &Keyword| scan.letters.iter().chain([agreed]).any(|all| all.letter(keyword).is_some());
+    let lettered = |flags: &FlagSet| flags.keywords.iter().any(known);
     let forwarded = |flags: &FlagSet| flags.keywords.contains(&Keyword::forwarded());
     let others_changed = base.bits() != entry.flags.bits() || forwarded(base) != forwarded(&entry.flags);
     !scan.dovecot && others_changed && lettered(base) && !lettered(&entry.flags)

@@ -1,6 +1,6 @@
 //! What is to be done: the steps of a run over one mailbox, as data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::flags::{FlagPlan, FlagRules};
 use super::memory::Stuck;
@@ -37,8 +37,8 @@ pub struct MailboxPlan {
     pub email_ids: BTreeMap<Uid, EmailId>,
     /// Files to be uploaded.
     pub upload: Vec<Upload>,
-    /// Those of them that were moved here, and whose messages have gone from the server meanwhile.
-    pub refiled: BTreeSet<UniqueName>,
+    /// Those of them that were moved here, and whose messages have gone from the server meanwhile: from which mailbox.
+    pub refiled: BTreeMap<UniqueName, MailboxId>,
     /// Messages that leave this mailbox for another on the server, as their files did.
     pub move_remote: Vec<RemoteMove>,
     /// Files that leave this maildir for another, as their messages did.
@@ -292,7 +292,7 @@ impl MailboxPlan {
             download: Vec::new(),
             email_ids: BTreeMap::new(),
             upload: Vec::new(),
-            refiled: BTreeSet::new(),
+            refiled: BTreeMap::new(),
             move_remote: Vec::new(),
             move_local: Vec::new(),
             renamed: Vec::new(),

@@ -252,6 +252,29 @@ fn letters_of_a_maildir_made_anew_mean_nothing_as_long_as_what_they_mean_is_not_
     }
 }
 
+/// No file bore a letter any more: that their list could not be read looked like there being none, so the name not like
+/// stripped. What had been stored counted as agreed on with the letters, and these as taken off once it could be read.
+#[test]
+fn letters_stripped_from_the_last_name_come_back_although_they_are_not_known_after_a_sync_was_struck() {
+    for (after, power) in STRIKES {
+        for step in 0.. {
+            let shared = in_step(Delete::Trash, 1);
+            remote_flag(&mut shared.world(), 1, "work", true);
+            sync(&shared);
+            mark_as_read_and_strip(&shared);
+            let died = dies(&shared, CrashAt { step, after, power });
+            shared.world().mishaps.letters = true;
+            sync(&shared);
+            shared.world().mishaps.letters = false;
+            sync(&shared);
+            assert_eq!(both_flags(&shared), ["\\Seen work", "\\Seen work"], "struck {step} {after} {power}");
+            if !died {
+                break;
+            }
+        }
+    }
+}
+
 /// A run that died could have put them on the name.
 #[test]
 fn letters_stripped_with_flags_that_a_struck_sync_was_to_bring_come_back() {

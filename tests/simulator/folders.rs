@@ -728,8 +728,22 @@ fn renamed_in_the_maildir_and_on_the_server_while_a_run_about_its_old_name_follo
             world.ledger.rename_folder(&folder("C"), &folder("D"));
         }));
     };
-    let asked: [&[&str]; 4] = [&["B"], &["C"], &["B", "C"], &["B", "D"]];
-    waits_for_a_run_about_all(change, &asked, &[(4, "D"), (6, "D"), (7, "D")]);
+    let expected = [(4, "D"), (6, "D"), (7, "D")];
+    waits_for_a_run_about_all(change, &[&["C"]], &expected);
+    let asked: [&[&str]; 3] = [&["B"], &["B", "C"], &["B", "D"]];
+    for (abilities, tune) in KINDS {
+        for names in asked {
+            let context = format!("{names:?}, {abilities:?}");
+            let shared = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) }.world(0);
+            let only: Vec<MailboxName> = names.iter().map(|name| folder(name)).collect();
+            let report = calm_run(&shared, &Options { only, ..Options::default() });
+            assert!(shared.world().meanwhile.is_none(), "{context}");
+            assert_eq!((report.local.folders_renamed, report.remote.added), (1, 0), "{context}: {report:?}");
+            quiet(&shared);
+            assert_kept(&shared, &context);
+            assert_places(&shared, &expected, &context);
+        }
+    }
 }
 
 /// The server's new name is taken here, so its messages are followed one by one: by a run that sees where they are.
@@ -759,4 +773,44 @@ fn moved_whole_to_a_new_maildir_and_renamed_there_it_waits_for_a_run_about_all()
     };
     let asked: [&[&str]; 3] = [&["B"], &["D"], &["B", "D"]];
     waits_for_a_run_about_all(change, &asked, &[(4, "C"), (6, "C"), (7, "C"), (9, "C")]);
+}
+
+/// Its maildir, renamed here as well, could not get the server's name, and nothing was done under either name. Under the one
+/// that it had before it looked gone from both sides, so what was known of it was let go of: all of it was fetched from where
+/// it is there, and sent from where it is here.
+#[test]
+fn renamed_on_both_sides_it_waits_while_its_maildir_cannot_get_the_servers_name() {
+    const LONG: &str = "A name that is far too long";
+    fn renamed(world: &mut World) {
+        here(world, "B", "D");
+        there(world, "B", LONG);
+        world.ledger.rename_folder(&folder("D"), &folder(LONG));
+        world.mishaps.longest = Some(20);
+    }
+    // Nobody has its old name, or a new folder on either side.
+    let alone: (Act, &[(u32, &str)]) = (renamed, &[(4, LONG), (6, LONG), (7, LONG)]);
+    let here_anew: Act = |world| {
+        renamed(world);
+        local(world, "B", 8, &[]);
+    };
+    let there_anew: Act = |world| {
+        renamed(world);
+        remote(world, "B", 8, &[]);
+    };
+    let anew: &[(u32, &str)] = &[(4, LONG), (6, LONG), (7, LONG), (8, "B")];
+    for (how, (change, expected)) in [alone, (here_anew, anew), (there_anew, anew)].into_iter().enumerate() {
+        for (abilities, tune) in KINDS {
+            let context = format!("kind {how}, {abilities:?}");
+            let shared = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) }.world(0);
+            for _ in 0..2 {
+                let report = calm_run(&shared, &Options::default());
+                let told: Vec<&str> = report.problems.iter().map(|problem| problem.code).collect();
+                assert_eq!((told, report.did_anything()), (vec!["local-item"], false), "{context}: {report:?}");
+            }
+            shared.world().mishaps.longest = None;
+            quiet(&shared);
+            assert_kept(&shared, &context);
+            assert_places(&shared, expected, &context);
+        }
+    }
 }

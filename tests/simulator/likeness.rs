@@ -1,6 +1,6 @@
 //! Folders that look like others which have gone, been emptied or been numbered anew are not taken for them.
 
-use mailtide::model::{FlagSet, Role, Timestamp};
+use mailtide::model::{FlagSet, MailboxName, Role, Timestamp};
 use mailtide::reconcile::policy::{Delete, HoldAnswer, Options};
 
 use super::account::{DATE, answer, codes, dies, in_step, local_ids, remote_ids, sync};
@@ -760,4 +760,93 @@ fn what_was_expunged_from_a_folder_renamed_there_whose_name_another_got_leaves_i
         assert_eq!(found, [vec![3], vec![2, 4], vec![]]);
     }
     assert_kept(&shared, "settled");
+}
+
+/// A file moved here whose message was expunged waited for what has the name now, that for the rows of the folder renamed,
+/// and these for the file, which has nothing to do with them: no sync came to an end of it.
+#[test]
+fn a_folder_whose_name_another_got_is_settled_beside_a_file_moved_from_elsewhere_whose_message_has_gone() {
+    let shared = in_step(Delete::Never, 1);
+    for (name, id) in [("One", 2), ("Two", 3)] {
+        shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+        sync(&shared);
+    }
+    {
+        let mut world = shared.world();
+        let (name, unique) = file(&world, 2);
+        world.local_delete(&name, &unique);
+        world.local_put(&folder("New"), 4, Kind::Ordinary, DATE, None);
+        world.remote_rename_folder(&folder("One"), &folder("New"));
+        world.remote_rename_folder(&folder("Two"), &folder("One"));
+        // From INBOX to Archive here, expunged there.
+        let (name, unique) = file(&world, 1);
+        world.local_move(&name, &unique, &folder("Archive"));
+        let (name, uid) = uid(&world, 1);
+        world.remote_delete(&name, uid);
+    }
+    answer(&shared, HoldAnswer::Accept);
+    let report = sync(&shared);
+    assert_eq!(codes(&report), Vec::<&str>::new(), "{report:?}");
+    for ids in [local_ids, remote_ids] {
+        let found = ["INBOX", "Archive", "One", "New", "Two"].map(|name| ids(&shared, name));
+        assert_eq!(found, [vec![], vec![1], vec![3], vec![2, 4], vec![]]);
+    }
+    super::history::idle_run(&shared, false);
+    assert_kept(&shared, "settled");
+    assert!(shared.world().complaints.is_empty(), "{:?}", shared.world().complaints);
+}
+
+/// Its row let go of before what has the name now was looked at, it would be sent from here and fetched from there.
+#[test]
+fn a_message_moved_on_both_sides_from_a_folder_to_that_which_got_its_name_is_not_doubled() {
+    let shared = in_step(Delete::Expunge, 1);
+    for (name, id) in [("One", 2), ("One", 5), ("Two", 3)] {
+        shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+        sync(&shared);
+    }
+    {
+        let mut world = shared.world();
+        let (name, unique) = file(&world, 2);
+        world.local_move(&name, &unique, &folder("Archive"));
+        let (name, uid) = uid(&world, 2);
+        world.remote_move(&name, uid, &folder("Two"));
+        world.local_put(&folder("New"), 4, Kind::Ordinary, DATE, None);
+        world.remote_rename_folder(&folder("One"), &folder("New"));
+        world.remote_rename_folder(&folder("Two"), &folder("One"));
+    }
+    (0..3).for_each(|_| drop(answer(&shared, HoldAnswer::Accept)));
+    for ids in [local_ids, remote_ids] {
+        let all = ["Archive", "One", "New", "Two"].map(|name| ids(&shared, name)).concat();
+        assert_eq!(all.iter().filter(|id| **id == 2).count(), 1, "{all:?}");
+    }
+}
+
+/// It lost its name between the two listings and was not searched for in the second: as another mailbox was numbered anew it
+/// was held here as gone, and all of it was fetched from where it is.
+#[test]
+fn a_folder_renamed_there_while_another_is_followed_is_followed_too_though_a_mailbox_was_numbered_anew() {
+    let shared = in_step(Delete::Expunge, 1);
+    for (name, id) in [("One", 2), ("Lists", 3), ("Lists/rust", 4)] {
+        shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+    }
+    (0..2).for_each(|_| drop(sync(&shared)));
+    {
+        let mut world = shared.world();
+        // What has gone from an account that may have been set up again is held.
+        world.remote_renumber(&MailboxName::inbox());
+        world.local_rename_folder(&folder("One"), &folder("Mine"));
+        let renames: fn(&mut World) = |world| world.remote_rename_folder(&folder("Lists"), &folder("New"));
+        world.meanwhile = Some(("rename One to Mine", renames));
+    }
+    let report = sync(&shared);
+    assert!(shared.world().meanwhile.is_none());
+    let renamed = (report.local.folders_renamed, report.remote.folders_renamed);
+    let doubled = (report.local.added, report.local.copied, report.held.len());
+    assert_eq!((renamed, doubled), ((2, 1), (0, 0, 0)), "{report:?}");
+    quiet(&shared);
+    assert_kept(&shared, "renamed while another is followed");
+    for ids in [local_ids, remote_ids] {
+        let found = ["Mine", "One", "Lists", "Lists/rust", "New", "New/rust"].map(|name| ids(&shared, name));
+        assert_eq!(found, [vec![2], vec![], vec![], vec![], vec![3], vec![4]]);
+    }
 }

@@ -48,7 +48,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         // What a message waits for that could not be moved is sent, and so is what has gone from the server.
         let removals = all.plans.iter().flat_map(|plan| &plan.remove_remote);
         let awaited: BTreeSet<Place> = removals.filter_map(|removal| removal.moved_to.clone()).collect();
-        let refiled = |plan: &MailboxPlan, unique: &UniqueName| plan.refiled.contains(unique);
+        let refiled = |plan: &MailboxPlan, unique: &UniqueName| plan.refiled.contains_key(unique);
         let refiled =
             |(mailbox, unique): &Place| all.plans.iter().any(|plan| plan.mailbox == *mailbox && refiled(plan, unique));
         arrivals.retain(|place, _| !self.uncopied.contains(place) && !awaited.contains(place) && !refiled(place));

@@ -21,6 +21,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             if failed.contains(&step.mailbox) || failed_target(&places, &failed, &step, renames) {
                 failed.insert(step.mailbox);
                 self.stuck.extend([step.from, step.to]);
+                self.unrenamed.insert(step.mailbox);
                 continue;
             }
             match self.rename_maildir(&step)? {
@@ -54,6 +55,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 self.report.problem(local_problem(&from, None, &error));
                 self.account.journal.commit(&settled.collect::<Vec<_>>())?;
                 self.stuck.extend([from, to]);
+                self.unrenamed.insert(mailbox);
                 Ok(false)
             }
             Err(error) => Err(error.into()),

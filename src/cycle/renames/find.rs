@@ -31,8 +31,8 @@ impl<'a> Search<'a> {
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
-    /// Finds the folders that have other names, or should have.
-    pub(super) async fn find_renames(&mut self, scene: &Scene) -> Result<Vec<Rename>, Failure> {
+    /// Finds the folders that have other names, or should have, but for what was tried.
+    pub(super) async fn find_renames(&mut self, scene: &Scene, tried: &[Rename]) -> Result<Vec<Rename>, Failure> {
         let rows = self.account.journal.mailboxes()?;
         let mut search = Search::new(scene, &rows);
         let known = rows.iter().filter(|row| is_known(row) && !row.name.is_inbox());
@@ -70,6 +70,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         // Whether they are followed or not.
         let robbed = rows.iter().filter(|row| search.there.contains_key(&row.name));
         self.robbed.extend(robbed.map(|row| row.id));
+        // It stays, so nobody else can have its name.
+        renames.retain(|rename| !tried.contains(rename));
         self.leave_conflicts(scene, &rows, renames)
     }
 
