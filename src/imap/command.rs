@@ -124,12 +124,19 @@ pub(super) struct Connection {
     tags: u64,
     bye: Option<String>,
     out_of_step: bool,
+    /// The server can't stand a command before the one in front of it is answered.
+    one_at_a_time: bool,
 }
 
 impl Connection {
     /// Takes over a wire.
     pub(super) fn new(wire: Wire) -> Self {
-        Self { wire, tags: 0, bye: None, out_of_step: false }
+        Self { wire, tags: 0, bye: None, out_of_step: false, one_at_a_time: false }
+    }
+
+    /// Sends each command of a burst only after the one in front of it was answered, or no longer so.
+    pub(super) fn set_one_at_a_time(&mut self, on: bool) {
+        self.one_at_a_time = on;
     }
 
     /// Returns the wire.
@@ -152,7 +159,7 @@ impl Connection {
         if std::mem::replace(&mut self.out_of_step, true) {
             return Err(Error::BrokenOff);
         }
-        let burst = Burst::new(commands, &mut self.tags);
+        let burst = Burst { one_at_a_time: self.one_at_a_time, ..Burst::new(commands, &mut self.tags) };
         let result = self.drive(burst, handler).await;
         self.ended(result)
     }
@@ -284,7 +291,12 @@ impl Connection {
                 handler.untagged(burst.oldest(), data)?;
             }
             Some(Response::Tagged(tag, status)) => match burst.complete(&tag, status) {
-                Some((at, status)) => handler.completed(at, status),
+                Some((at, status)) => {
+                    handler.completed(at, status);
+                    if burst.waits_for_answers() {
+                        self.wire.count_round_trip();
+                    }
+                }
                 None => tracing::debug!("an answer to no command of ours is skipped"),
             },
             Some(Response::Continue(_)) => {
@@ -313,6 +325,7 @@ struct Burst {
     unanswered: VecDeque<usize>,
     answers: Vec<Option<Status>>,
     chunk: Vec<u8>,
+    one_at_a_time: bool,
 }
 
 impl Burst {
@@ -325,6 +338,7 @@ impl Burst {
             unanswered: (0..commands.len()).collect(),
             answers: commands.iter().map(|_| None).collect(),
             chunk: Vec::new(),
+            one_at_a_time: false,
         };
         for (at, mut command) in commands.into_iter().enumerate() {
             *counter += 1;
@@ -341,8 +355,9 @@ impl Burst {
 
     /// Queues what may be sent now, up to the cap.
     fn feed(&mut self, wire: &mut Wire) -> Result<(), Error> {
-        while let Some((_, command)) = self.unsent.front_mut() {
-            if wire.queued() >= BUFFER {
+        let (one_at_a_time, oldest) = (self.one_at_a_time, self.oldest());
+        while let Some((at, command)) = self.unsent.front_mut() {
+            if wire.queued() >= BUFFER || (one_at_a_time && *at != oldest) {
                 return Ok(());
             }
             match command.segments.front_mut() {
@@ -373,6 +388,11 @@ impl Burst {
             true => Err(Error::Garbled("responses without end")),
             false => Ok(()),
         }
+    }
+
+    /// Returns true if only now the next command may be sent.
+    fn waits_for_answers(&self) -> bool {
+        self.one_at_a_time && !self.unsent.is_empty()
     }
 
     fn oldest(&self) -> usize {

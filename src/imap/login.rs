@@ -13,7 +13,7 @@ use super::gate::Gate;
 use super::response::{Condition, Status};
 use super::sasl::{Exchange, Listeners, Mechanism};
 use super::wire::{Transport, Wire};
-use super::{Credential, Settings, Tls};
+use super::{Credential, Settings, Tls, quirk};
 use crate::store::Traffic;
 
 /// A connection that is logged in.
@@ -100,7 +100,9 @@ async fn capabilities(gate: &mut Gate, settings: &Settings) -> Result<Capabiliti
             return Err(Error::Refused(answer));
         }
     }
-    Ok(gate.heard().capabilities.clone().unwrap_or_default().without(&settings.disable))
+    let broken = quirk::broken(&settings.host).iter().map(|&word| word.to_owned());
+    let disabled: Vec<String> = settings.disable.iter().cloned().chain(broken).collect();
+    Ok(gate.heard().capabilities.clone().unwrap_or_default().without(&disabled))
 }
 
 async fn authenticate(

@@ -164,6 +164,7 @@ pub async fn connect(settings: &Settings) -> Result<ImapStore, RemoteError> {
     let logged_in = Box::pin(login::log_in(settings)).await.map_err(|error| error.doing(doing()))?;
     let mut store = ImapStore::new(Connection::new(logged_in.wire), logged_in.capabilities);
     store.window = quirk::window(&settings.host);
+    store.connection.set_one_at_a_time(quirk::one_at_a_time(&settings.host));
     store.others = (settings.connections > 1).then(|| Box::new(settings.clone()));
     let begun = store.begin_compression(settings.compress, logged_in.to_this_machine).await;
     begun.map_err(|error| error.doing(doing()))?;

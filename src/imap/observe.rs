@@ -54,6 +54,7 @@ impl ImapStore {
             let mut again = Vec::new();
             for look in self.look(looks, &mut observed).await? {
                 let (at, mailbox) = (look.at, look.request.mailbox.clone());
+                self.qresync &= !look.refuses_qresync();
                 let outcome = match look.conclude(self.capabilities.mod_seq()) {
                     Next::Done(snapshot) => {
                         self.outlook.note(&snapshot.messages);
@@ -268,6 +269,60 @@ mod tests {
             ];
             let (snapshot, _) = observe(&["CONDSTORE", "ESEARCH"], script, known()).await;
             assert_eq!(delta(&snapshot.unwrap()), (vec![1, 4], &uids(&[2])));
+        });
+    }
+
+    #[test]
+    fn a_search_that_is_wrong_becomes_a_full_look() {
+        block_on(async {
+            for found in [
+                "* SEARCH\r\n$ OK done\r\n",
+                "* SEARCH 1\r\n$ OK done\r\n",
+                "* SEARCH 1 2 7\r\n$ OK done\r\n",
+                "* SEARCH 1 x 3\r\n$ OK done\r\n",
+                "* SEARCH 4294967297 2 3\r\n$ OK done\r\n",
+                "* ESEARCH (TAG \"$\") UID\r\n$ OK done\r\n",
+                "$ OK done\r\n",
+                "$ NO [UNAVAILABLE] not now\r\n",
+                "$ BAD what?\r\n",
+            ] {
+                let script = vec![
+                    ("SELECT \"A\" (CONDSTORE)", selected(3, "* OK [HIGHESTMODSEQ 20] x\r\n")),
+                    ("UID FETCH 1:3 (UID FLAGS) (CHANGEDSINCE 10)", "$ OK done\r\n"),
+                    ("UID SEARCH UID 1:3", found),
+                    (NEW, "$ OK done\r\n"),
+                    ("SELECT \"A\" (CONDSTORE)", selected(3, "* OK [HIGHESTMODSEQ 20] x\r\n")),
+                    (ALL, messages(&[1, 2, 3])),
+                ];
+                let (snapshot, _) = observe(&["CONDSTORE"], script, known()).await;
+                let RemoteMessages::Full(all) = snapshot.unwrap().messages else { panic!("{found}") };
+                assert_eq!(all.len(), 3, "{found}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_server_that_refuses_the_qresync_it_offers_is_asked_without() {
+        block_on(async {
+            let mod_seq = "* OK [HIGHESTMODSEQ 20] x\r\n";
+            let script = vec![
+                ("SELECT \"A\" (QRESYNC (7 10))", "$ BAD unknown parameter\r\n"),
+                (NEW, "$ BAD no mailbox selected\r\n"),
+                ("SELECT \"A\" (CONDSTORE)", selected(3, mod_seq)),
+                (ALL, messages(&[1, 2, 3])),
+                // Later not at all.
+                ("SELECT \"A\" (CONDSTORE)", selected(3, mod_seq)),
+                ("UID FETCH 1:3 (UID FLAGS) (CHANGEDSINCE 10)", "$ OK done\r\n"),
+                ("UID SEARCH UID 1:3", "* SEARCH 1 2 3\r\n$ OK done\r\n"),
+                (NEW, "$ OK done\r\n"),
+            ];
+            let (mut store, server) = scripted(&["CONDSTORE", "QRESYNC"], script);
+            store.qresync = true;
+            for _ in 0..2 {
+                let outcome = store.observe(&[known()]).await.unwrap().pop().unwrap().outcome;
+                assert_eq!(outcome.unwrap().watermark.messages, 3);
+            }
+            server.await.unwrap();
         });
     }
 

@@ -20,6 +20,22 @@ pub(super) fn window(host: &str) -> Option<u32> {
     is_windowed.then_some(WINDOW)
 }
 
+/// Zoho closes the connection when a command comes before the one in front of it is answered.
+const ONE_AT_A_TIME: [&str; 2] = ["zoho", "zohocloud"];
+
+/// Returns true if a host can't stand pipelining (RFC 9051 section 5.5).
+pub(super) fn one_at_a_time(host: &str) -> bool {
+    host.split('.').any(|label| ONE_AT_A_TIME.iter().any(|name| label.eq_ignore_ascii_case(name)))
+}
+
+/// iCloud's VANISHED and ESEARCH are malformed: asked without, no look need be done twice.
+const ICLOUD: &str = ".mail.me.com";
+
+/// Returns the extensions that a host offers and does not know.
+pub(super) fn broken(host: &str) -> &'static [&'static str] {
+    if host.to_ascii_lowercase().ends_with(ICLOUD) { &["ESEARCH", "QRESYNC"] } else { &[] }
+}
+
 /// Dovecot 2.3 and Cyrus refuse to select a mailbox that does not exist without the code `[NONEXISTENT]`; these words
 /// are theirs. Another code (`[NOPERM]`, `[UNAVAILABLE]`, `[SERVERBUG]`) always means something else.
 pub(super) fn says_nonexistent(status: &Status) -> bool {
@@ -38,5 +54,13 @@ mod tests {
         assert_eq!(["imap.mail.yahoo.com", "IMAP.AOL.com"].map(window), [Some(WINDOW); 2]);
         let others = ["export.imap.mail.yahoo.com", "imap.gmail.com", "mail.yahoo.com.example.org", "notaol.com"];
         assert_eq!(others.map(window), [None; 4]);
+    }
+
+    #[test]
+    fn hosts_are_known_by_whole_labels() {
+        assert_eq!(["imap.zoho.com", "imappro.ZOHO.eu", "imap.zohocloud.ca"].map(one_at_a_time), [true; 3]);
+        assert_eq!(["imap.notzoho.com", "imap.example.org"].map(one_at_a_time), [false; 2]);
+        assert_eq!(["imap.mail.me.com", "P01-imap.mail.me.com"].map(broken), [["ESEARCH", "QRESYNC"]; 2]);
+        assert!(["mail.me.com.example.org", "imap.notmail.me.com"].map(broken).iter().all(|none| none.is_empty()));
     }
 }

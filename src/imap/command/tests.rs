@@ -33,6 +33,30 @@ fn answers_are_matched_by_tag_and_all_data_is_heard() {
 }
 
 #[test]
+fn one_at_a_time_each_command_waits_for_the_answer_to_the_one_in_front_of_it() {
+    block_on(async {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (client, mut server) = tokio::io::duplex(1024);
+        let mut store = crate::imap::script::store(client, &[]);
+        store.connection.set_one_at_a_time(true);
+        let server = async {
+            for (expected, answer) in [("m1 A\r\n", "m1 NO first\r\n"), ("m2 B\r\n", "m2 OK second\r\n")] {
+                let mut heard = vec![0; 64];
+                let len = server.read(&mut heard).await.unwrap();
+                assert_eq!(&heard[..len], expected.as_bytes(), "alone");
+                server.write_all(answer.as_bytes()).await.unwrap();
+            }
+            server
+        };
+        let mut ignore = |_: usize, _: Untagged| {};
+        let client = store.connection.run(commands(&["A", "B"]), &mut ignore);
+        let (_server, answers) = tokio::join!(server, client);
+        assert_eq!(texts(&answers.unwrap()), ["first", "second"]);
+        assert_eq!(store.connection.wire().traffic().round_trips, 2);
+    });
+}
+
+#[test]
 fn a_literal_waits_and_a_refused_one_is_not_sent() {
     block_on(async {
         let (mut store, server) = scripted(&[], vec![("X {2}\r\n\u{e9}", "$ OK fine\r\n"), ("Y", "$ OK too\r\n")]);

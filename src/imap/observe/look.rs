@@ -185,8 +185,17 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// Returns true if the server does not know what its capabilities offer: proxies offer QRESYNC for servers behind them.
+    pub(super) fn refuses_qresync(&self) -> bool {
+        let is_bad = |answer: &Status| answer.condition == Condition::Bad;
+        matches!(self.way, Way::QResync(_)) && self.selection.answer.as_ref().is_some_and(is_bad)
+    }
+
     /// Decides whether the look is complete. `mod_seq`: HIGHESTMODSEQ can be relied on.
     pub(super) fn conclude(mut self, mod_seq: bool) -> Next<'a> {
+        if self.refuses_qresync() {
+            return self.again();
+        }
         if let Some(answer) = self.selection.answer.take_if(|answer| !answer.is_ok()) {
             let is_missing = refusal_kind(&answer) == RemoteErrorKind::NoSuchMailbox;
             return match self.examine || is_missing || answer.condition != Condition::No {
