@@ -129,6 +129,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     /// Returns what to record of an answer. Without a UID the intent stays, and the next look settles it.
     fn sent(&mut self, file: &Outgoing<'_>, intent: IntentId, answer: Appended) -> Result<Vec<Record>, Failure> {
         let Outgoing { plan, ground, .. } = *file;
+        if let Appended::As(validity, uid) = answer
+            && validity == ground.uid_validity
+            && uid.get() < ground.uid_next
+            && self.is_anothers(plan, &file.unique, uid)?
+        {
+            return Ok(vec![Record::Failed(self.merged(file, uid)), Record::Settled(intent)]);
+        }
         if matches!(answer, Appended::As(..) | Appended::Somewhere) {
             self.uploaded.insert((plan.mailbox, file.unique.clone()), file.sent.clone());
             let count = &mut self.report.remote;
@@ -160,8 +167,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
     }
 
+    /// Returns true if the message under this UID has another file here.
+    fn is_anothers(&mut self, plan: &MailboxPlan, unique: &UniqueName, uid: Uid) -> Result<bool, Failure> {
+        let rows = self.journal.messages(plan.mailbox)?;
+        Ok(rows.iter().any(|row| row.uid == uid && row.unique.as_ref().is_some_and(|other| other != unique)))
+    }
+
+    /// Gmail keeps messages of one Message-ID once, and answers with the one that it has. Two files can't be one message:
+    /// each would be sent again whenever the other was recorded.
+    fn merged(&mut self, file: &Outgoing<'_>, uid: Uid) -> FailureRow {
+        let message = format!("the server took it for the message that it has as UID {uid}, whose file is another one");
+        let hint = "this file stays here; remove it if it is a copy";
+        self.not_sent(file, "message-merged", message, hint)
+    }
+
     fn refused(&mut self, file: &Outgoing<'_>, error: &RemoteError) -> FailureRow {
-        let plan = file.plan;
         let (code, hint) = match error.kind {
             RemoteErrorKind::TooLarge => {
                 ("message-too-large", "make room on the server, or keep the message outside this folder")
@@ -171,8 +191,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             }
             _ => ("message-refused", "the server's words say why; the file stays here"),
         };
-        let retry_at = Some(Timestamp(self.terms.now.0 + RETRY_AFTER));
         let message = format!("{error}; the message stays in the Maildir and is not on the server");
+        self.not_sent(file, code, message, hint)
+    }
+
+    fn not_sent(&mut self, file: &Outgoing<'_>, code: &'static str, message: String, hint: &str) -> FailureRow {
+        let (plan, retry_at) = (file.plan, Some(Timestamp(self.terms.now.0 + RETRY_AFTER)));
         self.report.problem(Problem {
             code,
             folder: Some(plan.name.clone()),

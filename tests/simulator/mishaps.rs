@@ -1,6 +1,6 @@
 //! What goes wrong every time stays where it is, and is told every time.
 
-use mailtide::model::{Flag, FlagSet, MailboxName};
+use mailtide::model::{Flag, FlagSet, MailboxName, Side};
 use mailtide::reconcile::policy::{Delete, HoldAnswer, MaxDelete, Options};
 use mailtide::reconcile::report::Reason;
 use mailtide::reconcile::scope::Pattern;
@@ -62,6 +62,26 @@ fn what_was_refused_is_told_when_it_is_tried_and_listed_as_waiting_in_between() 
     assert!(codes(&report).is_empty() && waiting(&report).is_empty(), "{report:?}");
     assert_eq!(remote_ids(&shared, "INBOX"), [1, 2]);
     assert!(waiting(&sync(&shared)).is_empty());
+}
+
+/// Gmail does so: each of two files would be sent again whenever the other got the row.
+#[test]
+fn a_second_file_of_a_message_that_the_server_keeps_once_stays_here_and_waits() {
+    let shared = in_step(Delete::Trash, 1);
+    (shared.world().mishaps.merges, shared.world().mishaps.transfers) = (true, true);
+    let (unique, inbox) = (file(&shared, 1), MailboxName::inbox());
+    let bytes = shared.world().local_bytes(&inbox, &unique).unwrap();
+    shared.world().maildir.deliver(&inbox, bytes, DATE, None);
+    shared.world().ledger.put(Side::Local, 1, &inbox, DATE, &FlagSet::new());
+    let mut told = Vec::new();
+    for _ in 0..6 {
+        let report = sync(&shared);
+        assert_eq!((report.remote.added, report.local.added), (0, 0), "{report:?}");
+        told.push(codes(&report).len());
+        assert_eq!((remote_ids(&shared, "INBOX"), local_ids(&shared, "INBOX")), (vec![1], vec![1, 1]));
+    }
+    assert_eq!(told.iter().sum::<usize>(), 2, "that it could not be copied, and that it was merged: {told:?}");
+    assert_eq!(waiting(&sync(&shared)), ["message-merged"]);
 }
 
 #[test]

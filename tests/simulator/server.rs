@@ -101,6 +101,11 @@ impl Mailbox {
         self.take_over(Message { bytes, flags, date, email_id, mod_seq: 0 })
     }
 
+    /// Returns the UID of the message with this content, if there is one.
+    pub(super) fn uid_of(&self, bytes: &[u8]) -> Option<Uid> {
+        self.messages.iter().find(|(_, message)| *message.bytes == *bytes).map(|(uid, _)| *uid)
+    }
+
     /// Takes a message that was on the server before.
     pub(super) fn take_over(&mut self, message: Message) -> Uid {
         let uid = Uid::new(self.uid_next).unwrap();

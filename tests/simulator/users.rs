@@ -368,7 +368,7 @@ impl World {
         content.is_some() && self.book.knows_content(name, unique, content)
     }
 
-    fn local_bytes(&self, name: &MailboxName, unique: &UniqueName) -> Option<Bytes> {
+    pub(super) fn local_bytes(&self, name: &MailboxName, unique: &UniqueName) -> Option<Bytes> {
         let is_it = |place: &Place| place.unique == *unique;
         let mut files = self.maildir.folders.get(name)?.messages();
         files.find(|file| file.place.as_ref().is_some_and(is_it)).map(|file| file.bytes.clone())

@@ -160,6 +160,11 @@ impl Shared {
                 return Ok(Appended::Somewhere);
             }
             let kept = message.flags.difference(&drops);
+            if world.mishaps.merges
+                && let Some(uid) = world.server.open(mailbox)?.uid_of(&bytes)
+            {
+                return Ok(Appended::As(world.server.watermark(mailbox)?.uid_validity, uid));
+            }
             *world.carried.entry(mail::id_of(&bytes)).or_default() += 1;
             let into = world.server.open(mailbox)?;
             let uid = into.put(bytes.clone().into(), kept, message.date.unwrap_or(now));

@@ -38,6 +38,8 @@ pub(super) struct Mishaps {
     pub(super) stores: bool,
     /// The server refuses every APPEND.
     pub(super) appends: bool,
+    /// The server keeps equal messages once, and answers an APPEND with the UID of the one it has.
+    pub(super) merges: bool,
     /// The server refuses every COPY and MOVE.
     pub(super) transfers: bool,
     /// No maildir's keyword file can be read or written.
