@@ -143,14 +143,16 @@ struct Scene {
     first: bool,
     /// Folders that a dry run would rename, under the names that they have.
     to_be_renamed: Vec<Folder>,
+    /// The names under which folders were known that were found to have others.
+    renamed: Vec<MailboxName>,
     /// Folders that vanished, and whose messages may have moved.
     trial: Vec<Vanished>,
 }
 
 impl Scene {
     fn new(header: Header, listing: RemoteListing, maildirs: LocalListing) -> Self {
-        let (folders, to_be_renamed, trial) = (Vec::new(), Vec::new(), Vec::new());
-        Scene { header, listing, maildirs, folders, again: BTreeSet::new(), first: true, to_be_renamed, trial }
+        let (folders, again, to_be_renamed, renamed, trial) = Default::default();
+        Scene { header, listing, maildirs, folders, again, first: true, to_be_renamed, renamed, trial }
     }
 
     fn is_to_be_renamed(&self, folder: &Folder) -> bool {

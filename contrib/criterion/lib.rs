@@ -99,6 +99,7 @@ impl Folder {
             remote: Some(remote),
             rules: FlagRules { deleted_is_local: false, permanent: PermanentFlags::all(), read_only: false },
             delete: Delete::Trash,
+            expunges_alone: true,
             reset: false,
             matched: true,
             saves: &self.saves,

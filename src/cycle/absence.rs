@@ -65,10 +65,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             if taken_care_of && !self.blind.contains(&maildir.name) {
                 continue;
             }
-            let known: BTreeSet<_> = match row {
-                Some(row) => self.account.journal.messages(row.id)?.into_iter().filter_map(|row| row.unique).collect(),
-                None => BTreeSet::new(),
-            };
+            let mut known = BTreeSet::new();
+            // No row has the name of a maildir that could not get another.
+            for row in rows.iter().filter(|row| row.local == maildir.name || self.unrenamed.contains(&row.id)) {
+                known.extend(self.account.journal.messages(row.id)?.into_iter().filter_map(|row| row.unique));
+            }
             match self.account.local.observe(&maildir.name, &KeywordLetters::new()) {
                 Ok(scan) if scan.quiet && scan.entries.keys().all(|unique| known.contains(unique)) => {}
                 Err(error) if error.kind != LocalErrorKind::Item => return Err(error.into()),
@@ -134,7 +135,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut again = self.put_off(waiting, held.as_ref(), ours);
         // The file of one that neither side has where it was may be one of those that were put off, and its message where
         // nobody has looked.
-        let lost = Plans { sights, plans }.keep_gone_from_both(goes_first);
+        let lost = Plans::new(sights, plans).keep_gone_from_both(goes_first);
         again.extend(lost.into_iter().filter(|_| ours));
         let looked_at_again = |row: &&MailboxRow| ours && grown.iter().flatten().any(|name| *name == row.name);
         again.extend(rows.iter().filter(looked_at_again).map(|row| row.id));
@@ -173,7 +174,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if plans.iter().all(|plan| plan.forget.is_empty()) {
             return Ok(());
         }
-        let mut all = Plans { sights, plans };
+        let mut all = Plans::new(sights, plans);
         let rows = all.rows();
         let lost = all.gone_from_both(&rows);
         let found = found_elsewhere(&all, &lost);
@@ -241,11 +242,11 @@ fn found_elsewhere(all: &Plans<'_>, lost: &[&MessageRow]) -> BTreeSet<Spot> {
     };
     let new = all.sights.iter().zip(&*all.plans).flat_map(|(sight, plan)| {
         let view = sight.view();
-        let adopted = |uid: &Uid| plan.adopt.iter().any(|found| found.uid == *uid);
+        let adopted: BTreeSet<Uid> = plan.adopt.iter().map(|found| found.uid).collect();
         let planned = plan.download.iter().copied().chain(plan.copy_local.iter().map(|copy| copy.uid));
         let mut uids: Vec<Uid> = planned.collect();
         if view.withholds() {
-            uids.extend(view.new_messages().map(|(uid, _)| uid).filter(|uid| !adopted(uid)));
+            uids.extend(view.new_messages().map(|(uid, _)| uid).filter(|uid| !adopted.contains(uid)));
         }
         uids.into_iter().map(move |uid| (plan.mailbox, uid))
     });

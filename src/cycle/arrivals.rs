@@ -46,9 +46,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     pub(super) fn arrivals(&mut self, sights: &[Sight], plans: &[MailboxPlan]) -> Result<(Arrivals, Unread), Failure> {
         let (mut arrivals, mut unread) = (Arrivals::new(), Unread::default());
         for (sight, plan) in sights.iter().zip(plans) {
-            let taken = |unique: &UniqueName| {
-                plan.replace.contains_key(unique) || plan.adopt.iter().any(|found| found.unique == *unique)
-            };
+            let adopted: BTreeSet<&UniqueName> = plan.adopt.iter().map(|found| &found.unique).collect();
+            let taken = |unique: &UniqueName| plan.replace.contains_key(unique) || adopted.contains(unique);
             let view = sight.view();
             for (unique, entry) in view.new_files().filter(|(unique, _)| !taken(unique)) {
                 let place = (sight.row.id, unique.clone());

@@ -72,7 +72,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         plans: &mut [MailboxPlan],
     ) -> Result<(), Failure> {
         let rows = self.account.journal.mailboxes()?.into_iter().map(|row| (row.id, row)).collect();
-        let mut all = Plans { sights, plans };
+        let mut all = Plans::new(sights, plans);
         let mut known = Known { rows, scans: BTreeMap::new(), files: BTreeMap::new(), moved: all.moved() };
         self.await_homes(scene, &mut all, &mut known)?;
         self.copy_there(scene, &mut all, &mut known)?;

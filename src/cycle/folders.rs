@@ -34,11 +34,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut folders = pair_folders(&rows, &scene.listing, &scene.maildirs, &self.policy.scope);
         folders.retain(|folder| self.is_named(&folder.name) && !scene.is_to_be_renamed(folder));
         folders.append(&mut scene.to_be_renamed);
+        self.tell_unmatched(&scene, &folders);
         self.leave_lost(&scene, &rows, &mut folders)?;
         self.leave_unseen(&rows, &mut folders);
         self.leave_waiting(&rows, &mut folders);
         self.leave_unsettled(&rows, &unsettled, &mut folders);
-        self.tell_unmatched(&folders);
         self.report.folders = folders.iter().filter(|folder| folder.fate != Fate::GoneBoth).count() as u64;
         let (gone, there): (Vec<Folder>, Vec<Folder>) = folders.into_iter().partition(|folder| is_gone(folder, &rows));
         for folder in there {
@@ -157,9 +157,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Tells of folders asked for that don't take part, unless they are in trouble already.
-    fn tell_unmatched(&mut self, folders: &[Folder]) {
+    fn tell_unmatched(&mut self, scene: &Scene, folders: &[Folder]) {
         let troubled = self.report.problems.iter().filter_map(|problem| problem.folder.as_ref());
-        let known: Vec<&MailboxName> = folders.iter().map(|folder| &folder.name).chain(troubled).collect();
+        let known: Vec<&MailboxName> =
+            folders.iter().map(|folder| &folder.name).chain(&scene.renamed).chain(troubled).collect();
         let takes_part = |named: &MailboxName| known.iter().any(|name| *name == named || name.is_below(named));
         let missing: Vec<Problem> = self.options.only.iter().filter(|named| !takes_part(named)).map(no_part).collect();
         missing.into_iter().for_each(|problem| self.report.problem(problem));

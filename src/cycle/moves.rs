@@ -39,7 +39,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             true => self.arrivals(sights, plans)?,
             false => Default::default(),
         };
-        let mut all = Plans { sights, plans };
+        let mut all = Plans::new(sights, plans);
         let arrivals = self.follow_files(&mut all, arrivals);
         self.follow_adopted(&mut all);
         let mut undecided = self.await_unread(&mut all, &unread);
@@ -54,21 +54,25 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let rows = all.rows();
         let gone = all.plans.iter().flat_map(|plan| plan.remove_remote.iter().filter(|one| may_be_a_move(one)));
         let gone = gone.filter_map(|removal| rows.get(&removal.row).copied()).filter(|row| row.unique.is_some());
-        for (row, place) in pair(gone.collect::<Vec<_>>(), &arrivals) {
+        let found = pair(gone.collect::<Vec<_>>(), &arrivals);
+        let mut uploads = BTreeSet::new();
+        for plan in all.plans.iter().filter(|_| !found.is_empty()) {
+            uploads.extend(plan.upload.iter().map(|upload| (plan.mailbox, upload.unique.clone())));
+        }
+        let (mut followed, mut taken) = (BTreeSet::new(), BTreeSet::new());
+        for (row, place) in found {
             let Some(arrival) = arrivals.remove(&place) else { continue };
+            let ready = uploads.contains(&place);
             let (to, unique) = place;
-            let ready = all.of(to).is_some_and(|plan| plan.upload.iter().any(|upload| upload.unique == unique));
             if to != row.mailbox && (!ready || self.unmovable.contains(&row.id)) {
                 wait_for(all, row, &(to, unique));
                 continue;
             }
             let meant = self.meant(all, row, (to, &unique, &arrival.entry), true);
-            if let Some(plan) = all.of(to) {
-                plan.take_upload(&unique);
-            }
+            taken.insert((to, unique.clone()));
             let dovecot = all.sight(to).is_some_and(|sight| sight.scan.dovecot);
             let Some(plan) = all.of(row.mailbox) else { continue };
-            plan.remove_remote.retain(|removal| removal.row != row.id);
+            followed.insert(row.id);
             let (row, Arrival { entry, stat, .. }) = (row.clone(), arrival);
             match to == row.mailbox {
                 true => plan.renamed.push(Renamed {
@@ -80,6 +84,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 }),
                 false => plan.move_remote.push(RemoteMove { row, to, unique, entry, stat, meant }),
             }
+        }
+        for plan in all.plans.iter_mut().filter(|_| !followed.is_empty()) {
+            plan.remove_remote.retain(|removal| !followed.contains(&removal.row));
+            plan.upload.retain(|upload| !taken.contains(&(plan.mailbox, upload.unique.clone())));
         }
         arrivals
     }

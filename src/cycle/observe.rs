@@ -39,7 +39,7 @@ pub(super) struct Sight {
     /// Nothing of it was found under its name, numbered anew: that the rest is not there proves nothing.
     pub(super) stranded: bool,
     memory: Memory,
-    role: Option<Role>,
+    pub(super) role: Option<Role>,
     rules: FlagRules,
     delete: Delete,
     expunges_alone: bool,

@@ -1,5 +1,6 @@
 //! All plans of a pass beside what they were made from: what crosses mailboxes is found here.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::observe::Sight;
@@ -22,9 +23,15 @@ pub(super) fn key(size: Option<u64>, date: Option<Timestamp>) -> Option<Key> {
 pub(super) struct Plans<'a> {
     pub(super) sights: &'a [Sight],
     pub(super) plans: &'a mut [MailboxPlan],
+    /// The rows by their files' names, made when it is first asked for.
+    named: OnceCell<BTreeMap<(MailboxId, &'a UniqueName), MessageId>>,
 }
 
 impl<'a> Plans<'a> {
+    pub(super) fn new(sights: &'a [Sight], plans: &'a mut [MailboxPlan]) -> Self {
+        Self { sights, plans, named: OnceCell::new() }
+    }
+
     pub(super) fn of(&mut self, mailbox: MailboxId) -> Option<&mut MailboxPlan> {
         self.plans.iter_mut().find(|plan| plan.mailbox == mailbox)
     }
@@ -64,8 +71,12 @@ impl<'a> Plans<'a> {
     }
 
     pub(super) fn has_other_row(&self, mailbox: MailboxId, unique: &UniqueName, than: MessageId) -> bool {
-        let rows = self.sight(mailbox).map(|sight| sight.rows.as_slice()).unwrap_or_default();
-        rows.iter().any(|row| row.id != than && row.unique.as_ref() == Some(unique))
+        let sights = self.sights;
+        let named = self.named.get_or_init(|| {
+            let rows = sights.iter().flat_map(|sight| &sight.rows);
+            rows.filter_map(|row| Some(((row.mailbox, row.unique.as_ref()?), row.id))).collect()
+        });
+        named.get(&(mailbox, unique)).is_some_and(|row| *row != than)
     }
 
     /// Returns where this pass found the files of messages that others moved or renamed.

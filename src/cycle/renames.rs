@@ -9,7 +9,7 @@ mod find;
 mod same;
 
 use super::{PASSES, Run, Scene, role_of};
-use crate::model::{MailboxName, Side};
+use crate::model::{MailboxName, MailboxRow, Side};
 use crate::reconcile::mailboxes::{Fate, Folder};
 use crate::reconcile::renames::{Rename, Way};
 use crate::reconcile::report::PlanLine;
@@ -49,14 +49,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// be fetched from there while it is held here. What could not be renamed is not tried again.
     pub(in crate::cycle) async fn follow_renames(&mut self, scene: &mut Scene) -> Result<(), Failure> {
         let mut tried: Vec<Rename> = Vec::new();
-        for _ in 0..PASSES {
+        for round in 0..=PASSES {
+            // What was found to be elsewhere may have its name back since the listing before.
+            for found in [&mut self.elsewhere, &mut self.elsewhere_there, &mut self.whole_there, &mut self.robbed] {
+                found.clear();
+            }
             let renames = self.find_renames(scene, &tried).await?;
-            if renames.is_empty() {
+            if renames.is_empty() || round == PASSES {
                 break;
             }
             if self.options.dry_run {
                 return self.tell_renames(scene, &renames);
             }
+            let rows = self.account.journal.mailboxes()?;
+            let is_renamed = |row: &&MailboxRow| renames.iter().any(|rename| rename.mailbox == row.id);
+            scene.renamed.extend(rows.iter().filter(is_renamed).map(|row| row.name.clone()));
             let done = self.rename_here(scene, &renames)?;
             self.record(&renames, &done)?;
             self.rename_there(scene, &renames).await?;

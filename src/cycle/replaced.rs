@@ -92,7 +92,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     ) -> Result<Option<Record>, Failure> {
         let Some(entry) = sight.scan.entries.get(unique) else { return Ok(None) };
         let flagged = entry.flags.has(Flag::Draft) || row.flags.has(Flag::Draft);
-        let is_draft = flagged || sight.view().role == Some(Role::Drafts);
+        let is_draft = flagged || sight.role == Some(Role::Drafts);
         let other_file = row.stat.is_some_and(|stat| stat.inode != entry.inode);
         // What is about to leave the Maildir must be what left the server.
         let leaves = sight.remote.as_ref().is_some_and(|remote| remote.messages.get(row.uid).is_none());

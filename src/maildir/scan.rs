@@ -11,29 +11,21 @@ use std::thread::sleep;
 use super::error::{Reach, failed, found};
 use super::stamp::{self, FileClock};
 use super::{keywords, name};
-use crate::model::{KeywordLetters, Stamp, UniqueName};
+use crate::model::{FlagSet, KeywordLetters, Stamp, UniqueName};
 use crate::reconcile::snapshot::{LocalEntry, LocalSnapshot};
 use crate::store::LocalError;
 
 /// How often a scan is tried until one is quiet.
 const TRIES: usize = 5;
 
-/// A file as listed. Nothing is asked of the system but its name, kind and inode: that an empty file is no message
+/// A file as listed, its flags not read yet. Nothing is asked of the system but its name, kind and inode: that an empty file is no message
 /// shows when it is identified or read, as an error of that file. (Held for one at once, a message emptied by another
 /// program's crash would look removed.)
-#[derive(Debug)]
-struct File {
-    unique: UniqueName,
-    info: Box<str>,
-    in_new: bool,
-    inode: u64,
-}
+type File = (UniqueName, LocalEntry);
 
-impl File {
-    /// Of two files of a name, the one with the higher rank counts.
-    fn rank(&self) -> (&UniqueName, bool, &str) {
-        (&self.unique, !self.in_new, &self.info)
-    }
+/// Of two files of a name, the one with the higher rank counts.
+fn rank((unique, entry): &File) -> (&UniqueName, bool, &str) {
+    (unique, !entry.in_new, &entry.info)
 }
 
 /// One reading of both directories.
@@ -90,7 +82,7 @@ pub(super) fn borne_letters(maildir: &Path, clock: FileClock) -> Result<BTreeSet
 }
 
 fn borne(files: &[File]) -> BTreeSet<u8> {
-    files.iter().flat_map(|file| name::keyword_letters(&file.info)).collect()
+    files.iter().flat_map(|(_, entry)| name::keyword_letters(&entry.info)).collect()
 }
 
 fn read(maildir: &Path, clock: FileClock) -> Result<Reading, LocalError> {
@@ -140,7 +132,8 @@ fn list(path: &Path, in_new: bool, files: &mut Vec<File>) -> io::Result<()> {
         };
         let Some((unique, info)) = name::parse(file) else { continue };
         if is_file(entry.file_type().map(|kind| kind.is_file()))? {
-            files.push(File { unique, info: info.into(), in_new, inode: entry.ino() });
+            let flags = FlagSet::new();
+            files.push((unique, LocalEntry { in_new, info: info.into(), inode: entry.ino(), flags }));
         }
     }
     Ok(())
@@ -162,23 +155,20 @@ fn entries(
     known: &KeywordLetters,
     quiet: bool,
 ) -> (BTreeMap<UniqueName, LocalEntry>, Vec<String>) {
-    let mut entries = BTreeMap::new();
     let mut duplicates = Vec::new();
     if quiet {
         // What counts of two files must not depend on the order of the listing: what lies in `cur`, with most flags.
-        files.sort_by(|one, other| one.rank().cmp(&other.rank()));
+        files.sort_unstable_by(|one, other| rank(one).cmp(&rank(other)));
+        let pairs = files.iter().zip(files.iter().skip(1)).filter(|(one, other)| one.0 == other.0);
+        let second = |(unique, entry): &File| format!("{}/{}", part(entry), name::format(unique, &entry.info));
+        duplicates.extend(pairs.map(|(one, _)| second(one)));
+        duplicates.sort();
     }
-    for file in files {
-        let flags = name::flags(&file.info, known);
-        let entry = LocalEntry { in_new: file.in_new, info: file.info, inode: file.inode, flags };
-        if let Some(other) = entries.insert(file.unique.clone(), entry)
-            && quiet
-        {
-            duplicates.push(format!("{}/{}", part(&other), name::format(&file.unique, &other.info)));
-        }
+    for (_, entry) in &mut files {
+        entry.flags = name::flags(&entry.info, known);
     }
-    duplicates.sort();
-    (entries, duplicates)
+    // Of equal names the last one stays.
+    (files.into_iter().collect(), duplicates)
 }
 
 fn part(entry: &LocalEntry) -> &'static str {
@@ -188,7 +178,7 @@ fn part(entry: &LocalEntry) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Flag, FlagSet, Keyword};
+    use crate::model::{Flag, Keyword};
     use crate::store::LocalErrorKind;
     use std::os::unix::ffi::OsStrExt;
     use std::sync::atomic::{AtomicBool, Ordering};

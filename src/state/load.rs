@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Params, Result};
+use rusqlite::{Connection, OptionalExtension, Params, Result};
 
 use super::columns::Columns;
 use crate::model::{
@@ -83,7 +83,17 @@ pub(super) fn mailboxes(connection: &Connection) -> Result<Vec<MailboxRow>> {
 pub(super) fn messages(connection: &Connection, mailbox: MailboxId) -> Result<Vec<MessageRow>> {
     let sql = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, inode, \
                file_size, mtime_ns, email_id, id, mailbox, replaced_by FROM message WHERE mailbox = ?1 ORDER BY uid";
-    rows(connection, sql, [mailbox.0], message)
+    let count: Option<u32> = connection
+        .prepare_cached("SELECT message_rows FROM mailbox WHERE id = ?1")?
+        .query_row([mailbox.0], |row| row.get(0))
+        .optional()?;
+    // As many as there are, and no room for more: there may be hundreds of thousands. A damaged count takes no memory.
+    let mut messages = Vec::with_capacity(count.unwrap_or_default().min(1 << 18) as usize);
+    let mut statement = connection.prepare_cached(sql)?;
+    for row in statement.query_map([mailbox.0], |row| message(&mut Columns::of(row)))? {
+        messages.push(row?);
+    }
+    Ok(messages)
 }
 
 /// By the index of drafts, whose condition this repeats word for word: else all messages would be read.

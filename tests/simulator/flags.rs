@@ -295,3 +295,26 @@ fn letters_stripped_with_flags_that_a_struck_sync_was_to_bring_come_back() {
         }
     }
 }
+
+/// What our own change takes off a name was not stripped from it.
+#[test]
+fn a_flag_that_came_as_the_keyword_went_and_was_changed_back_after_a_sync_was_struck_is_as_it_was_left() {
+    for (seen, (after, power)) in [true, false].into_iter().flat_map(|seen| STRIKES.map(|how| (seen, how))) {
+        for step in 0.. {
+            let shared = in_step(Delete::Trash, 1);
+            remote_flag(&mut shared.world(), 1, "work", true);
+            remote_flag(&mut shared.world(), 1, "\\Seen", !seen);
+            sync(&shared);
+            remote_flag(&mut shared.world(), 1, "work", false);
+            remote_flag(&mut shared.world(), 1, "\\Seen", seen);
+            let died = dies(&shared, CrashAt { step, after, power });
+            remote_flag(&mut shared.world(), 1, "\\Seen", !seen);
+            sync(&shared);
+            let flags = if seen { "" } else { "\\Seen" };
+            assert_eq!(both_flags(&shared), [flags, flags], "struck {step} {after} {power}");
+            if !died {
+                break;
+            }
+        }
+    }
+}

@@ -814,3 +814,28 @@ fn renamed_on_both_sides_it_waits_while_its_maildir_cannot_get_the_servers_name(
         }
     }
 }
+
+#[test]
+fn what_waits_for_its_name_or_got_another_is_not_told_to_be_no_folder() {
+    const LONG: &str = "A name that is far too long";
+    let waits: Act = |world| {
+        there(world, "B", LONG);
+        world.mishaps.longest = Some(20);
+    };
+    let anew: Act = |world| {
+        here(world, "B", "D");
+        there(world, "B", LONG);
+        remote(world, "B", 8, &[]);
+        world.mishaps.longest = Some(20);
+    };
+    let followed: Act = |world| here(world, "B", "C");
+    let cases: [(Act, &str, &[&str]); 3] =
+        [(waits, LONG, &["local-item"]), (anew, "B", &["local-item", "folder-unfinished"]), (followed, "B", &[])];
+    for (change, name, expected) in cases {
+        let shared =
+            Scenario { delete: Delete::Trash, abilities: FULL, tune: |_| (), start, change: Some(change) }.world(0);
+        let report = calm_run(&shared, &Options { only: vec![folder(name)], ..Options::default() });
+        let told: Vec<&str> = report.problems.iter().map(|problem| problem.code).collect();
+        assert_eq!(told, expected, "{name}: {report:?}");
+    }
+}

@@ -850,3 +850,32 @@ fn a_folder_renamed_there_while_another_is_followed_is_followed_too_though_a_mai
         assert_eq!(found, [vec![2], vec![], vec![], vec![], vec![3], vec![4]]);
     }
 }
+
+/// What the first search found of them is as little true as the listing that it was made from.
+#[test]
+fn folders_that_have_their_names_back_once_another_was_followed_stay_as_they_are() {
+    let shared = in_step(Delete::Expunge, 1);
+    shared.world().server.object_ids = true;
+    for (name, id) in [("One", 2), ("Two", 3), ("Other", 4)] {
+        shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+        sync(&shared);
+    }
+    {
+        let mut world = shared.world();
+        local_flag(&mut world, 2, "\\Answered", true);
+        world.local_put(&folder("New"), 5, Kind::Ordinary, DATE, None);
+        world.local_rename_folder(&folder("Other"), &folder("Mine"));
+        world.remote_rename_folder(&folder("One"), &folder("New"));
+        world.remote_rename_folder(&folder("Two"), &folder("One"));
+        let back: fn(&mut World) = |world| {
+            world.remote_rename_folder(&folder("One"), &folder("Two"));
+            world.remote_rename_folder(&folder("New"), &folder("One"));
+        };
+        world.meanwhile = Some(("rename Other to Mine", back));
+    }
+    let report = sync(&shared);
+    assert!(shared.world().meanwhile.is_none());
+    assert_eq!((report.local.removed, report.local.added, report.remote.flags), (0, 0, 1), "{report:?}");
+    quiet(&shared);
+    assert_kept(&shared, "back");
+}

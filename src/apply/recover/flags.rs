@@ -63,7 +63,12 @@ pub(crate) fn shown(
 ) -> Option<FlagSet> {
     let differences = differences_of(row, mailbox.uid_validity, intents);
     let entry = row.unique.as_ref().and_then(|unique| scan.entries.get(unique)).filter(|_| !differences.is_empty())?;
-    let stripped = is_stripped(&row.flags, entry, scan, &mailbox.letters);
+    // What was to be taken off the name has gone from it because of that.
+    let mut left = row.flags.clone();
+    for (_, taken) in differences.iter().filter(|(side, _)| *side == Side::Local) {
+        left.keywords.retain(|word| !taken.remove.keywords.contains(word));
+    }
+    let stripped = is_stripped(&left, entry, scan, &mailbox.letters);
     let mut flags = row.flags.clone();
     for (side, difference) in differences {
         let shown = match side {
