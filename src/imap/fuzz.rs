@@ -50,3 +50,46 @@ pub fn mailbox_names(bytes: &[u8]) {
         }
     }
 }
+
+/// The same with whatever proptest thinks of, and with what the fuzzer starts from.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WORDS: [&str; 12] =
+        ["* ", "a OK ", "FETCH (", "UID 1 ", "{3}\r\n", "{3+}\r\n", "\"", "\\", ")", "\r\n", "NIL", "[ALERT]"];
+
+    /// Bytes of which some mean something to the tokenizer.
+    fn talk() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            proptest::sample::select(&WORDS[..]).prop_map(|word| word.as_bytes().to_vec()),
+            proptest::collection::vec(any::<u8>(), 0..8),
+        ];
+        proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_sent_is_read_to_its_end(bytes in talk()) {
+            replies(&bytes);
+        }
+
+        #[test]
+        fn whatever_is_listed_is_spelled_back(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            mailbox_names(&bytes);
+        }
+    }
+
+    #[test]
+    fn what_the_fuzzer_starts_from_is_read() {
+        let corpus = |part: &str| {
+            let directory = format!("{}/contrib/fuzz/corpus/{part}", env!("CARGO_MANIFEST_DIR"));
+            let files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
+            assert!(!files.is_empty(), "{part}");
+            files.into_iter().map(|file| std::fs::read(file).unwrap())
+        };
+        corpus("replies").for_each(|bytes| drop(replies(&bytes)));
+        corpus("mailbox_names").for_each(|bytes| mailbox_names(&bytes));
+    }
+}

@@ -22,7 +22,7 @@ mod delete;
 mod errands;
 mod error;
 mod fetch;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod gate;
 mod gauge;

@@ -48,3 +48,27 @@ pub fn folder_name(text: &str) {
         }
     }
 }
+
+/// The same with whatever proptest thinks of.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_file_name_comes_back(text in prop_oneof!["\\PC{0,30}", "[.:,2STRPa-z=/\0]{0,30}"]) {
+            file_name(&text);
+        }
+
+        #[test]
+        fn any_list_of_letters_reads_as_it_is_written(text in prop_oneof!["(\\PC|\n){0,60}", "([0-9]{1,3} [a-z$]{0,5}\n){0,30}"]) {
+            keywords(&text);
+        }
+
+        #[test]
+        fn any_folder_name_has_a_directory_inside(text in prop_oneof!["\\PC{0,30}", "[./~%a-zA-Z\0]{0,30}"]) {
+            folder_name(&text);
+        }
+    }
+}

@@ -10,7 +10,7 @@ mod durable;
 mod edit;
 mod error;
 mod find;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod keywords;
 mod layout;

@@ -59,8 +59,8 @@ impl Scripted {
         Scripted::start_with(bodies, "IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT")
     }
 
-    /// The same with these capabilities, of which it knows QRESYNC, with HIGHESTMODSEQ 5, those of `start`, and email
-    /// ids: equal messages have the same.
+    /// The same with these capabilities, of which it knows CONDSTORE and QRESYNC, with HIGHESTMODSEQ 5, ESEARCH, those of
+    /// `start`, and email ids: equal messages have the same.
     pub(crate) fn start_with(bodies: Vec<Vec<u8>>, capabilities: &'static str) -> Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -195,7 +195,7 @@ impl Shared {
     fn honest(&self, tag: &str, words: &str) -> Vec<u8> {
         let (count, capabilities) = (self.bodies.len(), self.capabilities);
         let next = count + 1;
-        let (mod_seq, mod_seq_code) = match capabilities.contains("QRESYNC") {
+        let (mod_seq, mod_seq_code) = match capabilities.contains("CONDSTORE") {
             true => (" HIGHESTMODSEQ 5", "* OK [HIGHESTMODSEQ 5] highest\r\n"),
             false => ("", ""),
         };
@@ -216,10 +216,21 @@ impl Shared {
             )
             .into_bytes(),
             "UID" if words.starts_with("UID FETCH") => self.fetch(words),
+            "UID" if words.starts_with("UID SEARCH") => self.search(words),
             "LOGOUT" => b"* BYE gone\r\n".to_vec(),
             _ => Vec::new(),
         };
         [data, format!("{tag} OK done\r\n").into_bytes()].concat()
+    }
+
+    fn search(&self, words: &str) -> Vec<u8> {
+        let set = words.rsplit(' ').next().unwrap_or_default();
+        let found: Vec<String> =
+            (1..=self.bodies.len()).filter(|uid| holds(set, *uid)).map(|uid| uid.to_string()).collect();
+        match words.contains("RETURN") {
+            true => format!("* ESEARCH UID ALL {}\r\n", found.join(",")).into_bytes(),
+            false => format!("* SEARCH {}\r\n", found.join(" ")).into_bytes(),
+        }
     }
 
     fn fetch(&self, words: &str) -> Vec<u8> {

@@ -188,22 +188,47 @@ fn links_inside_the_root_lead_nowhere() {
 
 #[test]
 fn a_link_in_place_of_a_maildirs_part_leads_nowhere() {
-    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
-    setup.sync_in_step();
-    let outside = outside(&setup);
-    let before = contents(&outside);
-    let cur = setup.root.inbox().0.join("cur");
-    fs::rename(&cur, setup.path().join("away")).unwrap();
-    symlink(outside.join("cur"), &cur).unwrap();
-    setup.append(&["INBOX"], &corpus::ordinary(5)[4..]);
-    for arguments in [&["sync", "--json"][..], &["sync", "--json", "--full"]] {
-        let run = setup.run(arguments);
-        assert!(matches!(run.code, Some(0 | 1 | 5 | 7)), "{run:?}");
-        assert_eq!(contents(&outside), before, "{}", run.stdout);
-        assert_eq!(setup.imap().messages(&["INBOX"]).len(), 4, "{}", run.stdout);
+    for part in ["cur", "new", "tmp"] {
+        let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+        setup.sync_in_step();
+        let outside = outside(&setup);
+        let before = contents(&outside);
+        let (place, away) = (setup.root.inbox().0.join(part), setup.path().join("away"));
+        fs::rename(&place, &away).unwrap();
+        symlink(outside.join(part), &place).unwrap();
+        setup.append(&["INBOX"], &corpus::ordinary(5)[4..]);
+        for arguments in [&["sync", "--json"][..], &["sync", "--json", "--full"]] {
+            let run = setup.run(arguments);
+            assert!(matches!(run.code, Some(0 | 1 | 5 | 7)), "{part}: {run:?}");
+            assert_eq!(contents(&outside), before, "{part}: {}", run.stdout);
+            assert_eq!(setup.imap().messages(&["INBOX"]).len(), 4, "{part}: {}", run.stdout);
+        }
+        fs::remove_file(&place).unwrap();
+        fs::rename(away, &place).unwrap();
+        setup.root.inbox().deliver(&corpus::plain("later"), Some("S"), Some(DATE));
+        setup.sync_in_step();
     }
-    fs::remove_file(&cur).unwrap();
-    fs::rename(setup.path().join("away"), &cur).unwrap();
-    setup.root.inbox().deliver(&corpus::plain("later"), Some("S"), Some(DATE));
-    setup.sync_in_step();
+}
+
+/// What others choose is data for a hook, however it looks to a shell.
+#[test]
+fn names_that_others_choose_are_no_commands_in_a_hook() {
+    let mut setup = Setup::new(Kind::Full);
+    let (told, pwned) = (setup.path().join("told.json"), setup.path().join("pwned"));
+    let evil = format!("$(touch {0});`touch {0}`;'\"; touch {0}; #", pwned.display()).replace('/', "\u{2215}");
+    let shell = format!("cat >> {}", told.display());
+    for hook in [format!("{shell:?}"), format!("[\"sh\", \"-c\", {shell:?}]")] {
+        setup.extra = format!("[hooks]\non_new_mail = {hook}\non_change = {hook}\n");
+        fs::remove_file(&told).ok();
+        let folder = format!("{evil}{}", hook.len());
+        setup.imap().create(&[&folder]);
+        let mut mail = corpus::ordinary(1);
+        mail[0].body = format!("Message-ID: <$(touch {})@x>\n\n{hook}\n", pwned.display()).into_bytes();
+        setup.append(&[&folder], &mail);
+        setup.sync().expect(0);
+        let said = fs::read_to_string(&told).unwrap();
+        let first: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+        assert_eq!(first["mail"][0]["folder"], folder.as_str(), "{said}");
+        assert!(!pwned.exists());
+    }
 }

@@ -1,18 +1,24 @@
 //! Messages and folders that a server denies: absence is not deletion until it is certain.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::{PLAIN, made, pulled_from, rule, survives, survives_all};
 use crate::support::scripted::{Manner, Rule, Scripted};
 use crate::support::setup::Setup;
 
+const CONDSTORE: &str = "IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT CONDSTORE";
 const QRESYNC: &str = "IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT ENABLE CONDSTORE QRESYNC";
 
-/// A folder that says it holds so many messages, with HIGHESTMODSEQ 9, and what is said between.
+/// A folder that says it holds so many messages, with a HIGHESTMODSEQ higher than said before, and what is said between.
 fn shows(exists: usize, between: &str) -> Vec<Rule> {
-    let status =
-        format!("* STATUS INBOX (MESSAGES {exists} UIDNEXT 61 UIDVALIDITY 7 HIGHESTMODSEQ 9)\r\n{{tag}} OK x\r\n");
+    static HIGHEST: AtomicU32 = AtomicU32::new(9);
+    let highest = HIGHEST.fetch_add(1, Ordering::Relaxed);
+    let status = format!(
+        "* STATUS INBOX (MESSAGES {exists} UIDNEXT 61 UIDVALIDITY 7 HIGHESTMODSEQ {highest})\r\n{{tag}} OK x\r\n"
+    );
     let select = format!(
         "* FLAGS (\\Seen)\r\n* {exists} EXISTS\r\n* OK [UIDVALIDITY 7] v\r\n* OK [UIDNEXT 61] n\r\n\
-         * OK [HIGHESTMODSEQ 9] h\r\n* OK [PERMANENTFLAGS (\\Seen \\Deleted \\*)] ok\r\n{between}{{tag}} OK [READ-WRITE] x\r\n"
+         * OK [HIGHESTMODSEQ {highest}] h\r\n* OK [PERMANENTFLAGS (\\Seen \\Deleted \\*)] ok\r\n{between}{{tag}} OK [READ-WRITE] x\r\n"
     );
     let select: &'static [u8] = select.into_bytes().leak();
     vec![made("STATUS", status), rule("SELECT", select), rule("EXAMINE", select)]
@@ -50,16 +56,36 @@ fn vanished_of_everything_is_believed_only_if_the_count_agrees() {
 #[test]
 fn a_folder_that_shows_nothing_of_what_it_counts_loses_nothing() {
     let nothing = rule("UID FETCH", b"{tag} OK nothing\r\n");
-    let lies = [
-        shows(0, ""),
-        shows(60, ""),
-        [shows(60, ""), vec![nothing.clone()]].concat(),
-        [shows(3, ""), vec![nothing]].concat(),
-        [shows(60, ""), vec![rule("SEARCH", b"* SEARCH\r\n{tag} OK none\r\n")]].concat(),
-        [shows(60, ""), vec![rule("SEARCH", b"* ESEARCH (TAG \"x\") UID\r\n{tag} OK none\r\n")]].concat(),
+    let lies = || {
+        [
+            shows(0, ""),
+            shows(60, ""),
+            [shows(60, ""), vec![nothing.clone()]].concat(),
+            [shows(3, ""), vec![nothing.clone()]].concat(),
+        ]
+    };
+    for capabilities in [PLAIN, QRESYNC, CONDSTORE] {
+        survives_all(&pulled_from(60, capabilities), &lies(), Manner::Once);
+    }
+}
+
+#[test]
+fn a_search_that_leaves_messages_out_removes_nothing() {
+    let esearch = format!("{CONDSTORE} ESEARCH").leak();
+    let answers: [&[u8]; 8] = [
+        b"* SEARCH\r\n{tag} OK none\r\n",
+        b"* SEARCH 1 2 3\r\n{tag} OK some\r\n",
+        b"* SEARCH 1 2 x\r\n{tag} OK odd\r\n",
+        b"* ESEARCH (TAG \"x\") UID\r\n{tag} OK none\r\n",
+        b"* ESEARCH UID ALL 1:5\r\n{tag} OK some\r\n",
+        b"{tag} OK nothing said\r\n",
+        b"{tag} NO [SERVERBUG] index trouble\r\n",
+        b"{tag} BAD what?\r\n",
     ];
-    for capabilities in [PLAIN, QRESYNC, "IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS CONDSTORE ESEARCH"] {
-        survives_all(&pulled_from(60, capabilities), &lies, Manner::Once);
+    for capabilities in [CONDSTORE, esearch] {
+        let lies = answers.map(|answer| [shows(60, ""), vec![rule("SEARCH", answer)]].concat());
+        let heard = survives_all(&pulled_from(60, capabilities), &lies, Manner::Once);
+        assert_eq!(heard.iter().filter(|command| command.contains("SEARCH")).count(), lies.len(), "{heard:?}");
     }
 }
 
