@@ -286,7 +286,7 @@ impl LocalStore for Shared {
             LocalErrorKind::Full,
             || format!("create maildir {mailbox}"),
             |world| {
-                world.mishaps.take_name(mailbox.as_str())?;
+                world.take_folder_name(mailbox, None)?;
                 world.maildir.create(mailbox);
                 Ok(())
             },
@@ -312,7 +312,7 @@ impl LocalStore for Shared {
             LocalErrorKind::Item,
             || format!("rename maildir {from} to {to}"),
             |world| {
-                world.mishaps.take_name(to.as_str())?;
+                world.take_folder_name(to, Some(from))?;
                 let before = world.maildir.stamps();
                 let (had, taken) = (before.contains_key(from), before.contains_key(to));
                 match (had, taken) {

@@ -76,8 +76,20 @@ fn a_world(seed: u64) -> World {
     // On a server that puts old mail back a copy is not told from what it put there.
     let copies = second.chance(400) && world.server.email_ids != EmailIds::None && !(restore || relocates);
     let strips = second.chance(200);
-    world.habits =
-        Habits { moves, renumber, restore, removes_folders, relocates, revokes, partial, renames, copies, strips };
+    let mut habits = Habits {
+        moves,
+        renumber,
+        restore,
+        removes_folders,
+        relocates,
+        revokes,
+        partial,
+        renames,
+        copies,
+        ..Habits::default()
+    };
+    (habits.strips, habits.turns_back) = (strips, second.chance(100));
+    world.habits = habits;
     world
 }
 
@@ -226,8 +238,10 @@ fn round(shared: &Shared) {
         // What is done by UID while the server goes back may hit another message: no client can help that.
         drop(run(shared, Schedule::Calm, &Options::default()));
     }
-    let days = shared.world().rng.below(4);
-    shared.world().now.0 += i64::try_from(days).unwrap() * DAY;
+    let days = i64::try_from(shared.world().rng.below(4)).unwrap();
+    let mut world = shared.world();
+    // No later than the peace at the end begins.
+    world.now.0 += if world.habits.turns_back && world.rng.chance(400) { -days * DAY } else { days * DAY };
 }
 
 fn live(shared: &Shared) {

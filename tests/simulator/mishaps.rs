@@ -441,6 +441,66 @@ fn what_a_run_cut_short_fetched_into_a_folder_renamed_since_is_not_gone_when_the
 }
 
 /// As on a file system that encrypts names, and has room for 143 bytes only.
+/// As macOS's file system: two folders of the server can't both have a maildir.
+#[test]
+fn of_two_folders_whose_names_differ_by_case_only_one_waits_where_names_have_no_case() {
+    for (after, power) in [(false, false), (true, false), (true, true)] {
+        for step in 0.. {
+            let shared = in_step(Delete::Trash, 1);
+            shared.world().mishaps.folds_case = true;
+            shared.world().remote_put(&folder("Case"), 2, Kind::Ordinary, DATE, &FlagSet::new());
+            shared.world().remote_put(&folder("case"), 3, Kind::Ordinary, DATE, &FlagSet::new());
+            let died = dies(&shared, CrashAt { step, after, power });
+            for _ in 0..2 {
+                assert_eq!(codes(&sync(&shared)), ["local-item"], "{step}");
+                let places = ["Case", "case"].map(|name| (remote_ids(&shared, name), local_ids(&shared, name)));
+                let expected = [(vec![2], vec![2]), (vec![3], vec![])];
+                assert!(places == expected || places == [(vec![2], vec![]), (vec![3], vec![3])], "{step}: {places:?}");
+            }
+            // One that only gets other letters keeps its maildir.
+            shared.world().remote_rename_folder(&folder("case"), &folder("Other"));
+            sync(&shared);
+            shared.world().remote_rename_folder(&folder("Other"), &folder("OTHER"));
+            assert_eq!(codes(&sync(&shared)), Vec::<&str>::new(), "{step}");
+            assert_eq!((local_ids(&shared, "Case"), local_ids(&shared, "OTHER")), (vec![2], vec![3]), "{step}");
+            if !died {
+                break;
+            }
+        }
+    }
+}
+
+/// Yahoo shows the newest 10,000 messages of a mailbox.
+#[test]
+fn what_is_out_of_sight_is_neither_removed_nor_sent_nor_fetched_again() {
+    for (mod_seq, full) in [(false, false), (true, false), (false, true), (true, true)] {
+        let shared = in_step(Delete::Trash, 6);
+        {
+            let mut world = shared.world();
+            world.server.abilities.mod_seq = mod_seq;
+            world.server.window = Some(4);
+            (7..9).for_each(|id| world.remote_put(&MailboxName::inbox(), id, Kind::Ordinary, DATE, &FlagSet::new()));
+        }
+        let options = Options { full, ..Options::default() };
+        calm_run(&shared, &options);
+        assert_eq!(local_ids(&shared, "INBOX"), (1..9).collect::<Vec<_>>());
+        // One that is in sight goes, and one that was not comes into it.
+        let (name, uid) = shared.world().uids()[6].clone();
+        shared.world().remote_delete(&name, uid);
+        remote_flag(&mut shared.world(), 6, "\\Flagged", true);
+        calm_run(&shared, &options);
+        assert_eq!(local_ids(&shared, "INBOX"), [1, 2, 3, 4, 5, 6, 8]);
+        assert_eq!(remote_ids(&shared, "INBOX"), [1, 2, 3, 4, 5, 6, 8]);
+        // Here one is written.
+        shared.world().local_put(&MailboxName::inbox(), 9, Kind::Ordinary, DATE, None);
+        calm_run(&shared, &options);
+        let report = calm_run(&shared, &options);
+        assert_eq!((report.local, report.remote), Default::default());
+        assert_eq!(remote_ids(&shared, "INBOX"), [1, 2, 3, 4, 5, 6, 8, 9]);
+        assert_eq!(local_ids(&shared, "INBOX"), [1, 2, 3, 4, 5, 6, 8, 9]);
+    }
+}
+
 #[test]
 fn names_too_long_for_the_file_system_keep_nothing_else_away_and_lose_nothing() {
     let shared = in_step(Delete::Trash, 3);

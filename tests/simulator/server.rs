@@ -58,6 +58,8 @@ pub(super) struct Server {
     pub(super) abilities: Abilities,
     /// LIST brings STATUS.
     pub(super) status: bool,
+    /// It shows no more than the newest so many messages of a mailbox, as Yahoo does.
+    pub(super) window: Option<usize>,
     /// CREATE can give a mailbox a role.
     pub(super) special_use: bool,
     /// What new mailboxes let be stored.
@@ -166,6 +168,18 @@ impl Mailbox {
     }
 
     /// Answers as SELECT (QRESYNC) does where the server can and the client's watermark is of this mailbox.
+    /// Of what is older than the oldest that is shown nothing can be known.
+    fn newest(&self, window: usize, request: &RemoteRequest, email_ids: EmailIds) -> RemoteMessages {
+        let all = self.all(&RemoteRequest { known: UidSet::new(), ..request.clone() }, email_ids);
+        let hidden = self.messages.len() - window;
+        let changed: BTreeMap<Uid, RemoteMessage> =
+            all.listed().iter().skip(hidden).map(|(uid, message)| (*uid, message.clone())).collect();
+        let oldest = changed.keys().next().copied();
+        let is_gone = |uid: &Uid| oldest.is_some_and(|oldest| *uid >= oldest) && !changed.contains_key(uid);
+        let vanished = request.known.iter().filter(is_gone).collect();
+        RemoteMessages::Delta { changed, vanished }
+    }
+
     fn look(&self, request: &RemoteRequest, mod_seq: bool, email_ids: EmailIds) -> RemoteMessages {
         let is_past =
             |since: &Watermark| since.uid_validity == self.uid_validity && since.uid_next <= self.uid_next && mod_seq;
@@ -210,6 +224,7 @@ impl Server {
             mailboxes: BTreeMap::new(),
             abilities,
             status: true,
+            window: None,
             special_use: true,
             permanent: PermanentFlags::all(),
             object_ids: false,
@@ -345,7 +360,7 @@ impl Server {
             selectable: mailbox.selectable,
             subscribed: true,
             object_id: self.object_ids.then(|| format!("F{}", mailbox.id)),
-            status: (self.status && mailbox.selectable).then(|| mailbox.watermark(self.abilities.mod_seq)),
+            status: (self.status && mailbox.selectable).then(|| self.shown(mailbox.watermark(self.abilities.mod_seq))),
         };
         RemoteListing {
             mailboxes: self.mailboxes.iter().map(|(name, mailbox)| (name.clone(), listed(mailbox))).collect(),
@@ -358,7 +373,14 @@ impl Server {
     /// Returns the watermark that a SELECT would bring.
     pub(super) fn watermark(&mut self, name: &MailboxName) -> Result<Watermark, RemoteError> {
         let mod_seq = self.abilities.mod_seq;
-        self.open(name).map(|mailbox| mailbox.watermark(mod_seq))
+        let watermark = self.open(name)?.watermark(mod_seq);
+        Ok(self.shown(watermark))
+    }
+
+    /// Returns what the server says of a mailbox: what is out of sight does not count.
+    fn shown(&self, watermark: Watermark) -> Watermark {
+        let most = self.window.map_or(u32::MAX, |window| u32::try_from(window).unwrap());
+        Watermark { messages: watermark.messages.min(most), ..watermark }
     }
 
     /// Observes a mailbox with the given ability to answer with a delta, under a watermark taken earlier.
@@ -368,14 +390,13 @@ impl Server {
         watermark: Watermark,
         deltas: bool,
     ) -> Result<RemoteSnapshot, RemoteError> {
-        let (mod_seq, email_ids) = (self.abilities.mod_seq && deltas, self.email_ids);
+        let (mod_seq, email_ids, window) = (self.abilities.mod_seq && deltas, self.email_ids, self.window);
         let mailbox = self.open(&request.mailbox)?;
-        Ok(RemoteSnapshot {
-            watermark,
-            permanent: mailbox.permanent.clone(),
-            read_only: false,
-            messages: mailbox.look(request, mod_seq, email_ids),
-        })
+        let messages = match window {
+            Some(window) if mailbox.messages.len() >= window => mailbox.newest(window, request, email_ids),
+            _ => mailbox.look(request, mod_seq, email_ids),
+        };
+        Ok(RemoteSnapshot { watermark, permanent: mailbox.permanent.clone(), read_only: false, messages })
     }
 
     /// Changes flags; where `\Deleted` is final, what gets it is gone.

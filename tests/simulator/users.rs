@@ -47,6 +47,8 @@ pub(super) struct Habits {
     pub(super) copies: bool,
     /// Use a mail program that drops the letters of keywords when it changes another flag.
     pub(super) strips: bool,
+    /// Set the clock back.
+    pub(super) turns_back: bool,
 }
 
 /// What a user does with one flag.

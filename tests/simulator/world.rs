@@ -68,6 +68,8 @@ pub(super) struct Mishaps {
     pub(super) unlisted: Option<MailboxName>,
     /// The file system takes no name of more bytes, as one that encrypts them may.
     pub(super) longest: Option<usize>,
+    /// The file system takes two names that differ by case only for the same.
+    pub(super) folds_case: bool,
 }
 
 impl Mishaps {
@@ -76,6 +78,20 @@ impl Mishaps {
         let is_too_long = |part: &str| self.longest.is_some_and(|longest| part.len() > longest);
         match name.split('/').any(is_too_long) {
             true => Err(LocalError { kind: LocalErrorKind::Item, cause: "File name too long".into() }),
+            false => Ok(()),
+        }
+    }
+}
+
+impl World {
+    /// Fails if no maildir can have the name: too long, or another has it for this file system.
+    pub(super) fn take_folder_name(&self, name: &MailboxName, from: Option<&MailboxName>) -> Result<(), LocalError> {
+        self.mishaps.take_name(name.as_str())?;
+        let is_taken = |other: &MailboxName| {
+            other != name && Some(other) != from && other.as_str().eq_ignore_ascii_case(name.as_str())
+        };
+        match self.mishaps.folds_case && self.maildir.folders.keys().any(is_taken) {
+            true => Err(LocalError { kind: LocalErrorKind::Item, cause: "another folder has this directory".into() }),
             false => Ok(()),
         }
     }
