@@ -839,3 +839,19 @@ fn what_waits_for_its_name_or_got_another_is_not_told_to_be_no_folder() {
         assert_eq!(told, expected, "{name}: {report:?}");
     }
 }
+
+/// What is in the maildir that waits is known, under whatever name.
+#[test]
+fn a_maildir_that_cannot_get_its_name_keeps_no_deletion_elsewhere_from_the_server() {
+    let change: Act = |world| {
+        here(world, "B", "D");
+        there(world, "B", "A name that is far too long");
+        world.mishaps.longest = Some(20);
+        local_delete(world, 5);
+    };
+    let shared =
+        Scenario { delete: Delete::Trash, abilities: FULL, tune: |_| (), start, change: Some(change) }.world(0);
+    let report = calm_run(&shared, &Options::default());
+    let told: Vec<&str> = report.problems.iter().map(|problem| problem.code).collect();
+    assert_eq!((told, report.remote.removed), (vec!["local-item"], 1), "{report:?}");
+}

@@ -72,7 +72,14 @@ fn a_folder_that_shows_nothing_of_what_it_counts_loses_nothing() {
 #[test]
 fn a_search_that_leaves_messages_out_removes_nothing() {
     let esearch = format!("{CONDSTORE} ESEARCH").leak();
-    let answers: [&[u8]; 8] = [
+    // One that is missing is below what is held.
+    let but_one = format!(
+        "* SEARCH {}\r\n{{tag}} OK all but one\r\n",
+        (2..=60).map(|uid| uid.to_string()).collect::<Vec<_>>().join(" ")
+    );
+    let answers: [&'static [u8]; 10] = [
+        but_one.into_bytes().leak(),
+        b"* ESEARCH UID ALL 1:29,31:60\r\n{tag} OK all but one\r\n",
         b"* SEARCH\r\n{tag} OK none\r\n",
         b"* SEARCH 1 2 3\r\n{tag} OK some\r\n",
         b"* SEARCH 1 2 x\r\n{tag} OK odd\r\n",
