@@ -6,6 +6,7 @@ mod endless;
 mod folders;
 mod numbers;
 mod odd;
+mod watch;
 
 use std::time::{Duration, Instant};
 
