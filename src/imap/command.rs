@@ -97,6 +97,11 @@ pub(super) trait Handler {
     /// Hears that a command is complete.
     fn completed(&mut self, _at: usize, _status: &Status) {}
 
+    /// Returns true once nothing more is to be listened for.
+    fn has_enough(&self) -> bool {
+        false
+    }
+
     /// Waits until more can be taken: nothing is read before.
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
@@ -201,9 +206,9 @@ impl Connection {
         }
     }
 
-    /// Listens for so long, by IDLE (RFC 2177), and returns its tagged answer. What the server says meanwhile goes to the
-    /// handler at once. The beginning and the end of it are waited for no longer than for any other answer. An error
-    /// means that the connection can't be used any more; so does dropping the future.
+    /// Listens for so long, or until the handler has enough, by IDLE (RFC 2177), and returns its tagged answer. What the
+    /// server says meanwhile goes to the handler at once. The beginning and the end of it are waited for no longer than
+    /// for any other answer. An error means that the connection can't be used any more; so does dropping the future.
     pub(super) async fn idle(&mut self, time: Duration, handler: &mut dyn Handler) -> Result<Status, Error> {
         if std::mem::replace(&mut self.out_of_step, true) {
             return Err(Error::BrokenOff);
@@ -233,6 +238,10 @@ impl Connection {
             burst.feed(&mut self.wire)?;
             if !burst.listens() || self.wire.queued() > 0 {
                 self.wire.progress().await?;
+                continue;
+            }
+            if handler.has_enough() {
+                burst.end_listening();
                 continue;
             }
             let progress = poll_fn(|cx| self.wire.poll_progress(cx));

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::ImapStore;
-use super::command::Command;
+use super::command::{Command, Handler};
 use super::error::Error;
 use super::names::Names;
-use super::response::Untagged;
+use super::response::{Status, Untagged};
 use super::select::Selection;
 use crate::model::{MailboxName, ModSeq};
 use crate::store::RemoteError;
@@ -21,8 +21,14 @@ const EVENTS: &str = "NOTIFY SET (PERSONAL (MessageNew MessageExpunge FlagChange
 /// Without FlagChange, which servers need not know for mailboxes that are not selected.
 const FEWER_EVENTS: &str = "NOTIFY SET (PERSONAL (MessageNew MessageExpunge MailboxName SubscriptionChange))";
 
+/// Ends what was set.
+const NO_EVENTS: &str = "NOTIFY NONE";
+
 /// Dovecot 2.3 learns of a folder renamed by another client, and tells it, only once somebody asks for any folder.
 const REFRESH: &str = "LIST \"\" INBOX";
+
+/// So many changes are told one by one; with more, something changed somewhere.
+const MOST_HEARD: usize = 1000;
 
 /// How far a [`Watch`] hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +50,26 @@ pub enum Change {
     Somewhere,
 }
 
+/// What was agreed on with the server.
+#[derive(Debug, Clone, Copy)]
+enum Agreed {
+    /// NOTIFY, by this command.
+    Notify(&'static str),
+    /// IDLE in the mailbox that is selected.
+    Idle,
+    /// Nothing.
+    Nothing,
+}
+
 /// A connection that only listens.
 #[derive(Debug)]
 pub struct Watch {
     store: ImapStore,
     mailbox: MailboxName,
-    reach: Reach,
+    agreed: Agreed,
     probe: Duration,
+    /// The server could not say all when it was last listened to.
+    overflowed: bool,
 }
 
 impl ImapStore {
@@ -60,24 +79,25 @@ impl ImapStore {
     /// # Errors
     /// The connection is lost, or the mailbox can't be opened.
     pub async fn watch(mut self, mailbox: MailboxName, all: bool, patience: Duration) -> Result<Watch, RemoteError> {
-        let reach = self.begin_watching(&mailbox, all).await;
-        let reach = reach.map_err(|error| error.doing("starting to listen for changes"))?;
+        let agreed = self.begin_watching(&mailbox, all).await;
+        let agreed = agreed.map_err(|error| error.doing("starting to listen for changes"))?;
         // The other half is the answer's.
         self.connection.wire_mut().set_timeout(patience / 2);
-        Ok(Watch { store: self, mailbox, reach, probe: (patience / 2).min(LONGEST_IDLE) })
+        let probe = (patience / 2).min(LONGEST_IDLE);
+        Ok(Watch { store: self, mailbox, agreed, probe, overflowed: false })
     }
 
-    async fn begin_watching(&mut self, mailbox: &MailboxName, all: bool) -> Result<Reach, Error> {
+    async fn begin_watching(&mut self, mailbox: &MailboxName, all: bool) -> Result<Agreed, Error> {
         self.introduce().await?;
         if !self.capabilities.has("IDLE") {
-            return Ok(Reach::Nothing);
+            return Ok(Agreed::Nothing);
         }
         if all && self.capabilities.has("NOTIFY") {
             let events: &[&str] = if self.capabilities.mod_seq() { &[EVENTS, FEWER_EVENTS] } else { &[FEWER_EVENTS] };
-            for events in events {
-                let answers = self.connection.run(vec![Command::new(*events)], &mut |_, _| {}).await?;
-                if answers.iter().all(super::response::Status::is_ok) {
-                    return Ok(Reach::All);
+            for &events in events {
+                let answers = self.connection.run(vec![Command::new(events)], &mut |_, _| {}).await?;
+                if answers.iter().all(Status::is_ok) {
+                    return Ok(Agreed::Notify(events));
                 }
             }
             tracing::debug!("the server offers NOTIFY and refuses it");
@@ -88,40 +108,73 @@ impl ImapStore {
         let answers = self.connection.run(vec![command], &mut |_, data: Untagged| selection.take(&data)).await?;
         selection.answer = answers.into_iter().next();
         selection.verified()?;
-        Ok(Reach::One)
+        Ok(Agreed::Idle)
     }
 }
 
 impl Watch {
     /// Returns how far it hears.
     pub fn reach(&self) -> Reach {
-        self.reach
+        match self.agreed {
+            Agreed::Notify(_) => Reach::All,
+            Agreed::Idle => Reach::One,
+            Agreed::Nothing => Reach::Nothing,
+        }
     }
 
-    /// Listens for a while, and makes sure then that the server is still there. Tells every change as it is heard.
+    /// Returns true if changes of flags are told wherever it hears.
+    pub fn hears_flags(&self) -> bool {
+        !matches!(self.agreed, Agreed::Notify(FEWER_EVENTS))
+    }
+
+    /// Listens for a while, and makes sure then that the server is still there. Tells every change as it is heard; of all
+    /// mailboxes once those that follow will be heard, too, and returns then.
     ///
     /// # Errors
     /// The connection is lost or silent, or can't listen. It is of no further use.
     pub async fn listen(&mut self, tell: &mut dyn FnMut(Change)) -> Result<(), RemoteError> {
-        let (store, reach, mailbox) = (&mut self.store, self.reach, &self.mailbox);
-        let names = &store.names;
+        let listened = match self.agreed {
+            Agreed::Notify(events) => self.listen_to_all(events, tell).await,
+            Agreed::Idle | Agreed::Nothing => self.listen_to_one(tell).await,
+        };
+        listened.map_err(|error| error.doing("listening for changes"))
+    }
+
+    async fn listen_to_one(&mut self, tell: &mut dyn FnMut(Change)) -> Result<(), Error> {
+        let (names, mailbox) = (&self.store.names, &self.mailbox);
         let mut hear = |_, data: Untagged| {
-            if let Some(change) = change(&data, names, reach, mailbox) {
+            if let Some(change) = change(&data, names, Some(mailbox)) {
                 tell(change);
             }
         };
-        let connection = &mut store.connection;
-        let listened = async {
-            let status = connection.idle(self.probe, &mut hear).await?;
-            if !status.is_ok() {
-                return Err(Error::Refused(status));
-            }
-            if reach == Reach::All {
-                connection.run(vec![Command::new(REFRESH)], &mut hear).await?;
-            }
-            Ok(())
-        };
-        listened.await.map_err(|error: Error| error.doing("listening for changes"))
+        accepted(self.store.connection.idle(self.probe, &mut hear).await?)
+    }
+
+    async fn listen_to_all(&mut self, events: &'static str, tell: &mut dyn FnMut(Change)) -> Result<(), Error> {
+        let connection = &mut self.store.connection;
+        let mut ear = Ear { names: &self.store.names, heard: Vec::new(), overflowed: false };
+        accepted(connection.idle(self.probe, &mut ear).await?)?;
+        if ear.heard.is_empty() {
+            connection.run(vec![Command::new(REFRESH)], &mut ear).await?;
+        }
+        if ear.heard.is_empty() {
+            self.overflowed = false;
+            return Ok(());
+        }
+        let overflowed = std::mem::take(&mut ear.overflowed);
+        // Dovecot 2.3 hears by the log of its index, and goes on with the old file when that is rotated, which happens
+        // together with some change: each that is heard may be the last. To set anew what is set would let go of the new
+        // file as well; nor is anything set after an overflow (RFC 5465 section 5.8). What follows on the change begins
+        // when all this is done, so that what happened in between is found by it.
+        let again = [NO_EVENTS, events, REFRESH].map(Command::new).into();
+        let answers = connection.run(again, &mut ear).await?;
+        answers.into_iter().nth(1).map_or(Ok(()), accepted)?;
+        if ear.overflowed || overflowed && self.overflowed {
+            return Err(Error::Unusable("it can't tell as much as it was asked for, again and again".to_owned()));
+        }
+        self.overflowed = overflowed;
+        ear.heard.into_iter().for_each(tell);
+        Ok(())
     }
 
     /// Says goodbye.
@@ -130,21 +183,54 @@ impl Watch {
     }
 }
 
+fn accepted(status: Status) -> Result<(), Error> {
+    if status.is_ok() { Ok(()) } else { Err(Error::Refused(status)) }
+}
+
+/// Hears what happens in all mailboxes, until it has heard something.
+struct Ear<'a> {
+    names: &'a Names,
+    heard: Vec<Change>,
+    /// The server could not say all, and says nothing any more.
+    overflowed: bool,
+}
+
+impl Handler for Ear<'_> {
+    fn untagged(&mut self, _at: usize, data: Untagged) -> Result<(), Error> {
+        self.overflowed |= is_overflow(&data);
+        if let Some(change) = change(&data, self.names, None) {
+            if self.heard.len() == MOST_HEARD {
+                self.heard = vec![Change::Somewhere];
+            }
+            self.heard.push(change);
+        }
+        Ok(())
+    }
+
+    fn has_enough(&self) -> bool {
+        !self.heard.is_empty()
+    }
+}
+
+fn is_overflow(data: &Untagged) -> bool {
+    matches!(data, Untagged::Status(status) if status.code_name() == "NOTIFICATIONOVERFLOW")
+}
+
 fn inbox() -> Change {
     Change::Mailbox(MailboxName::inbox(), None)
 }
 
-/// Returns what changed according to untagged data.
-fn change(data: &Untagged, names: &Names, reach: Reach, mailbox: &MailboxName) -> Option<Change> {
+/// Returns what changed according to untagged data; `selected` is the mailbox that is.
+fn change(data: &Untagged, names: &Names, selected: Option<&MailboxName>) -> Option<Change> {
     let named = |raw: &[u8], now| names.find(raw).cloned().map_or(Change::Somewhere, |name| Change::Mailbox(name, now));
     match data {
         Untagged::Exists(_) | Untagged::Expunge | Untagged::Fetch(_) | Untagged::Vanished { .. } => {
-            Some(if reach == Reach::One { Change::Mailbox(mailbox.clone(), None) } else { Change::Somewhere })
+            Some(selected.map_or(Change::Somewhere, |mailbox| Change::Mailbox(mailbox.clone(), None)))
         }
         Untagged::MailboxStatus(status) => Some(named(&status.name, status.mod_seq)),
         // The inbox neither comes nor goes: this answers us.
         Untagged::List(listed) => Some(named(&listed.name, None)).filter(|change| *change != inbox()),
-        Untagged::Status(status) if status.code_name() == "NOTIFICATIONOVERFLOW" => Some(Change::Somewhere),
+        _ if is_overflow(data) => Some(Change::Somewhere),
         _ => None,
     }
 }
@@ -161,12 +247,24 @@ mod tests {
         patience: Duration,
         script: Vec<Step>,
     ) -> (Reach, Vec<Change>, Option<RemoteError>) {
+        listen_times(1, capabilities, patience, script)
+    }
+
+    /// Listens so often, or until it can't any more.
+    fn listen_times(
+        times: usize,
+        capabilities: &[&str],
+        patience: Duration,
+        script: Vec<Step>,
+    ) -> (Reach, Vec<Change>, Option<RemoteError>) {
         block_on(async {
             let (mut store, server) = scripted(capabilities, script);
             store.names = Names::read(None, &[listed("INBOX"), listed("a/b")]).0;
             let mut watch = store.watch(MailboxName::inbox(), true, patience).await.unwrap();
-            let mut heard = Vec::new();
-            let ended = watch.listen(&mut |change| heard.push(change)).await;
+            let (mut heard, mut ended) = (Vec::new(), Ok(()));
+            for _ in 0..times {
+                ended = ended.and(watch.listen(&mut |change| heard.push(change)).await);
+            }
             server.await.unwrap();
             (watch.reach(), heard, ended.err())
         })
@@ -178,6 +276,11 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(100);
 
+    /// Longer than a script takes.
+    const LONG: Duration = Duration::from_secs(20);
+
+    const OFFERED: [&str; 3] = ["IDLE", "NOTIFY", "CONDSTORE"];
+
     #[test]
     fn notify_tells_of_every_mailbox_and_what_it_can_not_name_is_somewhere() {
         let script = vec![
@@ -185,16 +288,91 @@ mod tests {
             (FEWER_EVENTS, "$ OK x\r\n"),
             (
                 "IDLE",
-                "+ idling\r\n* STATUS a/b (HIGHESTMODSEQ 9)\r\n* LIST () \"/\" INBOX\r\n* OK Still here\r\n\
+                "+ idling\r\n* LIST () \"/\" INBOX\r\n* OK Still here\r\n* STATUS a/b (HIGHESTMODSEQ 9)\r\n\
                  * STATUS new (MESSAGES 1)\r\n* OK [NOTIFICATIONOVERFLOW] x\r\n",
             ),
             ("DONE", "m3 OK x\r\n"),
+            (NO_EVENTS, "$ OK x\r\n"),
+            (FEWER_EVENTS, "$ OK x\r\n"),
             (REFRESH, "* LIST () \"/\" INBOX\r\n$ OK x\r\n"),
         ];
-        let (reach, heard, error) = listen(&["IDLE", "NOTIFY", "CONDSTORE"], SHORT, script);
+        let (reach, heard, error) = listen(&OFFERED, LONG, script);
         assert!(error.is_none(), "{error:?}");
         let expected = [Change::Mailbox(name("a/b"), ModSeq::new(9)), Change::Somewhere, Change::Somewhere];
         assert_eq!((reach, heard.as_slice()), (Reach::All, &expected[..]));
+    }
+
+    #[test]
+    fn after_whatever_was_heard_notify_is_set_anew_before_it_is_told() {
+        let mailbox = |name_: &str, now| Change::Mailbox(name(name_), ModSeq::new(now));
+        let heard_at = |place: usize| {
+            let mut script = vec![
+                (EVENTS, "$ OK x\r\n"),
+                ("IDLE", "+ idling\r\n* STATUS a/b (HIGHESTMODSEQ 9)\r\n"),
+                ("DONE", "* STATUS INBOX (HIGHESTMODSEQ 3)\r\nm2 OK x\r\n"),
+                (NO_EVENTS, "* STATUS INBOX (HIGHESTMODSEQ 4)\r\n$ OK x\r\n"),
+                (EVENTS, "* STATUS INBOX (HIGHESTMODSEQ 5)\r\n$ OK x\r\n"),
+                (REFRESH, "* LIST () \"/\" a/b\r\n$ OK x\r\n"),
+            ];
+            // The last answer never comes.
+            script.truncate(place);
+            let (_, heard, error) = listen(&OFFERED, LONG, script);
+            (heard, error.map(|error| error.kind))
+        };
+        let all = [mailbox("a/b", 9), mailbox("INBOX", 3), mailbox("INBOX", 4), mailbox("INBOX", 5)];
+        let all = all.into_iter().chain([Change::Mailbox(name("a/b"), None)]).collect();
+        assert_eq!(heard_at(6), (all, None));
+        assert_eq!(heard_at(5), (Vec::new(), Some(RemoteErrorKind::Unreachable)));
+    }
+
+    #[test]
+    fn a_quiet_server_is_asked_now_and_then_and_what_that_brings_is_heard() {
+        for (listed, expected) in [("INBOX", vec![]), ("a/b", vec![Change::Mailbox(name("a/b"), None)])] {
+            let listing: &str = format!("* LIST () \"/\" {listed}\r\n$ OK x\r\n").leak();
+            let mut script =
+                vec![(EVENTS, "$ OK x\r\n"), ("IDLE", "+ idling\r\n"), ("DONE", "m2 OK x\r\n"), (REFRESH, listing)];
+            if !expected.is_empty() {
+                script.extend([(NO_EVENTS, "$ OK x\r\n"), (EVENTS, "$ OK x\r\n"), (REFRESH, "$ OK x\r\n")]);
+            }
+            let (_, heard, error) = listen(&OFFERED, SHORT, script);
+            assert!(error.is_none(), "{error:?}");
+            assert_eq!(heard, expected);
+        }
+    }
+
+    #[test]
+    fn a_server_that_can_not_say_all_is_asked_anew_and_one_that_never_can_is_left_alone() {
+        let overflow = "* OK [NOTIFICATIONOVERFLOW] x\r\n";
+        let idle: &str = format!("+ idling\r\n{overflow}").leak();
+        let at_once: &str = format!("{overflow}$ OK x\r\n").leak();
+        let again = |done, set| {
+            [("IDLE", idle), ("DONE", done), (NO_EVENTS, "$ OK x\r\n"), (EVENTS, set), (REFRESH, "$ OK x\r\n")]
+        };
+        let set = [(EVENTS, "$ OK x\r\n")];
+        let once = [&set[..], &again("m2 OK x\r\n", "$ OK x\r\n")].concat();
+        let (_, heard, error) = listen(&OFFERED, LONG, once.clone());
+        assert_eq!((heard, error.is_none()), (vec![Change::Somewhere], true));
+        let meanwhile = [&set[..], &again("m2 OK x\r\n", at_once)].concat();
+        let refused = |times, script| listen_times(times, &OFFERED, LONG, script).2.map(|error| error.kind);
+        assert_eq!(refused(1, meanwhile), Some(RemoteErrorKind::Refused));
+        let twice = [&once[..], &again("m6 OK x\r\n", "$ OK x\r\n")].concat();
+        assert_eq!(refused(2, twice), Some(RemoteErrorKind::Refused));
+        let not_again = [&set[..], &again("m2 OK x\r\n", "$ NO x\r\n")].concat();
+        assert_eq!(refused(1, not_again), Some(RemoteErrorKind::Refused));
+    }
+
+    #[test]
+    fn it_is_known_whether_flags_are_told() {
+        let hears_flags = |capabilities: &[&str], script| {
+            block_on(async {
+                let (store, server) = scripted(capabilities, script);
+                let watch = store.watch(MailboxName::inbox(), true, SHORT).await.unwrap();
+                server.await.unwrap();
+                watch.hears_flags()
+            })
+        };
+        assert!(hears_flags(&OFFERED, vec![(EVENTS, "$ OK x\r\n")]));
+        assert!(!hears_flags(&OFFERED, vec![(EVENTS, "$ BAD x\r\n"), (FEWER_EVENTS, "$ OK x\r\n")]));
     }
 
     #[test]
