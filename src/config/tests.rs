@@ -217,6 +217,8 @@ fn keys_of_later_work_are_refused_by_name() {
         ("sync.bodies = \"full\"", "5:15: sync.bodies is not supported yet"),
         ("sync.keep_local = \"all\"", "5:19: sync.keep_local is not supported yet"),
         ("watch.poll = \"1s\"", "5:14: watch.poll can't be less than 10s"),
+        ("watch.poll = \"2y\"", "5:14: watch.poll can't be more than a year"),
+        ("watch.poll = \"300000000000y\"", "5:14: watch.poll can't be more than a year"),
         ("watch.poll = \"often\"", "5:14: watch.poll can't be \"often\""),
         ("[[accounts.a.rules]]\nfolders = []", "5:1: rules is not supported yet"),
         ("[hooks]\non_change = []", "6:13: this command is empty"),

@@ -11,6 +11,9 @@ use crate::reconcile::scope::Pattern;
 /// A server asked more often than this may take offence.
 const OFTENEST: Duration = Duration::from_secs(10);
 
+/// One asked less often than this is not polled at all; and times that no clock shows can't be reckoned with.
+const SELDOMEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// What `mailtide watch` watches for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watch {
@@ -26,13 +29,16 @@ pub(super) fn check(raw: raw::Watch) -> Result<Watch, Flaw> {
         Some(texts) => texts.iter().map(pattern).collect::<Result<_, _>>()?,
         None => vec![Pattern::Glob("*".to_owned())],
     };
-    let hint = "use a time such as \"5m\" or \"1h\", at least \"10s\"";
+    let hint = "use a time such as \"5m\" or \"1h\", at least \"10s\" and at most \"1y\"";
     let poll = match &raw.poll {
         Some(value) => duration(value, "watch.poll", hint)?,
         None => Duration::from_secs(5 * 60),
     };
-    match (poll < OFTENEST, &raw.poll) {
-        (true, Some(value)) => Err(Flaw::new(value.span(), "watch.poll can't be less than 10s", hint)),
-        _ => Ok(Watch { folders, poll }),
-    }
+    let flaw = match poll {
+        _ if poll < OFTENEST => "watch.poll can't be less than 10s",
+        _ if poll > SELDOMEST => "watch.poll can't be more than a year",
+        _ => return Ok(Watch { folders, poll }),
+    };
+    let place = raw.poll.map(|value| value.span()).unwrap_or_default();
+    Err(Flaw::new(place, flaw, hint))
 }
