@@ -128,18 +128,17 @@ impl Watch {
         }
         self.watched.retain(|path| wanted.contains(path));
         self.shared.state().holders = found.holders;
+        let mut all = Ok(());
         for path in wanted {
-            if self.watched.contains(&path) {
-                continue;
-            }
+            // Those that are watched, too: another directory may have this name now. For the same one it changes nothing.
             match self.watcher.watch(&path, RecursiveMode::NonRecursive) {
                 Ok(()) => drop(self.watched.insert(path)),
                 // It vanished meanwhile, which its parent's watch tells.
-                Err(error) if is_gone(&error) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) if is_gone(&error) => drop(self.watched.remove(&path)),
+                Err(error) => all = all.and(Err(error.into())),
             }
         }
-        Ok(())
+        all
     }
 
     /// Returns true if the root is watched: one that is not there can't be.
