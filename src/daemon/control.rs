@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -94,7 +97,7 @@ async fn serve_one(mut stream: UnixStream, answer: impl Fn(&str) -> String) -> i
 /// # Errors
 /// There is one, and it gives no answer.
 pub fn ask(path: &Path, question: &str) -> io::Result<Option<String>> {
-    let mut stream = match BlockingStream::connect(path) {
+    let mut stream = match connect(path) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Ok(None);
@@ -102,7 +105,6 @@ pub fn ask(path: &Path, question: &str) -> io::Result<Option<String>> {
         Err(error) => return Err(error),
     };
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(format!("{question}\n").as_bytes())?;
     let mut answer = String::new();
     BufReader::new(stream.take(LONGEST_ANSWER)).read_line(&mut answer)?;
@@ -110,6 +112,15 @@ pub fn ask(path: &Path, question: &str) -> io::Result<Option<String>> {
         Some(answer) => Ok(Some(answer.to_owned())),
         None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
+}
+
+/// Connects; one that hears nobody any more is not waited for without end.
+fn connect(path: &Path) -> io::Result<BlockingStream> {
+    let socket = net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
+    net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket.into())
 }
 
 #[cfg(test)]
@@ -142,5 +153,19 @@ mod tests {
         drop(control);
         assert_eq!(ask(&path, "x").unwrap(), None);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn one_that_hears_nobody_any_more_is_not_waited_for_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("daemon.socket");
+        let deaf = net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        net::bind(&deaf, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        net::listen(&deaf, 0).unwrap();
+        // As many as wait to be heard; the next waits for that.
+        let _waiting = connect(&path).unwrap();
+        let (sender, asked) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(ask(&path, "x").is_err()));
+        assert_eq!(asked.recv_timeout(PATIENCE * 5), Ok(true));
     }
 }
