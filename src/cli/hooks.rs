@@ -1,6 +1,7 @@
 //! Hooks: the user's commands around a sync, told on standard input, as JSON, what it is about.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,6 +58,14 @@ struct MailJson {
     message_ids: Vec<String>,
 }
 
+impl MailJson {
+    fn merge(&mut self, later: MailJson) {
+        self.count += later.count;
+        self.paths.extend(later.paths);
+        self.message_ids.extend(later.message_ids);
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct ChangesJson {
     accounts: Vec<ChangeJson>,
@@ -98,6 +107,21 @@ impl Happened {
             let (local, remote) = self.changes.entry(account.name.clone()).or_default();
             *local += done.report.local;
             *remote += done.report.remote;
+        }
+    }
+
+    /// Takes in what happened afterwards.
+    pub(super) fn merge(&mut self, later: Happened) {
+        for (key, mail) in later.mail {
+            match self.mail.entry(key) {
+                Entry::Vacant(entry) => drop(entry.insert(mail)),
+                Entry::Occupied(mut entry) => entry.get_mut().merge(mail),
+            }
+        }
+        for (name, (local, remote)) in later.changes {
+            let before = self.changes.entry(name).or_default();
+            before.0 += local;
+            before.1 += remote;
         }
     }
 
@@ -147,4 +171,30 @@ async fn tell(command: &Command, hook: &'static str, what: impl Serialize, limit
 /// Returns true if a hook wants to be told after a sync.
 pub(super) fn wanted(hooks: &Hooks) -> bool {
     hooks.on_new_mail.is_some() || hooks.on_change.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_one_after_the_other_is_added_up() {
+        let happened = |folder: &str, count| {
+            let (account, folder) = ("a".to_owned(), folder.to_owned());
+            let key = (account.clone(), folder.clone());
+            let (paths, message_ids) = (vec![PathBuf::from("x")], vec!["y".to_owned()]);
+            let counts = Counts { added: count, ..Counts::default() };
+            Happened {
+                changes: BTreeMap::from([(account.clone(), (counts, Counts::default()))]),
+                mail: BTreeMap::from([(key, MailJson { account, folder, count, paths, message_ids })]),
+            }
+        };
+        let mut all = Happened::default();
+        for later in [happened("INBOX", 2), happened("INBOX", 3), happened("Work", 4)] {
+            all.merge(later);
+        }
+        let mail = all.mail.values().map(|mail| (mail.count, mail.paths.len(), mail.message_ids.len()));
+        assert_eq!(mail.collect::<Vec<_>>(), [(5, 2, 2), (4, 1, 1)]);
+        assert_eq!(all.changes["a"].0.added, 9);
+    }
 }

@@ -10,6 +10,7 @@ pub(in crate::cli) mod table;
 mod tell;
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -113,13 +114,15 @@ struct Shared {
 async fn serve(
     args: &args::Watch,
     globals: &Globals,
-    mut shared: Shared,
+    shared: Shared,
     mut accounts: Vec<Account>,
 ) -> Result<(), Trouble> {
     let mut signals = Signals::new().map_err(|error| Trouble::machine("watching for signals", &error))?;
     let socket = table::socket(&shared.state_dir);
     let control = Control::bind(&socket).map_err(|error| Trouble::no_socket(&socket, &error))?;
-    let teller = shared.teller.clone();
+    let (teller, hooks) = (shared.teller.clone(), shared.hooks.clone());
+    // A hook that is running outlives a new configuration.
+    let mut attending = pin!(hooks.attend(&teller));
     loop {
         shared.table.reset(accounts.iter().map(|account| account.name.as_str()));
         let mut keepers = Keepers::start(accounts, &shared)?;
@@ -128,17 +131,21 @@ async fn serve(
         let next = tokio::select! {
             next = keepers.until_reread(&mut signals, &teller, || reread(args, globals, &shared.state_dir)) => next,
             () = control.serve(|question| shared.table.answer(question)) => Ok(None),
-            () = shared.hooks.attend(&teller) => Ok(None),
+            () = &mut attending => Ok(None),
         };
         if !matches!(next, Ok(Some(_))) {
             notify(&[NotifyState::Stopping]);
         }
-        keepers.end().await;
+        tokio::select! {
+            () = keepers.end() => {}
+            () = &mut attending => {}
+        }
         let Some(next) = next? else {
             teller.event(None, "stopped", &tell::Nothing {});
             return Ok(());
         };
-        (accounts, shared.hooks) = (next.0, Bell::new(next.1));
+        accounts = next.0;
+        hooks.replace(next.1);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::{Notify, watch};
 
-use super::keep::{Keeper, Told};
+use super::keep::{Keeper, News, Told};
 use crate::imap::Reach;
 use crate::model::{MailboxName, ModSeq};
 
@@ -20,6 +20,12 @@ pub(super) struct Ears {
     pub(super) rung: Notify,
     /// How far the first connection hears, if there is one.
     pub(super) reach: watch::Sender<Option<Reach>>,
+    /// Something was told, whatever it is about, since the last sync began.
+    pub(super) told: Cell<bool>,
+    /// Changes of flags are told, too.
+    pub(super) hears_flags: Cell<bool>,
+    /// The server was found not to tell what it should, and has told nothing since.
+    doubted: Cell<bool>,
     /// Rings when the server is found not to tell of all mailboxes though it should.
     pub(super) distrusted: Notify,
 }
@@ -29,6 +35,28 @@ impl Ears {
     pub(super) fn connect(&self) {
         self.connected.set(true);
         self.rung.notify_one();
+    }
+
+    /// The server does tell, of whatever mailbox.
+    pub(super) fn trust(&self) {
+        self.told.set(true);
+        self.doubted.set(false);
+    }
+
+    /// The server was found not to tell what it should. Returns true if it gets another chance: what tells something after
+    /// that gets one each time.
+    pub(super) fn doubt(&self) -> bool {
+        !self.doubted.replace(true)
+    }
+
+    /// Returns true if a sync brought what should have been told, and nothing was since it began.
+    pub(super) fn is_untold(&self, news: News) -> bool {
+        let audible = match news {
+            News::Nothing => false,
+            News::Flags => self.hears_flags.get(),
+            News::More => true,
+        };
+        audible && !self.told.get()
     }
 
     /// A mailbox changed, or something did.
@@ -50,5 +78,30 @@ impl Ears {
             }
         }
         news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_server_tells_of_and_did_not_is_untold() {
+        let ears = Ears::default();
+        let untold = || [News::Nothing, News::Flags, News::More].map(|news| ears.is_untold(news));
+        assert_eq!(untold(), [false, false, true]);
+        ears.hears_flags.set(true);
+        assert_eq!(untold(), [false, true, true]);
+        ears.trust();
+        assert_eq!(untold(), [false; 3]);
+    }
+
+    #[test]
+    fn one_that_tells_nothing_at_all_is_given_up_and_one_that_does_now_and_then_is_not() {
+        let ears = Ears::default();
+        assert!(ears.doubt());
+        ears.trust();
+        assert!(ears.doubt());
+        assert!(!ears.doubt());
     }
 }

@@ -17,7 +17,7 @@ use crate::imap::{Change, ImapStore, Reach, Watch};
 use crate::maildir::{self, Diary, WatchError};
 use crate::model::{MailboxName, ModSeq};
 use crate::reconcile::scope::{Pattern, Scope};
-use crate::store::RemoteError;
+use crate::store::{RemoteError, RemoteErrorKind};
 
 /// A connection that lasted this long was no failure.
 pub(super) const LASTING: Duration = Duration::from_secs(60);
@@ -76,11 +76,12 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// Waits for what makes a server that could not be reached worth another try before its time.
-    pub(super) async fn hope(&mut self) {
+    /// Waits for what makes a server worth another try before its time, after an attempt that ended so. A network that
+    /// comes and goes helps with nothing but a server out of reach: to be refused each time may lock the account.
+    pub(super) async fn hope(&mut self, ended: Ended) {
         tokio::select! {
             () = told(&mut self.resumed) => {}
-            () = told(&mut self.online) => {}
+            () = told(&mut self.online), if ended == Ended::Unreachable => {}
         }
     }
 }
@@ -106,10 +107,21 @@ pub enum Told<'a> {
     Unwatched(&'a WatchError),
 }
 
+/// What a sync brought from the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Nothing.
+    Nothing,
+    /// Changes of flags only.
+    Flags,
+    /// Messages or folders that came, went or moved.
+    More,
+}
+
 /// What the loop needs from outside.
 pub trait Keeper {
-    /// Syncs once; returns how it ended, and whether it brought changes from the server.
-    fn sync(&self, why: Why) -> impl Future<Output = (Ended, bool)>;
+    /// Syncs once; returns how it ended, and what it brought from the server.
+    fn sync(&self, why: Why) -> impl Future<Output = (Ended, News)>;
 
     /// Returns true if this state of a mailbox, by its HIGHESTMODSEQ, is the one in which the last sync left it.
     fn knows(&self, mailbox: &MailboxName, now: ModSeq) -> bool;
@@ -142,8 +154,9 @@ async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Ord
             ended = session(keeper, plan, ears, all) => ended,
             () = ears.distrusted.notified() => {
                 ears.reach.send_replace(None);
-                keeper.tell(Told::Untold);
-                all = false;
+                // What went deaf may hear again by another connection; what hears nothing there either never will.
+                all = ears.doubt();
+                keeper.tell(if all { Told::Lost } else { Told::Untold });
                 continue;
             }
             () = told(&mut orders.resumed) => {
@@ -160,7 +173,7 @@ async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Ord
         let ended = match ended {
             Ok(never) => match never {},
             Err(Missed::Connect(ended)) => (ended, None),
-            Err(Missed::Listen(error)) => (Ended::Unreachable, Some(error)),
+            Err(Missed::Listen(error)) => (of_error(&error), Some(error)),
             Err(Missed::Mute) => {
                 // Nothing to listen to: the schedule polls.
                 told(&mut orders.resumed).await;
@@ -174,7 +187,7 @@ async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Ord
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = orders.hope() => backoff.forget(),
+            () = orders.hope(ended.0) => backoff.forget(),
         }
     }
 }
@@ -196,6 +209,16 @@ pub(super) enum Missed {
     Mute,
 }
 
+/// Returns what an error of a connection that listens means for the next.
+pub(super) fn of_error(error: &RemoteError) -> Ended {
+    match error.kind {
+        RemoteErrorKind::Unreachable => Ended::Unreachable,
+        RemoteErrorKind::Login => Ended::Login,
+        RemoteErrorKind::Local => Ended::Machine,
+        _ => Ended::Refused,
+    }
+}
+
 async fn session<K: Keeper>(
     keeper: &K,
     plan: &Plan,
@@ -210,6 +233,7 @@ async fn session<K: Keeper>(
     let store = keeper.connect().await.map_err(Missed::Connect)?;
     let watch = store.watch(MailboxName::inbox(), all, plan.patience).await.map_err(Missed::Listen)?;
     keeper.tell(Told::Listening(watch.reach()));
+    ears.hears_flags.set(watch.hears_flags());
     ears.reach.send_replace(Some(watch.reach()));
     ears.connect();
     hear(watch, plan, ears).await
@@ -221,10 +245,13 @@ pub(super) async fn hear(mut watch: Watch, plan: &Plan, ears: &Ears) -> Result<s
         watch.close().await;
         return Err(Missed::Mute);
     }
-    let mut hear = |change: Change| match change {
-        Change::Mailbox(mailbox, now) if plan.concerns(&mailbox) => ears.hear(Some(mailbox), now),
-        Change::Mailbox(..) => {}
-        Change::Somewhere => ears.hear(None, None),
+    let mut hear = |change: Change| {
+        ears.trust();
+        match change {
+            Change::Mailbox(mailbox, now) if plan.concerns(&mailbox) => ears.hear(Some(mailbox), now),
+            Change::Mailbox(..) => {}
+            Change::Somewhere => ears.hear(None, None),
+        }
     };
     loop {
         watch.listen(&mut hear).await.map_err(Missed::Listen)?;
@@ -239,15 +266,17 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
         if let Some(why) = schedule.begin(begun.elapsed()) {
             local.prepare(keeper);
             ears.changed.take();
+            let told_before = ears.told.take();
             let (ended, news) = keeper.sync(why).await;
-            schedule.ended(why, ended, news, begun.elapsed(), chance());
+            let untold = !told_before && ears.is_untold(news);
+            schedule.ended(why, ended, untold, begun.elapsed(), chance());
             keeper.tell(Told::Next(schedule.next().saturating_sub(begun.elapsed())));
             if local.is_late(keeper) {
                 schedule.local(begun.elapsed());
             }
             continue;
         }
-        if schedule.is_untold(begun.elapsed()) && *ears.reach.borrow() == Some(Reach::All) {
+        if schedule.is_untold(begun.elapsed()) && !ears.told.get() && *ears.reach.borrow() == Some(Reach::All) {
             ears.distrusted.notify_one();
         }
         let sleep = tokio::time::sleep_until(begun + schedule.next());
@@ -277,4 +306,40 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
 pub(super) fn chance() -> f64 {
     let bits = RandomState::new().build_hasher().finish() >> 32;
     f64::from(u32::try_from(bits).unwrap_or(0)) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn the_network_helps_with_nothing_but_a_server_out_of_reach_and_waking_up_with_all() {
+        let (_stopping, stop) = watch::channel(false);
+        for (ended, by_network) in
+            [(Ended::Unreachable, true), (Ended::Login, false), (Ended::Refused, false), (Ended::Machine, false)]
+        {
+            let ((waking, resumed), (network, online)) = (watch::channel(0), watch::channel(0));
+            let mut orders = Orders { stop: stop.clone(), resumed, online };
+            let mut hopes = || orders.hope(ended).now_or_never().is_some();
+            assert!(!hopes(), "{ended:?}");
+            network.send_replace(1);
+            assert_eq!(hopes(), by_network, "{ended:?}");
+            waking.send_replace(1);
+            assert!(hopes(), "{ended:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_refuses_to_be_listened_to_is_not_taken_for_one_out_of_reach() {
+        for (kind, ended) in [
+            (RemoteErrorKind::Unreachable, Ended::Unreachable),
+            (RemoteErrorKind::Refused, Ended::Refused),
+            (RemoteErrorKind::Busy, Ended::Refused),
+            (RemoteErrorKind::Local, Ended::Machine),
+        ] {
+            assert_eq!(of_error(&RemoteError { kind, cause: "x".into() }), ended, "{kind:?}");
+        }
+    }
 }

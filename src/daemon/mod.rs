@@ -18,6 +18,6 @@ mod schedule;
 
 pub use backoff::{Backoff, Ended};
 pub use clock::Clock;
-pub use keep::{Keeper, Orders, Plan, Told, keep};
+pub use keep::{Keeper, News, Orders, Plan, Told, keep};
 pub use network::Network;
 pub use schedule::{Schedule, Why};

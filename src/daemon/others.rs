@@ -6,12 +6,12 @@ use std::convert::Infallible;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::backoff::{Backoff, Ended};
+use super::backoff::Backoff;
 use super::ears::Ears;
-use super::keep::{Keeper, LASTING, Missed, Orders, Plan, chance, hear, told};
+use super::keep::{Keeper, LASTING, Missed, Orders, Plan, chance, hear, of_error, told};
 use crate::imap::Reach;
 use crate::model::MailboxName;
-use crate::store::{RemoteErrorKind, RemoteStore};
+use crate::store::RemoteStore;
 
 /// Listens for ever.
 pub(super) async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, orders: Orders) {
@@ -37,10 +37,7 @@ async fn attend<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mailbox: &Mailb
             Err(Missed::Connect(ended)) => ended,
             Err(Missed::Listen(error)) => {
                 tracing::debug!(folder = %mailbox, %error, "not listened to");
-                match error.kind {
-                    RemoteErrorKind::Unreachable => Ended::Unreachable,
-                    _ => Ended::Refused,
-                }
+                of_error(&error)
             }
             Err(Missed::Mute) => return,
         };
@@ -49,7 +46,7 @@ async fn attend<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mailbox: &Mailb
         }
         tokio::select! {
             () = tokio::time::sleep(backoff.note(ended, chance()).unwrap_or_default()) => {}
-            () = orders.hope() => backoff.forget(),
+            () = orders.hope(ended) => backoff.forget(),
         }
     }
 }

@@ -155,14 +155,15 @@ impl Schedule {
         Some(why)
     }
 
-    /// A sync has ended. `news` says that it brought changes from the server; `jitter` from 0 to 1 is left to chance.
-    pub fn ended(&mut self, why: Why, ended: Ended, news: bool, now: Duration, jitter: f64) {
+    /// A sync has ended. `untold` says that it brought changes from the server of which that has told nothing; `jitter`
+    /// from 0 to 1 is left to chance.
+    pub fn ended(&mut self, why: Why, ended: Ended, untold: bool, now: Duration, jitter: f64) {
         self.last = ended;
         match self.backoff.note(ended, jitter) {
             None => {
                 self.not_before = now;
                 self.next_poll = now + self.poll;
-                self.untold = (why == Why::Poll && news).then_some(now + GRACE);
+                self.untold = (why == Why::Poll && untold).then_some(now + GRACE);
             }
             Some(wait) if ended == Ended::Unfinished => {
                 self.not_before = now + wait.min(UNFINISHED_REST);

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::corpus::{self, DATE};
@@ -26,13 +27,14 @@ fn told(setup: &Setup, hook: &str) -> Vec<Value> {
 }
 
 fn wait_until_told(setup: &Setup, hook: &str, times: usize) -> Value {
+    wait_until(&format!("{hook} told {times} times"), || told(setup, hook).len() >= times);
+    told(setup, hook)[times - 1].clone()
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let all = told(setup, hook);
-        if all.len() >= times {
-            return all[times - 1].clone();
-        }
-        assert!(Instant::now() < deadline, "{hook} was told {} times: {all:?}", all.len());
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not {what}");
         std::thread::yield_now();
     }
 }
@@ -103,4 +105,37 @@ fn watching_tells_of_new_mail_while_it_goes_on() {
     let path = PathBuf::from(mail["mail"][0]["paths"][0].as_str().unwrap());
     assert!(path.is_file(), "{path:?}");
     daemon.stop();
+}
+
+#[test]
+fn a_hook_that_is_running_outlives_a_new_configuration_and_what_is_untold_is_told_afterwards() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
+    let path = setup.path().to_owned();
+    let slow = format!(
+        "touch {0}/begun; until [ -e {0}/go ]; do sleep 0.05; done; cat >> {0}/on_new_mail.json",
+        path.display()
+    );
+    setup.extra = format!("[hooks]\non_new_mail = {slow:?}\n");
+    let mut daemon = Daemon::settled(&setup);
+    wait_until("begun", || path.join("begun").exists());
+    setup.append(&["INBOX"], &corpus::ordinary(9)[8..]);
+    daemon.wait_for_sync("local", "added", 1);
+    daemon.signal(Signal::HUP);
+    daemon.wait_for("start", |event| event["event"] == "started");
+    fs::write(path.join("go"), "").unwrap();
+    assert_eq!([1, 2].map(|times| wait_until_told(&setup, "on_new_mail", times)["count"].clone()), [2, 1]);
+    daemon.stop();
+}
+
+#[test]
+fn a_hook_before_a_sync_ends_with_the_daemon() {
+    let setup = with_hooks(Kind::Full, "echo $$ > $HOME/pid.new; mv $HOME/pid.new $HOME/pid; sleep 1000; true");
+    let daemon = Daemon::start(&setup);
+    let file = setup.path().join("pid");
+    wait_until("begun", || file.exists());
+    daemon.stop();
+    let pid = fs::read_to_string(file).unwrap();
+    let state = format!("/proc/{}/stat", pid.trim());
+    wait_until("ended", || fs::read_to_string(&state).map_or(true, |stat| stat.contains(") Z ")));
+    assert!(!setup.root.path.exists(), "the root was made");
 }

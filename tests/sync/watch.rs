@@ -1,6 +1,8 @@
 //! `mailtide watch`: what changes on either side is on the other soon, for days.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -13,6 +15,9 @@ use crate::support::setup::Setup;
 
 /// Longer than anything it does of its own accord.
 const QUIET: Duration = Duration::from_millis(1500);
+
+/// As long as what is told at once may take on a busy machine.
+const SOON: Duration = Duration::from_secs(15);
 
 #[test]
 fn what_changes_on_either_side_is_soon_on_the_other() {
@@ -69,6 +74,51 @@ fn what_it_does_itself_sets_off_nothing_that_goes_on() {
         assert_eq!(daemon.syncs() - before, 1, "change {at}: {:?}", daemon.told);
     }
     daemon.stop();
+}
+
+#[test]
+fn a_server_whose_log_is_rotated_is_heard_all_the_same() {
+    let mut setup = Setup::new(Kind::Full);
+    setup.append(&["Sent"], &corpus::ordinary(3));
+    // Nothing else can bring in time what the server tells.
+    setup.keys = "timeout = \"300s\"\nwatch.poll = \"1h\"".to_owned();
+    let mut daemon = Daemon::settled(&setup);
+    daemon.wait_until_quiet(QUIET);
+    // What Dovecot hears by of every folder but INBOX.
+    let log = setup.server.home(&setup.user).join("Maildir/dovecot.list.index.log");
+    let inode = || fs::metadata(&log).unwrap().ino();
+    for last in ["+FLAGS (\\Answered)", "-FLAGS (\\Answered)"] {
+        let (before, mut imap) = (inode(), setup.imap());
+        let changes = ["+FLAGS (\\Flagged)", "-FLAGS (\\Flagged)"].into_iter().cycle();
+        let made = changes.take(5000).take_while(|change| {
+            imap.store(&["Sent"], "1", change);
+            inode() == before
+        });
+        assert!(made.count() < 5000, "it is never rotated");
+        daemon.wait_until_quiet(QUIET);
+        imap.store(&["Sent"], "2", last);
+        // Dovecot looks by itself now and then.
+        daemon.within(SOON, "flags", |event| event["result"]["local"]["flags"] == 1);
+    }
+    daemon.stop();
+    setup.assert_equal();
+}
+
+#[test]
+fn a_server_that_tells_of_folders_that_are_not_watched_is_trusted() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
+    // Longer than a server gets to tell what a poll found.
+    setup.keys = "watch.poll = \"15s\"\nwatch.folders = [\"INBOX\"]".to_owned();
+    let mut daemon = Daemon::settled(&setup);
+    daemon.wait_until_quiet(QUIET);
+    setup.append(&["Sent"], &corpus::ordinary(9)[8..]);
+    assert_eq!(daemon.wait_for_sync("local", "added", 1)["why"], "poll");
+    daemon.wait_for("poll", |event| {
+        assert!(event["error"]["code"] != "notify-silent" && event["event"] != "listening", "{event}");
+        event["why"] == "poll"
+    });
+    daemon.stop();
+    setup.assert_equal();
 }
 
 #[test]
@@ -178,6 +228,27 @@ fn a_server_that_goes_away_is_come_back_to() {
     proxy.heal();
     daemon.wait_for_sync("remote", "added", 1);
     daemon.wait_until_quiet(QUIET);
+    daemon.stop();
+    setup.assert_equal();
+}
+
+#[test]
+fn a_maildir_put_back_under_its_name_is_watched_like_the_one_before() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
+    setup.append(&["Sent"], &corpus::ordinary(1));
+    setup.keys = "watch.poll = \"1h\"".to_owned();
+    let mut daemon = Daemon::settled(&setup);
+    daemon.wait_until_quiet(QUIET);
+    let sent = setup.root.folder(&["Sent"]);
+    let [copy, before] = ["copy", "before"].map(|name| setup.path().join(name));
+    let copied = Command::new("cp").arg("-a").args([&sent.0, &copy]).status().unwrap();
+    assert!(copied.success());
+    fs::rename(&sent.0, &before).unwrap();
+    fs::rename(&copy, &sent.0).unwrap();
+    daemon.wait_for("change", |event| event["event"] == "local");
+    daemon.wait_until_quiet(QUIET);
+    sent.deliver(&corpus::plain("up"), None, Some(DATE));
+    assert_eq!(daemon.wait_for_sync("remote", "added", 1)["why"], "local");
     daemon.stop();
     setup.assert_equal();
 }

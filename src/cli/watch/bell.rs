@@ -19,7 +19,7 @@ pub(super) struct Bell(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    hooks: Hooks,
+    hooks: Mutex<Arc<Hooks>>,
     happened: Mutex<Happened>,
     rung: Notify,
 }
@@ -27,20 +27,28 @@ struct Inner {
 impl Bell {
     /// Returns one for these hooks.
     pub(super) fn new(hooks: Hooks) -> Self {
-        Self(Arc::new(Inner { hooks, happened: Mutex::default(), rung: Notify::new() }))
+        Self(Arc::new(Inner { hooks: Mutex::new(Arc::new(hooks)), happened: Mutex::default(), rung: Notify::new() }))
     }
 
     /// Returns the hooks.
-    pub(super) fn hooks(&self) -> &Hooks {
-        &self.0.hooks
+    pub(super) fn hooks(&self) -> Arc<Hooks> {
+        Arc::clone(&self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Calls others from now on. One that is running goes on, and what nobody was told yet these are.
+    pub(super) fn replace(&self, hooks: Hooks) {
+        *self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(hooks);
     }
 
     /// Takes in what a sync did.
     pub(super) fn add(&self, account: &Account, run: &Run) {
-        if !hooks::wanted(&self.0.hooks) || !run.report.did_anything() {
+        if !hooks::wanted(&self.hooks()) || !run.report.did_anything() {
             return;
         }
-        self.0.happened.lock().unwrap_or_else(PoisonError::into_inner).add(account, run);
+        // Files are read for it: other accounts must not wait.
+        let mut happened = Happened::default();
+        happened.add(account, run);
+        self.0.happened.lock().unwrap_or_else(PoisonError::into_inner).merge(happened);
         self.0.rung.notify_one();
     }
 
@@ -53,7 +61,7 @@ impl Bell {
             if happened.is_empty() {
                 continue;
             }
-            for trouble in hooks::after(&self.0.hooks, happened).await {
+            for trouble in hooks::after(&self.hooks(), happened).await {
                 teller.trouble(None, &trouble);
             }
         }

@@ -17,7 +17,7 @@ use super::tell::{Nothing, Teller};
 use crate::cli::account::{self, Job, Run};
 use crate::cli::args;
 use crate::cli::connect::{Memory, connect_remembering};
-use crate::cli::error::Trouble;
+use crate::cli::error::{Rest, Trouble};
 use crate::cli::exit::Exit;
 use crate::cli::hooks;
 use crate::cli::json::ErrorJson;
@@ -26,10 +26,11 @@ use crate::cli::render::moment;
 use crate::cli::select::Selected;
 use crate::cli::stop::Stop;
 use crate::config::Account;
-use crate::daemon::{Ended, Keeper, Plan, Told, Why};
+use crate::daemon::{Ended, Keeper, News, Plan, Told, Why};
 use crate::imap::{ImapStore, Reach};
 use crate::maildir::Diary;
 use crate::model::{MailboxName, ModSeq, Timestamp};
+use crate::reconcile::report::{Counts, Report};
 
 /// How long a sync waits while another mailtide is at work on the account.
 const POLITENESS: Duration = Duration::from_secs(2);
@@ -119,6 +120,18 @@ impl AccountKeeper {
         self.teller.event(Some(&self.account.name), event, details);
     }
 
+    /// Runs the hook that comes before a sync; an error is how the sync ends without beginning.
+    async fn prepare(&self) -> Result<(), Run> {
+        let (hooks, accounts) = (self.hooks.hooks(), [self.account.name.as_str()]);
+        let trouble = match self.cut.guard(hooks::before(&hooks, &accounts)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(forbidden)) => forbidden,
+            Err(exit) => Trouble::stopped(exit, Rest::Untouched),
+        };
+        let exit = trouble.exit;
+        Err(Run { exit, troubles: vec![trouble], ..Run::new(&self.account.name) })
+    }
+
     /// Complains once about each kind of reason why the server can't be listened to, until it can again.
     fn complain_of_deafness(&self, trouble: &Trouble) {
         if self.deaf.replace(Some(trouble.code)) != Some(trouble.code) {
@@ -128,7 +141,7 @@ impl AccountKeeper {
 }
 
 impl Keeper for AccountKeeper {
-    async fn sync(&self, why: Why) -> (Ended, bool) {
+    async fn sync(&self, why: Why) -> (Ended, News) {
         if why == Why::Resumed {
             self.kept.let_go();
         }
@@ -148,12 +161,9 @@ impl Keeper for AccountKeeper {
         };
         let now = Utc::now().timestamp();
         self.update(|live| (live.syncing_since, live.planned, live.done) = (Some(now), 0, 0));
-        let run = match hooks::before(self.hooks.hooks(), &[&self.account.name]).await {
+        let run = match self.prepare().await {
             Ok(()) => account::sync(job, Timestamp(now)).await,
-            Err(trouble) => {
-                let troubles = vec![trouble];
-                Run { exit: Exit::Partial, troubles, ..Run::new(&self.account.name) }
-            }
+            Err(run) => run,
         };
         let new = *self.wrong.borrow() != run.troubles;
         self.update(|live| live.syncing_since = None);
@@ -167,7 +177,7 @@ impl Keeper for AccountKeeper {
             self.left.replace(run.left.iter().cloned().collect());
         }
         self.hooks.add(&self.account, &run);
-        (ended(&run), run.report.has_news())
+        (ended(&run), news(&run.report))
     }
 
     fn knows(&self, mailbox: &MailboxName, now: ModSeq) -> bool {
@@ -229,6 +239,16 @@ fn reach_word(reach: Reach) -> &'static str {
     }
 }
 
+/// Returns what came from the server.
+fn news(report: &Report) -> News {
+    let but_flags = Counts { flags: 0, ..report.local };
+    match report.has_news() {
+        false => News::Nothing,
+        true if but_flags == Counts::default() => News::Flags,
+        true => News::More,
+    }
+}
+
 /// Returns what a run's end means for the next.
 fn ended(run: &Run) -> Ended {
     match run.exit {
@@ -250,5 +270,24 @@ fn of_trouble(trouble: &Trouble) -> Ended {
         Exit::Network if trouble.code == "unreachable" => Ended::Unreachable,
         Exit::Network => Ended::Refused,
         _ => Ended::Machine,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_alone_are_told_from_everything_else() {
+        let nothing = Counts::default();
+        for (local, expected) in [
+            (nothing, News::Nothing),
+            (Counts { flags: 3, ..nothing }, News::Flags),
+            (Counts { flags: 3, added: 1, ..nothing }, News::More),
+            (Counts { folders_renamed: 1, ..nothing }, News::More),
+        ] {
+            let remote = Counts { added: 1, ..nothing };
+            assert_eq!(news(&Report { local, remote, ..Report::default() }), expected, "{local:?}");
+        }
     }
 }
