@@ -130,6 +130,8 @@ struct Run<'a, R, L, J> {
     stuck: BTreeSet<MailboxName>,
     /// Mailboxes whose maildirs those are: the name under which they are known may be neither of these.
     unrenamed: BTreeSet<MailboxId>,
+    /// Mailboxes that are elsewhere, and of which only what was moved out of them here is left.
+    left_over: BTreeSet<MailboxId>,
 }
 
 /// The account as listed: its folders, each with its row, and what both sides said of them.
@@ -173,7 +175,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
         now: Timestamp,
         progress: &'a dyn Fn(Event),
     ) -> Self {
-        let (report, abilities, elsewhere, stuck, unrenamed) = Default::default();
+        let (report, abilities, elsewhere, stuck, unrenamed, left_over) = Default::default();
         let (elsewhere_there, whole_there, sought, robbed, contested, stranded, in_full) = Default::default();
         let (uploaded, unmovable, uncopied, unproven, alone, blind) = Default::default();
         Run {
@@ -201,6 +203,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             blind,
             stuck,
             unrenamed,
+            left_over,
         }
     }
 }

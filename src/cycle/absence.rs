@@ -100,8 +100,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let rows = self.account.journal.mailboxes()?;
         // What left a mailbox before that got another name did not come to the one that has its old name now.
         let displaced = |name: &MailboxName| sights.iter().any(|sight| sight.displaced && sight.row.name == *name);
+        // What was moved here from a mailbox that has another name now needs its row until all is seen: its message may have
+        // come to what has its old name after that got it.
+        let refiled: BTreeSet<MailboxId> = plans.iter().flat_map(|plan| plan.refiled.values().copied()).collect();
+        let is_left_over = |sight: &&Sight| sight.displaced && !sight.stranded && refiled.contains(&sight.row.id);
+        let left_over: BTreeSet<MailboxId> = sights.iter().filter(is_left_over).map(|sight| sight.row.id).collect();
         // They look as they did, and hold what another mailbox held.
-        let robbed = rows.iter().filter(|row| self.robbed.contains(&row.id));
+        let robbed = rows.iter().filter(|row| self.robbed.contains(&row.id) || left_over.contains(&row.id));
         let robbed: BTreeSet<MailboxName> = robbed.map(|row| row.name.clone()).collect();
         let grown: Option<BTreeSet<MailboxName>> = listing.map(|listing| {
             let mut grown = self.grown(&listing, &seen_until(scene, sights, &rows));
@@ -118,8 +123,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         };
         let held = grown.iter().flatten().find(|name| self.is_renumbering_held(name)).cloned();
         let ours = grown.iter().flatten().all(is_ours) && grown.is_some() && held.is_none();
-        // What was moved here from such a mailbox needs its row until all is seen: its message may be in what has the name.
-        let refiled: BTreeSet<MailboxId> = plans.iter().flat_map(|plan| plan.refiled.values().copied()).collect();
         // What a mailbox held whose name another has goes first where nothing else is waited for, and every maildir is as it
         // was seen: what has the name is looked at once it has gone, and what is found there is fetched.
         let names_alone = grown.as_ref().is_some_and(|grown| grown.is_subset(&robbed));
@@ -129,13 +132,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             && !self.has_stirred(scene, plans)?;
         let goes_first = |mailbox: MailboxId| {
             let is_it = |sight: &Sight| sight.row.id == mailbox && sight.displaced && !sight.stranded;
-            ours && names_alone && all_seen && !refiled.contains(&mailbox) && sights.iter().any(is_it)
+            ours && names_alone && all_seen && sights.iter().any(is_it)
         };
         let waiting = plans.iter_mut().filter(|plan| removes(plan) && !goes_first(plan.mailbox));
         let mut again = self.put_off(waiting, held.as_ref(), ours);
         // The file of one that neither side has where it was may be one of those that were put off, and its message where
         // nobody has looked.
-        let lost = Plans::new(sights, plans).keep_gone_from_both(goes_first);
+        let goes_whole = |mailbox: MailboxId| goes_first(mailbox) && !left_over.contains(&mailbox);
+        let lost = Plans::new(sights, plans).keep_gone_from_both(goes_whole);
+        self.left_over.extend(left_over.iter().filter(|mailbox| goes_first(**mailbox)));
         again.extend(lost.into_iter().filter(|_| ours));
         let looked_at_again = |row: &&MailboxRow| ours && grown.iter().flatten().any(|name| *name == row.name);
         again.extend(rows.iter().filter(looked_at_again).map(|row| row.id));

@@ -53,7 +53,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         // Found under another name: what has this one now is no later state of it. With the UIDVALIDITY it had, it may be its
         // own past, or another made in the same second: what looks like it elsewhere removes nothing, but all of it that is
         // new elsewhere is followed there.
-        if self.is_elsewhere_there(scene, sight).await?
+        if !self.is_left_over(sight)
+            && self.is_elsewhere_there(scene, sight).await?
             && (has_another_validity(sight) || self.whole_there.contains(&sight.row.id))
         {
             sight.find_it_gone();
@@ -68,8 +69,25 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.look_at_all(sight).await?;
         match now(sight) {
             None | Some(Numbers::Kept) => Ok(true),
+            Some(changed) if self.is_left_over(sight) => {
+                // It has been followed already.
+                self.stranded.insert(sight.row.id);
+                let done = self.renumber_rows(scene, sight, changed).await?;
+                if done {
+                    self.account.journal.commit(&[Record::Listed(sight.row.id, sight.row.role, None)])?;
+                    sight.row.object_id = None;
+                }
+                Ok(done)
+            }
             Some(changed) => self.renumber_rows(scene, sight, changed).await,
         }
+    }
+
+    /// Returns true for a mailbox that is elsewhere, once all that went with it has gone from here: of the messages that are
+    /// left their files were moved elsewhere, and they themselves may have come to what has the name now.
+    fn is_left_over(&self, sight: &Sight) -> bool {
+        let has_file = |row: &MessageRow| row.unique.as_ref().is_some_and(|name| sight.scan.entries.contains_key(name));
+        self.left_over.contains(&sight.row.id) && sight.scan.quiet && !sight.rows.iter().any(has_file)
     }
 
     /// Gives the rows of a mailbox all of whose messages were looked at the UIDs under which they are found. Returns false if

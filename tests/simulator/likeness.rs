@@ -879,3 +879,49 @@ fn folders_that_have_their_names_back_once_another_was_followed_stay_as_they_are
     quiet(&shared);
     assert_kept(&shared, "back");
 }
+
+/// A message moved out of it on both sides may be in what has the name, whatever that is.
+#[test]
+fn a_folder_whose_name_another_got_is_settled_though_a_file_of_it_was_moved() {
+    let worlds = [true, false].map(|object_ids| [0, 1, 2, 3].map(|what| (object_ids, what)));
+    for (object_ids, what) in worlds.into_iter().flatten() {
+        let shared = in_step(Delete::Expunge, 1);
+        shared.world().server.object_ids = object_ids;
+        for (name, id) in [("One", 2), ("One", 5), ("Two", 3)] {
+            shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+            sync(&shared);
+        }
+        {
+            let mut world = shared.world();
+            let (name, unique) = file(&world, 2);
+            world.local_move(&name, &unique, &folder("Archive"));
+            world.local_put(&folder("New"), 4, Kind::Ordinary, DATE, None);
+            let (name, at) = uid(&world, 2);
+            match what {
+                0 => world.remote_delete(&name, at),
+                1 => world.remote_move(&name, at, &folder("Two")),
+                _ => {}
+            }
+            world.remote_rename_folder(&folder("One"), &folder("New"));
+            match what {
+                0 | 1 => world.remote_rename_folder(&folder("Two"), &folder("One")),
+                _ => world.server.create(&folder("One"), None),
+            }
+            if what == 2 {
+                let (name, at) = uid(&world, 2);
+                world.remote_move(&name, at, &folder("One"));
+            }
+        }
+        (0..3).for_each(|_| drop(answer(&shared, HoldAnswer::Accept)));
+        let story = format!("object ids {object_ids}, {what}");
+        assert_eq!(codes(&sync(&shared)), Vec::<&str>::new(), "{story}");
+        super::history::idle_run(&shared, false);
+        let all = ["INBOX", "One", "Two", "New", "Archive"];
+        for side in [remote_ids, local_ids] {
+            let mut ids: Vec<u32> = all.iter().flat_map(|name| side(&shared, name)).collect();
+            ids.sort_unstable();
+            assert_eq!(ids, [1, 2, 3, 4, 5], "{story}");
+        }
+        assert_kept(&shared, &story);
+    }
+}
