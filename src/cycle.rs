@@ -293,7 +293,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let rows = self.account.journal.mailboxes()?;
         let place = |row: MailboxRow| {
             let rules = self.flag_rules(&row, role_of(scene, &row.name));
-            (row.id, crate::apply::recover::Place { row, rules })
+            let listed = scene.listing.mailboxes.contains_key(&row.name);
+            (row.id, crate::apply::recover::Place { row, rules, listed })
         };
         let places: BTreeMap<MailboxId, crate::apply::recover::Place> = rows.into_iter().map(place).collect();
         let terms = Terms {

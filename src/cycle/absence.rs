@@ -236,7 +236,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
 /// Returns the new messages on the server that may be these, as far as can be told without asking: those, too, that are
 /// not fetched yet because of what could not be seen in their maildirs.
-fn found_elsewhere(all: &Plans<'_>, lost: &[&MessageRow]) -> BTreeSet<Spot> {
+pub(super) fn found_elsewhere(all: &Plans<'_>, lost: &[&MessageRow]) -> BTreeSet<Spot> {
     let keys: BTreeSet<Key> = lost.iter().filter_map(|row| key(row.size, row.date)).collect();
     let names: BTreeSet<Name> = lost.iter().filter_map(|row| name_of_row(row)).collect();
     let may_be = |spot: &Spot| {

@@ -6,13 +6,14 @@
 use std::collections::BTreeSet;
 
 use super::Run;
+use super::absence::found_elsewhere;
 use super::observe::Sight;
 use super::plans::Plans;
 use super::settle::unfinished;
 use crate::apply::local_problem;
 use crate::model::{MailboxId, Side, UniqueName};
 use crate::reconcile::guard::{losses_now, set_aside};
-use crate::reconcile::moves::{Arrival, Arrivals, Place};
+use crate::reconcile::moves::{Arrival, Arrivals, Place, pair};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::report::Problem;
 use crate::reconcile::snapshot::LocalEntry;
@@ -67,7 +68,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// Leaves new files alone that could not be read: any may be the file of a message that looks removed, so nothing is
     /// removed either. Returns the mailboxes to be looked at again.
-    pub(super) fn await_unread(&mut self, all: &mut Plans<'_>, unread: &Unread) -> BTreeSet<MailboxId> {
+    pub(super) fn await_unread(
+        &mut self,
+        all: &mut Plans<'_>,
+        arrivals: &Arrivals,
+        unread: &Unread,
+    ) -> BTreeSet<MailboxId> {
         for (mailbox, unique) in &unread.closed {
             all.of(*mailbox).into_iter().for_each(|plan| leave_moving(plan, unique));
         }
@@ -78,9 +84,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 self.report.problem(Problem { hint, ..unfinished(&plan.name, why) });
                 set_aside(plan, Side::Local);
             }
-            all.keep_gone_from_both(|_| false);
+            keep_gone(all, arrivals);
         }
-        await_moving(all, &unread.moving)
+        await_moving(all, arrivals, &unread.moving)
     }
 
     pub(super) fn arrival(
@@ -114,7 +120,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
 /// Leaves new files alone that were renamed or moved since they were seen: any may be the file of a message that looks
 /// removed, so nothing is removed either. Returns the mailboxes to be looked at again.
-fn await_moving(all: &mut Plans<'_>, moving: &BTreeSet<Place>) -> BTreeSet<MailboxId> {
+fn await_moving(all: &mut Plans<'_>, arrivals: &Arrivals, moving: &BTreeSet<Place>) -> BTreeSet<MailboxId> {
     let mut undecided = BTreeSet::new();
     if moving.is_empty() {
         return undecided;
@@ -128,8 +134,31 @@ fn await_moving(all: &mut Plans<'_>, moving: &BTreeSet<Place>) -> BTreeSet<Mailb
         set_aside(plan, Side::Local);
         undecided.insert(plan.mailbox);
     }
-    undecided.append(&mut all.keep_gone_from_both(|_| false));
+    undecided.append(&mut keep_gone(all, arrivals));
     undecided
+}
+
+/// Keeps the rows that neither side has any more. What may have become of them on either side waits with them: sent from
+/// here and fetched from there, a message that was moved on both would be two. Returns the mailboxes to be looked at again.
+fn keep_gone(all: &mut Plans<'_>, arrivals: &Arrivals) -> BTreeSet<MailboxId> {
+    let rows = all.rows();
+    let gone = all.gone_from_both(&rows);
+    let messages = found_elsewhere(all, &gone);
+    let files: Vec<Place> = pair(gone, arrivals).into_iter().map(|(_, place)| place).collect();
+    let mut waiting = all.keep_gone_from_both(|_| false);
+    for (mailbox, unique) in files {
+        all.of(mailbox).into_iter().for_each(|plan| leave_moving(plan, &unique));
+        waiting.insert(mailbox);
+    }
+    for plan in all.plans.iter_mut() {
+        let (mailbox, before) = (plan.mailbox, plan.download.len());
+        plan.download.retain(|uid| !messages.contains(&(mailbox, *uid)));
+        if plan.download.len() < before {
+            plan.unknown = true;
+            waiting.insert(mailbox);
+        }
+    }
+    waiting
 }
 
 /// Leaves a new file to the next pass.

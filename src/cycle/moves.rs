@@ -42,7 +42,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut all = Plans::new(sights, plans);
         let arrivals = self.follow_files(&mut all, arrivals);
         self.follow_adopted(&mut all);
-        let mut undecided = self.await_unread(&mut all, &unread);
+        let mut undecided = self.await_unread(&mut all, &arrivals, &unread);
         let missing = refiled(&mut all, arrivals);
         self.follow_messages(&mut all, missing).await?;
         undecided.append(&mut keep_last_copies(&mut all));

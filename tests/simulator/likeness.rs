@@ -925,3 +925,62 @@ fn a_folder_whose_name_another_got_is_settled_though_a_file_of_it_was_moved() {
         assert_kept(&shared, &story);
     }
 }
+
+/// What became of the message on either side waits until it is known what the new file is.
+#[test]
+fn a_message_moved_on_both_sides_while_a_new_file_gets_another_name_is_not_doubled() {
+    for object_ids in [false, true] {
+        let shared = in_step(Delete::Trash, 1);
+        shared.world().server.object_ids = object_ids;
+        for (name, id) in [("One", 2), ("Two", 3), ("Archive", 4)] {
+            shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+            sync(&shared);
+        }
+        {
+            let mut world = shared.world();
+            let (name, unique) = file(&world, 2);
+            world.local_move(&name, &unique, &folder("Archive"));
+            let (name, at) = uid(&world, 2);
+            world.remote_move(&name, at, &folder("Two"));
+            world.local_put(&MailboxName::inbox(), 5, Kind::Ordinary, DATE, None);
+            let renamed: fn(&mut World) = |world| {
+                let (name, unique) = file(world, 5);
+                world.local_move(&name, &unique, &name);
+            };
+            world.meanwhile = Some(("identify INBOX", renamed));
+        }
+        sync(&shared);
+        assert!(shared.world().meanwhile.is_none());
+        quiet(&shared);
+        for side in [remote_ids, local_ids] {
+            assert_eq!(["One", "Two", "Archive"].map(|name| side(&shared, name)), [vec![], vec![2, 3], vec![4]]);
+        }
+        assert_kept(&shared, "moved on both sides");
+    }
+}
+
+/// What was copied to Trash before the folder was renamed is expunged in its new place, and not copied again.
+#[test]
+fn a_folder_renamed_there_before_what_was_copied_to_trash_is_expunged_gives_it_once() {
+    for abilities in [PLAIN, FULL] {
+        let shared = in_step(Delete::Trash, 1);
+        shared.world().server.abilities = mailtide::reconcile::snapshot::Abilities { moves: false, ..abilities };
+        for id in [2, 3] {
+            shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
+        }
+        sync(&shared);
+        {
+            let mut world = shared.world();
+            let (name, unique) = file(&world, 2);
+            world.local_delete(&name, &unique);
+            let renamed: fn(&mut World) = |world| world.remote_rename_folder(&folder("One"), &folder("New"));
+            world.meanwhile = Some(("expunge One", renamed));
+        }
+        sync(&shared);
+        assert!(shared.world().meanwhile.is_none(), "{abilities:?}");
+        (0..2).for_each(|_| drop(sync(&shared)));
+        let places = ["One", "New", "Trash"].map(|name| (remote_ids(&shared, name), local_ids(&shared, name)));
+        assert_eq!(places, [(vec![], vec![]), (vec![3], vec![3]), (vec![2], vec![2])], "{abilities:?}");
+        super::history::idle_run(&shared, false);
+    }
+}

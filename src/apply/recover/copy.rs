@@ -21,9 +21,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let mut records = Vec::new();
         for (id, intent) in intents {
             let Intent::Copy { uid_validity, uids, target, before, .. } = intent else { continue };
-            records.push(Record::Settled(id));
             let known = self.known(&place.row)?;
-            let Some(source) = self.look_at(&known).await? else { continue };
+            let source = self.look_at(&known).await?;
+            // Gone since it was listed it may have another name now, under which the next run finds it, and what was copied
+            // is not copied again.
+            records.extend((source.is_some() || !place.listed).then_some(Record::Settled(id)));
+            let Some(source) = source else { continue };
             let mut copies = self.copies((&target, before), places).await?;
             if copies.is_empty() {
                 continue;

@@ -35,6 +35,8 @@ pub struct Place {
     pub row: MailboxRow,
     /// What decides about flags in it.
     pub rules: FlagRules,
+    /// The server listed it under its name when the run began.
+    pub listed: bool,
 }
 
 /// What the baseline knows of a mailbox to be looked at.
