@@ -62,7 +62,9 @@ mod tests {
         }
 
         #[test]
-        fn any_list_of_letters_reads_as_it_is_written(text in prop_oneof!["(\\PC|\n){0,60}", "([0-9]{1,3} [a-z$]{0,5}\n){0,30}"]) {
+        fn any_list_of_letters_reads_as_it_is_written(
+            text in prop_oneof!["(\\PC|\n){0,60}", "([0-9]{1,3} [a-z$]{0,5}\n){0,30}"],
+        ) {
             keywords(&text);
         }
 

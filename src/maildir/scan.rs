@@ -18,9 +18,9 @@ use crate::store::LocalError;
 /// How often a scan is tried until one is quiet.
 const TRIES: usize = 5;
 
-/// A file as listed, its flags not read yet. Nothing is asked of the system but its name, kind and inode: that an empty file is no message
-/// shows when it is identified or read, as an error of that file. (Held for one at once, a message emptied by another
-/// program's crash would look removed.)
+/// A file as listed, its flags not read yet. Nothing is asked of the system but its name, kind and inode: that an empty
+/// file is no message shows when it is identified or read, as an error of that file. (Held for one at once, a message
+/// emptied by another program's crash would look removed.)
 type File = (UniqueName, LocalEntry);
 
 /// Of two files of a name, the one with the higher rank counts.

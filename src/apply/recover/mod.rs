@@ -35,7 +35,7 @@ pub struct Place {
     pub row: MailboxRow,
     /// What decides about flags in it.
     pub rules: FlagRules,
-    /// The server listed it under its name when the run began.
+    /// The server listed it under its name when this run listed all folders.
     pub listed: bool,
 }
 
