@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use tokio::sync::{Notify, watch};
 
 use super::keep::{Keeper, News, Told};
+use super::schedule::About;
 use crate::imap::Reach;
 use crate::model::{MailboxName, ModSeq};
 
@@ -67,17 +68,20 @@ impl Ears {
         self.rung.notify_one();
     }
 
-    /// Takes what was heard. Returns true if any of it is news: what a sync did on the server is not.
-    pub(super) fn has_news<K: Keeper>(&self, keeper: &K) -> bool {
-        let mut news = false;
-        for (mailbox, now) in self.changed.take() {
-            let known = mailbox.as_ref().zip(now).is_some_and(|(mailbox, now)| keeper.knows(mailbox, now));
-            if !known {
-                keeper.tell(Told::Server(mailbox.as_ref()));
-                news = true;
-            }
-        }
-        news
+    /// Takes what was heard, and returns where.
+    pub(super) fn take(&self) -> About {
+        self.changed.take().into_keys().collect()
+    }
+
+    /// Takes what was heard. Returns where any of it is news: what a sync did on the server is not.
+    pub(super) fn news<K: Keeper>(&self, keeper: &K) -> Option<About> {
+        let is_known = |(mailbox, now): &(Option<MailboxName>, Option<ModSeq>)| {
+            mailbox.as_ref().zip(*now).is_some_and(|(mailbox, now)| keeper.knows(mailbox, now))
+        };
+        let news = self.changed.take().into_iter().filter(|heard| !is_known(heard)).map(|(mailbox, _)| mailbox);
+        let news: Vec<Option<MailboxName>> = news.collect();
+        news.iter().for_each(|mailbox| keeper.tell(Told::Server(mailbox.as_ref())));
+        (!news.is_empty()).then(|| news.into_iter().collect())
     }
 }
 

@@ -12,7 +12,7 @@ use super::backoff::{Backoff, Ended};
 use super::ears::Ears;
 use super::local::Local;
 use super::others;
-use super::schedule::{Schedule, Why};
+use super::schedule::{About, Schedule, Why};
 use crate::imap::{Change, ImapStore, Reach, Watch};
 use crate::maildir::{self, Diary, WatchError};
 use crate::model::{MailboxName, ModSeq};
@@ -121,7 +121,10 @@ pub enum News {
 /// What the loop needs from outside.
 pub trait Keeper {
     /// Syncs once; returns how it ended, and what it brought from the server.
-    fn sync(&self, why: Why) -> impl Future<Output = (Ended, News)>;
+    fn sync(&self, why: Why, about: &About) -> impl Future<Output = (Ended, News)>;
+
+    /// Returns true if a sync about some folders spares much, and leaves nothing waiting in others.
+    fn is_choosy(&self) -> bool;
 
     /// Returns true if this state of a mailbox, by its HIGHESTMODSEQ, is the one in which the last sync left it.
     fn knows(&self, mailbox: &MailboxName, now: ModSeq) -> bool;
@@ -263,16 +266,16 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
     let mut schedule = Schedule::new(plan.poll, Duration::ZERO);
     let mut local = Local::new(plan);
     while !*orders.stop.borrow() {
-        if let Some(why) = schedule.begin(begun.elapsed()) {
-            local.prepare(keeper);
-            ears.changed.take();
+        if let Some((why, about)) = schedule.begin(begun.elapsed()) {
+            let about = Some(about).filter(|_| keeper.is_choosy()).unwrap_or(About::Everything);
+            let about = about.or(local.prepare(keeper)).or(ears.take());
             let told_before = ears.told.take();
-            let (ended, news) = keeper.sync(why).await;
+            let (ended, news) = keeper.sync(why, &about).await;
             let untold = !told_before && ears.is_untold(news);
-            schedule.ended(why, ended, untold, begun.elapsed(), chance());
+            schedule.ended((why, &about), ended, untold, begun.elapsed(), chance());
             keeper.tell(Told::Next(schedule.next().saturating_sub(begun.elapsed())));
             if local.is_late(keeper) {
-                schedule.local(begun.elapsed());
+                schedule.local(About::Everything, begun.elapsed());
             }
             continue;
         }
@@ -289,13 +292,13 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
                 if ears.connected.take() {
                     schedule.connected(begun.elapsed());
                 }
-                if ears.has_news(keeper) {
-                    schedule.server(begun.elapsed());
+                if let Some(about) = ears.news(keeper) {
+                    schedule.server(about, begun.elapsed());
                 }
             }
-            () = local.changed() => {
+            about = local.changed() => {
                 keeper.tell(Told::Local);
-                schedule.local(begun.elapsed());
+                schedule.local(about, begun.elapsed());
             }
             () = sleep => {}
         }

@@ -1,6 +1,7 @@
 //! Listening to the Maildir.
 
 use super::keep::{Keeper, Plan, Told};
+use super::schedule::About;
 use crate::maildir::{self, Diary, WatchError};
 
 /// The Maildir's watch, as far as there is one.
@@ -20,12 +21,13 @@ impl Local {
         Self { settings: plan.maildir.clone(), diary: plan.diary.clone(), watch: None, outdated: true, told: false }
     }
 
-    /// Before everything is looked at: what was heard is seen then, and directories that came are watched from now on.
-    pub(super) fn prepare<K: Keeper>(&mut self, keeper: &K) {
-        self.take();
+    /// Before a look: what was heard is seen then, where it was, and directories that came are watched from now on.
+    /// Returns what to look at for that.
+    pub(super) fn prepare<K: Keeper>(&mut self, keeper: &K) -> About {
+        let heard = self.take();
         self.diary.forget();
         if !self.outdated && self.watch.as_ref().is_some_and(maildir::Watch::has_root) {
-            return;
+            return heard;
         }
         let renewed = self.renew();
         self.outdated = renewed.is_err();
@@ -34,6 +36,7 @@ impl Local {
             Err(error) if !std::mem::replace(&mut self.told, true) => keeper.tell(Told::Unwatched(&error)),
             Err(_) => {}
         }
+        About::Everything
     }
 
     fn renew(&mut self) -> Result<(), WatchError> {
@@ -54,18 +57,18 @@ impl Local {
         self.watch.as_ref().is_some_and(maildir::Watch::has_root)
     }
 
-    fn take(&mut self) {
-        if let Some(watch) = &self.watch {
-            self.outdated |= watch.take().structure;
-        }
+    fn take(&mut self) -> About {
+        let heard = self.watch.as_ref().map(maildir::Watch::take).unwrap_or_default();
+        self.outdated |= heard.structure;
+        if heard.structure { About::Everything } else { heard.mail.into_iter().collect() }
     }
 
     /// Waits until something was heard, and takes it. Without a watch nothing ever is.
-    pub(super) async fn changed(&mut self) {
+    pub(super) async fn changed(&mut self) -> About {
         match &self.watch {
             Some(watch) => watch.changed().await,
             None => std::future::pending().await,
         }
-        self.take();
+        self.take()
     }
 }

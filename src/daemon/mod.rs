@@ -20,4 +20,4 @@ pub use backoff::{Backoff, Ended};
 pub use clock::Clock;
 pub use keep::{Keeper, News, Orders, Plan, Told, keep};
 pub use network::Network;
-pub use schedule::{Schedule, Why};
+pub use schedule::{About, Schedule, Why};

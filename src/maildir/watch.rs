@@ -1,7 +1,7 @@
 //! Watching maildirs for changes: inotify on Linux, through the `notify` crate.
 //!
 //! Watched are the `cur` and `new` of every maildir, and every directory that holds maildirs or could. What the events
-//! say is only whether something changed, and whether directories did: what changed is for a scan to see.
+//! say is only in which maildirs something changed, and whether directories did: what changed is for a scan to see.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -14,7 +14,8 @@ use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Wat
 
 use super::diary::{Diary, Entry};
 use super::list::PARTS;
-use super::{Layout, Settings, name, rename};
+use super::{Layout, Settings, layout, name, rename};
+use crate::model::MailboxName;
 
 /// Why not everything can be watched.
 #[derive(Debug, thiserror::Error)]
@@ -39,24 +40,30 @@ impl From<notify::Error> for WatchError {
 }
 
 /// What was heard since it was last asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// A message file came, went, or has another name.
-    pub mail: bool,
+    /// The folders in whose maildirs a message file came, went, or has another name; `None` stands for any folder.
+    pub mail: BTreeSet<Option<MailboxName>>,
     /// A directory came, went, or has another name, or events were lost: the watch has to be renewed.
     pub structure: bool,
 }
 
 impl Heard {
     /// Returns true if something was heard.
-    pub fn is_any(self) -> bool {
-        self.mail || self.structure
+    pub fn is_any(&self) -> bool {
+        !self.mail.is_empty() || self.structure
+    }
+
+    /// What was missed is unknown.
+    fn missed() -> Self {
+        Self { mail: [None].into(), structure: true }
     }
 }
 
 /// What the thread that receives the events shares with those who wait for them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    settings: Settings,
     state: Mutex<State>,
     diary: Diary,
     rung: tokio::sync::Notify,
@@ -77,15 +84,15 @@ impl Shared {
 
     fn hear(&self, event: &notify::Result<Event>) {
         let mut state = self.state();
-        let heard = match event {
-            Ok(event) => judge(event, &state.holders, &self.diary),
-            // What was missed is unknown.
-            Err(_) => Heard { mail: true, structure: true },
+        let mut heard = match event {
+            Ok(event) => judge(event, &self.settings, &state.holders, &self.diary),
+            Err(_) => Heard::missed(),
         };
-        state.heard.mail |= heard.mail;
+        let is_any = heard.is_any();
+        state.heard.mail.append(&mut heard.mail);
         state.heard.structure |= heard.structure;
         drop(state);
-        if heard.is_any() {
+        if is_any {
             self.rung.notify_one();
         }
     }
@@ -94,7 +101,6 @@ impl Shared {
 /// Watches an account's maildirs.
 #[derive(Debug)]
 pub struct Watch {
-    settings: Settings,
     watcher: RecommendedWatcher,
     watched: BTreeSet<PathBuf>,
     shared: Arc<Shared>,
@@ -106,10 +112,11 @@ impl Watch {
     /// # Errors
     /// The system lets nobody watch any more.
     pub fn new(settings: Settings, diary: Diary) -> Result<Watch, WatchError> {
-        let shared = Arc::new(Shared { diary, ..Shared::default() });
+        let (state, rung) = Default::default();
+        let shared = Arc::new(Shared { settings, state, diary, rung });
         let hearing = Arc::clone(&shared);
         let watcher = notify::recommended_watcher(move |event| hearing.hear(&event))?;
-        Ok(Watch { settings, watcher, watched: BTreeSet::new(), shared })
+        Ok(Watch { watcher, watched: BTreeSet::new(), shared })
     }
 
     /// Finds the directories that are there now, and watches these. What changed in a directory before it was watched
@@ -119,7 +126,7 @@ impl Watch {
     /// Not everything can be watched; what could be is.
     pub fn renew(&mut self) -> Result<(), WatchError> {
         let mut found = Found::default();
-        found.walk(&self.settings, self.settings.root.clone(), true);
+        found.walk(&self.shared.settings, self.shared.settings.root.clone(), true);
         let wanted: BTreeSet<PathBuf> = found.holders.union(&found.parts).cloned().collect();
         // First those that are gone: a directory that has another name now is still watched under the old one.
         for gone in self.watched.difference(&wanted) {
@@ -143,7 +150,7 @@ impl Watch {
 
     /// Returns true if the root is watched: one that is not there can't be.
     pub fn has_root(&self) -> bool {
-        self.watched.contains(&self.settings.root)
+        self.watched.contains(&self.shared.settings.root)
     }
 
     /// Waits until something was heard. Dropping the future loses nothing.
@@ -207,9 +214,9 @@ fn holds(layout: Layout, name: &str, in_root: bool) -> bool {
 }
 
 /// Returns what an event says. `holders` are the watched directories other than `cur` and `new`.
-fn judge(event: &Event, holders: &BTreeSet<PathBuf>, diary: &Diary) -> Heard {
+fn judge(event: &Event, settings: &Settings, holders: &BTreeSet<PathBuf>, diary: &Diary) -> Heard {
     if event.need_rescan() {
-        return Heard { mail: true, structure: true };
+        return Heard::missed();
     }
     let mut heard = Heard::default();
     // Both ends of a rename come by themselves, too.
@@ -218,11 +225,21 @@ fn judge(event: &Event, holders: &BTreeSet<PathBuf>, diary: &Diary) -> Heard {
     }
     for path in &event.paths {
         match is_in_part(path) {
-            true => heard.mail |= is_message(path) && is_of_mail(event.kind) && !is_ours(event.kind, path, diary),
+            true if is_message(path) && is_of_mail(event.kind) && !is_ours(event.kind, path, diary) => {
+                heard.mail.insert(folder_of(path, settings));
+            }
+            true => {}
             false => heard.structure |= is_of_structure(event.kind, path, holders),
         }
     }
     heard
+}
+
+/// Returns the folder of a message file, by local name.
+fn folder_of(file: &Path, settings: &Settings) -> Option<MailboxName> {
+    let maildir = file.parent()?.parent()?.strip_prefix(&settings.root).ok()?;
+    let directories = maildir.iter().map(|directory| Some(directory.to_str()?.to_owned()));
+    layout::name_of(settings.layout, &directories.collect::<Option<Vec<String>>>()?)
 }
 
 fn is_ours(kind: EventKind, path: &Path, diary: &Diary) -> bool {
@@ -286,18 +303,22 @@ mod tests {
     async fn hear(watch: &Watch, wanted: Heard) {
         let mut heard = Heard::default();
         let all = async {
-            while !(heard.mail >= wanted.mail && heard.structure >= wanted.structure) {
+            while !(heard.mail.is_superset(&wanted.mail) && heard.structure >= wanted.structure) {
                 watch.changed().await;
-                let more = watch.take();
-                heard = Heard { mail: heard.mail | more.mail, structure: heard.structure | more.structure };
+                let mut more = watch.take();
+                heard.mail.append(&mut more.mail);
+                heard.structure |= more.structure;
             }
         };
         let in_time = tokio::time::timeout(Duration::from_secs(10), all).await.is_ok();
         assert!(in_time, "{heard:?} instead of {wanted:?}");
     }
 
-    const MAIL: Heard = Heard { mail: true, structure: false };
-    const STRUCTURE: Heard = Heard { mail: false, structure: true };
+    const STRUCTURE: Heard = Heard { mail: BTreeSet::new(), structure: true };
+
+    fn mail(folder: &str) -> Heard {
+        Heard { mail: [MailboxName::parse(folder)].into(), structure: false }
+    }
 
     #[tokio::test]
     async fn every_change_of_mail_and_folders_is_heard_and_nothing_else() {
@@ -314,13 +335,13 @@ mod tests {
         fs::write(inbox.join("cur/.hidden"), "x").unwrap();
         fs::rename(inbox.join("tmp/1.a"), inbox.join("new/1.a")).unwrap();
         watch.changed().await;
-        assert_eq!(watch.take(), MAIL);
+        assert_eq!(watch.take(), mail("INBOX"));
         fs::rename(inbox.join("new/1.a"), inbox.join("cur/1.a:2,S")).unwrap();
-        hear(&watch, MAIL).await;
+        hear(&watch, mail("INBOX")).await;
         fs::write(inbox.join("cur/1.a:2,S"), "Subject: y\n\ny\n").unwrap();
-        hear(&watch, MAIL).await;
+        hear(&watch, mail("INBOX")).await;
         fs::remove_file(inbox.join("cur/1.a:2,S")).unwrap();
-        hear(&watch, MAIL).await;
+        hear(&watch, mail("INBOX")).await;
         fs::create_dir(root.join("Archive")).unwrap();
         hear(&watch, STRUCTURE).await;
         watch.renew().unwrap();
@@ -332,7 +353,7 @@ mod tests {
         watch.renew().unwrap();
         watch.take();
         fs::write(root.join("Old/2025/new/2.b"), "Subject: x\n\nx\n").unwrap();
-        hear(&watch, MAIL).await;
+        hear(&watch, mail("Old/2025")).await;
         fs::remove_dir_all(root.join("Old")).unwrap();
         hear(&watch, STRUCTURE).await;
         watch.renew().unwrap();
@@ -352,7 +373,7 @@ mod tests {
         assert!(watch.has_root());
         fs::write(root.join("other/new/1.a"), "x").unwrap();
         fs::write(root.join(".Sent/new/2.b"), "x").unwrap();
-        hear(&watch, MAIL).await;
+        hear(&watch, mail("Sent")).await;
     }
 
     #[tokio::test]
@@ -376,9 +397,9 @@ mod tests {
         watch.changed().await;
         assert_eq!(watch.take(), STRUCTURE);
         fs::rename(&seen, &answered).unwrap();
-        hear(&watch, MAIL).await;
+        hear(&watch, mail("INBOX")).await;
         fs::rename(&answered, &seen).unwrap();
-        hear(&watch, MAIL).await;
+        hear(&watch, mail("INBOX")).await;
     }
 
     #[test]

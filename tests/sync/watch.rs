@@ -167,6 +167,27 @@ fn without_any_extension_it_polls() {
 }
 
 #[test]
+fn where_each_look_costs_only_what_changed_is_looked_at_and_all_of_it_if_that_does_not_tell_enough() {
+    let setup = Setup::with_mail(Kind::Bare, &corpus::ordinary(3));
+    let mut daemon = Daemon::settled(&setup);
+    daemon.wait_until_quiet(QUIET);
+    let inbox = setup.root.inbox();
+    setup.append(&["Sent"], &corpus::ordinary(9)[8..]);
+    inbox.set_flags(&inbox.find("message 1."), "FS");
+    let sync = daemon.wait_for_sync("remote", "flags", 1);
+    assert_eq!(sync["result"]["local"]["added"], 0, "nobody told of it: {sync}");
+    daemon.wait_until_quiet(QUIET);
+    setup.imap().move_to(&["INBOX"], "2", &["Sent"]);
+    inbox.set_flags(&inbox.find("message 1."), "S");
+    // What left the inbox may be anywhere.
+    let sync = daemon.wait_for_sync("local", "moved", 1);
+    assert_eq!((&sync["result"]["local"]["added"], &sync["result"]["remote"]["flags"]), (&1.into(), &1.into()));
+    assert_eq!(sync["result"]["errors"].as_array().map(Vec::len), Some(0), "{sync}");
+    daemon.stop();
+    setup.assert_equal();
+}
+
+#[test]
 fn a_connection_that_has_gone_silent_is_noticed_in_time_and_what_was_missed_is_made_up_for() {
     let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
     let proxy = Proxy::start(setup.port);
