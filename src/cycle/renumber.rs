@@ -18,7 +18,7 @@ use crate::reconcile::report::Reason;
 use crate::reconcile::snapshot::{RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::store::{
     Edit, Failure, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteError, RemoteErrorKind, RemoteStore,
-    Renumbered,
+    Renumbered, untaken,
 };
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
@@ -178,11 +178,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         messages: &BTreeMap<Uid, RemoteMessage>,
         found: &BTreeMap<Uid, Uid>,
     ) -> Result<Vec<Record>, Failure> {
+        let untaken = untaken(&sight.failures);
         let mut intents = self.account.journal.intents()?;
         intents.retain(|(_, one)| matches!(one, Intent::Flags { .. }) && one.mailbox() == sight.row.id);
         let mut records = Vec::new();
         for (row, message) in sight.rows.iter().filter_map(|row| Some((row, messages.get(found.get(&row.uid)?)?))) {
-            let flags = shown(&sight.row, row, &intents, &sight.scan, Some(&message.flags));
+            let flags = shown(&sight.row, row, (&intents, &untaken), &sight.scan, Some(&message.flags));
             records.extend(flags.map(|flags| Record::Flags(row.id, flags)));
         }
         records.extend(intents.iter().map(|(id, _)| Record::Settled(*id)));

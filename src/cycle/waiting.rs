@@ -11,7 +11,7 @@ use crate::reconcile::memory::{Memory, Stuck};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::report::{Problem, Waiting};
 use crate::reconcile::snapshot::LocalEntry;
-use crate::store::{Failure, FailureRow, Journal, LocalStore, Record, RemoteStore};
+use crate::store::{Failure, FailureRow, Journal, LocalStore, Record, RemoteStore, untaken};
 
 /// The codes of what is stuck: found by every plan anew, so its row is only the memory that it was told.
 const READ_ONLY: &str = "read-only";
@@ -53,12 +53,11 @@ impl Sight {
 
     /// Returns what earlier runs and passes left for the plan.
     pub(super) fn recall(&self, uploaded: &BTreeMap<(MailboxId, UniqueName), FlagSet>) -> Memory {
-        let refused = self.failures.iter().filter(|failure| failure.code == FLAG_REFUSED && !is_due(failure, self.now));
-        let refused: BTreeMap<UniqueName, FlagDelta> =
-            refused.filter_map(|failure| Some((failure.unique.clone()?, failure.flags.clone()))).collect();
+        let (untaken, refused) =
+            (untaken(&self.failures), untaken(self.failures.iter().filter(|one| !is_due(one, self.now))));
         let mine = uploaded.iter().filter(|((mailbox, _), _)| *mailbox == self.row.id);
         let fresh = mine.map(|((_, unique), sent)| (unique.clone(), sent.clone())).collect();
-        Memory { refused, fresh, letters: self.row.letters.clone() }
+        Memory { refused, untaken, fresh, letters: self.row.letters.clone() }
     }
 
     /// Returns true if what failed is not in step still.

@@ -13,6 +13,8 @@ use content::{Contents, Singles};
 pub use difference::{Difference, Kind, Next};
 
 use super::flags::FlagRules;
+use super::renames::is_another;
+use super::renumber::{Numbers, numbers};
 use super::snapshot::{LocalSnapshot, RemoteMessage, RemoteSnapshot};
 use crate::model::{
     Flag, FlagDelta, Identity, MailboxName, MailboxRow, MessageId, MessageRow, Tombstone, Uid, UidSet, UniqueName,
@@ -128,7 +130,24 @@ impl Evidence<'_> {
         self.compare_unknown_files(&named, &mut found);
         self.compare_unknown_messages(&mut found);
         self.compare_counts(&mut found);
+        let accused = found.differences.iter().any(|difference| difference.kind == Kind::WrongPair);
+        if accused && self.is_another_mailbox(&contents) {
+            let message = "UIDs of this folder name other messages than the database knows, as if another folder had got \
+                           its name or the server had been restored from a backup, so none could be compared; \
+                           `mailtide sync --full` matches them by their content";
+            return Comparison::only(self.differs(Kind::UidValidity, Next::Unknown, message));
+        }
         found
+    }
+
+    /// Returns true if these may be another mailbox's UIDs: no row is wrong then, they speak of one that is elsewhere, and
+    /// without them it would not be recognised there. Mailboxes made in the same second have one UIDVALIDITY.
+    fn is_another_mailbox(&self, contents: &BTreeMap<MessageId, Contents<'_>>) -> bool {
+        let highest = self.rows.iter().map(|row| row.uid).max();
+        let changed = |row: &MailboxRow| numbers(row, highest, &self.remote.watermark) != Numbers::Kept;
+        let is_other = |row: &MessageRow| self.message(row.uid).is_some_and(|message| is_another(row, message));
+        self.row.is_some_and(changed)
+            || (contents.values().all(|both| !both.is_equal()) && contents.values().any(|both| is_other(both.row)))
     }
 
     fn differs(&self, kind: Kind, next: Next, message: impl Into<String>) -> Difference {

@@ -11,6 +11,8 @@ use crate::model::{FlagDelta, FlagSet, KeywordLetters, MessageRow, Uid, UniqueNa
 pub struct Memory {
     /// Changes of flags that the server refused and that wait, by file.
     pub refused: BTreeMap<UniqueName, FlagDelta>,
+    /// All that it refused, waiting or due: the names of the files show it, and the rows don't.
+    pub untaken: BTreeMap<UniqueName, FlagDelta>,
     /// Files that this run uploaded and whose messages were not looked at since, with the flags sent.
     pub fresh: BTreeMap<UniqueName, FlagSet>,
     /// The keyword letters under which the rows were agreed on.
@@ -45,6 +47,11 @@ impl Memory {
             None => flags,
         }
     }
+}
+
+/// Returns what a file's name bore when these flags of its message were agreed on: also what the server refused.
+pub fn borne(flags: &FlagSet, unique: &UniqueName, untaken: &BTreeMap<UniqueName, FlagDelta>) -> FlagSet {
+    untaken.get(unique).map_or_else(|| flags.clone(), |untaken| untaken.apply(flags))
 }
 
 impl Stuck {

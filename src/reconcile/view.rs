@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::adopt::Match;
 use super::flags::{FlagRules, plan_flags, plan_union};
-use super::memory::Memory;
+use super::memory::{Memory, borne};
 use super::plan::{Adoption, FlagChange, LocalRemoval, MailboxPlan, RemoteRemoval, Removal, Upload};
 use super::policy::Delete;
 use super::replace::Saves;
@@ -124,7 +124,8 @@ impl View<'_> {
     ) {
         let seen = message.map(|message| &message.flags);
         let base = self.memory.base(row, unique, seen);
-        let flags = plan_flags(&base, &row.flags, entry, seen, self.scan, &self.rules, &self.memory.letters);
+        let borne = borne(&row.flags, unique, &self.memory.untaken);
+        let flags = plan_flags(&base, &borne, entry, seen, self.scan, &self.rules, &self.memory.letters);
         let flags = self.memory.apply(flags, unique);
         plan.stuck.flags = plan.stuck.flags.union(&flags.denied);
         if !flags.changes_nothing() || flags.agreed != row.flags {

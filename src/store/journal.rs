@@ -208,6 +208,12 @@ pub struct FailureRow {
     pub flags: FlagDelta,
 }
 
+/// Returns the changes of flags that the server did not take, by file.
+pub fn untaken<'f>(failures: impl IntoIterator<Item = &'f FailureRow>) -> BTreeMap<UniqueName, FlagDelta> {
+    let changes = failures.into_iter().filter(|failure| !failure.flags.is_empty());
+    changes.filter_map(|failure| Some((failure.unique.clone()?, failure.flags.clone()))).collect()
+}
+
 /// A change of the database. Records committed together take effect together or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {

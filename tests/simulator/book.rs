@@ -165,12 +165,15 @@ impl Book {
         self.row_of(|row| row.local == *name, is_it)
     }
 
-    /// Returns the flags that were agreed on for a file.
-    pub(super) fn flags_of(&self, name: &MailboxName, unique: &UniqueName) -> Option<&FlagSet> {
+    /// Returns the flags that were agreed on for a file, with what the server did not take of them.
+    pub(super) fn flags_of(&self, name: &MailboxName, unique: &UniqueName) -> Option<FlagSet> {
         let of = |row: &&MailboxRow| row.local == *name;
         let ids: Vec<_> = self.mailboxes.values().filter(of).map(|row| row.id).collect();
         let is_it = |row: &&MessageRow| ids.contains(&row.mailbox) && row.unique.as_ref() == Some(unique);
-        self.messages.values().find(is_it).map(|row| &row.flags)
+        let row = self.messages.values().find(is_it)?;
+        let refused = self.failures.iter().filter(|failure| ids.contains(&failure.mailbox));
+        let refused = refused.filter(|failure| failure.unique.as_ref() == Some(unique));
+        Some(refused.fold(row.flags.clone(), |flags, failure| failure.flags.apply(&flags)))
     }
 
     /// Returns true if the file was fetched and journaled, and its message is not recorded yet.

@@ -6,10 +6,12 @@ use mailtide::reconcile::compare::{Kind, Next};
 use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::snapshot::Abilities;
 
+use super::account::{DATE, in_step as account, local_ids, remote_ids, sync};
 use super::check::broken;
 use super::history::{calm_run, is_idle, policy, run, settle};
 use super::mail::Kind as Mail;
 use super::rng::Rng;
+use super::scenarios::{FULL, PLAIN, assert_kept, quiet};
 use super::schedule::{Rates, Schedule};
 use super::server::Server;
 use super::users::{self, folder};
@@ -123,5 +125,58 @@ fn what_users_do_is_no_fault_of_the_database() {
         assert!(compared.all().all(|found| found.next != Next::Repair), "seed {seed}: {:#?}", told(&compared));
         let idle = is_idle(&calm_run(&shared, &Options::default()));
         assert!(idle || compared.all().next().is_some(), "seed {seed}: a sync had something to do");
+    }
+}
+
+/// Folders made in the same second: `One` with one message, `Two` with two, in step.
+fn of_one_second(abilities: Abilities) -> Shared {
+    let shared = account(Delete::Trash, 1);
+    {
+        let mut world = shared.world();
+        (world.server.abilities, world.server.same_second) = (abilities, true);
+        for (id, name) in [(2, "One"), (3, "Two"), (4, "Two")] {
+            let date = Timestamp(DATE.0 + i64::from(id) * 60);
+            world.remote_put(&folder(name), id, Mail::Ordinary, date, &FlagSet::new());
+        }
+    }
+    sync(&shared);
+    shared
+}
+
+/// The rows of the one that had been removed were said to be wrong.
+#[test]
+fn a_folder_renamed_there_to_the_name_of_one_removed_is_no_fault_of_the_database() {
+    for abilities in [FULL, PLAIN] {
+        let shared = of_one_second(abilities);
+        {
+            let mut world = shared.world();
+            world.remote_remove_folder(&folder("Two"));
+            world.remote_rename_folder(&folder("One"), &folder("Two"));
+        }
+        let before = shared.world().book.messages.clone();
+        let compared = shared.compare(true);
+        assert_eq!(compared.repaired, Some((0, 0)), "{abilities:?}: {:#?}", told(&compared));
+        assert!(compared.all().any(|found| found.kind == Kind::UidValidity), "{:#?}", told(&compared));
+        assert!(shared.world().book.messages == before, "{abilities:?}: rows were forgotten");
+    }
+}
+
+/// A repair let go of what tells the two apart: neither was recognised, and each got the mail of the other, too.
+#[test]
+fn folders_that_exchanged_their_names_there_are_recognised_after_a_repair() {
+    for abilities in [FULL, PLAIN] {
+        let shared = of_one_second(abilities);
+        for (from, to) in [("One", "Between"), ("Two", "One"), ("Between", "Two")] {
+            shared.world().remote_rename_folder(&folder(from), &folder(to));
+        }
+        let compared = shared.compare(true);
+        assert_eq!(compared.repaired, Some((0, 0)), "{abilities:?}: {:#?}", told(&compared));
+        let report = sync(&shared);
+        assert_eq!((report.local.added, report.remote.added), (0, 0), "{abilities:?}: {report:?}");
+        quiet(&shared);
+        assert_kept(&shared, "after a repair");
+        for ids in [local_ids, remote_ids] {
+            assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![3, 4], vec![2]), "{abilities:?}");
+        }
     }
 }

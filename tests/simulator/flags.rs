@@ -318,3 +318,45 @@ fn a_flag_that_came_as_the_keyword_went_and_was_changed_back_after_a_sync_was_st
         }
     }
 }
+
+/// An account with a message that bears a keyword's letter and a flag that the server did not take.
+fn refused_a_flag() -> Shared {
+    let shared = in_step(Delete::Trash, 1);
+    remote_flag(&mut shared.world(), 1, "work", true);
+    sync(&shared);
+    shared.world().mishaps.drops = FlagSet::of(&[Flag::Seen]);
+    local_flag(&mut shared.world(), 1, "\\Seen", true);
+    assert_eq!(codes(&sync(&shared)), ["flag-refused"]);
+    shared
+}
+
+/// Tries it with a sync struck at every step, and one after it.
+fn after_a_struck_sync(expected: [&str; 2], edit: impl Fn(&Shared)) {
+    for (after, power) in STRIKES {
+        for step in 0.. {
+            let shared = refused_a_flag();
+            edit(&shared);
+            let died = dies(&shared, CrashAt { step, after, power });
+            sync(&shared);
+            assert_eq!(both_flags(&shared), expected, "struck {step} {after} {power}");
+            if !died {
+                break;
+            }
+        }
+    }
+}
+
+/// Measured by what the server had taken, the name had nothing else changed: the keyword was taken off.
+#[test]
+fn letters_stripped_with_a_flag_that_the_server_refused_come_back() {
+    after_a_struck_sync(["work", "work"], |shared| {
+        let unique = file(shared, 1);
+        shared.world().local_strip(&MailboxName::inbox(), &unique, &FlagEdit::new("\\Seen", false));
+    });
+}
+
+/// Measured so, the flag that only the name has was taken for a change made with it.
+#[test]
+fn a_keyword_taken_off_beside_a_flag_that_the_server_refused_stays_off() {
+    after_a_struck_sync(["\\Seen", ""], |shared| local_flag(&mut shared.world(), 1, "work", false));
+}

@@ -154,7 +154,7 @@ impl World {
         let info = info_of(&after.difference(&dropped), &letters, "");
         let rename = |place: &Place| Some(Place { info: info.clone(), ..place.clone() });
         self.maildir.user(name, unique, rename);
-        let is_plain = before != after && self.book.flags_of(name, unique) == Some(&before);
+        let is_plain = before != after && self.book.flags_of(name, unique).as_ref() == Some(&before);
         for word in words(&dropped) {
             match is_plain {
                 true => self.ledger.strip(id, [word.clone()]),

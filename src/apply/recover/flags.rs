@@ -2,14 +2,18 @@
 //! what somebody did since on the other side, where they came from, is a change, and nothing that is to be undone.
 //!
 //! Letters that a program stripped from a name while it changed another flag are to be put back. Once that other flag
-//! counts as agreed on nothing shows any more that nobody took them off: then they don't count as agreed on themselves.
+//! counts as agreed on nothing shows any more that nobody took them off: then they don't count as agreed on themselves. The
+//! server shows them in the next look, as it has stored that flag.
+
+use std::collections::BTreeMap;
 
 use super::{Apply, Place, Settlement};
-use crate::model::{FlagDelta, FlagSet, MailboxRow, MessageRow, Side, UidValidity};
+use crate::model::{FlagDelta, FlagSet, MailboxRow, MessageRow, Side, UidValidity, UniqueName};
 use crate::reconcile::flags::is_stripped;
+use crate::reconcile::memory::borne;
 use crate::reconcile::renumber::{Numbers, numbers};
 use crate::reconcile::snapshot::LocalSnapshot;
-use crate::store::{Failure, Intent, IntentId, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
+use crate::store::{Failure, Intent, IntentId, Journal, LocalErrorKind, LocalStore, Record, RemoteStore, untaken};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     /// Of messages that can't be seen nothing is known, and both sides count as they are found. Where the mailbox was
@@ -31,10 +35,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         if look.as_ref().is_some_and(|look| numbers(&place.row, highest, &look.watermark) != Numbers::Kept) {
             intents.retain(|one| !is_for_remote(one));
         }
+        let untaken = untaken(&self.journal.failures(place.row.id)?);
         let mut records = Vec::new();
         for row in &known.rows {
             let there = look.as_ref().and_then(|look| look.messages.listed().get(&row.uid)).map(|one| &one.flags);
-            let flags = scan.as_ref().and_then(|scan| shown(&place.row, row, &intents, scan, there));
+            let flags = scan.as_ref().and_then(|scan| shown(&place.row, row, (&intents, &untaken), scan, there));
             records.extend(flags.map(|flags| Record::Flags(row.id, flags)));
         }
         records.extend(intents.iter().map(|(id, _)| Record::Settled(*id)));
@@ -54,23 +59,28 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
 
 /// Returns what counts as agreed on of a message about which there are intents, by what the side shows that was to get a
 /// difference: the names in its maildir, or these flags of it on the server. `None` if there is no such intent, or no file.
+/// `untaken` is what the server did not take, by file.
 pub(crate) fn shown(
     mailbox: &MailboxRow,
     row: &MessageRow,
-    intents: &[(IntentId, Intent)],
+    (intents, untaken): (&[(IntentId, Intent)], &BTreeMap<UniqueName, FlagDelta>),
     scan: &LocalSnapshot,
     there: Option<&FlagSet>,
 ) -> Option<FlagSet> {
     let differences = differences_of(row, mailbox.uid_validity, intents);
-    let entry = row.unique.as_ref().and_then(|unique| scan.entries.get(unique)).filter(|_| !differences.is_empty())?;
-    // What was to be taken off the name has gone from it because of that.
-    let mut left = row.flags.clone();
-    for (_, taken) in differences.iter().filter(|(side, _)| *side == Side::Local) {
-        left.keywords.retain(|word| !taken.remove.keywords.contains(word));
-    }
-    let stripped = is_stripped(&left, entry, scan, &mailbox.letters);
+    let unique = row.unique.as_ref().filter(|_| !differences.is_empty())?;
+    let entry = scan.entries.get(unique)?;
+    let is_stripped = |flags: &FlagSet| {
+        let mut left = borne(flags, unique, untaken);
+        // What was to be taken off the name has gone from it because of that.
+        for (_, taken) in differences.iter().filter(|(side, _)| *side == Side::Local) {
+            left.keywords.retain(|word| !taken.remove.keywords.contains(word));
+        }
+        is_stripped(&left, entry, scan, &mailbox.letters)
+    };
+    let stripped = is_stripped(&row.flags);
     let mut flags = row.flags.clone();
-    for (side, difference) in differences {
+    for (side, difference) in &differences {
         let shown = match side {
             Side::Remote => there,
             // What a stripped name shows is that program's doing.
@@ -78,7 +88,7 @@ pub(crate) fn shown(
         };
         flags = shown.map_or_else(FlagDelta::default, |shown| brought(difference, shown)).apply(&flags);
     }
-    if stripped {
+    if stripped && !is_stripped(&flags) {
         flags.keywords.retain(|word| word.is_forwarded() || entry.flags.keywords.contains(word));
     }
     Some(flags)

@@ -45,7 +45,7 @@ pub enum Kind {
     Count,
     /// A step that an interrupted sync left in doubt.
     Journal,
-    /// UIDVALIDITY has changed.
+    /// UIDVALIDITY has changed, or the UIDs are another mailbox's all the same.
     UidValidity,
     /// The Maildir is not the one that the baseline speaks of.
     Root,

@@ -217,6 +217,26 @@ fn rows_that_are_wrong_are_to_be_repaired_and_no_others() {
     }
 }
 
+/// Made in the same second, it has the UIDVALIDITY that is known.
+#[test]
+fn another_folder_of_the_name_makes_no_row_wrong() {
+    let becomes_another = |case: &mut Case, n: u8| {
+        let there = uid(n.into());
+        case.messages.insert(there, identity(n + 10));
+        case.there().get_mut(&there).unwrap().date = identity(n + 10).date;
+    };
+    let unknown = vec![(Kind::UidValidity, Next::Unknown)];
+    let all = |case: &mut Case| (1..4).for_each(|n| becomes_another(case, n));
+    assert_eq!(told(all), (0, unknown.clone()), "it holds none of them");
+    let not_as_far = |case: &mut Case| {
+        becomes_another(case, 1);
+        case.row.watermark.as_mut().unwrap().uid_next = 9;
+    };
+    assert_eq!(told(not_as_far), (0, unknown), "UIDNEXT never falls");
+    let only_one = |case: &mut Case| becomes_another(case, 1);
+    assert_eq!(told(only_one), (2, vec![(Kind::WrongPair, Next::Repair)]), "the others are what is known");
+}
+
 #[test]
 fn a_server_that_rewrites_messages_makes_no_row_wrong() {
     let rewritten = |message_id, loose| {
