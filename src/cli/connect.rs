@@ -82,7 +82,7 @@ mod tests {
             seen.borrow_mut().push(text.expose_secret().to_owned());
             match text.expose_secret() == accepted {
                 true => Ok(()),
-                false => Err(RemoteError { kind: RemoteErrorKind::Login, cause: "no".into() }),
+                false => Err(RemoteError::new(RemoteErrorKind::Login, "no")),
             }
         };
         let result = runtime.block_on(with_secret(secret, attempt)).unwrap();

@@ -7,6 +7,7 @@ mod watch;
 
 use std::error::Error;
 use std::fmt::Display;
+use std::time::Duration;
 
 use super::exit::Exit;
 use crate::config::secret::SecretError;
@@ -30,6 +31,8 @@ pub(super) struct Trouble {
     pub(super) hint: String,
     /// What it is about.
     pub(super) place: Box<Place>,
+    /// How long the server asks to be left alone.
+    pub(super) wait: Option<Duration>,
 }
 
 /// What a trouble is about, as far as it is about something smaller than the account.
@@ -79,7 +82,7 @@ fn whole(error: &(dyn Error + 'static)) -> String {
 
 impl Trouble {
     fn new(exit: Exit, code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { exit, code, message: message.into(), hint: hint.into(), place: Box::default() }
+        Self { exit, code, message: message.into(), hint: hint.into(), place: Box::default(), wait: None }
     }
 
     fn at_folder(mut self, folder: Option<&MailboxName>) -> Self {
@@ -209,7 +212,7 @@ impl Trouble {
                 (Exit::Network, "server-refused", "sync again later; -vv shows what was asked".to_owned())
             }
         };
-        Self::new(exit, code, format!("{}; {}", whole(error), rest.words()), hint)
+        Self { wait: error.wait, ..Self::new(exit, code, format!("{}; {}", whole(error), rest.words()), hint) }
     }
 
     /// The Maildir.
@@ -325,7 +328,7 @@ mod tests {
 
     #[test]
     fn every_failure_has_its_exit_code_and_word() {
-        let remote = |kind| Failure::Remote(RemoteError { kind, cause: "x".into() });
+        let remote = |kind| Failure::Remote(RemoteError::new(kind, "x"));
         let local = |kind| Failure::Local(LocalError { kind, cause: "x".into() });
         let state = |corrupt| Failure::State(StateError { corrupt, cause: "x".into() });
         for (failure, exit, code) in [

@@ -291,7 +291,7 @@ fn unseen(folder: &MailboxName, why: &impl ToString) -> Difference {
 }
 
 fn unanswered() -> RemoteError {
-    RemoteError { kind: crate::store::RemoteErrorKind::Refused, cause: "the server did not tell all of it".into() }
+    RemoteError::new(crate::store::RemoteErrorKind::Refused, "the server did not tell all of it")
 }
 
 fn in_doubt(intent: &Intent, rows: &[MailboxRow]) -> Difference {

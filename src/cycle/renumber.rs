@@ -351,6 +351,6 @@ fn forget_failures(sight: &Sight) -> Vec<Record> {
 }
 
 fn not_all_listed() -> RemoteError {
-    let cause = "the server numbers its messages anew and did not list them all".into();
-    RemoteError { kind: RemoteErrorKind::Refused, cause }
+    let cause = "the server numbers its messages anew and did not list them all";
+    RemoteError::new(RemoteErrorKind::Refused, cause)
 }

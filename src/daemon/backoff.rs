@@ -13,8 +13,10 @@ pub enum Ended {
     Busy,
     /// There is no way to the server.
     Unreachable,
-    /// The server asks to be left alone.
+    /// The server asks to be left alone,
     Refused,
+    /// and says for how long.
+    Asked(Duration),
     /// The server does not let the user in: trying often may lock the account.
     Login,
     /// This machine, or the configuration, is in the way.
@@ -30,6 +32,7 @@ impl Ended {
             Ended::Unfinished => (1, 60),
             Ended::Unreachable => (2, 60),
             Ended::Machine => (5, 300),
+            Ended::Asked(wait) => return Some((wait, wait)),
             Ended::Refused => (30, 900),
             Ended::Login => (60, 3600),
         };
@@ -46,7 +49,7 @@ pub struct Backoff {
 impl Backoff {
     /// Takes note of how an attempt ended, and returns how long to wait before the next; `None` if it did not fail. The
     /// time doubles from failure to failure. `jitter` from 0 to 1 makes it up to a half shorter, so that many who lost
-    /// the same server don't come back all at once.
+    /// the same server don't come back all at once; what was asked for a little longer.
     pub fn note(&mut self, ended: Ended, jitter: f64) -> Option<Duration> {
         let Some((first, most)) = ended.limits() else {
             self.failures = 0;
@@ -54,7 +57,11 @@ impl Backoff {
         };
         let whole = first.saturating_mul(1 << self.failures.min(16)).min(most);
         self.failures = self.failures.saturating_add(1);
-        Some(whole.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0))
+        let part = jitter.clamp(0.0, 1.0);
+        Some(match ended {
+            Ended::Asked(_) => whole.mul_f64(1.0 + part / 10.0),
+            _ => whole.mul_f64(1.0 - part / 2.0),
+        })
     }
 
     /// Forgets the failures: circumstances have changed.
@@ -73,11 +80,13 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_a_limit_and_jitter_only_shortens_them() {
+    fn waits_double_up_to_a_limit_and_jitter_shortens_only_what_nobody_asked_for() {
         assert_eq!(waits(Ended::Unreachable, 0.0, 7), [2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
         assert_eq!(waits(Ended::Unreachable, 1.0, 3), [1000, 2000, 4000]);
         assert_eq!(waits(Ended::Login, 0.5, 2), [45_000, 90_000]);
         assert_eq!(*waits(Ended::Login, 0.0, 100).last().unwrap(), 3_600_000);
+        let asked = Ended::Asked(Duration::from_secs(300));
+        assert_eq!([waits(asked, 0.0, 2), waits(asked, 1.0, 2)].concat(), [300_000, 300_000, 330_000, 330_000]);
     }
 
     #[test]

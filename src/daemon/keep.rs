@@ -214,6 +214,9 @@ pub(super) enum Missed {
 
 /// Returns what an error of a connection that listens means for the next.
 pub(super) fn of_error(error: &RemoteError) -> Ended {
+    if let Some(wait) = error.wait {
+        return Ended::Asked(wait);
+    }
     match error.kind {
         RemoteErrorKind::Unreachable => Ended::Unreachable,
         RemoteErrorKind::Login => Ended::Login,
@@ -335,6 +338,13 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_says_how_long_to_wait_is_waited_for() {
+        let wait = Duration::from_secs(300);
+        let error = RemoteError { wait: Some(wait), ..RemoteError::new(RemoteErrorKind::Busy, "x") };
+        assert_eq!(of_error(&error), Ended::Asked(wait));
+    }
+
+    #[test]
     fn a_server_that_refuses_to_be_listened_to_is_not_taken_for_one_out_of_reach() {
         for (kind, ended) in [
             (RemoteErrorKind::Unreachable, Ended::Unreachable),
@@ -342,7 +352,7 @@ mod tests {
             (RemoteErrorKind::Busy, Ended::Refused),
             (RemoteErrorKind::Local, Ended::Machine),
         ] {
-            assert_eq!(of_error(&RemoteError { kind, cause: "x".into() }), ended, "{kind:?}");
+            assert_eq!(of_error(&RemoteError::new(kind, "x")), ended, "{kind:?}");
         }
     }
 }

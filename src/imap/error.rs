@@ -40,6 +40,9 @@ pub(super) enum Error {
     /// The server doesn't let the user in.
     #[error("{0}")]
     Login(String),
+    /// The server lets nobody in for now, in its words (RFC 9051 section 7.1.5, RFC 5530).
+    #[error("the server lets nobody in now: {0}")]
+    Unwilling(String),
     /// A tagged NO or BAD.
     #[error("the server said: {0}")]
     Refused(Status),
@@ -85,6 +88,7 @@ impl Error {
             | Error::Garbled(_)
             | Error::BrokenOff => RemoteErrorKind::Unreachable,
             Error::Login(_) => RemoteErrorKind::Login,
+            Error::Unwilling(_) => RemoteErrorKind::Busy,
             Error::Refused(status) => refusal_kind(status),
             Error::Unusable(_) => RemoteErrorKind::Refused,
             Error::UidValidity { .. } => RemoteErrorKind::UidValidityChanged,
@@ -96,7 +100,18 @@ impl Error {
 
     /// Turns the error into the engine's, saying what was being done.
     pub(super) fn doing(self, doing: impl Into<String>) -> RemoteError {
-        RemoteError { kind: self.kind(), cause: Box::new(Failed { doing: doing.into(), error: self }) }
+        let (kind, wait) = (self.kind(), self.words().and_then(quirk::wait));
+        RemoteError { wait, ..RemoteError::new(kind, Failed { doing: doing.into(), error: self }) }
+    }
+
+    /// Returns what the server said, if it did.
+    fn words(&self) -> Option<&str> {
+        match self {
+            Error::Refused(status) => Some(&status.text),
+            Error::Login(text) | Error::Unwilling(text) => Some(text),
+            Error::Lost(text) => text.as_deref(),
+            _ => None,
+        }
     }
 }
 
@@ -108,6 +123,7 @@ pub(super) fn refusal_kind(status: &Status) -> RemoteErrorKind {
         // Not LIMIT: that is as often a limit of rate or number (RFC 5530), and room on the server helps nobody then.
         "TOOBIG" | "OVERQUOTA" => RemoteErrorKind::TooLarge,
         "UNAVAILABLE" | "INUSE" | "LIMIT" | "THROTTLED" | "SERVERBUG" => RemoteErrorKind::Busy,
+        _ if quirk::wait(&status.text).is_some() => RemoteErrorKind::Busy,
         _ if status.condition == Condition::Bye => RemoteErrorKind::Unreachable,
         _ => RemoteErrorKind::Refused,
     }

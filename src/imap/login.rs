@@ -8,13 +8,13 @@ use secrecy::ExposeSecret;
 
 use super::capability::Capabilities;
 use super::connect;
-use super::error::Error;
+use super::error::{Error, refusal_kind};
 use super::gate::Gate;
 use super::response::{Condition, Status};
 use super::sasl::{Exchange, Listeners, Mechanism};
 use super::wire::{Transport, Wire};
 use super::{Credential, Settings, Tls, quirk};
-use crate::store::Traffic;
+use crate::store::{RemoteErrorKind, Traffic};
 
 /// A connection that is logged in.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ async fn greet(gate: &mut Gate, timeout: Duration) -> Result<Status, Error> {
     let read = within(timeout, client.read_response()).await;
     let greeting = gate.heard().greeting.clone();
     match greeting {
-        Some(greeting) if greeting.condition == Condition::Bye => Err(Error::Lost(Some(greeting.text))),
+        Some(greeting) if greeting.condition == Condition::Bye => Err(Error::Unwilling(greeting.text)),
         Some(greeting) => Ok(greeting),
         None => Err(failure(gate, read.err())),
     }
@@ -184,10 +184,10 @@ fn failure(gate: &mut Gate, error: Option<Error>) -> Error {
     }
 }
 
-/// Tells a wrong secret from a server that can't let anyone in now (RFC 5530).
+/// Tells a wrong secret from a server that asks to be left alone for now (RFC 5530).
 fn turned_away(settings: &Settings, answer: &Status) -> Error {
-    match answer.code_name() {
-        "UNAVAILABLE" | "INUSE" | "LIMIT" | "THROTTLED" | "SERVERBUG" => Error::Lost(Some(answer.to_string())),
+    match refusal_kind(answer) {
+        RemoteErrorKind::Busy => Error::Unwilling(answer.to_string()),
         _ => Error::Login(format!("the server refused user {}: {answer}", settings.user)),
     }
 }
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
     use crate::imap::connect as connect_store;
     use crate::imap::script::{EMPTY_LINE, Step, block_on, serve};
-    use crate::store::{RemoteError, RemoteErrorKind};
+    use crate::store::RemoteError;
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
     use tokio::net::TcpListener;
 
@@ -282,7 +282,7 @@ mod tests {
                 ("", "* OK [CAPABILITY IMAP4rev1] x\r\n"),
                 ("LOGIN \"user\" \"secret\"", "$ NO [UNAVAILABLE] later\r\n"),
             ];
-            assert_eq!(kind(attempt(Tls::None, None, script).await), RemoteErrorKind::Unreachable);
+            assert_eq!(kind(attempt(Tls::None, None, script).await), RemoteErrorKind::Busy);
             let script = vec![("", "* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] x\r\n")];
             assert_eq!(kind(attempt(Tls::None, None, script).await), RemoteErrorKind::Login);
         });
@@ -345,13 +345,15 @@ mod tests {
     }
 
     #[test]
-    fn no_greeting_bye_and_silence_are_unreachable() {
+    fn no_greeting_and_silence_are_unreachable_and_bye_is_a_wish_to_be_left_alone() {
         block_on(async {
-            for greeting in ["* BYE too many connections\r\n", "* OK", ""] {
-                let error = attempt(Tls::None, None, vec![("", leak(greeting.to_owned()))]).await.unwrap_err();
-                assert_eq!(error.kind, RemoteErrorKind::Unreachable);
-                assert_eq!(error.to_string().contains("too many"), greeting.contains("BYE"), "{error}");
+            let greeted = async |greeting| attempt(Tls::None, None, vec![("", greeting)]).await.unwrap_err();
+            for greeting in ["* OK", ""] {
+                assert_eq!(greeted(greeting).await.kind, RemoteErrorKind::Unreachable);
             }
+            let error = greeted("* BYE too many connections\r\n").await;
+            assert_eq!(error.kind, RemoteErrorKind::Busy);
+            assert!(error.to_string().contains("too many"), "{error}");
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let mut silent = settings(listener.local_addr().unwrap().port(), Tls::Implicit);
             silent.timeout = Duration::from_millis(20);

@@ -1,5 +1,7 @@
 //! Deviations of single servers, each with a name and a reason.
 
+use std::time::Duration;
+
 use super::capability::Capabilities;
 use super::response::{Condition, Status};
 
@@ -45,6 +47,19 @@ pub(super) fn says_nonexistent(status: &Status) -> bool {
         && (said("Mailbox doesn't exist") || said("Mailbox does not exist"))
 }
 
+/// Exchange says in the text of a refusal how long it wants to be left alone.
+const WAIT: &str = "Suggested Backoff Time: ";
+
+/// However long it asks for, it is asked again after this time.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// Returns how long a server asks to be left alone, in the words of a refusal: `… 299962 milliseconds`.
+pub(super) fn wait(words: &str) -> Option<Duration> {
+    let (_, rest) = words.split_once(WAIT)?;
+    let (number, _) = rest.split_once(" milliseconds")?;
+    Some(Duration::from_millis(number.parse().ok()?).min(LONGEST_WAIT))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +69,16 @@ mod tests {
         assert_eq!(["imap.mail.yahoo.com", "IMAP.AOL.com"].map(window), [Some(WINDOW); 2]);
         let others = ["export.imap.mail.yahoo.com", "imap.gmail.com", "mail.yahoo.com.example.org", "notaol.com"];
         assert_eq!(others.map(window), [None; 4]);
+    }
+
+    #[test]
+    fn how_long_to_wait_is_read_from_the_words_of_a_refusal() {
+        let told = |words| wait(words).map(|wait| wait.as_millis());
+        assert_eq!(told("Request is throttled. Suggested Backoff Time: 299962 milliseconds"), Some(299_962));
+        assert_eq!(told("Suggested Backoff Time: 18446744073709551615 milliseconds"), Some(3_600_000));
+        for none in ["", "Suggested Backoff Time: soon milliseconds", "Suggested Backoff Time: 5 s"] {
+            assert_eq!(told(none), None, "{none}");
+        }
     }
 
     #[test]

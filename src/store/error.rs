@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use crate::model::MailboxName;
 
@@ -38,9 +39,16 @@ pub struct RemoteError {
     pub kind: RemoteErrorKind,
     /// What was being done, and the server's own words or the system's: for people.
     pub cause: Cause,
+    /// How long the server asks to be left alone, if it says.
+    pub wait: Option<Duration>,
 }
 
 impl RemoteError {
+    /// Returns an error with which the server asked for nothing.
+    pub fn new(kind: RemoteErrorKind, cause: impl Into<Cause>) -> Self {
+        Self { kind, cause: cause.into(), wait: None }
+    }
+
     /// Returns true if it is not about one mailbox or message alone.
     pub fn concerns_account(&self) -> bool {
         match self.kind {
@@ -69,7 +77,7 @@ impl Error for RemoteError {
 
 impl From<LocalError> for RemoteError {
     fn from(error: LocalError) -> Self {
-        Self { kind: RemoteErrorKind::Local, cause: Box::new(error) }
+        Self::new(RemoteErrorKind::Local, error)
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) struct Server {
 const THE_SECOND: UidValidity = UidValidity(4_000_000_000);
 
 pub(super) fn refuse(kind: RemoteErrorKind, words: &str) -> RemoteError {
-    RemoteError { kind, cause: words.into() }
+    RemoteError::new(kind, words)
 }
 
 impl Mailbox {

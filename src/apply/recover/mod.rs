@@ -139,8 +139,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             Some(Observed { outcome: Err(error), .. }) if error.kind == RemoteErrorKind::NoSuchMailbox => Ok(None),
             Some(Observed { outcome: Err(error), .. }) => Err(error.into()),
             None => {
-                let cause = format!("no answer about {}", known.name).into();
-                Err(RemoteError { kind: RemoteErrorKind::Refused, cause }.into())
+                let cause = format!("no answer about {}", known.name);
+                Err(RemoteError::new(RemoteErrorKind::Refused, cause).into())
             }
         }
     }

@@ -289,6 +289,9 @@ fn ended(run: &Run) -> Ended {
 }
 
 fn of_trouble(trouble: &Trouble) -> Ended {
+    if let Some(wait) = trouble.wait {
+        return Ended::Asked(wait);
+    }
     match trouble.exit {
         Exit::Login => Ended::Login,
         Exit::Network if trouble.code == "unreachable" => Ended::Unreachable,
