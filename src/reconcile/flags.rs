@@ -87,12 +87,12 @@ fn without_purge(base: &FlagSet, flags: FlagSet, rules: &FlagRules) -> FlagSet {
     }
 }
 
-/// Merges the flags of a message that both sides hold. `borne` is what the file's name bore when it was agreed on, of which
-/// the server may have stored less; `remote` is `None` if the server's are as in the baseline; `agreed` are the letters at
-/// the time of the baseline.
+/// Merges the flags of a message that both sides hold. `known` are those of its row, of which the server may have stored less
+/// than was sent, and `borne` what the file's name bore when they were agreed on; `remote` is `None` if the server's are as in
+/// the baseline; `agreed` are the letters at the time of the baseline.
 pub fn plan_flags(
     base: &FlagSet,
-    borne: &FlagSet,
+    (known, borne): (&FlagSet, &FlagSet),
     entry: &LocalEntry,
     remote: Option<&FlagSet>,
     scan: &LocalSnapshot,
@@ -103,7 +103,8 @@ pub fn plan_flags(
     let local = local_flags(base, entry, scan, rules, agreed, stripped);
     let remote = remote.map_or_else(|| base.clone(), |flags| without_purge(base, flags.clone(), rules));
     let merged = FlagSet::merge(base, &local, &remote);
-    let named = if stripped { &entry.flags } else { base };
+    // What the server refused tells it again; what the row shows does so only until it is agreed on.
+    let named = if stripped && is_stripped(known, entry, scan, agreed) { &entry.flags } else { base };
     plan_towards(&merged, named, entry, &remote, scan, rules)
 }
 
@@ -166,7 +167,7 @@ pub fn united_flags(
     rules: &FlagRules,
     agreed: &KeywordLetters,
 ) -> FlagSet {
-    let wish = plan_flags(base, base, entry, remote, scan, rules, agreed).to_remote;
+    let wish = plan_flags(base, (base, base), entry, remote, scan, rules, agreed).to_remote;
     let merged = wish.apply(remote.unwrap_or(base));
     rules.permanent.storable(&merged).with(Flag::Deleted, upload_flags(entry, rules).has(Flag::Deleted))
 }
@@ -216,14 +217,22 @@ mod tests {
         scan: &LocalSnapshot,
         rules: &FlagRules,
     ) -> FlagPlan {
-        plan_flags(base, base, entry, remote, scan, rules, scan.letters.as_ref().unwrap_or(&KeywordLetters::new()))
+        plan_flags(
+            base,
+            (base, base),
+            entry,
+            remote,
+            scan,
+            rules,
+            scan.letters.as_ref().unwrap_or(&KeywordLetters::new()),
+        )
     }
 
     #[test]
     fn a_keyword_that_got_its_letter_since_is_put_on_the_name_and_never_removed() {
         let (base, bare, lettered) = (words(&["work", "more"]), entry(words(&["work"])), scan(&["work", "more"]));
         let before = scan(&["work"]).letters.unwrap();
-        let plan = plan_flags(&base, &base, &bare, None, &lettered, &rules(), &before);
+        let plan = plan_flags(&base, (&base, &base), &bare, None, &lettered, &rules(), &before);
         assert_eq!(plan.to_remote, FlagDelta::default());
         assert_eq!(plan.to_local, FlagDelta { add: words(&["more"]), remove: FlagSet::new() });
         let later = planned(&base, &bare, None, &lettered, &rules());

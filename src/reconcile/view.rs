@@ -125,7 +125,8 @@ impl View<'_> {
         let seen = message.map(|message| &message.flags);
         let base = self.memory.base(row, unique, seen);
         let borne = borne(&row.flags, unique, &self.memory.untaken);
-        let flags = plan_flags(&base, &borne, entry, seen, self.scan, &self.rules, &self.memory.letters);
+        let before = (&row.flags, &borne);
+        let flags = plan_flags(&base, before, entry, seen, self.scan, &self.rules, &self.memory.letters);
         let flags = self.memory.apply(flags, unique);
         plan.stuck.flags = plan.stuck.flags.union(&flags.denied);
         if !flags.changes_nothing() || flags.agreed != row.flags {
@@ -263,7 +264,7 @@ impl View<'_> {
         let entry = LocalEntry { flags: meant.clone(), ..found.entry.clone() };
         let flags = plan_flags(
             &row.flags,
-            &row.flags,
+            (&row.flags, &row.flags),
             &entry,
             Some(&message.flags),
             self.scan,

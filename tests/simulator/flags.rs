@@ -330,6 +330,11 @@ fn refused_a_flag() -> Shared {
     shared
 }
 
+fn strip_the_refused(shared: &Shared) {
+    let unique = file(shared, 1);
+    shared.world().local_strip(&MailboxName::inbox(), &unique, &FlagEdit::new("\\Seen", false));
+}
+
 /// Tries it with a sync struck at every step, and one after it.
 fn after_a_struck_sync(expected: [&str; 2], edit: impl Fn(&Shared)) {
     for (after, power) in STRIKES {
@@ -349,14 +354,33 @@ fn after_a_struck_sync(expected: [&str; 2], edit: impl Fn(&Shared)) {
 /// Measured by what the server had taken, the name had nothing else changed: the keyword was taken off.
 #[test]
 fn letters_stripped_with_a_flag_that_the_server_refused_come_back() {
-    after_a_struck_sync(["work", "work"], |shared| {
-        let unique = file(shared, 1);
-        shared.world().local_strip(&MailboxName::inbox(), &unique, &FlagEdit::new("\\Seen", false));
-    });
+    after_a_struck_sync(["work", "work"], strip_the_refused);
 }
 
 /// Measured so, the flag that only the name has was taken for a change made with it.
 #[test]
 fn a_keyword_taken_off_beside_a_flag_that_the_server_refused_stays_off() {
     after_a_struck_sync(["\\Seen", ""], |shared| local_flag(&mut shared.world(), 1, "work", false));
+}
+
+/// That it had been refused was forgotten with the first look at the name without it.
+#[test]
+fn letters_stripped_with_a_flag_that_the_server_refused_come_back_once_they_can() {
+    let hindrances: [fn(&Shared, bool); 2] = [
+        |shared, hinders| shared.world().mishaps.letters = hinders,
+        |shared, hinders| {
+            let stuck = file(shared, 1);
+            shared.world().mishaps.stuck = hinders.then_some(stuck);
+        },
+    ];
+    for (hinder, wait) in hindrances.into_iter().flat_map(|hinder| [0, 2 * 86_400].map(|wait| (hinder, wait))) {
+        let shared = refused_a_flag();
+        strip_the_refused(&shared);
+        shared.world().now.0 += wait;
+        hinder(&shared, true);
+        sync(&shared);
+        hinder(&shared, false);
+        sync(&shared);
+        assert_eq!(both_flags(&shared), ["work", "work"], "after {wait} s");
+    }
 }
