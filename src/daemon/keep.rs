@@ -97,6 +97,8 @@ pub enum Told<'a> {
     Deaf(&'a RemoteError, Duration),
     /// The server offers NOTIFY and does not tell everything: from now on only one folder is listened to.
     Untold,
+    /// The server offers NOTIFY and can't keep it up: until the next connection breaks only one folder is listened to.
+    Unable(&'a RemoteError),
     /// The server told of a change; in this folder, if it said so.
     Server(Option<&'a MailboxName>),
     /// Something changed in the Maildir.
@@ -150,16 +152,16 @@ pub async fn keep<K: Keeper>(keeper: &K, plan: &Plan, orders: Orders) {
 }
 
 async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Orders) {
-    let (mut backoff, mut all) = (Backoff::default(), true);
+    let (mut backoff, mut trusted, mut able) = (Backoff::default(), true, true);
     loop {
         let begun = Instant::now();
         let ended = tokio::select! {
-            ended = session(keeper, plan, ears, all) => ended,
+            ended = session(keeper, plan, ears, trusted && able) => ended,
             () = ears.distrusted.notified() => {
                 ears.reach.send_replace(None);
                 // What went deaf may hear again by another connection; what hears nothing there either never will.
-                all = ears.doubt();
-                keeper.tell(if all { Told::Lost } else { Told::Untold });
+                trusted = ears.doubt();
+                keeper.tell(if trusted { Told::Lost } else { Told::Untold });
                 continue;
             }
             () = told(&mut orders.resumed) => {
@@ -169,7 +171,7 @@ async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Ord
                 continue;
             }
         };
-        ears.reach.send_replace(None);
+        let reach = ears.reach.send_replace(None);
         if begun.elapsed() >= LASTING {
             backoff.forget();
         }
@@ -183,6 +185,12 @@ async fn listen<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Ord
                 continue;
             }
         };
+        // What is too much for a server now need not be the next time.
+        able = !(reach == Some(Reach::All) && ended.0 == Ended::Refused);
+        if let (false, Some(error)) = (able, &ended.1) {
+            keeper.tell(Told::Unable(error));
+            continue;
+        }
         keeper.tell(Told::Lost);
         let wait = backoff.note(ended.0, chance()).unwrap_or_default();
         if let Some(error) = &ended.1 {

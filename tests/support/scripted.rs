@@ -119,8 +119,14 @@ fn tls() -> ServerConfig {
 fn serve(mut connection: Connection, shared: &Mutex<Shared>) -> std::io::Result<()> {
     let greeting = shared.lock().unwrap().answer("*", "GREETING");
     send_answer(&mut connection, &greeting)?;
+    let mut before = String::new();
     while let Some(line) = command(&mut connection)? {
+        if line.eq_ignore_ascii_case("DONE") {
+            send(&mut connection, format!("{before} OK done\r\n").as_bytes())?;
+            continue;
+        }
         let (tag, words) = line.split_once(' ').unwrap_or((&line, ""));
+        before = tag.to_owned();
         let answer = shared.lock().unwrap().answer(tag, &words.to_uppercase());
         send_answer(&mut connection, &answer)?;
         if answer.close {

@@ -10,6 +10,10 @@ use crate::config::Account;
 use crate::maildir::WatchError;
 use crate::store::RemoteError;
 
+/// What IDLE means for the other folders.
+const BY_IDLE: &str =
+    "folders other than INBOX and those that watch.folders names in full are looked at every watch.poll";
+
 impl Trouble {
     /// Another daemon is at work.
     pub(in crate::cli) fn watched_already(state_dir: &Path) -> Self {
@@ -52,12 +56,13 @@ impl Trouble {
     /// The server offers NOTIFY and does not tell everything.
     pub(in crate::cli) fn untold() -> Self {
         let message = "the server offers NOTIFY and kept a change to itself; from now on IDLE is used";
-        Self::new(
-            Exit::Partial,
-            "notify-silent",
-            message,
-            "folders other than INBOX and those that watch.folders names in full are looked at every watch.poll",
-        )
+        Self::new(Exit::Partial, "notify-silent", message, BY_IDLE)
+    }
+
+    /// The server offers NOTIFY and can't keep it up.
+    pub(in crate::cli) fn unable(error: &RemoteError) -> Self {
+        let message = format!("{}; until the connection is made anew IDLE is used", super::whole(error));
+        Self::new(Exit::Partial, "notify-refused", message, BY_IDLE)
     }
 
     /// The Maildir can't be watched.

@@ -229,6 +229,7 @@ impl Keeper for AccountKeeper {
             Told::Lost => self.update(|live| live.listening = None),
             Told::Deaf(error, wait) => self.complain_of_deafness(&Trouble::deaf(&self.account, error, wait)),
             Told::Untold => self.complain(&Trouble::untold()),
+            Told::Unable(error) => self.complain(&Trouble::unable(error)),
             Told::Server(folder) => self.event("server", &FolderJson { folder: folder.map(ToString::to_string) }),
             Told::Local => self.event("local", &Nothing {}),
             Told::Unwatched(error) => self.complain(&Trouble::unwatched(&self.account, error)),

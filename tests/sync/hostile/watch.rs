@@ -46,3 +46,16 @@ fn what_it_hears_while_it_listens_costs_no_message_and_no_end() {
     server.set_rules(Vec::new());
     setup.sync().expect(0).expect_nothing_done();
 }
+
+#[test]
+fn one_that_tells_again_and_again_that_it_cannot_tell_all_is_listened_to_by_idle() {
+    let (setup, server) = pulled_from(3, format!("{PLAIN} IDLE NOTIFY").leak());
+    server.set_rules(vec![rule("IDLE", b"+ idling\r\n* OK [NOTIFICATIONOVERFLOW] too much\r\n")]);
+    let mut daemon = Daemon::start(&setup);
+    daemon.wait_for("listening to one folder", |event| event["event"] == "listening" && event["reach"] == "inbox");
+    let errors = daemon.told.iter().filter(|event| event.to_string().contains("notify-refused"));
+    assert_eq!(errors.count(), 1, "{:?}", daemon.told);
+    daemon.stop();
+    server.set_rules(Vec::new());
+    setup.sync().expect(0).expect_nothing_done();
+}
