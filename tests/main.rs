@@ -3,6 +3,7 @@
 
 mod arrows;
 mod cli;
+mod services;
 mod simulator;
 mod speed;
 mod support;
