@@ -87,14 +87,6 @@ impl Run {
             rebuilt: false,
         }
     }
-
-    /// Returns both as one, of which this is the last part, and tells how it ended.
-    pub(super) fn after(mut self, first: Run) -> Self {
-        self.report.follow(first.report);
-        self.traffic += first.traffic;
-        self.duration += first.duration;
-        self
-    }
 }
 
 type Sides = cycle::Account<ImapStore, Maildir, Database>;
@@ -174,7 +166,10 @@ async fn pass(job: &Job<'_>, now: Timestamp, sides: &mut Sides, run: &mut Run) -
             return Err(Trouble::stopped(exit, rest(job)));
         }
     };
-    report.follow(std::mem::take(&mut run.report));
+    // What an earlier pass did was done.
+    report.local += run.report.local;
+    report.remote += run.report.remote;
+    report.arrivals.splice(0..0, std::mem::take(&mut run.report.arrivals));
     let failure = match failure {
         // What this pass could not finish the next one tells.
         Some(Failure::State(why)) if is_damage(&why) && !run.rebuilt => {

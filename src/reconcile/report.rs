@@ -56,14 +56,6 @@ impl Report {
         self.local != Counts::default()
     }
 
-    /// Takes in what was done before this, of which nothing else is still true.
-    pub fn follow(&mut self, first: Report) {
-        self.adopted += first.adopted;
-        self.local += first.local;
-        self.remote += first.remote;
-        self.arrivals.splice(0..0, first.arrivals);
-    }
-
     /// Notes messages that came from the server.
     pub fn arrive(&mut self, folder: &MailboxName, local: &MailboxName, arrived: Vec<UniqueName>) {
         if arrived.is_empty() {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::AddAssign;
 use std::task::{Context, Poll};
 
 use super::error::{LocalError, RemoteError};
@@ -153,14 +152,6 @@ pub struct Traffic {
     pub bytes_out: u64,
     /// Waits for the server that could not overlap with another.
     pub round_trips: u64,
-}
-
-impl AddAssign for Traffic {
-    fn add_assign(&mut self, other: Self) {
-        self.bytes_in += other.bytes_in;
-        self.bytes_out += other.bytes_out;
-        self.round_trips += other.round_trips;
-    }
 }
 
 /// The server side of an account.

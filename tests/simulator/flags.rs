@@ -319,11 +319,9 @@ fn a_flag_that_came_as_the_keyword_went_and_was_changed_back_after_a_sync_was_st
     }
 }
 
-/// An account with a message that bears a keyword's letter and a flag that the server did not take.
+/// An account with two messages that bear a keyword's letter, one of them with a flag that the server did not take.
 fn refused_a_flag() -> Shared {
-    let shared = in_step(Delete::Trash, 1);
-    remote_flag(&mut shared.world(), 1, "work", true);
-    sync(&shared);
+    let shared = two_lettered();
     shared.world().mishaps.drops = FlagSet::of(&[Flag::Seen]);
     local_flag(&mut shared.world(), 1, "\\Seen", true);
     assert_eq!(codes(&sync(&shared)), ["flag-refused"]);

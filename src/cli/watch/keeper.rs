@@ -132,38 +132,6 @@ impl AccountKeeper {
         Err(Run { exit, troubles: vec![trouble], ..Run::new(&self.account.name) })
     }
 
-    /// Syncs some folders. If anything of it has to wait, what comes of it is for a sync of everything to find out.
-    async fn run(&self, about: &About, now: Timestamp) -> Run {
-        let only: Vec<MailboxName> = match about {
-            About::Everything => Vec::new(),
-            About::Only(folders) => folders.iter().cloned().collect(),
-        };
-        let in_part = !only.is_empty();
-        let mut account = self.account.clone();
-        account.server.connections = self.plan().left_for_syncs();
-        let run = account::sync(self.job(&account, only), now).await;
-        match run.exit {
-            Exit::Partial | Exit::Held if in_part => {
-                account::sync(self.job(&account, Vec::new()), now).await.after(run)
-            }
-            _ => run,
-        }
-    }
-
-    fn job<'a>(&'a self, account: &'a Account, only: Vec<MailboxName>) -> Job<'a> {
-        Job {
-            selected: Selected { account, only },
-            state_dir: &self.state_dir,
-            args: &self.args,
-            stop: self.cut.clone(),
-            progress: Progress::told(self.table.clone(), &self.account.name),
-            diary: self.diary.clone(),
-            memory: Some(&self.memory),
-            // With one connection there is none but while it syncs.
-            kept: Some(&self.kept).filter(|_| self.account.server.connections > 1),
-        }
-    }
-
     /// Complains once about each kind of reason why the server can't be listened to, until it can again.
     fn complain_of_deafness(&self, trouble: &Trouble) {
         if self.deaf.replace(Some(trouble.code)) != Some(trouble.code) {
@@ -177,10 +145,27 @@ impl Keeper for AccountKeeper {
         if why == Why::Resumed {
             self.kept.let_go();
         }
+        let mut account = self.account.clone();
+        account.server.connections = self.plan().left_for_syncs();
+        let only = match about {
+            About::Everything => Vec::new(),
+            About::Only(folders) => folders.iter().cloned().collect(),
+        };
+        let job = Job {
+            selected: Selected { account: &account, only },
+            state_dir: &self.state_dir,
+            args: &self.args,
+            stop: self.cut.clone(),
+            progress: Progress::told(self.table.clone(), &self.account.name),
+            diary: self.diary.clone(),
+            memory: Some(&self.memory),
+            // With one connection there is none but while it syncs.
+            kept: Some(&self.kept).filter(|_| self.account.server.connections > 1),
+        };
         let now = Utc::now().timestamp();
         self.update(|live| (live.syncing_since, live.planned, live.done) = (Some(now), 0, 0));
         let run = match self.prepare().await {
-            Ok(()) => self.run(about, Timestamp(now)).await,
+            Ok(()) => account::sync(job, Timestamp(now)).await,
             Err(run) => run,
         };
         let new = *self.wrong.borrow() != run.troubles;
@@ -198,8 +183,8 @@ impl Keeper for AccountKeeper {
         (ended(&run), news(&run.report))
     }
 
-    /// Where mailboxes have no states, each that takes part is looked at to find out whether it changed. What is wrong
-    /// somewhere would not be told by a sync about something else.
+    /// Where mailboxes have no states, each that takes part is looked at to find out whether it changed. What was wrong is
+    /// for a sync of everything to find over: one about some folders would not tell of it.
     fn is_choosy(&self) -> bool {
         self.left.borrow().is_empty() && self.wrong.borrow().is_empty()
     }
