@@ -397,7 +397,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
 /// In a mailbox that is no more nothing can be put. What is new in its maildir brings it back, once the rest is gone.
 fn keep_out_of_gone(scene: &Scene, plans: &mut [MailboxPlan]) {
-    for plan in plans.iter_mut().filter(|plan| scene.is_gone(&plan.name)) {
+    let gone = scene.folders.iter().filter(|folder| folder.fate == Fate::GoneRemote).map(|folder| &folder.name);
+    let gone: BTreeSet<&MailboxName> = gone.collect();
+    for plan in plans.iter_mut().filter(|plan| gone.contains(&plan.name)) {
         plan.upload.clear();
     }
 }

@@ -1,9 +1,11 @@
 //! The first upload: a Maildir full of mail that the server does not have may be the wrong one.
 
+use std::collections::BTreeSet;
+
 use super::observe::Sight;
 use super::{Run, Scene};
 use crate::apply::local_problem;
-use crate::model::{KeywordLetters, Side};
+use crate::model::{KeywordLetters, MailboxName, Side};
 use crate::reconcile::guard::hold_uploads;
 use crate::reconcile::mailboxes::Folder;
 use crate::reconcile::plan::MailboxPlan;
@@ -61,11 +63,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             return Ok(false);
         }
         let rows = self.account.journal.mailboxes()?;
-        let matched = |folder: &Folder| rows.iter().any(|row| row.name == folder.name && row.watermark.is_some());
+        let matched = rows.iter().filter(|row| row.watermark.is_some()).map(|row| &row.name);
+        let matched: BTreeSet<&MailboxName> = matched.collect();
         if self.options.holds == HoldAnswer::Accept {
             return Ok(true);
         }
         let held = self.report.held.iter().any(|held| held.reason == Reason::FirstUpload);
-        Ok(!held && scene.folders.iter().all(matched))
+        Ok(!held && scene.folders.iter().all(|folder| matched.contains(&folder.name)))
     }
 }

@@ -1,6 +1,6 @@
 //! Folders: listed on both sides, paired, created where they are missing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::settle::unfinished;
 use super::{Run, Scene, role_of};
@@ -41,9 +41,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.leave_unsettled(&rows, &unsettled, &mut folders);
         self.report.folders = folders.iter().filter(|folder| folder.fate != Fate::GoneBoth).count() as u64;
         let (gone, there): (Vec<Folder>, Vec<Folder>) = folders.into_iter().partition(|folder| is_gone(folder, &rows));
+        let known: BTreeMap<&MailboxName, &MailboxRow> = rows.iter().map(|row| (&row.name, row)).collect();
         for folder in there {
-            let local = folder.local.clone();
-            match self.prepare(&mut scene, &rows, folder).await? {
+            let (local, row) = (folder.local.clone(), known.get(&folder.name).copied());
+            match self.prepare(&mut scene, row, folder).await? {
                 Some(folder) => scene.folders.push(folder),
                 None => drop(self.blind.insert(local)),
             }
@@ -197,10 +198,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     async fn prepare(
         &mut self,
         scene: &mut Scene,
-        rows: &[MailboxRow],
+        mut row: Option<&MailboxRow>,
         folder: Folder,
     ) -> Result<Option<Folder>, Failure> {
-        let mut row = rows.iter().find(|row| row.name == folder.name);
         let ready = match folder.fate {
             Fate::Paired => true,
             // Under the name that it had until now it may be there. Of one that was never looked at on both sides nothing
@@ -356,6 +356,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
 /// Returns true if the folder's maildir, or the one that it had until now, is one of these.
 fn is_among(maildirs: &BTreeSet<MailboxName>, folder: &Folder, rows: &[MailboxRow]) -> bool {
+    if maildirs.is_empty() {
+        return false;
+    }
     let before = rows.iter().find(|row| row.name == folder.name).map(|row| &row.local);
     maildirs.contains(&folder.local) || before.is_some_and(|local| maildirs.contains(local))
 }

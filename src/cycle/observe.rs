@@ -71,7 +71,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let is_seen = |target: &Target<'_>| target.look == Look::Skip || seen.contains_key(&target.folder.name);
         self.blind.extend(targets.iter().filter(|target| !is_seen(target)).map(|target| target.folder.local.clone()));
         targets.retain(is_seen);
-        let mut sights = Vec::new();
+        let mut sights = Vec::with_capacity(targets.len());
         for target in targets {
             let remote = seen.remove(&target.folder.name);
             let rows = rows.remove(&target.row.id).unwrap_or_default();
@@ -121,7 +121,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 continue;
             };
             let failures = self.account.journal.failures(row.id)?;
-            let look = self.how_to_look(scene, &row, failures.iter().any(|failure| is_due(failure, self.now)));
+            let look = self.how_to_look(scene, folder, &row, failures.iter().any(|failure| is_due(failure, self.now)));
             let unsent = failures.iter().any(is_unsent);
             let flagged = drafts.remove(&row.id);
             let untouched = scene.first
@@ -139,9 +139,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(targets)
     }
 
-    fn how_to_look(&self, scene: &Scene, row: &MailboxRow, failed: bool) -> Look {
+    fn how_to_look(&self, scene: &Scene, folder: &Folder, row: &MailboxRow, failed: bool) -> Look {
         match row.watermark {
-            _ if scene.is_gone(&row.name) || self.robbed.contains(&row.id) || self.contested.contains(&row.id) => {
+            _ if folder.fate == Fate::GoneRemote
+                || self.robbed.contains(&row.id)
+                || self.contested.contains(&row.id) =>
+            {
                 Look::Full
             }
             Some(watermark) if !scene.first && !self.in_full.contains(&row.id) => Look::Since(watermark),
@@ -155,8 +158,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     fn local_changed(&self, scene: &Scene, row: &MailboxRow) -> bool {
-        let stamp: Option<Stamp> =
-            scene.maildirs.maildirs.iter().find(|maildir| maildir.name == row.local).and_then(|maildir| maildir.stamp);
+        let stamp: Option<Stamp> = scene.maildirs.find(&row.local).and_then(|maildir| maildir.stamp);
         self.options.full || stamp.is_none() || stamp != row.stamp
     }
 

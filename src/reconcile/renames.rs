@@ -206,7 +206,7 @@ pub fn counterparts<'m>(messages: &'m [MessageRow], seen: &RemoteSnapshot) -> BT
 
 /// Returns true if the maildir that has a row's local name, if any, may be another than the row's.
 pub fn is_displaced_here(row: &MailboxRow, maildirs: &LocalListing) -> bool {
-    let found = maildirs.maildirs.iter().find(|maildir| maildir.name == row.local);
+    let found = maildirs.find(&row.local);
     found.is_none_or(|maildir| row.directory.is_some_and(|directory| directory != maildir.directory))
 }
 

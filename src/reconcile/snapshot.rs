@@ -109,6 +109,14 @@ pub struct LocalListing {
     pub rejected: Vec<(String, String)>,
 }
 
+impl LocalListing {
+    /// Returns the maildir of this name.
+    pub fn find(&self, name: &MailboxName) -> Option<&LocalMaildir> {
+        let at = self.maildirs.binary_search_by(|maildir| maildir.name.cmp(name)).ok()?;
+        self.maildirs.get(at)
+    }
+}
+
 /// One maildir as scanned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalSnapshot {

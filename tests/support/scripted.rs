@@ -1,4 +1,5 @@
-//! A server that lies: a small IMAP server over TLS with one mailbox, whose answers a test can replace.
+//! A server that lies: a small IMAP server over TLS with one mailbox, whose answers a test can replace. Others that a rule
+//! lists are empty.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -46,6 +47,8 @@ pub(crate) struct Scripted {
 struct Shared {
     capabilities: &'static str,
     bodies: Vec<Vec<u8>>,
+    /// So many bytes more than they have messages are said to have.
+    exaggeration: usize,
     rules: Vec<Rule>,
     manner: Manner,
     commands: Vec<String>,
@@ -67,6 +70,7 @@ impl Scripted {
         let shared = Arc::new(Mutex::new(Shared {
             capabilities,
             bodies,
+            exaggeration: 0,
             rules: Vec::new(),
             manner: Manner::Once,
             commands: Vec::new(),
@@ -97,6 +101,16 @@ impl Scripted {
         (shared.rules, shared.manner, shared.commands) = (rules, manner, Vec::new());
     }
 
+    /// Adds a message to the INBOX.
+    pub(crate) fn deliver(&self, body: Vec<u8>) {
+        self.shared.lock().unwrap().bodies.push(body);
+    }
+
+    /// Says of every message from now on that it has so many bytes more.
+    pub(crate) fn exaggerate(&self, bytes: usize) {
+        self.shared.lock().unwrap().exaggeration = bytes;
+    }
+
     /// Returns the rules.
     pub(crate) fn rules(&self) -> Vec<Rule> {
         self.shared.lock().unwrap().rules.clone()
@@ -117,9 +131,9 @@ fn tls() -> ServerConfig {
 }
 
 fn serve(mut connection: Connection, shared: &Mutex<Shared>) -> std::io::Result<()> {
-    let greeting = shared.lock().unwrap().answer("*", "GREETING");
+    let greeting = shared.lock().unwrap().answer("*", "GREETING", true);
     send_answer(&mut connection, &greeting)?;
-    let mut before = String::new();
+    let (mut before, mut in_inbox) = (String::new(), true);
     while let Some(line) = command(&mut connection)? {
         if line.eq_ignore_ascii_case("DONE") {
             send(&mut connection, format!("{before} OK done\r\n").as_bytes())?;
@@ -127,11 +141,27 @@ fn serve(mut connection: Connection, shared: &Mutex<Shared>) -> std::io::Result<
         }
         let (tag, words) = line.split_once(' ').unwrap_or((&line, ""));
         before = tag.to_owned();
-        let answer = shared.lock().unwrap().answer(tag, &words.to_uppercase());
+        let words = words.to_uppercase();
+        if words.starts_with("SELECT") || words.starts_with("EXAMINE") {
+            in_inbox = words.contains("INBOX");
+        }
+        if words == "AUTHENTICATE LOGIN" {
+            ask_for_user_and_password(&mut connection, shared)?;
+        }
+        let answer = shared.lock().unwrap().answer(tag, &words, in_inbox);
         send_answer(&mut connection, &answer)?;
         if answer.close {
             return Ok(());
         }
+    }
+    Ok(())
+}
+
+fn ask_for_user_and_password(connection: &mut Connection, shared: &Mutex<Shared>) -> std::io::Result<()> {
+    for question in ["+ VXNlcm5hbWU6\r\n", "+ UGFzc3dvcmQ6\r\n"] {
+        send(connection, question.as_bytes())?;
+        let answer = command(connection)?.unwrap_or_default();
+        shared.lock().unwrap().commands.push(answer.to_uppercase());
     }
     Ok(())
 }
@@ -186,9 +216,9 @@ fn command(connection: &mut Connection) -> std::io::Result<Option<String>> {
 
 impl Shared {
     /// Answers a command, or the connection itself.
-    fn answer(&mut self, tag: &str, words: &str) -> Answer {
+    fn answer(&mut self, tag: &str, words: &str, in_inbox: bool) -> Answer {
         self.commands.push(words.to_owned());
-        let honest = self.honest(tag, words);
+        let honest = self.honest(tag, words, in_inbox);
         match self.rules.iter().find(|rule| words.contains(rule.on)) {
             Some(rule) => {
                 let bytes = replace(rule.answer, b"{tag}", tag.as_bytes());
@@ -198,8 +228,8 @@ impl Shared {
         }
     }
 
-    fn honest(&self, tag: &str, words: &str) -> Vec<u8> {
-        let (count, capabilities) = (self.bodies.len(), self.capabilities);
+    fn honest(&self, tag: &str, words: &str, in_inbox: bool) -> Vec<u8> {
+        let (count, capabilities) = (if in_inbox { self.bodies.len() } else { 0 }, self.capabilities);
         let next = count + 1;
         let (mod_seq, mod_seq_code) = match capabilities.contains("CONDSTORE") {
             true => (" HIGHESTMODSEQ 5", "* OK [HIGHESTMODSEQ 5] highest\r\n"),
@@ -221,6 +251,7 @@ impl Shared {
                  * OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT {next}] next\r\n{mod_seq_code}"
             )
             .into_bytes(),
+            "UID" if !in_inbox => Vec::new(),
             "UID" if words.starts_with("UID FETCH") => self.fetch(words),
             "UID" if words.starts_with("UID SEARCH") => self.search(words),
             "LOGOUT" => b"* BYE gone\r\n".to_vec(),
@@ -246,7 +277,8 @@ impl Shared {
             let uid = at + 1;
             let part = words.split_once("BODY.PEEK[").and_then(|(_, rest)| rest.split_once(']')).map(|(part, _)| part);
             let size = body.len();
-            out.extend(format!("* {uid} FETCH (UID {uid} FLAGS (\\Seen) RFC822.SIZE {size}").into_bytes());
+            let told = size + self.exaggeration;
+            out.extend(format!("* {uid} FETCH (UID {uid} FLAGS (\\Seen) RFC822.SIZE {told}").into_bytes());
             out.extend(b" INTERNALDATE \"02-Mar-2020 08:00:00 +0000\"");
             let first = self.bodies.iter().position(|other| other == body).unwrap_or(at);
             if words.contains(" EMAILID") {

@@ -4,6 +4,9 @@ use std::time::Instant;
 
 use super::{TIME, made, pulled, pulled_from, rule};
 
+/// A hundred thousand take longer than a test may, on a busy disk by far.
+const FOLDERS: usize = 1000;
+
 #[test]
 fn folder_names_of_a_liar_stay_inside_the_root() {
     let (setup, server) = pulled();
@@ -72,4 +75,26 @@ fn a_hundred_thousand_folders_are_listed_in_time_and_in_little_memory() {
     assert!(started.elapsed() < TIME, "{:?}", started.elapsed());
     server.set_rules(vec![rule("LIST ", b"{honest}")]);
     setup.sync().expect(0).expect_nothing_done();
+}
+
+/// Each is made in the Maildir and looked at. That takes most of the time, and nearly all of it for the disk's sake.
+#[test]
+fn a_thousand_empty_folders_are_synced_in_little_memory() {
+    let (setup, server) =
+        pulled_from(3, "IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT CONDSTORE LIST-EXTENDED LIST-STATUS");
+    let name = |number: usize| format!("archive {}/folder {number}", number % 300);
+    let line = |number| {
+        let name = name(number);
+        format!(
+            "* LIST () \"/\" \"{name}\"\r\n* STATUS \"{name}\" (MESSAGES 0 UIDNEXT 1 UIDVALIDITY 7 HIGHESTMODSEQ 5)\r\n"
+        )
+    };
+    let lines: String = (0..FOLDERS).map(line).collect();
+    server.set_rules(vec![made("LIST ", lines + "{honest}")]);
+    setup.sync().expect(0).expect_only(&[("local", "folders_created", FOLDERS as u64)]);
+    assert!(setup.root.folder(&[&name(FOLDERS - 1)]).0.join("cur").is_dir());
+    server.set_rules(server.rules());
+    setup.sync().expect(0).expect_nothing_done();
+    assert!(!server.commands().iter().any(|command| command.contains("ARCHIVE")), "nothing has changed");
+    assert_eq!(setup.root.inbox().messages().len(), 3);
 }
