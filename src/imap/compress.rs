@@ -51,6 +51,11 @@ impl Outlook {
         }
     }
 
+    /// Takes over what is so of another connection; what was told of messages stays.
+    pub(super) fn go_on_with(&mut self, new: &Outlook) {
+        (self.measured, self.may_compress, self.compressed) = (new.measured, new.may_compress, new.compressed);
+    }
+
     /// Returns what a message has on the average, if any was told.
     fn average(&self) -> Option<u64> {
         self.told.1.checked_div(self.told.0).map(|average| average.max(1))

@@ -31,6 +31,9 @@ pub(super) enum Error {
     /// The connection ended, with the server's last words if it said BYE.
     #[error("the connection was lost{}", said(.0.as_deref()))]
     Lost(Option<String>),
+    /// The connection ended while a mailbox was being selected, and was made anew.
+    #[error("the server closed the connection when this folder was selected{}", said(.0.as_deref()))]
+    HungUp(Option<String>),
     /// The server sent something after which the connection can't be followed any more.
     #[error("the server sent {0}")]
     Garbled(&'static str),
@@ -91,6 +94,7 @@ impl Error {
             Error::Unwilling(_) => RemoteErrorKind::Busy,
             Error::Refused(status) => refusal_kind(status),
             Error::Unusable(_) => RemoteErrorKind::Refused,
+            Error::HungUp(_) => RemoteErrorKind::Busy,
             Error::UidValidity { .. } => RemoteErrorKind::UidValidityChanged,
             Error::TooLarge { .. } => RemoteErrorKind::TooLarge,
             Error::Nul => RemoteErrorKind::Unrepresentable,

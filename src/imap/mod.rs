@@ -122,6 +122,9 @@ const RENEWAL: Duration = Duration::from_secs(5);
 /// How long the connection may take to carry our goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// How often a run goes on over a new connection where the server closed one on selecting a mailbox.
+const RECONNECTIONS: u8 = 3;
+
 /// An IMAP account over one connection.
 #[derive(Debug)]
 pub struct ImapStore {
@@ -146,9 +149,12 @@ pub struct ImapStore {
     /// The mailboxes whose messages are to be changed next, in this order.
     upcoming: VecDeque<MailboxName>,
     outlook: Outlook,
+    /// How to make this connection again, and how often this run may.
+    settings: Option<Box<Settings>>,
+    reconnections: u8,
     /// How to make further connections, if there may be any,
     others: Option<Box<Settings>>,
-    /// and what went over those that were made.
+    /// and what went over those that were made, and over those that were lost.
     elsewhere: Traffic,
     /// What went over this one in earlier runs.
     before: Traffic,
@@ -165,6 +171,7 @@ pub async fn connect(settings: &Settings) -> Result<ImapStore, RemoteError> {
     let mut store = ImapStore::new(Connection::new(logged_in.wire), logged_in.capabilities);
     store.window = quirk::window(&settings.host);
     store.connection.set_one_at_a_time(quirk::one_at_a_time(&settings.host));
+    store.settings = Some(Box::new(settings.clone()));
     store.others = (settings.connections > 1).then(|| Box::new(settings.clone()));
     let begun = store.begin_compression(settings.compress, logged_in.to_this_machine).await;
     begun.map_err(|error| error.doing(doing()))?;
@@ -188,6 +195,8 @@ impl ImapStore {
             within: false,
             upcoming,
             outlook: Outlook::default(),
+            settings: None,
+            reconnections: RECONNECTIONS,
             others: None,
             elsewhere: Traffic::default(),
             before: Traffic::default(),
@@ -207,12 +216,41 @@ impl ImapStore {
     /// `Unreachable` if it can't be used.
     pub async fn renew(&mut self) -> Result<(), RemoteError> {
         (self.before, self.elsewhere) = (self.connection.wire().traffic(), Traffic::default());
-        (self.selected, self.quota_told) = (None, false);
+        (self.selected, self.quota_told, self.reconnections) = (None, false, RECONNECTIONS);
         self.upcoming.clear();
         let mut ignore = |_, _| {};
         let noop = self.connection.run(vec![Command::new("NOOP")], &mut ignore);
         let answered = tokio::time::timeout(RENEWAL, noop).await.unwrap_or(Err(Error::Silent(RENEWAL)));
         answered.map(drop).map_err(|error| error.doing("going on with a connection"))
+    }
+
+    /// Goes on over a new connection, no mailbox selected. Returns false if there is none to be had.
+    async fn reconnect(&mut self) -> bool {
+        let Some(settings) = self.settings.clone().filter(|_| self.reconnections > 0) else { return false };
+        self.reconnections -= 1;
+        let connected = Box::pin(connect(&settings)).await.map_err(|error| error.to_string());
+        let introduced = match connected {
+            Ok(mut new) => {
+                new.introduce_with(self.names.clone()).await.map(|()| new).map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error),
+        };
+        match introduced {
+            Ok(new) => self.go_on_with(new),
+            Err(error) => {
+                tracing::info!("no new connection: {error}");
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes over the connection of another store, and what depends on it.
+    fn go_on_with(&mut self, new: ImapStore) {
+        (self.elsewhere, self.before) = (self.traffic(), Traffic::default());
+        (self.connection, self.capabilities, self.qresync) = (new.connection, new.capabilities, new.qresync);
+        (self.selected, self.within) = (None, false);
+        self.outlook.go_on_with(&new.outlook);
     }
 
     /// Says goodbye and closes the connection. Everything sent was answered, so the server's goodbye is not waited for.
@@ -376,7 +414,7 @@ impl RemoteStore for ImapStore {
         Traffic {
             bytes_in: now.bytes_in - before.bytes_in + elsewhere.bytes_in,
             bytes_out: now.bytes_out - before.bytes_out + elsewhere.bytes_out,
-            round_trips: now.round_trips - before.round_trips,
+            round_trips: now.round_trips - before.round_trips + elsewhere.round_trips,
         }
     }
 }

@@ -5,6 +5,8 @@
 
 mod look;
 
+use std::collections::BTreeSet;
+
 use super::ImapStore;
 use super::command::{Command, Handler};
 use super::error::Error;
@@ -17,11 +19,24 @@ use look::{Look, Next, Way};
 /// How often a mailbox is looked at in full before it is given up: others may be changing it all the time.
 const FULL_LOOKS: u8 = 3;
 
+/// Looks with what was seen, and those that are to begin anew.
+type Parted<'a> = (Vec<Look<'a>>, Vec<Look<'a>>);
+
 /// The looks of one burst. Data belongs to the look whose command is the oldest without an answer.
 struct Looks<'a> {
     looks: Vec<Look<'a>>,
     /// For each command its look, and whether it is the SELECT.
     commands: Vec<(usize, bool)>,
+    /// The commands that were answered.
+    answered: BTreeSet<usize>,
+}
+
+impl Looks<'_> {
+    /// Returns the look whose SELECT is the oldest command without an answer.
+    fn selecting(&self) -> Option<usize> {
+        let oldest = (0..self.commands.len()).find(|at| !self.answered.contains(at))?;
+        self.commands.get(oldest).filter(|(_, selecting)| *selecting).map(|(owner, _)| *owner)
+    }
 }
 
 impl Handler for Looks<'_> {
@@ -35,6 +50,7 @@ impl Handler for Looks<'_> {
     }
 
     fn completed(&mut self, at: usize, status: &Status) {
+        self.answered.insert(at);
         if let Some(&(owner, selecting)) = self.commands.get(at)
             && let Some(look) = self.looks.get_mut(owner)
         {
@@ -51,8 +67,8 @@ impl ImapStore {
         let mut looks: Vec<Look<'_>> =
             requests.iter().enumerate().map(|(at, request)| self.first_look(at, request)).collect();
         while !looks.is_empty() {
-            let mut again = Vec::new();
-            for look in self.look(looks, &mut observed).await? {
+            let (seen, mut again) = self.look(looks, &mut observed).await?;
+            for look in seen {
                 let (at, mailbox) = (look.at, look.request.mailbox.clone());
                 self.qresync &= !look.refuses_qresync();
                 let outcome = match look.conclude(self.capabilities.mod_seq()) {
@@ -95,13 +111,11 @@ impl ImapStore {
         }
     }
 
-    /// Sends one burst and returns the looks with what was seen. A mailbox whose name can't be sent fails at once.
-    async fn look<'a>(
-        &mut self,
-        looks: Vec<Look<'a>>,
-        observed: &mut [Option<Observed>],
-    ) -> Result<Vec<Look<'a>>, Error> {
-        let mut burst = Looks { looks: Vec::with_capacity(looks.len()), commands: Vec::new() };
+    /// Sends one burst and returns the looks with what was seen, and those that are to begin anew. A mailbox whose name can't
+    /// be sent fails at once.
+    async fn look<'a>(&mut self, looks: Vec<Look<'a>>, observed: &mut [Option<Observed>]) -> Result<Parted<'a>, Error> {
+        let mut burst =
+            Looks { looks: Vec::with_capacity(looks.len()), commands: Vec::new(), answered: BTreeSet::new() };
         let mut commands = Vec::new();
         for look in looks {
             let mailbox = &look.request.mailbox;
@@ -123,12 +137,36 @@ impl ImapStore {
         }
         self.about_to_select();
         if !commands.is_empty() {
-            self.connection.run(commands, &mut burst).await?;
+            match self.connection.run(commands, &mut burst).await {
+                Err(Error::Lost(said)) => return self.look_on(said, burst, observed).await,
+                answers => drop(answers?),
+            }
         }
         if let Some(last) = burst.looks.last().filter(|look| look.verb() == "SELECT") {
             self.selected(&last.request.mailbox, &last.selection);
         }
-        Ok(burst.looks)
+        Ok((burst.looks, Vec::new()))
+    }
+
+    /// After a connection was lost: where it was a SELECT that the server did not answer, that mailbox alone is given up,
+    /// and those behind it are looked at over a new connection. Some servers hang up on a mailbox that is damaged.
+    async fn look_on<'a>(
+        &mut self,
+        said: Option<String>,
+        burst: Looks<'a>,
+        observed: &mut [Option<Observed>],
+    ) -> Result<Parted<'a>, Error> {
+        let Some(at) = burst.selecting() else { return Err(Error::Lost(said)) };
+        if !self.reconnect().await {
+            return Err(Error::Lost(said));
+        }
+        let mut looks = burst.looks.into_iter();
+        let seen = looks.by_ref().take(at).collect();
+        if let Some(Look { at, request, .. }) = looks.next() {
+            let (mailbox, error) = (request.mailbox.clone(), Error::HungUp(said));
+            note(observed, at, Observed { outcome: Err(doing(error, &mailbox)), mailbox });
+        }
+        Ok((seen, looks.map(Look::afresh).collect()))
     }
 }
 

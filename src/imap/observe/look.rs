@@ -243,6 +243,11 @@ impl<'a> Look<'a> {
         Next::Again(Box::new(Look { fulls: self.fulls + 1, ..self.anew(Way::Full) }))
     }
 
+    /// Begins the look anew.
+    pub(super) fn afresh(self) -> Look<'a> {
+        Look { fulls: self.fulls, ..self.anew(self.way) }
+    }
+
     /// Returns the look that has seen nothing yet.
     fn anew(&self, way: Way) -> Look<'a> {
         let look = Look::new(self.at, self.request, way).with(self.email_id_item).within(self.window);

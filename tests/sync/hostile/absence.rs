@@ -7,10 +7,10 @@ use crate::support::scripted::{Manner, Rule, Scripted};
 use crate::support::setup::Setup;
 
 const CONDSTORE: &str = "IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT CONDSTORE";
-const QRESYNC: &str = "IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT ENABLE CONDSTORE QRESYNC";
+pub(super) const QRESYNC: &str = "IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT ENABLE CONDSTORE QRESYNC";
 
 /// A folder that says it holds so many messages, with a HIGHESTMODSEQ higher than said before, and what is said between.
-fn shows(exists: usize, between: &str) -> Vec<Rule> {
+pub(super) fn shows(exists: usize, between: &str) -> Vec<Rule> {
     static HIGHEST: AtomicU32 = AtomicU32::new(9);
     let highest = HIGHEST.fetch_add(1, Ordering::Relaxed);
     let status = format!(

@@ -1,6 +1,7 @@
 //! Replies that are allowed, or nearly, and that other programs have stumbled over: here they are nothing.
 
-use super::{ignores, pulled, rule, survives};
+use super::absence::{QRESYNC, shows};
+use super::{ignores, last, made, pulled, pulled_from, rule, survives};
 
 #[test]
 fn what_another_client_does_or_a_newer_server_says_is_nothing() {
@@ -78,7 +79,7 @@ fn a_server_that_wants_to_be_left_alone_is_and_its_words_are_told() {
         ("SELECT", "NO SELECT Unsafe Login. Please contact kefu@188.com for help"),
         ("UID FETCH", "BAD UID parameters!"),
     ] {
-        let refusal = super::made(on, format!("{{tag}} {words}\r\n"));
+        let refusal = made(on, format!("{{tag}} {words}\r\n"));
         let looked_at_only = crate::support::scripted::Rule { on: "EXAMINE", ..refusal.clone() };
         server.set_rules(vec![refusal, looked_at_only]);
         let run = setup.sync();
@@ -92,4 +93,77 @@ fn a_server_that_wants_to_be_left_alone_is_and_its_words_are_told() {
     }
     server.set_rules(Vec::new());
     setup.sync().expect(0).expect_nothing_done();
+}
+
+/// Exchange says so of flags that it can't keep on a message.
+#[test]
+fn a_store_that_is_called_bad_is_told_once_and_costs_no_flag() {
+    let (setup, server) = pulled();
+    let inbox = setup.root.inbox();
+    inbox.set_flags(&inbox.find("is message 1"), "FS");
+    let changed = inbox.messages();
+    server.set_rules(vec![rule("UID STORE", b"{tag} BAD Command Argument Error. 11\r\n")]);
+    let run = setup.sync().expect(1);
+    assert!(run.account()["errors"].to_string().contains("Command Argument Error. 11"), "{}", run.stdout);
+    let stores = || server.commands().iter().filter(|command| command.contains("STORE")).count();
+    assert!((1..=2).contains(&stores()), "{:?}", server.commands());
+    server.set_rules(server.rules());
+    let again = setup.sync().expect(0);
+    assert_eq!((stores(), inbox.messages()), (0, changed.clone()), "{}", again.stdout);
+    let listed = setup.run(&["check"]);
+    assert!(listed.stdout.contains("Command Argument Error. 11"), "{listed:?}");
+    server.set_rules(Vec::new());
+    setup.run(&["sync", "--json", "--full"]).expect(0);
+    assert_eq!(inbox.messages(), changed);
+}
+
+#[test]
+fn an_enable_that_is_taken_and_not_confirmed_enables_nothing() {
+    let (setup, server) = pulled_from(3, QRESYNC);
+    let before = setup.root.inbox().messages();
+    server.set_rules([shows(3, ""), vec![rule("ENABLE", b"{tag} OK done\r\n")]].concat());
+    setup.sync().expect(0).expect_nothing_done();
+    let commands = server.commands();
+    let selects: Vec<&String> = commands.iter().filter(|command| command.starts_with("SELECT")).collect();
+    assert!(!selects.is_empty() && selects.iter().all(|select| select.ends_with("(CONDSTORE)")), "{commands:?}");
+    server.set_rules(Vec::new());
+    setup.sync().expect(0);
+    assert_eq!(setup.root.inbox().messages(), before);
+}
+
+/// Zimbra hangs up on a mailbox that is damaged.
+#[test]
+fn a_folder_whose_selection_ends_the_connection_holds_up_no_other() {
+    for closing in [&b"* BYE Zimbra IMAP server terminating connection\r\n"[..], b"* BYE\r\n", b""] {
+        let (setup, server) = pulled();
+        let list = rule("LIST ", b"* LIST () \"/\" Bad\r\n* LIST () \"/\" Other\r\n{honest}");
+        server.set_rules(vec![last("SELECT \"BAD\"", closing), list.clone()]);
+        server.deliver(b"Subject: new\r\n\r\nThis is new.\r\n".to_vec());
+        for added in [1, 0] {
+            let run = setup.sync().expect(1);
+            assert_eq!(run.count("local", "added"), added, "{}", run.stdout);
+            let errors = run.account()["errors"].clone();
+            assert_eq!((errors.as_array().unwrap().len(), &errors[0]["folder"]), (1, &"Bad".into()), "{errors}");
+            let words = errors[0]["message"].as_str().unwrap();
+            assert!(words.contains("the server closed the connection when this folder was selected"), "{words}");
+            assert_eq!(words.contains("Zimbra IMAP"), closing.len() > 10, "{words}");
+        }
+        assert_eq!(setup.root.inbox().messages().len(), 4);
+        assert!(setup.root.folder(&["Other"]).0.join("cur").is_dir());
+        server.set_rules(vec![list]);
+        setup.sync().expect(0);
+        setup.sync().expect(0).expect_nothing_done();
+    }
+}
+
+#[test]
+fn a_server_that_hangs_up_on_every_folder_is_left_alone_soon() {
+    let (setup, server) = pulled();
+    let before = setup.root.inbox().messages();
+    let names: String = (0..20).map(|number| format!("* LIST () \"/\" \"folder {number}\"\r\n")).collect();
+    server.set_rules(vec![last("SELECT", b"* BYE throttled\r\n"), made("LIST ", names + "{honest}")]);
+    let run = setup.sync().expect(4);
+    assert!(run.account()["errors"].to_string().contains("throttled"), "{}", run.stdout);
+    let connections = server.commands().iter().filter(|command| *command == "GREETING").count();
+    assert_eq!((connections, setup.root.inbox().messages()), (4, before));
 }
