@@ -1,7 +1,10 @@
 //! Numbers: negative, enormous, out of order, repeated, never asked for.
 
+use std::fs;
+
 use super::{ignores, pulled, rule, survives, survives_all};
-use crate::support::scripted::{Manner, Rule};
+use crate::support::corpus;
+use crate::support::scripted::{Manner, Rule, Scripted};
 
 #[test]
 fn a_new_uidvalidity_loses_and_doubles_nothing() {
@@ -126,4 +129,32 @@ fn messages_never_asked_for_are_no_news() {
             b"* 2 EXPUNGE\r\n* VANISHED 1:3\r\n* SEARCH\r\n* 0 EXISTS\r\n* STATUS INBOX (MESSAGES 0)\r\n{honest}",
         ),
     ]);
+}
+
+/// Exchange tells what it estimates. The size is one of the things by which messages are known again.
+#[test]
+fn sizes_that_are_not_quite_right_double_nothing_and_fetch_nothing_again() {
+    let (setup, server) = pulled();
+    let message =
+        |number| String::from_utf8(corpus::plain(&format!("message {number}"))).unwrap().replace('\n', "\r\n");
+    server.exaggerate(17);
+    server.deliver(message(3).into_bytes());
+    setup.sync().expect(0).expect_only(&[("local", "added", 1)]);
+    for arguments in [&["sync", "--json"][..], &["sync", "--json", "--full"]] {
+        server.set_rules(Vec::new());
+        setup.run(arguments).expect(0).expect_nothing_done();
+        assert_eq!(bodies_asked_for(&server), 0, "{arguments:?}");
+    }
+    // Nothing is known any more, and everything is on both sides.
+    fs::remove_file(setup.database()).unwrap();
+    setup.sync().expect(0);
+    assert_eq!(setup.root.inbox().messages().len(), 4);
+    assert!(!server.commands().iter().any(|command| command.starts_with("APPEND")), "{:?}", server.commands());
+    server.set_rules(Vec::new());
+    setup.sync().expect(0).expect_nothing_done();
+    assert_eq!((bodies_asked_for(&server), setup.root.inbox().messages().len()), (0, 4));
+}
+
+fn bodies_asked_for(server: &Scripted) -> usize {
+    server.commands().iter().filter(|command| command.contains("BODY.PEEK[]")).count()
 }
