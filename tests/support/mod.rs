@@ -8,6 +8,7 @@ pub(crate) mod disk;
 pub(crate) mod dovecot;
 pub(crate) mod imap;
 pub(crate) mod maildir;
+pub(crate) mod meddler;
 pub(crate) mod proxy;
 pub(crate) mod scripted;
 pub(crate) mod setup;

@@ -3,6 +3,7 @@
 
 mod absence;
 mod endless;
+mod expunges;
 mod folders;
 mod numbers;
 mod odd;
