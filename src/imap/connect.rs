@@ -35,7 +35,10 @@ pub(super) async fn tls(settings: &Settings, stream: Box<dyn Transport>) -> Resu
     let config = tls::client_config(Arc::clone(&verifier))?;
     let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
     match tokio::time::timeout(settings.timeout, handshake).await {
-        Err(_) => Err(Error::Silent(settings.timeout)),
+        Err(_) => {
+            let limit = settings.timeout.as_secs();
+            Err(Error::Protection(format!("TLS could not be set up: the handshake was not over within {limit} s")))
+        }
         Ok(Ok(stream)) => Ok(Box::new(stream)),
         Ok(Err(error)) => Err(Error::Protection(verifier.explain(&error))),
     }

@@ -7,6 +7,7 @@ mod expunges;
 mod folders;
 mod numbers;
 mod odd;
+mod protection;
 mod watch;
 
 use std::time::{Duration, Instant};
