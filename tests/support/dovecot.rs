@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use super::certs::Authority;
 
 /// Every user's password.
-pub(crate) const PASSWORD: &str = "secret";
+pub(crate) const PASSWORD: &str = "Rx7-open-sesame";
 
 /// The kinds of server that tests ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -231,6 +231,7 @@ fn write_files(directory: &Path, kind: Kind, owner: &Owner, port: u16, tls_port:
     let config = CONFIG
         .replace("@DIR@", directory.to_str().unwrap())
         .replace("@USER@", &owner.name)
+        .replace("@PASSWORD@", PASSWORD)
         .replace("@GROUP@", &group_of(owner))
         .replace("@STORAGE@", kind.storage())
         .replace("@PREFIX@", prefix)
@@ -289,7 +290,7 @@ auth_failure_delay = 0 secs
 login_trusted_networks = 127.0.0.0/8
 passdb {
   driver = static
-  args = password=secret
+  args = password=@PASSWORD@
 }
 userdb {
   driver = static

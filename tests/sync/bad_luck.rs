@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use crate::support::compare;
 use crate::support::corpus::{self, DATE};
 use crate::support::disk::Disk;
-use crate::support::dovecot::Kind;
+use crate::support::dovecot::{Kind, PASSWORD};
 use crate::support::setup::{Run, Setup};
 
 /// An account in step, and then new mail on both sides.
@@ -42,7 +42,7 @@ fn a_wrong_password() {
     let mut setup = with_work();
     setup.password = "wrong";
     expect_failure(&setup, 3, &["refused", "password"]);
-    setup.password = "secret";
+    setup.password = PASSWORD;
     setup.sync_in_step();
 }
 

@@ -3,27 +3,30 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::certs::Authority;
 use crate::support::corpus::{self, DATE};
-use crate::support::dovecot::Kind;
+use crate::support::dovecot::{Kind, PASSWORD};
 use crate::support::maildir::Layout;
 use crate::support::scripted::{Rule, Scripted};
 use crate::support::setup::Setup;
 
 const SECRET: &str = "Zq9-correct-horse-battery";
 
-/// Every form in which the secret goes over the wire.
-fn forms(user: &str) -> Vec<Vec<u8>> {
-    let plain = format!("\0{user}\0{SECRET}");
-    let xoauth2 = format!("user={user}\x01auth=Bearer {SECRET}\x01\x01");
-    let bearer = format!("n,,\x01auth=Bearer {SECRET}\x01\x01");
-    let encoded = [SECRET, &plain, &xoauth2, &bearer].map(|text| STANDARD.encode(text).into_bytes());
-    let mut forms = vec![SECRET.as_bytes().to_vec()];
+/// Every form in which a secret goes over the wire.
+fn forms(user: &str, secret: &str) -> Vec<Vec<u8>> {
+    let plain = format!("\0{user}\0{secret}");
+    let xoauth2 = format!("user={user}\x01auth=Bearer {secret}\x01\x01");
+    let bearer = format!("n,,\x01auth=Bearer {secret}\x01\x01");
+    let encoded = [secret, &plain, &xoauth2, &bearer].map(|text| STANDARD.encode(text).into_bytes());
+    let mut forms = vec![secret.as_bytes().to_vec()];
     // What an encoding of other text around it would share with these.
     forms.extend(encoded.into_iter().map(|text| text[text.len() / 2 - 8..text.len() / 2 + 8].to_vec()));
     forms
@@ -40,7 +43,54 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Runs every command with the most talkative log, and demands that the secret is in nothing that is printed or left.
+/// Runs every command with the most talkative log, the daemon among them, and demands that the secret is in nothing that is
+/// printed or left. Returns the log of the daemon.
+fn says_nothing(setup: &Setup, config: &Path, start: impl Fn() -> Command, forms: &[Vec<u8>], code: i32) -> String {
+    let find = |bytes: &[u8]| forms.iter().find(|form| bytes.windows(form.len()).any(|window| window == &form[..]));
+    let run = |arguments: &[&str]| {
+        let mut command = start();
+        command.arg("-vvvvv").args(arguments);
+        command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full").env("ASYNC_IMAP_DEBUG", "1");
+        command
+    };
+    let print = |arguments: &[&str]| {
+        let output = run(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        for printed in [&output.stdout, &output.stderr] {
+            assert_eq!(find(printed), None, "{arguments:?}: {}", String::from_utf8_lossy(printed));
+        }
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {log}");
+        log
+    };
+    for arguments in [&["sync"][..], &["sync", "--json", "--full"], &["check"], &["folders", "--json"]] {
+        let log = print(arguments);
+        assert!(log.contains("logging in"), "no log: {log}");
+    }
+    let (told, log) = (setup.path().join("told"), setup.path().join("log"));
+    let (told_to, log_to) = (fs::File::create(&told).unwrap(), fs::File::create(&log).unwrap());
+    let mut daemon = run(&["watch", "--json"]).stdout(told_to).stderr(log_to).spawn().unwrap();
+    wait_until_told(&told, &format!("\"exit_code\":{code}"));
+    print(&["status"]);
+    print(&["status", "--json"]);
+    kill_process(Pid::from_child(&daemon), Signal::TERM).unwrap();
+    assert_eq!(daemon.wait().unwrap().code(), Some(0));
+    for file in files(setup.path()).into_iter().filter(|file| file != config) {
+        assert_eq!(find(&fs::read(&file).unwrap()), None, "{}", file.display());
+    }
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("logging in"), "no log: {log}");
+    log
+}
+
+fn wait_until_told(told: &Path, what: &str) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !fs::read_to_string(told).unwrap().contains(what) {
+        assert!(Instant::now() < end, "no {what} in {}", fs::read_to_string(told).unwrap());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Demands that all of that is so with this credential, on a server with these capabilities.
 fn keeps_its_secret(credential: &str, capabilities: &'static str, rules: Vec<Rule>, code: i32) {
     let body = String::from_utf8(corpus::plain("one")).unwrap().replace('\n', "\r\n").into_bytes();
     let server = Scripted::start_with(vec![body], capabilities);
@@ -58,23 +108,13 @@ fn keeps_its_secret(credential: &str, capabilities: &'static str, rules: Vec<Rul
     fs::write(setup.path().join("ca.pem"), &Authority::get().certificate).unwrap();
     fs::write(&config, text).unwrap();
     fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
-    let forms = forms("me");
-    let find = |bytes: &[u8]| forms.iter().find(|form| bytes.windows(form.len()).any(|window| window == &form[..]));
-    for arguments in [&["sync"][..], &["sync", "--json", "--full"], &["check"], &["folders", "--json"]] {
+    let forms = forms("me", SECRET);
+    let command = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailtide"));
-        command.arg("-vvvvv").arg("-c").arg(&config).args(arguments).env("HOME", setup.path());
-        command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full").env("ASYNC_IMAP_DEBUG", "1");
-        let output = command.output().unwrap();
-        let log = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{credential} {arguments:?}: {log}");
-        assert!(log.contains("logging in"), "no log: {log}");
-        for printed in [&output.stdout, &output.stderr] {
-            assert_eq!(find(printed), None, "{credential} {arguments:?}: {}", String::from_utf8_lossy(printed));
-        }
-    }
-    for file in files(setup.path()).into_iter().filter(|file| *file != config) {
-        assert_eq!(find(&fs::read(&file).unwrap()), None, "{}", file.display());
-    }
+        command.arg("-c").arg(&config).env("HOME", setup.path());
+        command
+    };
+    says_nothing(&setup, &config, command, &forms, code);
     // The server notes what it hears in capitals.
     let heard = server.commands().concat().into_bytes();
     let was_sent = |form: &Vec<u8>| heard.windows(form.len()).any(|window| window == form.to_ascii_uppercase());
@@ -90,6 +130,7 @@ fn no_secret_is_in_any_log_at_any_level() {
         (&password, "IMAP4rev1 SASL-IR AUTH=PLAIN"),
         (&command, "IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS"),
         (&password, "IMAP4rev1"),
+        (&password, "IMAP4rev1 LOGINDISABLED AUTH=LOGIN"),
         (&token, "IMAP4rev1 SASL-IR AUTH=XOAUTH2"),
         (&token, "IMAP4rev1 SASL-IR AUTH=OAUTHBEARER"),
     ] {
@@ -97,6 +138,20 @@ fn no_secret_is_in_any_log_at_any_level() {
         let on = if capabilities == "IMAP4rev1" { "LOGIN" } else { "AUTHENTICATE" };
         let refused = Rule { on, answer: b"{tag} NO [AUTHENTICATIONFAILED] not you\r\n", close: false };
         keeps_its_secret(credential, capabilities, vec![refused], 3);
+    }
+}
+
+/// With SCRAM the secret is never sent.
+#[test]
+fn no_secret_is_in_any_log_if_it_is_only_proven() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(1));
+    setup.sync().expect(0);
+    for (password, code) in [(PASSWORD, 0), (SECRET, 3)] {
+        setup.password = password;
+        let config = setup.path().join("config.toml");
+        let forms = forms(&setup.user, password);
+        let log = says_nothing(&setup, &config, || setup.command(&[]), &forms, code);
+        assert!(log.contains("SCRAM-SHA-256"), "{log}");
     }
 }
 
