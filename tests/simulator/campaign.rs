@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::history::{Lived, history, tell};
-use super::schedule::Tally;
+use super::schedule::{Tally, Told};
 
 /// What the ordinary test run lives at least.
 const SEEDS: u64 = 6000;
@@ -124,7 +124,8 @@ fn random_histories_keep_the_promises() {
         let stories: Vec<String> = failed.iter().take(STORIES).map(|seed| short_story(*seed)).collect();
         panic!("{} of {} histories broke a promise\n{}", failed.len(), tally.histories, stories.join("\n\n"));
     }
-    let everything = [tally.crashes, tally.failures, tally.blurs, tally.edits];
+    let Told { no, bad, bye } = tally.told;
+    let everything = [tally.crashes, tally.failures, no, bad, bye, tally.blurs, tally.edits];
     assert!(minutes.is_some() || seeds.is_some() || tally.steps >= STEPS && everything.iter().all(|count| *count > 0));
 }
 

@@ -106,7 +106,7 @@ fn a_database_that_is_wrong_is_told_and_repaired() {
             assert_eq!(found, [(kind, Next::Repair); 2], "seed {seed}: {:#?}", told(&compared));
             assert_eq!(compared.repaired, repair.then_some((2, 1)), "seed {seed}");
         }
-        let rates = Rates { crash: 20, fail: 20, edit: 0, blur: 20 };
+        let rates = Rates { crash: 20, fail: 20, refuse: 20, edit: 0, blur: 20 };
         drop(run(&shared, Schedule::Random(rates), &Options::default()));
         settle(&shared);
         let broken = broken(&shared.world());

@@ -111,7 +111,8 @@ fn limited() -> PermanentFlags {
 
 fn some_rates(rng: &mut Rng) -> Rates {
     let mut one = |rates: &[u32]| rng.pick(rates).unwrap_or_default();
-    Rates { crash: one(&[0, 0, 5, 20]), fail: one(&[0, 0, 5, 20]), edit: one(&[0, 0, 10, 50]), blur: one(&[0, 0, 50]) }
+    let (crash, fail, refuse) = (one(&[0, 0, 5, 20]), one(&[0, 0, 5, 20]), one(&[0, 0, 20, 100]));
+    Rates { crash, fail, refuse, edit: one(&[0, 0, 10, 50]), blur: one(&[0, 0, 50]) }
 }
 
 pub(super) fn is_idle(report: &Report) -> bool {

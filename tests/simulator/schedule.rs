@@ -10,6 +10,8 @@ pub(super) struct Rates {
     pub(super) crash: u32,
     /// The call fails, having done its work or not.
     pub(super) fail: u32,
+    /// A call to the server fails, besides: it says NO, BAD or BYE, or nothing any more.
+    pub(super) refuse: u32,
     /// Somebody else edits before the call.
     pub(super) edit: u32,
     /// A look brings less than it could: a restless scan, a full answer for a delta, no STATUS, no stamp.
@@ -43,6 +45,14 @@ impl Schedule {
     }
 }
 
+/// How often the server said what.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    pub(super) no: u64,
+    pub(super) bad: u64,
+    pub(super) bye: u64,
+}
+
 /// What happened, in numbers.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
@@ -54,6 +64,8 @@ pub(super) struct Tally {
     pub(super) crashes: u64,
     /// Calls that failed, their work done or not.
     pub(super) failures: u64,
+    /// What the server said of some of them.
+    pub(super) told: Told,
     /// Looks that brought less than they could.
     pub(super) blurs: u64,
     /// Edits by others, between runs and within.
@@ -66,6 +78,9 @@ impl Tally {
         self.steps += other.steps;
         self.crashes += other.crashes;
         self.failures += other.failures;
+        self.told.no += other.told.no;
+        self.told.bad += other.told.bad;
+        self.told.bye += other.told.bye;
         self.blurs += other.blurs;
         self.edits += other.edits;
     }
@@ -73,11 +88,12 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { histories, steps, crashes, failures, blurs, edits } = self;
+        let Tally { histories, steps, crashes, failures, told: Told { no, bad, bye }, blurs, edits } = self;
         write!(
             f,
-            "{histories} histories, {steps} steps, {crashes} crashes, {} faults ({failures} calls failed, {blurs} looks \
-             brought less than they could), {edits} edits by others",
+            "{histories} histories, {steps} steps, {crashes} crashes, {} faults ({failures} calls failed, of these {no} \
+             with NO, {bad} with BAD, {bye} with BYE; {blurs} looks brought less than they could), {edits} edits by \
+             others",
             failures + blurs
         )
     }

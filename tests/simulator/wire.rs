@@ -4,48 +4,95 @@ use std::collections::BTreeMap;
 use std::future::pending;
 
 use mailtide::apply::is_fatal;
-use mailtide::model::{FlagDelta, FlagSet, MailboxName, Role, Uid, UidSet, UidValidity};
-use mailtide::reconcile::snapshot::{RemoteListing, RemoteRequest, RemoteSnapshot};
+use mailtide::model::{Flag, FlagDelta, FlagSet, MailboxName, Role, Uid, UidSet, UidValidity};
+use mailtide::reconcile::snapshot::{Abilities, RemoteListing, RemoteRequest, RemoteSnapshot};
 use mailtide::store::{
-    Append, Appended, BodySink, Expunged, FetchedMessage, Identities, Messages, Observed, RemoteError, RemoteErrorKind,
-    RemoteStore, StoredFlags, Traffic, Transfer,
+    Append, Appended, BodySink, Expunged, FetchedMessage, FlagChanges, Identities, Messages, Observed, RemoteError,
+    RemoteErrorKind, RemoteStore, StoredFlags, Traffic, Transfer, expunge_one_by_one, move_one_by_one,
+    store_one_by_one,
 };
 
 use super::mail;
+use super::rng::Rng;
 use super::server::{Message, refuse};
 use super::world::{Shared, Verdict, World};
 
+/// What NO may mean to the engine where nothing is said of a mailbox: BAD means no more anywhere.
+const PLAIN: &[RemoteErrorKind] = &[RemoteErrorKind::Refused, RemoteErrorKind::Busy];
+/// Where a mailbox is named that is opened or written to.
+const NAMED: &[RemoteErrorKind] = &[RemoteErrorKind::Refused, RemoteErrorKind::Busy, RemoteErrorKind::NoSuchMailbox];
+/// Where something is to be stored in it.
+const STORED: &[RemoteErrorKind] =
+    &[RemoteErrorKind::Refused, RemoteErrorKind::Busy, RemoteErrorKind::NoSuchMailbox, RemoteErrorKind::TooLarge];
+
 impl World {
-    /// Passes a call on its way to the server.
-    fn sent(&mut self, call: impl FnOnce() -> String) -> Result<(), Option<RemoteError>> {
+    /// Passes a call on its way to the server, does it, and passes the answer on its way back.
+    fn pass<T>(
+        &mut self,
+        kinds: &[RemoteErrorKind],
+        call: impl FnOnce() -> String,
+        deed: impl FnOnce(&mut World) -> T,
+    ) -> Result<T, Option<RemoteError>> {
         if self.cut && !self.is_dead() {
             return Err(Some(lost()));
         }
-        match self.before(call) {
-            Verdict::Go => Ok(()),
+        let verdict = self.before(call);
+        self.obey(verdict, kinds)?;
+        let done = deed(self);
+        let verdict = self.after();
+        self.obey(verdict, kinds).map(|()| done)
+    }
+
+    fn obey(&mut self, verdict: Verdict, kinds: &[RemoteErrorKind]) -> Result<(), Option<RemoteError>> {
+        match verdict {
+            Verdict::Go if !self.is_refused() => Ok(()),
             Verdict::Dead => Err(None),
-            Verdict::Fail if self.rng.chance(500) => Err(Some(refuse(RemoteErrorKind::Refused, "NO not now"))),
-            Verdict::Fail => Err(Some(self.lose_connection())),
+            Verdict::Go | Verdict::Fail => {
+                let error = self.spoil(kinds);
+                self.say(|| format!("   the server said: {error}"));
+                Err(Some(error))
+            }
         }
     }
 
-    /// Passes the server's answer on its way back.
-    fn answered(&mut self) -> Result<(), Option<RemoteError>> {
-        match self.after() {
-            Verdict::Go => Ok(()),
-            Verdict::Dead => Err(None),
-            Verdict::Fail => Err(Some(self.lose_connection())),
-        }
-    }
-
-    fn lose_connection(&mut self) -> RemoteError {
+    /// Returns what is heard instead of OK, by chances of its own, so that leaving it out changes nothing else.
+    fn spoil(&mut self, kinds: &[RemoteErrorKind]) -> RemoteError {
+        let mut rng = Rng::new(!self.rng.state());
+        let told = &mut self.tally.told;
+        let heard = match rng.below(4) {
+            0 => {
+                told.no += 1;
+                return refusal("NO", rng.pick(kinds).unwrap());
+            }
+            1 => {
+                told.bad += 1;
+                return refusal("BAD", rng.pick(PLAIN).unwrap());
+            }
+            2 => {
+                told.bye += 1;
+                refuse(RemoteErrorKind::Unreachable, BYE)
+            }
+            _ => lost(),
+        };
         self.cut = true;
-        lost()
+        heard
     }
 }
 
+const BYE: &str = "BYE the server goes down";
+
 fn lost() -> RemoteError {
     refuse(RemoteErrorKind::Unreachable, "connection lost")
+}
+
+fn refusal(condition: &str, kind: RemoteErrorKind) -> RemoteError {
+    let code = match kind {
+        RemoteErrorKind::Busy => " [UNAVAILABLE]",
+        RemoteErrorKind::NoSuchMailbox => " [TRYCREATE]",
+        RemoteErrorKind::TooLarge => " [OVERQUOTA]",
+        _ => "",
+    };
+    refuse(kind, &format!("{condition}{code} not now"))
 }
 
 /// Ends a call with its error; a dead run waits for ever, to be dropped.
@@ -87,19 +134,11 @@ impl World {
 impl Shared {
     async fn ask<T>(
         &self,
+        kinds: &[RemoteErrorKind],
         call: impl FnOnce() -> String,
         deed: impl FnOnce(&mut World) -> Result<T, RemoteError>,
     ) -> Result<T, RemoteError> {
-        let outcome = {
-            let mut world = self.world();
-            match world.sent(call) {
-                Ok(()) => {
-                    let done = deed(&mut world);
-                    world.answered().map(|()| done)
-                }
-                Err(stop) => Err(stop),
-            }
-        };
+        let outcome = self.world().pass(kinds, call, deed);
         match outcome {
             Ok(done) => done,
             Err(stop) => end(stop).await,
@@ -110,6 +149,7 @@ impl Shared {
     async fn look(&self, request: &RemoteRequest) -> Result<Observed, RemoteError> {
         let mailbox = request.mailbox.clone();
         let seen = self.ask(
+            PLAIN,
             || format!("observe {mailbox} since {:?}", request.since),
             |world| {
                 if world.mishaps.unlooked.as_ref() == Some(&request.mailbox) {
@@ -134,18 +174,19 @@ impl Shared {
             },
         );
         let outcome = match seen.await {
-            Err(error) if error.kind != RemoteErrorKind::Refused => return Err(error),
+            Err(error) if is_fatal(&error) => return Err(error),
             Err(error) => Err(error),
             Ok(outcome) => outcome,
         };
         Ok(Observed { mailbox, outcome })
     }
 
-    async fn append_one(&self, mailbox: &MailboxName, message: Append) -> Result<Appended, RemoteError> {
+    /// `last`: nothing is waited for behind it, so that the connection may end with its answer.
+    async fn append_one(&self, mailbox: &MailboxName, message: Append, last: bool) -> Result<Appended, RemoteError> {
         let bytes = read_all(message.body)?;
         let deed = |world: &mut World| {
             if world.mishaps.appends {
-                return Err(refuse(RemoteErrorKind::Refused, "NO never"));
+                return Err(refuse(RemoteErrorKind::TooLarge, "NO [TOOBIG] this message is too large"));
             }
             world.writable(mailbox)?;
             if world.mishaps.renumbers.take_if(|name| name == mailbox).is_some() {
@@ -174,11 +215,8 @@ impl Shared {
                 false => Ok(Appended::Somewhere),
             }
         };
-        match self.ask(|| format!("append {} to {mailbox}", mail::id_of(&bytes)), deed).await {
-            Err(error) if error.kind == RemoteErrorKind::Refused => {
-                let words = "NO [TOOBIG] this message is too large";
-                Ok(Appended::Refused(refuse(RemoteErrorKind::TooLarge, words)))
-            }
+        match self.ask(STORED, || format!("append {} to {mailbox}", mail::id_of(&bytes)), deed).await {
+            Err(error) if !is_fatal(&error) || (last && error.to_string() == BYE) => Ok(Appended::Refused(error)),
             other => other,
         }
     }
@@ -217,14 +255,16 @@ impl Shared {
         Messages { mailbox, validity, uids }: &Messages,
         sink: &mut dyn BodySink,
     ) -> Result<(), RemoteError> {
+        let mut refused = None;
         for uid in uids.iter() {
             let deed = |world: &mut World| Ok(world.server.select(mailbox, *validity)?.messages.get(&uid).cloned());
-            match self.ask(|| format!("fetch {mailbox} {uid}"), deed).await {
+            match self.ask(NAMED, || format!("fetch {mailbox} {uid}"), deed).await {
                 Ok(Some(message)) => {
                     *self.world().carried.entry(mail::id_of(&message.bytes)).or_default() += 1;
                     pass_on(sink, of, uid, &message)?;
                 }
                 Ok(None) => {}
+                Err(error) if !is_fatal(&error) => refused = refused.or(Some(error)),
                 Err(error) => {
                     if self.world().cut {
                         sink.begin(of)?;
@@ -235,7 +275,114 @@ impl Shared {
                 }
             }
         }
-        Ok(())
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Changes flags, and returns what they are then.
+    async fn store(
+        &self,
+        Messages { mailbox, validity, uids }: &Messages,
+        delta: &FlagDelta,
+    ) -> Result<BTreeMap<Uid, FlagSet>, RemoteError> {
+        let deed = |world: &mut World| {
+            if world.mishaps.stores {
+                return Err(refuse(RemoteErrorKind::Refused, "NO never"));
+            }
+            let permanent = &world.server.select(mailbox, *validity)?.permanent;
+            if permanent.storable(&delta.add) != delta.add {
+                world.complain(format!("STORE in {mailbox} of flags it can't store: {}", delta.add));
+            }
+            let add = delta.add.difference(&world.mishaps.drops);
+            let delta = FlagDelta { add, remove: delta.remove.clone() };
+            uids.iter().for_each(|uid| world.server.store(mailbox, uid, &delta));
+            world.flags_of(mailbox, *validity, uids)
+        };
+        self.ask(STORED, || format!("store {mailbox} {uids} +{} -{}", delta.add, delta.remove), deed).await
+    }
+
+    /// Copies or moves, with a command for every few messages: each may be refused alone.
+    async fn transfer(
+        &self,
+        verb: &str,
+        Messages { mailbox, validity, uids }: &Messages,
+        target: &MailboxName,
+        deed: impl Fn(&mut World, &UidSet) -> Result<Transfer, RemoteError>,
+    ) -> Result<Transfer, RemoteError> {
+        let (mut told, mut refused) = (Vec::new(), None);
+        for part in uids.chunks(IN_ONE_COMMAND, usize::MAX) {
+            let deed = |world: &mut World| {
+                world.transferable(target)?;
+                world.server.select(mailbox, *validity)?;
+                deed(world, &part)
+            };
+            match self.ask(STORED, || format!("{verb} {mailbox} {part} to {target}"), deed).await {
+                Ok(transfer) => told.push(transfer),
+                Err(error) if is_fatal(&error) => return Err(error),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        refused.map_or(Ok(in_all(told)), Err)
+    }
+
+    async fn flag_deleted(&self, Messages { mailbox, validity, uids }: &Messages) -> Result<(), RemoteError> {
+        let deed = |world: &mut World| {
+            world.writable(mailbox)?;
+            world.server.select(mailbox, *validity)?;
+            let delta = FlagDelta { add: FlagSet::of(&[Flag::Deleted]), remove: FlagSet::new() };
+            uids.iter().for_each(|uid| world.server.store(mailbox, uid, &delta));
+            Ok(())
+        };
+        self.ask(NAMED, || format!("expunge {mailbox} {uids}"), deed).await
+    }
+
+    async fn expunge_flagged(&self, Messages { mailbox, validity, uids }: &Messages) -> Result<Expunged, RemoteError> {
+        let deed = |world: &mut World| {
+            let alone = world.server.abilities.uid_plus;
+            let source = world.server.select(mailbox, *validity)?;
+            let flagged = source.flagged_deleted();
+            if !alone && !flagged.difference(uids).is_empty() {
+                return Ok(Expunged::Flagged);
+            }
+            flagged.intersection(uids).iter().for_each(|uid| source.expunge(uid));
+            Ok(Expunged::Done)
+        };
+        self.ask(NAMED, || format!("expunge flagged {mailbox} {uids}"), deed).await
+    }
+}
+
+/// How many messages one COPY or MOVE names at most: few, so that there are several.
+const IN_ONE_COMMAND: u32 = 2;
+
+/// Returns what several commands did.
+fn in_all(told: Vec<Transfer>) -> Transfer {
+    let Some(Transfer::Proven(validity, _)) = told.first() else { return Transfer::Unproven };
+    let (validity, mut all) = (*validity, Vec::new());
+    for transfer in told {
+        match transfer {
+            Transfer::Proven(now, pairs) if now == validity => all.extend(pairs),
+            Transfer::Proven(..) | Transfer::Unproven => return Transfer::Unproven,
+        }
+    }
+    Transfer::Proven(validity, all)
+}
+
+/// Of a burst that the end of the connection cut short no answer is known.
+fn in_one_burst<T>(mut answers: Vec<Result<T, RemoteError>>) -> Vec<Result<T, RemoteError>> {
+    match answers.pop_if(|last| last.as_ref().is_err_and(is_fatal)) {
+        Some(lost) => vec![lost],
+        None => answers,
+    }
+}
+
+impl World {
+    fn flags_of(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+    ) -> Result<BTreeMap<Uid, FlagSet>, RemoteError> {
+        let messages = &self.server.select(mailbox, validity)?.messages;
+        Ok(uids.iter().filter_map(|uid| Some((uid, messages.get(&uid)?.flags.clone()))).collect())
     }
 }
 
@@ -253,7 +400,7 @@ impl RemoteStore for Shared {
             }
             Ok(listing)
         };
-        self.ask(|| "list".to_owned(), listing).await
+        self.ask(PLAIN, || "list".to_owned(), listing).await
     }
 
     async fn observe(&mut self, requests: &[RemoteRequest]) -> Result<Vec<Observed>, RemoteError> {
@@ -280,7 +427,7 @@ impl RemoteStore for Shared {
                 world.identified += found.len();
                 Ok(found)
             };
-            let answer = self.ask(|| format!("identify {mailbox} {uids} whole {whole}"), deed).await;
+            let answer = self.ask(NAMED, || format!("identify {mailbox} {uids} whole {whole}"), deed).await;
             all.push(alone(answer)?);
         }
         Ok(all)
@@ -299,13 +446,14 @@ impl RemoteStore for Shared {
     }
 
     async fn append(&mut self, parcels: Vec<(MailboxName, Vec<Append>)>) -> Result<Vec<Vec<Appended>>, RemoteError> {
-        let mut all = Vec::new();
+        let (mut all, mut left) = (Vec::new(), parcels.iter().map(|(_, messages)| messages.len()).sum::<usize>());
         for (mailbox, messages) in parcels {
             let mut answers = Vec::new();
             let together = messages.iter().filter(|message| !message.alone).count() > 1;
             for message in messages {
-                answers.push(match self.append_one(&mailbox, message).await? {
-                    Appended::Refused(_) if together => Appended::RefusedTogether,
+                left -= 1;
+                answers.push(match self.append_one(&mailbox, message, left == 0).await? {
+                    Appended::Refused(error) if together && !is_fatal(&error) => Appended::RefusedTogether,
                     answer => answer,
                 });
             }
@@ -320,27 +468,33 @@ impl RemoteStore for Shared {
         validity: UidValidity,
         changes: &[(FlagDelta, UidSet)],
     ) -> Result<StoredFlags, RemoteError> {
-        let deed = |world: &mut World| {
+        let select = |world: &mut World| {
             world.writable(mailbox)?;
-            let refusal = world.mishaps.stores.then(|| "never".to_owned());
-            let mut now = BTreeMap::new();
-            for (delta, uids) in changes {
-                for uid in uids.iter() {
-                    let permanent = &world.server.select(mailbox, validity)?.permanent;
-                    if permanent.storable(&delta.add) != delta.add {
-                        world.complain(format!("STORE in {mailbox} of flags it can't store: {}", delta.add));
-                    }
-                    if refusal.is_none() {
-                        let add = delta.add.difference(&world.mishaps.drops);
-                        world.server.store(mailbox, uid, &FlagDelta { add, remove: delta.remove.clone() });
-                    }
-                    let messages = &world.server.select(mailbox, validity)?.messages;
-                    now.extend(messages.get(&uid).map(|message| (uid, message.flags.clone())));
-                }
-            }
-            Ok(StoredFlags { now, refusal })
+            world.server.select(mailbox, validity).map(drop)
         };
-        self.ask(|| format!("store_flags {mailbox} {changes:?}"), deed).await
+        self.ask(NAMED, || format!("store_flags {mailbox} {changes:?}"), select).await?;
+        let (mut now, mut refusal) = (BTreeMap::new(), None);
+        for (delta, uids) in changes {
+            let messages = Messages { mailbox: mailbox.clone(), validity, uids: uids.clone() };
+            match self.store(&messages, delta).await {
+                Ok(told) => now.extend(told),
+                Err(error) if error.kind == RemoteErrorKind::Refused => refusal = Some(error.to_string()),
+                Err(error) => return Err(error),
+            }
+        }
+        if refusal.is_some() {
+            let mut all = UidSet::new();
+            changes.iter().for_each(|(_, uids)| all.union_with(uids));
+            let look = |world: &mut World| world.flags_of(mailbox, validity, &all);
+            now = self.ask(NAMED, || format!("flags of {mailbox} {all}"), look).await?;
+        }
+        Ok(StoredFlags { now, refusal })
+    }
+
+    async fn store_all(&mut self, all: &[FlagChanges]) -> Vec<Result<StoredFlags, RemoteError>> {
+        let Abilities { mod_seq, uid_plus, .. } = self.world().server.abilities;
+        let stored = store_one_by_one(self, all).await;
+        if mod_seq && uid_plus { in_one_burst(stored) } else { stored }
     }
 
     async fn copy(
@@ -350,11 +504,9 @@ impl RemoteStore for Shared {
         uids: &UidSet,
         target: &MailboxName,
     ) -> Result<Transfer, RemoteError> {
-        let deed = |world: &mut World| {
-            world.transferable(target)?;
-            world.server.copy(mailbox, validity, uids, target)
-        };
-        self.ask(|| format!("copy {mailbox} {uids} to {target}"), deed).await
+        let messages = Messages { mailbox: mailbox.clone(), validity, uids: uids.clone() };
+        let deed = |world: &mut World, part: &UidSet| world.server.copy(mailbox, validity, part, target);
+        self.transfer("copy", &messages, target, deed).await
     }
 
     async fn move_to(
@@ -364,18 +516,24 @@ impl RemoteStore for Shared {
         uids: &UidSet,
         target: &MailboxName,
     ) -> Result<Transfer, RemoteError> {
-        let deed = |world: &mut World| {
+        let messages = Messages { mailbox: mailbox.clone(), validity, uids: uids.clone() };
+        let deed = |world: &mut World, part: &UidSet| {
             if !world.server.abilities.moves {
                 world.complain("MOVE where there is none".to_owned());
             }
             world.writable(mailbox)?;
-            world.transferable(target)?;
-            let moved = world.server.copy(mailbox, validity, uids, target)?;
+            let moved = world.server.copy(mailbox, validity, part, target)?;
             let source = world.server.select(mailbox, validity)?;
-            uids.iter().for_each(|uid| source.expunge(uid));
+            part.iter().for_each(|uid| source.expunge(uid));
             Ok(moved)
         };
-        self.ask(|| format!("move {mailbox} {uids} to {target}"), deed).await
+        self.transfer("move", &messages, target, deed).await
+    }
+
+    async fn move_all(&mut self, moves: &[(Messages, MailboxName)]) -> Vec<Result<Transfer, RemoteError>> {
+        let Abilities { moves: able, uid_plus, .. } = self.world().server.abilities;
+        let moved = move_one_by_one(self, moves).await;
+        if able && uid_plus { in_one_burst(moved) } else { moved }
     }
 
     async fn expunge(
@@ -384,19 +542,31 @@ impl RemoteStore for Shared {
         validity: UidValidity,
         uids: &UidSet,
     ) -> Result<Expunged, RemoteError> {
-        let deed = |world: &mut World| {
-            world.writable(mailbox)?;
-            let alone = world.server.abilities.uid_plus;
-            let delta = FlagDelta { add: FlagSet::of(&[mailtide::model::Flag::Deleted]), remove: FlagSet::new() };
-            let source = world.server.select(mailbox, validity)?;
-            uids.iter().for_each(|uid| source.store(uid, &delta));
-            if !alone && !source.flagged_deleted().difference(uids).is_empty() {
-                return Ok(Expunged::Flagged);
+        let messages = Messages { mailbox: mailbox.clone(), validity, uids: uids.clone() };
+        self.flag_deleted(&messages).await?;
+        self.expunge_flagged(&messages).await
+    }
+
+    /// In two bursts: all are flagged first.
+    async fn expunge_all(&mut self, messages: &[Messages]) -> Vec<Result<Expunged, RemoteError>> {
+        let Abilities { mod_seq, uid_plus, deleted_is_final, .. } = self.world().server.abilities;
+        if !(mod_seq && uid_plus) || deleted_is_final {
+            return expunge_one_by_one(self, messages).await;
+        }
+        let mut expunged = Vec::new();
+        for one in messages {
+            match self.flag_deleted(one).await {
+                Err(error) if is_fatal(&error) => return vec![Err(error)],
+                flagged => expunged.push(flagged.map(|()| Expunged::Flagged)),
             }
-            uids.iter().for_each(|uid| source.expunge(uid));
-            Ok(Expunged::Done)
-        };
-        self.ask(|| format!("expunge {mailbox} {uids}"), deed).await
+        }
+        for (one, answer) in messages.iter().zip(&mut expunged).filter(|(_, flagged)| flagged.is_ok()) {
+            *answer = match self.expunge_flagged(one).await {
+                Err(error) if is_fatal(&error) => return vec![Err(error)],
+                answer => answer,
+            };
+        }
+        expunged
     }
 
     async fn create(&mut self, mailbox: &MailboxName, role: Option<Role>) -> Result<(), RemoteError> {
@@ -407,12 +577,19 @@ impl RemoteStore for Shared {
             world.server.create(mailbox, role);
             Ok(())
         };
-        self.ask(|| format!("create {mailbox} {role:?}"), deed).await
+        match self.ask(STORED, || format!("create {mailbox} {role:?}"), deed).await {
+            Err(error) if !is_fatal(&error) => {
+                let look = |world: &mut World| Ok(world.server.open(mailbox).is_ok());
+                let is_there = alone(self.ask(PLAIN, || format!("list {mailbox}"), look).await)?;
+                if is_there.unwrap_or_default() { Ok(()) } else { Err(error) }
+            }
+            created => created,
+        }
     }
 
     async fn delete(&mut self, mailbox: &MailboxName) -> Result<bool, RemoteError> {
         let deed = |world: &mut World| Ok(world.server.delete_empty(mailbox));
-        self.ask(|| format!("delete {mailbox}"), deed).await
+        self.ask(PLAIN, || format!("delete {mailbox}"), deed).await
     }
 
     async fn rename(
@@ -436,7 +613,7 @@ impl RemoteStore for Shared {
                 false => Err(refuse(RemoteErrorKind::Refused, "NO [ALREADYEXISTS] there is one")),
             }
         };
-        self.ask(|| format!("rename {from} to {to}"), deed).await
+        self.ask(NAMED, || format!("rename {from} to {to}"), deed).await
     }
 
     async fn linger(&mut self) -> Result<(), RemoteError> {

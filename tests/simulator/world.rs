@@ -270,6 +270,14 @@ impl World {
         verdict
     }
 
+    pub(super) fn is_refused(&mut self) -> bool {
+        let rate = self.schedule.rates().refuse;
+        let refused = self.happens(rate);
+        self.struck |= refused;
+        self.tally.failures += u64::from(refused);
+        refused
+    }
+
     pub(super) fn is_blurred(&mut self) -> bool {
         let rate = self.schedule.rates().blur;
         let blurred = self.happens(rate);
