@@ -91,10 +91,9 @@ impl Error {
             | Error::Garbled(_)
             | Error::BrokenOff => RemoteErrorKind::Unreachable,
             Error::Login(_) => RemoteErrorKind::Login,
-            Error::Unwilling(_) => RemoteErrorKind::Busy,
             Error::Refused(status) => refusal_kind(status),
             Error::Unusable(_) => RemoteErrorKind::Refused,
-            Error::HungUp(_) => RemoteErrorKind::Busy,
+            Error::Unwilling(_) | Error::HungUp(_) => RemoteErrorKind::Busy,
             Error::UidValidity { .. } => RemoteErrorKind::UidValidityChanged,
             Error::TooLarge { .. } => RemoteErrorKind::TooLarge,
             Error::Nul => RemoteErrorKind::Unrepresentable,
@@ -113,7 +112,7 @@ impl Error {
         match self {
             Error::Refused(status) => Some(&status.text),
             Error::Login(text) | Error::Unwilling(text) => Some(text),
-            Error::Lost(text) => text.as_deref(),
+            Error::Lost(text) | Error::HungUp(text) => text.as_deref(),
             _ => None,
         }
     }
