@@ -8,11 +8,11 @@ use super::check::{View, local_view, remote_view};
 use super::history::{calm_run, policy, run};
 use super::mail::{Kind, id_of};
 use super::rng::Rng;
-use super::scenarios::FULL;
+use super::scenarios::{FULL, assert_kept, quiet};
 use super::schedule::{CrashAt, Schedule};
 use super::server::Server;
 use super::users::folder;
-use super::world::{Shared, World};
+use super::world::{Mishaps, Shared, World};
 
 pub(super) const DATE: Timestamp = Timestamp(1_600_000_000);
 
@@ -76,4 +76,50 @@ pub(super) fn codes(report: &Report) -> Vec<&str> {
 pub(super) fn dies(shared: &Shared, at: CrashAt) -> bool {
     shared.world().now.0 += 60;
     run(shared, Schedule::Crash(at), &Options::default()).is_none()
+}
+
+/// Strikes at every call, in every way, until `strike` says that there was no such call.
+pub(super) fn at_every_call(strike: impl Fn(CrashAt) -> bool) {
+    for (after, power) in [(false, false), (true, false), (false, true), (true, true)] {
+        let steps = (0..10_000).take_while(|&step| strike(CrashAt { step, after, power })).count();
+        assert!(steps > 3, "hardly a call");
+    }
+}
+
+/// Strikes a sync at every call: the folders must end with these messages on both sides.
+pub(super) fn struck_everywhere(make: impl Fn() -> Shared, end: &[(&str, &[u32])]) {
+    struck_at_every_call(make, |shared, context| {
+        for ids in [local_ids, remote_ids] {
+            for (name, expected) in end {
+                let mut found = ids(shared, name);
+                found.sort_unstable();
+                assert_eq!(found, *expected, "{context}: {name}");
+            }
+        }
+    });
+}
+
+/// Strikes a sync at every call. By the next one others have done what they were to do meanwhile; it finds hidden what the
+/// first did, and only then all can be seen.
+pub(super) fn struck_at_every_call(make: impl Fn() -> Shared, check: impl Fn(&Shared, &str)) {
+    at_every_call(|at| {
+        let shared = make();
+        shared.world().rng = Rng::new(at.step);
+        let died = dies(&shared, at);
+        finish_edits(&mut shared.world());
+        sync(&shared);
+        shared.world().mishaps = Mishaps::default();
+        quiet(&shared);
+        let context = format!("struck {at:?}");
+        check(&shared, &context);
+        assert_kept(&shared, &context);
+        died
+    });
+}
+
+/// What others were to do while a sync was at work, they do.
+fn finish_edits(world: &mut World) {
+    while let Some((_, act)) = world.meanwhile.take() {
+        act(world);
+    }
 }

@@ -6,7 +6,7 @@ use mailtide::reconcile::compare::{Kind, Next};
 use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::snapshot::Abilities;
 
-use super::account::{DATE, in_step as account, local_ids, remote_ids, sync};
+use super::account::{DATE, at_every_call, dies, in_step as account, local_ids, remote_ids, sync};
 use super::check::broken;
 use super::history::{calm_run, is_idle, policy, run, settle};
 use super::mail::Kind as Mail;
@@ -114,13 +114,19 @@ fn a_database_that_is_wrong_is_told_and_repaired() {
     }
 }
 
+/// An account in step, and what users did since.
+fn edited(seed: u64) -> Shared {
+    let shared = Shared::new(World::new(Server::new(Abilities::default()), policy(Delete::Trash), Rng::new(seed)));
+    users::initial_mail(&mut shared.world());
+    calm_run(&shared, &Options::default());
+    (0..5).for_each(|_| users::edit(&mut shared.world()));
+    shared
+}
+
 #[test]
 fn what_users_do_is_no_fault_of_the_database() {
     for seed in 0..300 {
-        let shared = Shared::new(World::new(Server::new(Abilities::default()), policy(Delete::Trash), Rng::new(seed)));
-        users::initial_mail(&mut shared.world());
-        calm_run(&shared, &Options::default());
-        (0..5).for_each(|_| users::edit(&mut shared.world()));
+        let shared = edited(seed);
         let compared = shared.compare(true);
         assert!(compared.all().all(|found| found.next != Next::Repair), "seed {seed}: {:#?}", told(&compared));
         let idle = is_idle(&calm_run(&shared, &Options::default()));
@@ -178,5 +184,52 @@ fn folders_that_exchanged_their_names_there_are_recognised_after_a_repair() {
         for ids in [local_ids, remote_ids] {
             assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![3, 4], vec![2]), "{abilities:?}");
         }
+    }
+}
+
+/// Demands that nothing is left to be repaired, and that both sides come right.
+fn assert_mended(shared: &Shared, context: &str) {
+    let compared = shared.compare(true);
+    assert!(compared.all().all(|found| found.next != Next::Repair), "{context}: {:#?}", told(&compared));
+    settle(shared);
+    let broken = broken(&shared.world());
+    assert!(broken.is_empty(), "{context}: {broken:#?}");
+}
+
+#[test]
+fn a_repair_that_was_struck_is_made_good_by_the_next() {
+    for seed in 0..8 {
+        at_every_call(|at| {
+            let (shared, _) = mixed_up(seed);
+            let died = shared.compare_struck(true, Schedule::Crash(at)).is_none();
+            shared.compare(true);
+            assert_mended(&shared, &format!("seed {seed}, struck {at:?}"));
+            died
+        });
+    }
+}
+
+#[test]
+fn what_was_repaired_stays_so_wherever_the_next_sync_is_struck() {
+    for seed in 0..8 {
+        at_every_call(|at| {
+            let (shared, _) = mixed_up(seed);
+            shared.compare(true);
+            let died = dies(&shared, at);
+            assert_mended(&shared, &format!("seed {seed}, struck {at:?}"));
+            died
+        });
+    }
+}
+
+#[test]
+fn what_users_did_before_a_repair_that_was_struck_comes_through() {
+    for seed in 0..8 {
+        at_every_call(|at| {
+            let shared = edited(seed);
+            let died = shared.compare_struck(true, Schedule::Crash(at)).is_none();
+            assert_mended(&shared, &format!("seed {seed}, struck {at:?}"));
+            died
+        });
     }
 }

@@ -4,11 +4,12 @@
 use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::snapshot::Abilities;
 
+use super::account::at_every_call;
 use super::check::{View, local_view, remote_view};
 use super::history::{policy, run};
 use super::rng::Rng;
 use super::scenarios::{FULL, PLAIN, quiet, remote_delete, some_mail};
-use super::schedule::{CrashAt, Schedule};
+use super::schedule::Schedule;
 use super::server::Server;
 use super::world::{Shared, World};
 
@@ -30,14 +31,6 @@ fn expunge_two(shared: &Shared) {
 fn views(shared: &Shared) -> (View, View) {
     let world = shared.world();
     (local_view(&world), remote_view(&world))
-}
-
-/// Strikes at every call, in every way, until `strike` says that there was no such call.
-fn at_every_call(strike: impl Fn(CrashAt) -> bool) {
-    for (after, power) in [(false, false), (true, false), (false, true), (true, true)] {
-        let steps = (0..10_000).take_while(|&step| strike(CrashAt { step, after, power })).count();
-        assert!(steps > 3, "hardly a call");
-    }
 }
 
 fn assert_nothing_kept(shared: &Shared, context: &str) {

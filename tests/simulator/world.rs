@@ -348,12 +348,24 @@ impl Shared {
 
     /// Compares both sides and the database, without trouble.
     pub(super) fn compare(&self, repair: bool) -> Compared {
-        let policy = self.world().policy.clone();
-        let now = self.world().now;
+        self.compare_struck(repair, Schedule::Calm).expect("nothing strikes")
+    }
+
+    /// Compares both sides and the database. Returns `None` if that died.
+    pub(super) fn compare_struck(&self, repair: bool, schedule: Schedule) -> Option<Compared> {
+        let (policy, now) = {
+            let mut world = self.world();
+            world.schedule = schedule;
+            world.step = 0;
+            (world.policy.clone(), world.now)
+        };
         let mut account = Account { remote: self.clone(), local: self.clone(), journal: self.clone() };
         let compared = self.drive(cycle::compare(&mut account, &policy, repair, now));
-        self.world().step = 0;
-        compared.expect("nothing strikes").expect("nothing fails")
+        let mut world = self.world();
+        let compared = compared.filter(|_| !world.is_dead());
+        world.end_run();
+        world.schedule = Schedule::Calm;
+        compared.map(|compared| compared.expect("nothing fails"))
     }
 
     /// Brings back all that the index of the recoverable trash names. Returns `None` if that died.
