@@ -4,13 +4,15 @@
 use mailtide::model::{FlagSet, MailboxName, Role, Timestamp, Uid, UniqueName};
 use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::snapshot::Abilities;
+use mailtide::store::RemoteErrorKind;
 
+use super::account::at_every_call;
 use super::book::Book;
 use super::check::{self, View, local_view, remote_view};
 use super::history::{calm_run, idle_run, is_idle, policy, run};
 use super::mail::{Kind, id_of};
 use super::rng::Rng;
-use super::schedule::{CrashAt, Schedule};
+use super::schedule::{CrashAt, Heard, RefuseAt, Schedule};
 use super::server::Server;
 use super::users::{FlagEdit, folder};
 use super::world::{Shared, World};
@@ -18,6 +20,14 @@ use super::world::{Shared, World};
 pub(super) const FULL: Abilities = Abilities { mod_seq: true, moves: true, uid_plus: true, deleted_is_final: false };
 pub(super) const PLAIN: Abilities =
     Abilities { mod_seq: false, moves: false, uid_plus: false, deleted_is_final: false };
+
+const HEARD: [Heard; 5] = [
+    Heard::No(RemoteErrorKind::Refused),
+    Heard::No(RemoteErrorKind::Busy),
+    Heard::No(RemoteErrorKind::TooLarge),
+    Heard::Bad(RemoteErrorKind::Refused),
+    Heard::Bye,
+];
 
 /// What users do between syncs.
 pub(super) type Act = fn(&mut World);
@@ -68,13 +78,31 @@ impl Scenario {
         died
     }
 
+    /// Refuses one call to the server. Returns false if the sync has no such call.
+    fn refused(&self, at: RefuseAt, end: &(View, View)) -> bool {
+        let shared = self.world(at.call);
+        drop(run(&shared, Schedule::Refuse(at), &Options::default()));
+        let is_reached = shared.world().asked >= at.call;
+        quiet(&shared);
+        let context = format!("refused {at:?}");
+        assert_kept(&shared, &context);
+        let world = shared.world();
+        assert_eq!((&local_view(&world), &remote_view(&world)), (&end.0, &end.1), "{context}: another end");
+        is_reached
+    }
+
+    /// Lets the server say all that it may say to every single call of the sync: the end must be the same.
+    fn check_refusals(&self) {
+        let end = self.clean();
+        for (heard, after) in HEARD.iter().flat_map(|heard| [(*heard, false), (*heard, true)]) {
+            let calls = (1..10_000).take_while(|&call| self.refused(RefuseAt { call, after, heard }, &end)).count();
+            assert!(calls > 0, "not a single call");
+        }
+    }
+
     pub(super) fn check(&self) {
         let end = self.clean();
-        for (after, power) in [(false, false), (true, false), (false, true), (true, true)] {
-            let strike = |step| self.struck(CrashAt { step, after, power }, &end);
-            let steps = (0..10_000).take_while(|&step| strike(step)).count();
-            assert!(steps > 0, "not a single call");
-        }
+        at_every_call(|at| self.struck(at, &end));
     }
 }
 
@@ -157,7 +185,9 @@ pub(super) fn some_mail(world: &mut World) {
 /// Checks a scenario on a server with all abilities and on one with none.
 pub(super) fn both_ways(delete: Delete, start: Act, change: Option<Act>) {
     for abilities in [FULL, PLAIN] {
-        Scenario { delete, abilities, tune: |_| (), start, change }.check();
+        let scenario = Scenario { delete, abilities, tune: |_| (), start, change };
+        scenario.check();
+        scenario.check_refusals();
     }
 }
 

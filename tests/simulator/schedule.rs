@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use mailtide::store::RemoteErrorKind;
+
 /// How often things happen, per mille of calls.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rates {
@@ -29,10 +31,30 @@ pub(super) struct CrashAt {
     pub(super) power: bool,
 }
 
+/// What is heard of a call to the server instead of OK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    No(RemoteErrorKind),
+    Bad(RemoteErrorKind),
+    Bye,
+    Nothing,
+}
+
+/// A refusal at a known place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RefuseAt {
+    /// The call's number among those to the server in its run, from 1.
+    pub(super) call: u64,
+    /// After the call has done its work, not before.
+    pub(super) after: bool,
+    pub(super) heard: Heard,
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Schedule {
     Calm,
     Crash(CrashAt),
+    Refuse(RefuseAt),
     Random(Rates),
 }
 
@@ -40,7 +62,7 @@ impl Schedule {
     pub(super) fn rates(&self) -> Rates {
         match self {
             Schedule::Random(rates) => *rates,
-            Schedule::Calm | Schedule::Crash(_) => Rates::default(),
+            Schedule::Calm | Schedule::Crash(_) | Schedule::Refuse(_) => Rates::default(),
         }
     }
 }

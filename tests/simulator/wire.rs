@@ -14,6 +14,7 @@ use mailtide::store::{
 
 use super::mail;
 use super::rng::Rng;
+use super::schedule::{Heard, Schedule};
 use super::server::{Message, refuse};
 use super::world::{Shared, Verdict, World};
 
@@ -36,46 +37,57 @@ impl World {
         if self.cut && !self.is_dead() {
             return Err(Some(lost()));
         }
+        self.asked += 1;
         let verdict = self.before(call);
-        self.obey(verdict, kinds)?;
+        self.obey(verdict, kinds, false)?;
         let done = deed(self);
         let verdict = self.after();
-        self.obey(verdict, kinds).map(|()| done)
+        self.obey(verdict, kinds, true).map(|()| done)
     }
 
-    fn obey(&mut self, verdict: Verdict, kinds: &[RemoteErrorKind]) -> Result<(), Option<RemoteError>> {
+    fn obey(&mut self, verdict: Verdict, kinds: &[RemoteErrorKind], after: bool) -> Result<(), Option<RemoteError>> {
         match verdict {
-            Verdict::Go if !self.is_refused() => Ok(()),
+            Verdict::Go if !self.is_refused(after) => Ok(()),
             Verdict::Dead => Err(None),
             Verdict::Go | Verdict::Fail => {
-                let error = self.spoil(kinds);
-                self.say(|| format!("   the server said: {error}"));
+                let heard = self.what_is_heard(kinds);
+                let error = self.hear(heard);
+                self.say(|| format!("   heard: {error}"));
                 Err(Some(error))
             }
         }
     }
 
-    /// Returns what is heard instead of OK, by chances of its own, so that leaving it out changes nothing else.
-    fn spoil(&mut self, kinds: &[RemoteErrorKind]) -> RemoteError {
+    /// By chances of its own, so that leaving it out changes nothing else.
+    fn what_is_heard(&self, kinds: &[RemoteErrorKind]) -> Heard {
         let mut rng = Rng::new(!self.rng.state());
+        match (self.schedule, rng.below(4)) {
+            (Schedule::Refuse(at), _) => at.heard,
+            (_, 0) => Heard::No(rng.pick(kinds).unwrap()),
+            (_, 1) => Heard::Bad(rng.pick(PLAIN).unwrap()),
+            (_, 2) => Heard::Bye,
+            _ => Heard::Nothing,
+        }
+    }
+
+    fn hear(&mut self, heard: Heard) -> RemoteError {
+        self.cut = matches!(heard, Heard::Bye | Heard::Nothing);
         let told = &mut self.tally.told;
-        let heard = match rng.below(4) {
-            0 => {
+        match heard {
+            Heard::No(kind) => {
                 told.no += 1;
-                return refusal("NO", rng.pick(kinds).unwrap());
+                refusal("NO", kind)
             }
-            1 => {
+            Heard::Bad(kind) => {
                 told.bad += 1;
-                return refusal("BAD", rng.pick(PLAIN).unwrap());
+                refusal("BAD", kind)
             }
-            2 => {
+            Heard::Bye => {
                 told.bye += 1;
                 refuse(RemoteErrorKind::Unreachable, BYE)
             }
-            _ => lost(),
-        };
-        self.cut = true;
-        heard
+            Heard::Nothing => lost(),
+        }
     }
 }
 

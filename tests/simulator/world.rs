@@ -115,6 +115,8 @@ pub(super) struct World {
     pub(super) backup: Option<(MailboxName, Mailbox)>,
     /// How many calls the present run has made.
     pub(super) step: u64,
+    /// How many of them went to the server.
+    pub(super) asked: u64,
     /// The connection is lost: every further call of this run fails.
     pub(super) cut: bool,
     dead: Option<CrashAt>,
@@ -163,6 +165,7 @@ impl World {
             meanwhile: None,
             backup: None,
             step: 0,
+            asked: 0,
             cut: false,
             dead: None,
             staging: None,
@@ -219,7 +222,7 @@ impl World {
         let rates = self.schedule.rates();
         let crash = match self.schedule {
             Schedule::Crash(at) => (at.step == self.step && at.after == after).then_some(at),
-            Schedule::Random(_) | Schedule::Calm => {
+            Schedule::Random(_) | Schedule::Calm | Schedule::Refuse(_) => {
                 let dies = self.happens(rates.crash);
                 dies.then(|| CrashAt { step: self.step, after, power: self.rng.chance(500) })
             }
@@ -270,9 +273,12 @@ impl World {
         verdict
     }
 
-    pub(super) fn is_refused(&mut self) -> bool {
-        let rate = self.schedule.rates().refuse;
-        let refused = self.happens(rate);
+    pub(super) fn is_refused(&mut self, after: bool) -> bool {
+        let refused = match self.schedule {
+            Schedule::Refuse(at) => at.call == self.asked && at.after == after,
+            Schedule::Random(rates) => self.happens(rates.refuse),
+            Schedule::Calm | Schedule::Crash(_) => false,
+        };
         self.struck |= refused;
         self.tally.failures += u64::from(refused);
         refused
@@ -332,7 +338,7 @@ impl Shared {
         let (policy, now) = {
             let mut world = self.world();
             world.schedule = schedule;
-            world.step = 0;
+            (world.step, world.asked) = (0, 0);
             (world.policy.clone(), world.now)
         };
         let mut account = Account { remote: self.clone(), local: self.clone(), journal: self.clone() };
