@@ -119,7 +119,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         // The row bears the flags that the file has, so that the next look brings those of the server to the file.
         let flags = upload_flags(entry, &plan.rules);
-        let sent = replacement.map_or_else(|| flags.clone(), |replacement| replacement.flags.clone());
+        let united = replacement.map(|replacement| &replacement.flags).or_else(|| plan.carried.get(unique));
+        let sent = united.unwrap_or(&flags).clone();
         let alone = self.alone.contains(&(plan.mailbox, unique.clone()));
         let message = Append { flags: sent.clone(), date: identity.date, body, alone };
         let unique = unique.clone();

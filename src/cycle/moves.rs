@@ -65,6 +65,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let ready = uploads.contains(&place);
             let (to, unique) = place;
             if to != row.mailbox && (!ready || self.unmovable.contains(&row.id)) {
+                if ready {
+                    self.carry_flags(all, row, (to, &unique, &arrival.entry));
+                }
                 wait_for(all, row, &(to, unique));
                 continue;
             }
@@ -90,6 +93,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             plan.upload.retain(|upload| !taken.contains(&(plan.mailbox, upload.unique.clone())));
         }
         arrivals
+    }
+
+    /// What either side did to the flags of a message goes with the file that is sent because it can't be moved.
+    fn carry_flags(
+        &self,
+        all: &mut Plans<'_>,
+        row: &MessageRow,
+        (to, unique, entry): (MailboxId, &UniqueName, &LocalEntry),
+    ) {
+        let meant = self.meant(all, row, (to, unique, entry), true).unwrap_or_else(|| entry.flags.clone());
+        let remote = all.message((row.mailbox, row.uid)).map(|message| &message.flags);
+        let flags = all.sight(to).map(|sight| sight.view().carried(row, remote, entry, meant));
+        if let (Some(plan), Some(flags)) = (all.of(to), flags) {
+            plan.carried.insert(unique.clone(), flags);
+        }
     }
 
     /// Returns what the name of a file means that came from the mailbox of a row. Some programs drop all letters when they

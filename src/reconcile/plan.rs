@@ -39,6 +39,9 @@ pub struct MailboxPlan {
     pub upload: Vec<Upload>,
     /// Those of them that were moved here, and whose messages have gone from the server meanwhile: from which mailbox.
     pub refiled: BTreeMap<UniqueName, MailboxId>,
+    /// Those of them that were moved here, and whose messages can't be moved: the flags of both sides, united, with which
+    /// they are sent.
+    pub carried: BTreeMap<UniqueName, FlagSet>,
     /// Messages that leave this mailbox for another on the server, as their files did.
     pub move_remote: Vec<RemoteMove>,
     /// Files that leave this maildir for another, as their messages did.
@@ -293,6 +296,7 @@ impl MailboxPlan {
             email_ids: BTreeMap::new(),
             upload: Vec::new(),
             refiled: BTreeMap::new(),
+            carried: BTreeMap::new(),
             move_remote: Vec::new(),
             move_local: Vec::new(),
             renamed: Vec::new(),

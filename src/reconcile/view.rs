@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::adopt::Match;
-use super::flags::{FlagRules, plan_flags, plan_union};
+use super::flags::{FlagRules, plan_flags, plan_union, united_flags};
 use super::memory::{Memory, borne};
 use super::plan::{Adoption, FlagChange, LocalRemoval, MailboxPlan, RemoteRemoval, Removal, Upload};
 use super::policy::Delete;
@@ -272,6 +272,13 @@ impl View<'_> {
             &self.memory.letters,
         );
         Adoption { base: row.flags.clone(), flags, follows: Some((row.id, meant)), ..found }
+    }
+
+    /// Returns the flags with which a file is sent that was moved here and whose message can't be moved. `row` and `remote`
+    /// are of where that is, `meant` is what the file's name means.
+    pub fn carried(&self, row: &MessageRow, remote: Option<&FlagSet>, entry: &LocalEntry, meant: FlagSet) -> FlagSet {
+        let entry = LocalEntry { flags: meant, ..entry.clone() };
+        united_flags(&row.flags, &entry, remote, self.scan, &self.rules, &self.memory.letters)
     }
 
     fn known_uids(&self) -> impl Iterator<Item = Uid> + '_ {

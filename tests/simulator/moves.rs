@@ -1,20 +1,23 @@
 //! Messages moved and renamed, on either side or on both: one message in the right place, and no body travels.
 
-use mailtide::model::{MailboxName, UniqueName};
+use mailtide::model::{MailboxName, Role, UniqueName};
 use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::snapshot::Abilities;
+use mailtide::store::RemoteErrorKind;
 
 use super::account::ids;
 use super::check::{View, local_view, remote_view};
-use super::history::{calm_run, run};
+use super::history::{calm_run, policy, run};
 use super::maildir::Save;
+use super::rng::Rng;
 use super::scenarios::{
     Act, FULL, PLAIN, Scenario, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete,
     remote_flag, uid,
 };
-use super::schedule::{CrashAt, Schedule};
+use super::schedule::{CrashAt, Heard, RefuseAt, Schedule};
+use super::server::Server;
 use super::users::folder;
-use super::world::World;
+use super::world::{Shared, World};
 
 /// MOVE without UIDPLUS, and UIDPLUS without MOVE.
 const HALVES: [Abilities; 2] =
@@ -447,5 +450,34 @@ fn sent_and_moved_on_the_server_before_the_answer_was_heard_it_is_one() {
             died
         };
         assert!((0..10_000).take_while(|step| dies(*step)).count() > 0);
+    }
+}
+
+/// It was sent with the flags that its file had, read with the letters of the folder that it came to.
+#[test]
+fn moved_here_and_flagged_on_both_sides_it_keeps_its_flags_although_the_server_refused_once_to_move_it() {
+    for call in 1.. {
+        let mut world = World::new(Server::new(FULL), policy(Delete::Trash), Rng::new(1));
+        world.server.create(&folder("Trash"), Some(Role::Trash));
+        remote(&mut world, "INBOX", 1, &["work"]);
+        remote(&mut world, "Archive", 2, &["later"]);
+        let shared = Shared::new(world);
+        quiet(&shared);
+        local_move(&mut shared.world(), 1, "Archive", Name::Kept);
+        remote_flag(&mut shared.world(), 1, "\\Answered", true);
+        local_flag(&mut shared.world(), 1, "\\Seen", true);
+        let heard = Heard::No(RemoteErrorKind::Refused);
+        drop(run(&shared, Schedule::Refuse(RefuseAt { call, after: false, heard }), &Options::default()));
+        let is_reached = shared.world().asked >= call;
+        quiet(&shared);
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            let moved: Vec<_> = places(&view).into_iter().filter(|(id, ..)| *id == 1).collect();
+            let expected = (1, "Archive".to_owned(), "\\seen \\answered work".to_owned());
+            assert_eq!(moved, [expected], "call {call}");
+        }
+        if !is_reached {
+            break;
+        }
     }
 }

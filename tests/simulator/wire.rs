@@ -27,10 +27,11 @@ const STORED: &[RemoteErrorKind] =
     &[RemoteErrorKind::Refused, RemoteErrorKind::Busy, RemoteErrorKind::NoSuchMailbox, RemoteErrorKind::TooLarge];
 
 impl World {
-    /// Passes a call on its way to the server, does it, and passes the answer on its way back.
+    /// Passes a call on its way to the server, does it, and passes the answer on its way back. What NO may mean before that
+    /// is not what it may mean after it: nothing, where who says NO has not done it.
     fn pass<T>(
         &mut self,
-        kinds: &[RemoteErrorKind],
+        (before, after): (&[RemoteErrorKind], &[RemoteErrorKind]),
         call: impl FnOnce() -> String,
         deed: impl FnOnce(&mut World) -> T,
     ) -> Result<T, Option<RemoteError>> {
@@ -39,10 +40,10 @@ impl World {
         }
         self.asked += 1;
         let verdict = self.before(call);
-        self.obey(verdict, kinds, false)?;
+        self.obey(verdict, before, false)?;
         let done = deed(self);
         let verdict = self.after();
-        self.obey(verdict, kinds, true).map(|()| done)
+        self.obey(verdict, after, true).map(|()| done)
     }
 
     fn obey(&mut self, verdict: Verdict, kinds: &[RemoteErrorKind], after: bool) -> Result<(), Option<RemoteError>> {
@@ -58,16 +59,18 @@ impl World {
         }
     }
 
-    /// By chances of its own, so that leaving it out changes nothing else.
+    /// By chances of its own, so that leaving it out changes nothing else. Of a call that has done its work and can't be
+    /// said not to have, nothing is heard.
     fn what_is_heard(&self, kinds: &[RemoteErrorKind]) -> Heard {
         let mut rng = Rng::new(!self.rng.state());
-        match (self.schedule, rng.below(4)) {
+        let heard = match (self.schedule, rng.below(4)) {
             (Schedule::Refuse(at), _) => at.heard,
-            (_, 0) => Heard::No(rng.pick(kinds).unwrap()),
+            (_, 0) => rng.pick(kinds).map_or(Heard::Nothing, Heard::No),
             (_, 1) => Heard::Bad(rng.pick(PLAIN).unwrap()),
             (_, 2) => Heard::Bye,
             _ => Heard::Nothing,
-        }
+        };
+        if matches!(heard, Heard::No(_) | Heard::Bad(_)) && kinds.is_empty() { Heard::Nothing } else { heard }
     }
 
     fn hear(&mut self, heard: Heard) -> RemoteError {
@@ -150,7 +153,20 @@ impl Shared {
         call: impl FnOnce() -> String,
         deed: impl FnOnce(&mut World) -> Result<T, RemoteError>,
     ) -> Result<T, RemoteError> {
-        let outcome = self.world().pass(kinds, call, deed);
+        let outcome = self.world().pass((kinds, kinds), call, deed);
+        match outcome {
+            Ok(done) => done,
+            Err(stop) => end(stop).await,
+        }
+    }
+
+    /// Where APPEND is refused, nothing was appended (RFC 9051 section 6.3.12).
+    async fn ask_to_append<T>(
+        &self,
+        call: impl FnOnce() -> String,
+        deed: impl FnOnce(&mut World) -> Result<T, RemoteError>,
+    ) -> Result<T, RemoteError> {
+        let outcome = self.world().pass((STORED, &[]), call, deed);
         match outcome {
             Ok(done) => done,
             Err(stop) => end(stop).await,
@@ -227,7 +243,7 @@ impl Shared {
                 false => Ok(Appended::Somewhere),
             }
         };
-        match self.ask(STORED, || format!("append {} to {mailbox}", mail::id_of(&bytes)), deed).await {
+        match self.ask_to_append(|| format!("append {} to {mailbox}", mail::id_of(&bytes)), deed).await {
             Err(error) if !is_fatal(&error) || (last && error.to_string() == BYE) => Ok(Appended::Refused(error)),
             other => other,
         }

@@ -47,6 +47,8 @@ pub(crate) struct Scripted {
 struct Shared {
     capabilities: &'static str,
     bodies: Vec<Vec<u8>>,
+    /// Other mailboxes that a rule lists hold nothing; else the same messages.
+    empty_others: bool,
     /// So many bytes more than they have messages are said to have.
     exaggeration: usize,
     rules: Vec<Rule>,
@@ -70,6 +72,7 @@ impl Scripted {
         let shared = Arc::new(Mutex::new(Shared {
             capabilities,
             bodies,
+            empty_others: false,
             exaggeration: 0,
             rules: Vec::new(),
             manner: Manner::Once,
@@ -104,6 +107,11 @@ impl Scripted {
     /// Adds a message to the INBOX.
     pub(crate) fn deliver(&self, body: Vec<u8>) {
         self.shared.lock().unwrap().bodies.push(body);
+    }
+
+    /// Has nothing in other mailboxes than the INBOX from now on.
+    pub(crate) fn empty_others(&self) {
+        self.shared.lock().unwrap().empty_others = true;
     }
 
     /// Says of every message from now on that it has so many bytes more.
@@ -143,7 +151,7 @@ fn serve(mut connection: Connection, shared: &Mutex<Shared>) -> std::io::Result<
         before = tag.to_owned();
         let words = words.to_uppercase();
         if words.starts_with("SELECT") || words.starts_with("EXAMINE") {
-            in_inbox = words.contains("INBOX");
+            in_inbox = words.contains("INBOX") || !shared.lock().unwrap().empty_others;
         }
         if words == "AUTHENTICATE LOGIN" {
             ask_for_user_and_password(&mut connection, shared)?;

@@ -82,6 +82,7 @@ fn a_hundred_thousand_folders_are_listed_in_time_and_in_little_memory() {
 fn a_thousand_empty_folders_are_synced_in_little_memory() {
     let (setup, server) =
         pulled_from(3, "IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT CONDSTORE LIST-EXTENDED LIST-STATUS");
+    server.empty_others();
     let name = |number: usize| format!("archive {}/folder {number}", number % 300);
     let line = |number| {
         let name = name(number);

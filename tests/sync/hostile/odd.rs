@@ -136,6 +136,7 @@ fn an_enable_that_is_taken_and_not_confirmed_enables_nothing() {
 fn a_folder_whose_selection_ends_the_connection_holds_up_no_other() {
     for closing in [&b"* BYE Zimbra IMAP server terminating connection\r\n"[..], b"* BYE\r\n", b""] {
         let (setup, server) = pulled();
+        server.empty_others();
         let list = rule("LIST ", b"* LIST () \"/\" Bad\r\n* LIST () \"/\" Other\r\n{honest}");
         server.set_rules(vec![last("SELECT \"BAD\"", closing), list.clone()]);
         server.deliver(b"Subject: new\r\n\r\nThis is new.\r\n".to_vec());
