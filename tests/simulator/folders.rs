@@ -4,6 +4,7 @@ use mailtide::model::{MailboxName, Role};
 use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::report::Report;
 use mailtide::reconcile::snapshot::Abilities;
+use mailtide::store::RemoteErrorKind;
 
 use super::check::{local_view, remote_view};
 use super::history::{calm_run, policy, run};
@@ -14,7 +15,7 @@ use super::scenarios::{
     Act, FULL, PLAIN, Scenario, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete,
     remote_flag,
 };
-use super::schedule::{CrashAt, Schedule};
+use super::schedule::{CrashAt, Heard, Schedule};
 use super::server::Server;
 use super::users::folder;
 use super::world::{Shared, World};
@@ -180,6 +181,21 @@ fn two_exchanged_their_names_and_one_has_children() {
         here(world, "tmp", "A");
     };
     renames(here, &[("B", "A"), ("A", "B")], (0, 4));
+}
+
+/// The one that had been put out of the way stayed so for good: what lay below it had gone below the other, which could not be
+/// renamed any more without taking it along.
+#[test]
+fn two_exchanged_their_names_here_and_the_server_refused_once() {
+    let here: Act = |world| {
+        here(world, "B", "tmp");
+        here(world, "A", "B");
+        here(world, "tmp", "A");
+    };
+    for (abilities, tune) in KINDS {
+        let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(here) };
+        scenario.check_said([(Heard::No(RemoteErrorKind::Refused), false)].into_iter());
+    }
 }
 
 /// A run cut short had put one of them out of the way on the server, and the next let go of what was known of it.

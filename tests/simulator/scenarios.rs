@@ -93,8 +93,13 @@ impl Scenario {
 
     /// Lets the server say all that it may say to every single call of the sync: the end must be the same.
     fn check_refusals(&self) {
+        self.check_said(HEARD.iter().flat_map(|heard| [(*heard, false), (*heard, true)]));
+    }
+
+    /// Lets the server say this to every single call of the sync, after it has done it or instead.
+    pub(super) fn check_said(&self, all: impl Iterator<Item = (Heard, bool)>) {
         let end = self.clean();
-        for (heard, after) in HEARD.iter().flat_map(|heard| [(*heard, false), (*heard, true)]) {
+        for (heard, after) in all {
             let calls = (1..10_000).take_while(|&call| self.refused(RefuseAt { call, after, heard }, &end)).count();
             assert!(calls > 0, "not a single call");
         }

@@ -125,10 +125,30 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 Err(error) => {
                     self.report.problem(mailbox_problem(&step.from, &error));
                     steps.retain(|other| other.mailbox != step.mailbox);
+                    if self.put_back(scene, renames, &done).await? {
+                        return Ok(());
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Gives folders their names back that were put aside for one that could not be renamed: what lies below them is known
+    /// by their names, and would be looked for below those of others. Returns false if none was put aside.
+    async fn put_back(&mut self, scene: &Scene, renames: &[Rename], done: &[Step]) -> Result<bool, Failure> {
+        let went_on = |aside: &Step| done.iter().any(|step| step.mailbox == aside.mailbox && step.from == aside.to);
+        let aside: Vec<&Step> = done.iter().filter(|step| is_swap(&step.to) && !went_on(step)).collect();
+        for Step { mailbox, from, to } in &aside {
+            let back = Step { mailbox: *mailbox, from: to.clone(), to: from.clone() };
+            match self.account.remote.rename(&back.from, &back.to, &subscribed(scene, from)).await {
+                Ok(()) => self.note_renamed_there(renames, &back)?,
+                Err(error) if is_fatal(&error) => return Err(error.into()),
+                // Another may have its name by now: the next run goes on with it.
+                Err(error) => self.report.problem(mailbox_problem(&back.from, &error)),
+            }
+        }
+        Ok(!aside.is_empty())
     }
 
     /// A run cut short may have led folders apart on the server and not recorded it. Who has the other name next must not
