@@ -44,21 +44,24 @@ impl FlagPlan {
 }
 
 /// Returns what the file's name means, seen from the baseline: what can't be known counts as unchanged. `agreed` are the
-/// letters at the time of the baseline: a keyword that got its letter since may be missing from names for that alone.
+/// letters at the time of the baseline: a keyword that got its letter since may be missing from names for that alone. A
+/// name from which letters were stripped means what it bore before.
 fn local_flags(
     base: &FlagSet,
     entry: &LocalEntry,
     scan: &LocalSnapshot,
     rules: &FlagRules,
     agreed: &KeywordLetters,
-    stripped: bool,
+    stripped: Option<&FlagSet>,
 ) -> FlagSet {
     let mut flags = entry.flags.clone();
-    let silent = match &scan.letters {
-        Some(letters) if !stripped => {
+    let silent = match (&scan.letters, stripped) {
+        (Some(letters), None) => {
             base.keywords.iter().filter(|k| !expressible(letters, k) || !expressible(agreed, k)).collect()
         }
-        _ => base.keywords.iter().filter(|keyword| !keyword.is_forwarded()).collect::<Vec<_>>(),
+        (_, borne) => {
+            borne.unwrap_or(base).keywords.iter().filter(|keyword| !keyword.is_forwarded()).collect::<Vec<_>>()
+        }
     };
     flags.keywords.extend(silent.into_iter().cloned());
     without_purge(base, flags, rules)
@@ -100,7 +103,7 @@ pub fn plan_flags(
     agreed: &KeywordLetters,
 ) -> FlagPlan {
     let stripped = is_stripped(borne, entry, scan, agreed);
-    let local = local_flags(base, entry, scan, rules, agreed, stripped);
+    let local = local_flags(base, entry, scan, rules, agreed, stripped.then_some(borne));
     let remote = remote.map_or_else(|| base.clone(), |flags| without_purge(base, flags.clone(), rules));
     let merged = FlagSet::merge(base, &local, &remote);
     // What the server refused tells it again; what the row shows does so only until it is agreed on.
@@ -111,7 +114,8 @@ pub fn plan_flags(
 /// Unites the flags of a message found on both sides without a baseline.
 pub fn plan_union(entry: &LocalEntry, remote: &FlagSet, scan: &LocalSnapshot, rules: &FlagRules) -> FlagPlan {
     let agreed = KeywordLetters::new();
-    let local = local_flags(remote, entry, scan, rules, &agreed, is_stripped(remote, entry, scan, &agreed));
+    let stripped = is_stripped(remote, entry, scan, &agreed);
+    let local = local_flags(remote, entry, scan, rules, &agreed, stripped.then_some(remote));
     let merged = local.union(remote);
     plan_towards(&merged, &FlagSet::new(), entry, remote, scan, rules)
 }

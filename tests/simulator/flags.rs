@@ -382,3 +382,18 @@ fn letters_stripped_with_a_flag_that_the_server_refused_come_back_once_they_can(
         assert_eq!(both_flags(&shared), ["work", "work"], "after {wait} s");
     }
 }
+
+/// Nothing but the name had it.
+#[test]
+fn a_keyword_that_the_server_refused_comes_back_when_it_was_stripped() {
+    let shared = two_lettered();
+    shared.world().mishaps.stores = true;
+    local_flag(&mut shared.world(), 1, "later", true);
+    assert_eq!(codes(&sync(&shared)), ["flag-refused"]);
+    shared.world().mishaps.stores = false;
+    mark_as_read_and_strip(&shared);
+    sync(&shared);
+    shared.world().now.0 += 2 * 86_400;
+    sync(&shared);
+    assert_eq!(both_flags(&shared), ["\\Seen later work", "\\Seen later work"]);
+}
