@@ -207,6 +207,23 @@ fn two_exchange_their_names_and_one_has_folders_below() {
     follows(&PAIRS, &steps, &[(work, play), (play, work)], 4);
 }
 
+/// The one that had been put aside was subscribed to under a name of ours only, and then no more.
+#[test]
+fn two_that_exchange_their_names_stay_subscribed() {
+    for kind in KINDS {
+        let setup = with_folders(kind, Layout::Fs, &SMALL);
+        let both: [Name<'_>; 2] = [&["Work"], &["Play"]];
+        both.into_iter().for_each(|name| setup.imap().subscribe(name));
+        let before = setup.imap().subscriptions();
+        assert!(before.is_superset(&names(&both)), "{kind:?}: {before:?}");
+        for (from, to) in [("Play", "between"), ("Work", "Play"), ("between", "Work")] {
+            Side::Here.rename(&setup, &[from], &[to]);
+        }
+        assert!(setup.sync().expect(0).count("remote", "folders_renamed") >= 2);
+        assert_eq!(setup.imap().subscriptions(), before, "{kind:?}");
+    }
+}
+
 #[test]
 fn a_chain_of_names() {
     let steps: [(Name<'_>, Name<'_>); 2] = [(&["Play"], &["Old"]), (&["Work"], &["Play"])];

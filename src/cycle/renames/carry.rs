@@ -106,7 +106,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut done: Vec<Step> = Vec::new();
         while let Some(step) = steps.pop() {
             let now = carried(&step.from, &done);
-            if now != step.from {
+            // What was renamed before has its subscription under the name that it got.
+            if now != step.from || done.iter().any(|before| before.to == step.from) {
                 scene.listing = self.listing().await?;
             }
             let is_there = scene.listing.mailboxes.get(&step.to).is_some_and(|listed| listed.selectable);
@@ -136,12 +137,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// Gives folders their names back that were put aside for one that could not be renamed: what lies below them is known
     /// by their names, and would be looked for below those of others. Returns false if none was put aside.
-    async fn put_back(&mut self, scene: &Scene, renames: &[Rename], done: &[Step]) -> Result<bool, Failure> {
+    async fn put_back(&mut self, scene: &mut Scene, renames: &[Rename], done: &[Step]) -> Result<bool, Failure> {
         let went_on = |aside: &Step| done.iter().any(|step| step.mailbox == aside.mailbox && step.from == aside.to);
         let aside: Vec<&Step> = done.iter().filter(|step| is_swap(&step.to) && !went_on(step)).collect();
         for Step { mailbox, from, to } in &aside {
             let back = Step { mailbox: *mailbox, from: to.clone(), to: from.clone() };
-            match self.account.remote.rename(&back.from, &back.to, &subscribed(scene, from)).await {
+            scene.listing = self.listing().await?;
+            match self.account.remote.rename(&back.from, &back.to, &subscribed(scene, to)).await {
                 Ok(()) => self.note_renamed_there(renames, &back)?,
                 Err(error) if is_fatal(&error) => return Err(error.into()),
                 // Another may have its name by now: the next run goes on with it.
