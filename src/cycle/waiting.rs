@@ -136,7 +136,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             false => true,
             _ if is_told_only(row) => plan.unknown || stuck.iter().any(|item| is_same(item, row)),
             _ if is_due(row, self.now) => untried,
-            // As long as letters stripped with it are not back on the name, nothing else tells that nobody took them off.
+            // As long as letters stripped with it are not back on the name, nothing else tells that nobody took them
+            // off.
             _ if row.code == FLAG_REFUSED && untried => true,
             _ => plan.unknown || sight.is_there(row),
         };

@@ -181,8 +181,8 @@ impl Schedule {
         self.untold.map_or(run, |late| run.min(late))
     }
 
-    /// Returns why a sync is to begin now, if one is, and what it is about, and counts it as begun: what comes from now on
-    /// wants another.
+    /// Returns why a sync is to begin now, if one is, and what it is about, and counts it as begun: what comes from now
+    /// on wants another.
     pub fn begin(&mut self, now: Duration) -> Option<(Why, About)> {
         if now < self.not_before {
             return None;

@@ -111,8 +111,8 @@ impl ImapStore {
         }
     }
 
-    /// Sends one burst and returns the looks with what was seen, and those that are to begin anew. A mailbox whose name can't
-    /// be sent fails at once.
+    /// Sends one burst and returns the looks with what was seen, and those that are to begin anew. A mailbox whose name
+    /// can't be sent fails at once.
     async fn look<'a>(&mut self, looks: Vec<Look<'a>>, observed: &mut [Option<Observed>]) -> Result<Parted<'a>, Error> {
         let mut burst =
             Looks { looks: Vec::with_capacity(looks.len()), commands: Vec::new(), answered: BTreeSet::new() };
@@ -148,8 +148,8 @@ impl ImapStore {
         Ok((burst.looks, Vec::new()))
     }
 
-    /// After a connection was lost: where it was a SELECT that the server did not answer, that mailbox alone is given up,
-    /// and those behind it are looked at over a new connection. Some servers hang up on a mailbox that is damaged.
+    /// After a connection was lost: where it was a SELECT that the server did not answer, that mailbox alone is given
+    /// up, and those behind it are looked at over a new connection. Some servers hang up on a mailbox that is damaged.
     async fn look_on<'a>(
         &mut self,
         said: Option<String>,

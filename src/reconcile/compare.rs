@@ -140,8 +140,8 @@ impl Evidence<'_> {
         found
     }
 
-    /// Returns true if these may be another mailbox's UIDs: no row is wrong then, they speak of one that is elsewhere, and
-    /// without them it would not be recognised there. Mailboxes made in the same second have one UIDVALIDITY.
+    /// Returns true if these may be another mailbox's UIDs: no row is wrong then, they speak of one that is elsewhere,
+    /// and without them it would not be recognised there. Mailboxes made in the same second have one UIDVALIDITY.
     fn is_another_mailbox(&self, contents: &BTreeMap<MessageId, Contents<'_>>) -> bool {
         let highest = self.rows.iter().map(|row| row.uid).max();
         let changed = |row: &MailboxRow| numbers(row, highest, &self.remote.watermark) != Numbers::Kept;

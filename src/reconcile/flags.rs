@@ -90,9 +90,9 @@ fn without_purge(base: &FlagSet, flags: FlagSet, rules: &FlagRules) -> FlagSet {
     }
 }
 
-/// Merges the flags of a message that both sides hold. `known` are those of its row, of which the server may have stored less
-/// than was sent, and `borne` what the file's name bore when they were agreed on; `remote` is `None` if the server's are as in
-/// the baseline; `agreed` are the letters at the time of the baseline.
+/// Merges the flags of a message that both sides hold. `known` are those of its row, of which the server may have
+/// stored less than was sent, and `borne` what the file's name bore when they were agreed on; `remote` is `None` if the
+/// server's are as in the baseline; `agreed` are the letters at the time of the baseline.
 pub fn plan_flags(
     base: &FlagSet,
     (known, borne): (&FlagSet, &FlagSet),

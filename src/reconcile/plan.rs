@@ -39,8 +39,8 @@ pub struct MailboxPlan {
     pub upload: Vec<Upload>,
     /// Those of them that were moved here, and whose messages have gone from the server meanwhile: from which mailbox.
     pub refiled: BTreeMap<UniqueName, MailboxId>,
-    /// Those of them that were moved here, and whose messages can't be moved: the flags of both sides, united, with which
-    /// they are sent.
+    /// Those of them that were moved here, and whose messages can't be moved: the flags of both sides, united, with
+    /// which they are sent.
     pub carried: BTreeMap<UniqueName, FlagSet>,
     /// Messages that leave this mailbox for another on the server, as their files did.
     pub move_remote: Vec<RemoteMove>,

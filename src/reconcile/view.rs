@@ -274,8 +274,8 @@ impl View<'_> {
         Adoption { base: row.flags.clone(), flags, follows: Some((row.id, meant)), ..found }
     }
 
-    /// Returns the flags with which a file is sent that was moved here and whose message can't be moved. `row` and `remote`
-    /// are of where that is, `meant` is what the file's name means.
+    /// Returns the flags with which a file is sent that was moved here and whose message can't be moved. `row` and
+    /// `remote` are of where that is, `meant` is what the file's name means.
     pub fn carried(&self, row: &MessageRow, remote: Option<&FlagSet>, entry: &LocalEntry, meant: FlagSet) -> FlagSet {
         let entry = LocalEntry { flags: meant, ..entry.clone() };
         united_flags(&row.flags, &entry, remote, self.scan, &self.rules, &self.memory.letters)

@@ -99,8 +99,8 @@ pub(super) fn struck_everywhere(make: impl Fn() -> Shared, end: &[(&str, &[u32])
     });
 }
 
-/// Strikes a sync at every call. By the next one others have done what they were to do meanwhile; it finds hidden what the
-/// first did, and only then all can be seen.
+/// Strikes a sync at every call. By the next one others have done what they were to do meanwhile; it finds hidden what
+/// the first did, and only then all can be seen.
 pub(super) fn struck_at_every_call(make: impl Fn() -> Shared, check: impl Fn(&Shared, &str)) {
     at_every_call(|at| {
         let shared = make();

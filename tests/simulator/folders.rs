@@ -183,8 +183,8 @@ fn two_exchanged_their_names_and_one_has_children() {
     renames(here, &[("B", "A"), ("A", "B")], (0, 4));
 }
 
-/// The one that had been put out of the way stayed so for good: what lay below it had gone below the other, which could not be
-/// renamed any more without taking it along.
+/// The one that had been put out of the way stayed so for good: what lay below it had gone below the other, which could
+/// not be renamed any more without taking it along.
 #[test]
 fn two_exchanged_their_names_here_and_the_server_refused_once() {
     let here: Act = |world| {
@@ -382,8 +382,9 @@ fn ends_however_struck(scenario: &Scenario, places: &[(u32, &str)], context: &st
     assert!((0..10_000).take_while(|step| dies(*step)).count() > 0);
 }
 
-/// The name is taken in the Maildir, so messages are followed one by one. A run cut short had recorded the id of the new
-/// folder for the old one, which the next did not find any more: it looked numbered anew, and all of it was sent again.
+/// The name is taken in the Maildir, so messages are followed one by one. A run cut short had recorded the id of the
+/// new folder for the old one, which the next did not find any more: it looked numbered anew, and all of it was sent
+/// again.
 #[test]
 fn renamed_on_the_server_to_a_name_taken_here_with_a_new_folder_of_its_name_where_list_tells_no_numbers() {
     let change: Act = |world| {
@@ -400,8 +401,8 @@ fn renamed_on_the_server_to_a_name_taken_here_with_a_new_folder_of_its_name_wher
     }
 }
 
-/// The name is taken in the Maildir, so messages are followed one by one. What has the old name was made in the same second:
-/// it looked like the folder put back empty by its server, and all of it was sent again.
+/// The name is taken in the Maildir, so messages are followed one by one. What has the old name was made in the same
+/// second: it looked like the folder put back empty by its server, and all of it was sent again.
 #[test]
 fn renamed_on_the_server_to_a_name_taken_here_with_a_folder_of_the_same_second_of_its_name() {
     let change: Act = |world| {
@@ -467,8 +468,8 @@ fn renamed_in_the_maildir_to_a_name_taken_on_the_server_while_the_old_one_keeps_
     }
 }
 
-/// It can't be renamed there, and a run about the new name only took all that is in it for copies: once the old name was
-/// looked at, what was left of it there went to Trash.
+/// It can't be renamed there, and a run about the new name only took all that is in it for copies: once the old name
+/// was looked at, what was left of it there went to Trash.
 #[test]
 fn renamed_in_the_maildir_to_a_name_taken_there_it_waits_for_a_run_about_both_names() {
     let change: Act = |world| {
@@ -511,8 +512,8 @@ fn into_its_own_child_where_the_server_refuses_that() {
     }
 }
 
-/// A sync had just made it there and was not told its id. That of the new folder was recorded for it, so nobody found it
-/// under its new name: it looked numbered anew, and all of it was sent again.
+/// A sync had just made it there and was not told its id. That of the new folder was recorded for it, so nobody found
+/// it under its new name: it looked numbered anew, and all of it was sent again.
 #[test]
 fn renamed_on_the_server_before_its_id_was_known_with_a_new_folder_of_its_name_where_list_tells_no_numbers() {
     for abilities in [FULL, PLAIN] {
@@ -539,8 +540,9 @@ fn renamed_on_the_server_before_its_id_was_known_with_a_new_folder_of_its_name_w
     }
 }
 
-/// Each had the name that the other was to get, on another side: neither could be renamed. What was known of one was let go
-/// of, for a third had its old name by then, and all of it was fetched where it was there and sent from where it was here.
+/// Each had the name that the other was to get, on another side: neither could be renamed. What was known of one was
+/// let go of, for a third had its old name by then, and all of it was fetched where it was there and sent from where it
+/// was here.
 #[test]
 fn two_wait_for_each_others_names_and_a_third_has_the_old_name_of_one() {
     let change: Act = |world| {
@@ -576,8 +578,8 @@ fn renamed_on_the_server_to_a_name_taken_here_and_here_to_another_while_a_run_lo
     }
 }
 
-/// Copied to Trash by a run cut short before the EXPUNGE: the copy was looked for under the name that Trash had, and made
-/// again under the one that it has.
+/// Copied to Trash by a run cut short before the EXPUNGE: the copy was looked for under the name that Trash had, and
+/// made again under the one that it has.
 #[test]
 fn a_trash_renamed_before_what_was_copied_to_it_is_expunged_gets_it_once() {
     // With mail in it Trash is recognised on either side.
@@ -602,8 +604,9 @@ fn a_trash_renamed_before_what_was_copied_to_it_is_expunged_gets_it_once() {
     }
 }
 
-/// Of its only message a new version waited to be sent, in a file that was no message's: the folder looked gone, so what is
-/// in it was sent to a new one, and given its old name again it was sent once more while the first went to Trash.
+/// Of its only message a new version waited to be sent, in a file that was no message's: the folder looked gone, so
+/// what is in it was sent to a new one, and given its old name again it was sent once more while the first went to
+/// Trash.
 #[test]
 fn renamed_in_the_maildir_while_the_new_version_of_its_only_message_waits_and_back_again() {
     let start: Act = |world| remote(world, "B", 1, &["\\Draft"]);
@@ -635,8 +638,8 @@ fn renamed_in_the_maildir_while_the_new_version_of_its_only_message_waits_and_ba
     }
 }
 
-/// The maildir of its new name was there already, so its messages went there one by one; cut short before the old row was let
-/// go of, the next run found two rows of one mailbox id, and gave both the name that it had by then.
+/// The maildir of its new name was there already, so its messages went there one by one; cut short before the old row
+/// was let go of, the next run found two rows of one mailbox id, and gave both the name that it had by then.
 #[test]
 fn renamed_twice_on_the_server_and_at_first_to_a_name_that_the_maildir_has() {
     let start: Act = |world| [1, 2].into_iter().for_each(|id| remote(world, "A", id, &[]));
@@ -660,8 +663,8 @@ fn renamed_twice_on_the_server_and_at_first_to_a_name_that_the_maildir_has() {
     }
 }
 
-/// Its only message was moved out and it was removed, so it looked renamed: the server took along what lies below, which
-/// nobody had renamed, and its maildir was made to follow.
+/// Its only message was moved out and it was removed, so it looked renamed: the server took along what lies below,
+/// which nobody had renamed, and its maildir was made to follow.
 #[test]
 fn a_folder_below_one_that_looks_renamed_in_the_maildir_stays() {
     let start: Act = |world| {
@@ -685,8 +688,8 @@ fn a_folder_below_one_that_looks_renamed_in_the_maildir_stays() {
     }
 }
 
-/// The one above was taken for the one below, in which its mail was now; the server's took the other along, and all of that
-/// was fetched and sent as new.
+/// The one above was taken for the one below, in which its mail was now; the server's took the other along, and all of
+/// that was fetched and sent as new.
 #[test]
 fn renamed_with_one_below_it_into_which_the_mail_was_moved() {
     let start: Act = |world| {
@@ -733,8 +736,8 @@ fn waits_for_a_run_about_all(change: Act, asked: &[&[&str]], expected: &[(u32, &
     }
 }
 
-/// The server renamed it, too, before it could follow: a run that saw neither new name let go of all that was known of it,
-/// which was fetched where it is there and sent from where it is here.
+/// The server renamed it, too, before it could follow: a run that saw neither new name let go of all that was known of
+/// it, which was fetched where it is there and sent from where it is here.
 #[test]
 fn renamed_in_the_maildir_and_on_the_server_while_a_run_about_its_old_name_follows() {
     let change: Act = |world| {
@@ -791,9 +794,9 @@ fn moved_whole_to_a_new_maildir_and_renamed_there_it_waits_for_a_run_about_all()
     waits_for_a_run_about_all(change, &asked, &[(4, "C"), (6, "C"), (7, "C"), (9, "C")]);
 }
 
-/// Its maildir, renamed here as well, could not get the server's name, and nothing was done under either name. Under the one
-/// that it had before it looked gone from both sides, so what was known of it was let go of: all of it was fetched from where
-/// it is there, and sent from where it is here.
+/// Its maildir, renamed here as well, could not get the server's name, and nothing was done under either name. Under
+/// the one that it had before it looked gone from both sides, so what was known of it was let go of: all of it was
+/// fetched from where it is there, and sent from where it is here.
 #[test]
 fn renamed_on_both_sides_it_waits_while_its_maildir_cannot_get_the_servers_name() {
     const LONG: &str = "A name that is far too long";

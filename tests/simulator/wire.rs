@@ -27,8 +27,8 @@ const STORED: &[RemoteErrorKind] =
     &[RemoteErrorKind::Refused, RemoteErrorKind::Busy, RemoteErrorKind::NoSuchMailbox, RemoteErrorKind::TooLarge];
 
 impl World {
-    /// Passes a call on its way to the server, does it, and passes the answer on its way back. What NO may mean before that
-    /// is not what it may mean after it: nothing, where who says NO has not done it.
+    /// Passes a call on its way to the server, does it, and passes the answer on its way back. What NO may mean before
+    /// that is not what it may mean after it: nothing, where who says NO has not done it.
     fn pass<T>(
         &mut self,
         (before, after): (&[RemoteErrorKind], &[RemoteErrorKind]),
@@ -59,8 +59,8 @@ impl World {
         }
     }
 
-    /// By chances of its own, so that leaving it out changes nothing else. Of a call that has done its work and can't be
-    /// said not to have, nothing is heard.
+    /// By chances of its own, so that leaving it out changes nothing else. Of a call that has done its work and can't
+    /// be said not to have, nothing is heard.
     fn what_is_heard(&self, kinds: &[RemoteErrorKind]) -> Heard {
         let mut rng = Rng::new(!self.rng.state());
         let heard = match (self.schedule, rng.below(4)) {
@@ -173,7 +173,8 @@ impl Shared {
         }
     }
 
-    /// Looks at one mailbox. In a blur its watermark is older than what is seen, or the answer full where it need not be.
+    /// Looks at one mailbox. In a blur its watermark is older than what is seen, or the answer full where it need not
+    /// be.
     async fn look(&self, request: &RemoteRequest) -> Result<Observed, RemoteError> {
         let mailbox = request.mailbox.clone();
         let seen = self.ask(

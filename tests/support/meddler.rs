@@ -1,5 +1,5 @@
-//! A proxy in front of a server's plain port that meddles with one command: something is done just before the server hears
-//! it, or its answer holds lines that the server never said.
+//! A proxy in front of a server's plain port that meddles with one command: something is done just before the server
+//! hears it, or its answer holds lines that the server never said.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,5 +1,5 @@
-//! A server that lies: a small IMAP server over TLS with one mailbox, whose answers a test can replace. Others that a rule
-//! lists are empty.
+//! A server that lies: a small IMAP server over TLS with one mailbox, whose answers a test can replace. Others that a
+//! rule lists are empty.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -64,7 +64,8 @@ impl Scripted {
         Scripted::start_with(bodies, "IMAP4rev1 SASL-IR AUTH=PLAIN UIDPLUS UNSELECT")
     }
 
-    /// The same with these capabilities, of which it knows CONDSTORE and QRESYNC, with HIGHESTMODSEQ 5, ESEARCH, those of
+    /// The same with these capabilities, of which it knows CONDSTORE and QRESYNC, with HIGHESTMODSEQ 5, ESEARCH, those
+    /// of
     /// `start`, and email ids: equal messages have the same.
     pub(crate) fn start_with(bodies: Vec<Vec<u8>>, capabilities: &'static str) -> Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

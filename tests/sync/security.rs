@@ -43,8 +43,8 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Runs every command with the most talkative log, the daemon among them, and demands that the secret is in nothing that is
-/// printed or left. Returns the log of the daemon.
+/// Runs every command with the most talkative log, the daemon among them, and demands that the secret is in nothing
+/// that is printed or left. Returns the log of the daemon.
 fn says_nothing(setup: &Setup, config: &Path, start: impl Fn() -> Command, forms: &[Vec<u8>], code: i32) -> String {
     let find = |bytes: &[u8]| forms.iter().find(|form| bytes.windows(form.len()).any(|window| window == &form[..]));
     let run = |arguments: &[&str]| {

@@ -2,8 +2,8 @@
 //! what somebody did since on the other side, where they came from, is a change, and nothing that is to be undone.
 //!
 //! Letters that a program stripped from a name while it changed another flag are to be put back. Once that other flag
-//! counts as agreed on nothing shows any more that nobody took them off: then they don't count as agreed on themselves. The
-//! server shows them in the next look, as it has stored that flag.
+//! counts as agreed on nothing shows any more that nobody took them off: then they don't count as agreed on themselves.
+//! The server shows them in the next look, as it has stored that flag.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         Ok(Settlement::Records(records))
     }
 
-    /// Reads a maildir; `None` if it can't be. The run that gave its files their names died before it made them durable.
+    /// Reads a maildir; `None` if it can't be. The run that gave its files their names died before it made them
+    /// durable.
     fn lasting_names(&mut self, place: &Place) -> Result<Option<LocalSnapshot>, Failure> {
         let local = &place.row.local;
         let scan = self.local.observe(local, &place.row.letters);
@@ -57,8 +58,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     }
 }
 
-/// Returns what counts as agreed on of a message about which there are intents, by what the side shows that was to get a
-/// difference: the names in its maildir, or these flags of it on the server. `None` if there is no such intent, or no file.
+/// Returns what counts as agreed on of a message about which there are intents, by what the side shows that was to get
+/// a difference: the names in its maildir, or these flags of it on the server. `None` if there is no such intent, or no
+/// file.
 /// `untaken` is what the server did not take, by file.
 pub(crate) fn shown(
     mailbox: &MailboxRow,

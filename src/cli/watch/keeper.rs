@@ -183,8 +183,8 @@ impl Keeper for AccountKeeper {
         (ended(&run), news(&run.report))
     }
 
-    /// Where mailboxes have no states, each that takes part is looked at to find out whether it changed. What was wrong is
-    /// for a sync of everything to find over: one about some folders would not tell of it.
+    /// Where mailboxes have no states, each that takes part is looked at to find out whether it changed. What was wrong
+    /// somewhere a sync of everything has to find mended: one about other folders would not tell of it.
     fn is_choosy(&self) -> bool {
         self.left.borrow().is_empty() && self.wrong.borrow().is_empty()
     }

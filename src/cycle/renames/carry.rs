@@ -135,8 +135,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(())
     }
 
-    /// Gives folders their names back that were put aside for one that could not be renamed: what lies below them is known
-    /// by their names, and would be looked for below those of others. Returns false if none was put aside.
+    /// Gives folders their names back that were put aside for one that could not be renamed: what lies below them is
+    /// known by their names, and would be looked for below those of others. Returns false if none was put aside.
     async fn put_back(&mut self, scene: &mut Scene, renames: &[Rename], done: &[Step]) -> Result<bool, Failure> {
         let went_on = |aside: &Step| done.iter().any(|step| step.mailbox == aside.mailbox && step.from == aside.to);
         let aside: Vec<&Step> = done.iter().filter(|step| is_swap(&step.to) && !went_on(step)).collect();
@@ -153,8 +153,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(!aside.is_empty())
     }
 
-    /// A run cut short may have led folders apart on the server and not recorded it. Who has the other name next must not
-    /// find it taken: what is known of the one put aside would be let go of.
+    /// A run cut short may have led folders apart on the server and not recorded it. Who has the other name next must
+    /// not find it taken: what is known of the one put aside would be let go of.
     fn note_put_aside(&mut self, renames: &[Rename]) -> Result<(), Failure> {
         let rows = self.account.journal.mailboxes()?;
         let aside = renames.iter().filter(|rename| matches!(rename.way, Way::There(_)) && is_swap(&rename.name));

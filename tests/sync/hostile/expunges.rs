@@ -1,5 +1,5 @@
-//! Messages that go or come in the middle of a run, told in the answer to any command: the one that is gone is gone, and no
-//! other takes its place.
+//! Messages that go or come in the middle of a run, told in the answer to any command: the one that is gone is gone,
+//! and no other takes its place.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -100,8 +100,8 @@ fn on_server(imap: &mut Imap) -> Mail {
     FOLDERS.map(of).into()
 }
 
-/// Syncs while somebody meddles with a command, and until nothing is left to do; demands that both sides hold one of these
-/// then.
+/// Syncs while somebody meddles with a command, and until nothing is left to do; demands that both sides hold one of
+/// these then.
 fn ends_with(
     extensions: &str,
     on: &'static str,

@@ -1,5 +1,5 @@
-//! Somebody between us and the server who can't break TLS: the handshake is held up, STARTTLS is kept from happening, or
-//! something is slipped in around it (the "NO STARTTLS" attacks).
+//! Somebody between us and the server who can't break TLS: the handshake is held up, STARTTLS is kept from happening,
+//! or something is slipped in around it (the "NO STARTTLS" attacks).
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,7 +13,8 @@ use crate::support::dovecot::Kind;
 use crate::support::meddler::{Meddler, Plan};
 use crate::support::setup::{Run, Setup};
 
-/// A server in the clear: what it says first, and what to each line; `{tag}` stands for that line's tag. Then it listens.
+/// A server in the clear: what it says first, and what to each line; `{tag}` stands for that line's tag. Then it
+/// listens.
 fn in_the_clear(greeting: &'static str, answers: &'static [&'static str]) -> (u16, Arc<Mutex<Vec<u8>>>) {
     serving(move |mut stream, heard| {
         stream.write_all(greeting.as_bytes())?;
