@@ -63,6 +63,8 @@ pub(super) fn wait(words: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::imap::error::refusal_kind;
+    use crate::store::RemoteErrorKind;
 
     #[test]
     fn only_yahoos_ordinary_hosts_show_a_window() {
@@ -79,6 +81,10 @@ mod tests {
         for none in ["", "Suggested Backoff Time: soon milliseconds", "Suggested Backoff Time: 5 s"] {
             assert_eq!(told(none), None, "{none}");
         }
+        let refusal = |text: &str| Status { condition: Condition::Bad, code: None, text: text.to_owned() };
+        let kind = |text| refusal_kind(&refusal(text));
+        assert_eq!(kind("Suggested Backoff Time: 5 milliseconds"), RemoteErrorKind::Busy, "it will not last");
+        assert_eq!(kind("throttled"), RemoteErrorKind::Refused);
     }
 
     #[test]

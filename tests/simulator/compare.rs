@@ -12,7 +12,7 @@ use super::history::{calm_run, is_idle, policy, run, settle};
 use super::mail::Kind as Mail;
 use super::rng::Rng;
 use super::scenarios::{FULL, PLAIN, assert_kept, quiet};
-use super::schedule::{Rates, Schedule};
+use super::schedule::{CrashAt, Rates, Schedule};
 use super::server::Server;
 use super::users::{self, folder};
 use super::world::{Shared, World};
@@ -196,40 +196,42 @@ fn assert_mended(shared: &Shared, context: &str) {
     assert!(broken.is_empty(), "{context}: {broken:#?}");
 }
 
-#[test]
-fn a_repair_that_was_struck_is_made_good_by_the_next() {
+/// Strikes at every call, in a few accounts: all must come right. `strike` returns false if there was no such call.
+fn mended_wherever_struck(make: impl Fn(u64) -> Shared, strike: impl Fn(&Shared, CrashAt) -> bool) {
     for seed in 0..8 {
         at_every_call(|at| {
-            let (shared, _) = mixed_up(seed);
-            let died = shared.compare_struck(true, Schedule::Crash(at)).is_none();
-            shared.compare(true);
+            let shared = make(seed);
+            let died = strike(&shared, at);
             assert_mended(&shared, &format!("seed {seed}, struck {at:?}"));
             died
         });
     }
+}
+
+fn repair_dies(shared: &Shared, at: CrashAt) -> bool {
+    shared.compare_struck(true, Schedule::Crash(at)).is_none()
+}
+
+#[test]
+fn a_repair_that_was_struck_is_made_good_by_the_next() {
+    let strike = |shared: &Shared, at| {
+        let died = repair_dies(shared, at);
+        shared.compare(true);
+        died
+    };
+    mended_wherever_struck(|seed| mixed_up(seed).0, strike);
 }
 
 #[test]
 fn what_was_repaired_stays_so_wherever_the_next_sync_is_struck() {
-    for seed in 0..8 {
-        at_every_call(|at| {
-            let (shared, _) = mixed_up(seed);
-            shared.compare(true);
-            let died = dies(&shared, at);
-            assert_mended(&shared, &format!("seed {seed}, struck {at:?}"));
-            died
-        });
-    }
+    let strike = |shared: &Shared, at| {
+        shared.compare(true);
+        dies(shared, at)
+    };
+    mended_wherever_struck(|seed| mixed_up(seed).0, strike);
 }
 
 #[test]
 fn what_users_did_before_a_repair_that_was_struck_comes_through() {
-    for seed in 0..8 {
-        at_every_call(|at| {
-            let shared = edited(seed);
-            let died = shared.compare_struck(true, Schedule::Crash(at)).is_none();
-            assert_mended(&shared, &format!("seed {seed}, struck {at:?}"));
-            died
-        });
-    }
+    mended_wherever_struck(edited, repair_dies);
 }

@@ -167,6 +167,12 @@ fn two_exchanged_their_names() {
     renames(here, &[("B", "A/x"), ("A/x", "B")], (0, 2));
 }
 
+fn exchange_here(world: &mut World) {
+    for (from, to) in [("B", "tmp"), ("A", "B"), ("tmp", "A")] {
+        here(world, from, to);
+    }
+}
+
 #[test]
 fn two_exchanged_their_names_and_one_has_children() {
     let there: Act = |world| {
@@ -175,25 +181,15 @@ fn two_exchanged_their_names_and_one_has_children() {
         there(world, "tmp", "A");
     };
     renames(there, &[("B", "A"), ("A", "B")], (4, 0));
-    let here: Act = |world| {
-        here(world, "B", "tmp");
-        here(world, "A", "B");
-        here(world, "tmp", "A");
-    };
-    renames(here, &[("B", "A"), ("A", "B")], (0, 4));
+    renames(exchange_here, &[("B", "A"), ("A", "B")], (0, 4));
 }
 
 /// The one that had been put out of the way stayed so for good: what lay below it had gone below the other, which could
 /// not be renamed any more without taking it along.
 #[test]
 fn two_exchanged_their_names_here_and_the_server_refused_once() {
-    let here: Act = |world| {
-        here(world, "B", "tmp");
-        here(world, "A", "B");
-        here(world, "tmp", "A");
-    };
     for (abilities, tune) in KINDS {
-        let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(here) };
+        let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(exchange_here) };
         scenario.check_said([(Heard::No(RemoteErrorKind::Refused), false)].into_iter());
     }
 }
