@@ -105,8 +105,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let refiled: BTreeSet<MailboxId> = plans.iter().flat_map(|plan| plan.refiled.values().copied()).collect();
         let is_left_over = |sight: &&Sight| sight.displaced && !sight.stranded && refiled.contains(&sight.row.id);
         let left_over: BTreeSet<MailboxId> = sights.iter().filter(is_left_over).map(|sight| sight.row.id).collect();
-        // They look as they did, and hold what another mailbox held.
-        let robbed = rows.iter().filter(|row| self.robbed.contains(&row.id) || left_over.contains(&row.id));
+        // They look as they did, and hold what another mailbox held, or may, and could not be looked at.
+        let held_by = [&self.robbed, &self.contested, &left_over];
+        let robbed = rows.iter().filter(|row| held_by.iter().any(|mailboxes| mailboxes.contains(&row.id)));
         let robbed: BTreeSet<MailboxName> = robbed.map(|row| row.name.clone()).collect();
         let grown: Option<BTreeSet<MailboxName>> = listing.map(|listing| {
             let mut grown = self.grown(&listing, &seen_until(scene, sights, &rows));

@@ -3,7 +3,7 @@
 use mailtide::model::{FlagSet, MailboxName, Role, Timestamp};
 use mailtide::reconcile::policy::{Delete, HoldAnswer, Options};
 
-use super::account::{DATE, answer, codes, dies, in_step, local_ids, remote_ids, sync};
+use super::account::{DATE, answer, codes, dies, in_step, local_ids, remote_ids, struck_everywhere, sync};
 use super::history::{calm_run, policy};
 use super::mail::Kind;
 use super::rng::Rng;
@@ -24,21 +24,25 @@ fn used(shared: &Shared, name: &str, id: u32) {
 /// Others had moved a message of it to the other one: its rows were taken for that one's, and mail there for known.
 #[test]
 fn a_folder_that_the_list_leaves_out_is_not_taken_for_one_that_looks_like_it() {
-    let shared = in_step(Delete::Trash, 1);
-    {
-        let mut world = shared.world();
-        (world.server.same_second, world.server.status) = (true, false);
-    }
-    used(&shared, "One", 2);
-    used(&shared, "Two", 3);
-    for id in [4, 5] {
-        shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
-    }
-    sync(&shared);
-    used(&shared, "New", 6);
-    let (name, uid) = uid(&shared.world(), 4);
-    shared.world().remote_move(&name, uid, &folder("Two"));
-    shared.world().mishaps.unlisted = Some(folder("One"));
+    let make = || {
+        let shared = in_step(Delete::Trash, 1);
+        {
+            let mut world = shared.world();
+            (world.server.same_second, world.server.status) = (true, false);
+        }
+        used(&shared, "One", 2);
+        used(&shared, "Two", 3);
+        for id in [4, 5] {
+            shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
+        }
+        sync(&shared);
+        used(&shared, "New", 6);
+        let (name, uid) = uid(&shared.world(), 4);
+        shared.world().remote_move(&name, uid, &folder("Two"));
+        shared.world().mishaps.unlisted = Some(folder("One"));
+        shared
+    };
+    let shared = make();
     let report = sync(&shared);
     assert_eq!((codes(&report), report.local.folders_renamed), (vec!["folder-unlisted"], 0), "{report:?}");
     shared.world().mishaps.unlisted = None;
@@ -46,26 +50,31 @@ fn a_folder_that_the_list_leaves_out_is_not_taken_for_one_that_looks_like_it() {
     for ids in [local_ids, remote_ids] {
         assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![5], vec![4]));
     }
+    struck_everywhere(make, &[("One", &[5]), ("Two", &[4])]);
 }
 
 /// It could be opened under its name and then not be looked at: so its copy was taken for it.
 #[test]
 fn a_folder_that_the_list_leaves_out_is_not_taken_for_its_copy_when_it_cannot_be_looked_at() {
-    let shared = in_step(Delete::Trash, 1);
-    shared.world().server.same_second = true;
-    shared.world().remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
-    sync(&shared);
-    {
-        let mut world = shared.world();
-        let (name, uid) = uid(&world, 2);
-        world.server.create(&folder("Two"), None);
-        world.remote_copy(&name, uid, &folder("Two"));
-        world.mishaps.unlisted = Some(folder("One"));
-        // Once it is found to be there.
-        world.meanwhile = Some(("observe One", |world| {
-            world.meanwhile = Some(("observe One", |world| world.mishaps.unlooked = Some(folder("One"))));
-        }));
-    }
+    let make = || {
+        let shared = in_step(Delete::Trash, 1);
+        shared.world().server.same_second = true;
+        shared.world().remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
+        sync(&shared);
+        {
+            let mut world = shared.world();
+            let (name, uid) = uid(&world, 2);
+            world.server.create(&folder("Two"), None);
+            world.remote_copy(&name, uid, &folder("Two"));
+            world.mishaps.unlisted = Some(folder("One"));
+            // Once it is found to be there.
+            world.meanwhile = Some(("observe One", |world| {
+                world.meanwhile = Some(("observe One", |world| world.mishaps.unlooked = Some(folder("One"))));
+            }));
+        }
+        shared
+    };
+    let shared = make();
     let report = sync(&shared);
     assert!(shared.world().meanwhile.is_none());
     assert_eq!(report.local.folders_renamed, 0, "{report:?}");
@@ -75,22 +84,28 @@ fn a_folder_that_the_list_leaves_out_is_not_taken_for_its_copy_when_it_cannot_be
     for ids in [local_ids, remote_ids] {
         assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![2], vec![2]));
     }
+    struck_everywhere(make, &[("One", &[2]), ("Two", &[2])]);
 }
 
 /// It was renamed there, with what had come to it here.
 #[test]
 fn an_empty_folder_that_was_deleted_is_not_taken_for_another_empty_one() {
-    let shared = in_step(Delete::Trash, 1);
-    shared.world().server.same_second = true;
-    shared.world().server.create(&folder("One"), None);
-    sync(&shared);
-    shared.world().server.create(&folder("Two"), None);
-    shared.world().remote_remove_folder(&folder("One"));
-    shared.world().local_put(&folder("One"), 2, Kind::Ordinary, DATE, None);
+    let make = || {
+        let shared = in_step(Delete::Trash, 1);
+        shared.world().server.same_second = true;
+        shared.world().server.create(&folder("One"), None);
+        sync(&shared);
+        shared.world().server.create(&folder("Two"), None);
+        shared.world().remote_remove_folder(&folder("One"));
+        shared.world().local_put(&folder("One"), 2, Kind::Ordinary, DATE, None);
+        shared
+    };
+    let shared = make();
     sync(&shared);
     for ids in [local_ids, remote_ids] {
         assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![2], vec![]));
     }
+    struck_everywhere(make, &[("One", &[2]), ("Two", &[])]);
 }
 
 /// Whatever could be opened under the old name was taken for it: the message of the other was paired with its file.
@@ -145,19 +160,23 @@ fn a_folder_made_here_anew_after_a_rename_cut_short_is_sent() {
 /// Its rows were let go of as of a folder gone from both sides: all of it was fetched and sent.
 #[test]
 fn a_folder_renamed_here_while_another_is_followed_is_not_doubled_where_it_was_renamed_and_numbered_anew_there() {
-    let shared = in_step(Delete::Expunge, 1);
-    for (name, id) in [("Archive", 2), ("One", 3), ("One", 4)] {
-        shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
-    }
-    sync(&shared);
-    {
-        let mut world = shared.world();
-        world.remote_rename_folder(&folder("Archive"), &folder("Old"));
-        world.remote_rename_folder(&folder("One"), &folder("Two"));
-        world.server.renumber(&folder("Two"));
-        let renames: fn(&mut World) = |world| world.local_rename_folder(&folder("One"), &folder("Mine"));
-        world.meanwhile = Some(("rename maildir Archive", renames));
-    }
+    let make = || {
+        let shared = in_step(Delete::Expunge, 1);
+        for (name, id) in [("Archive", 2), ("One", 3), ("One", 4)] {
+            shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+        }
+        sync(&shared);
+        {
+            let mut world = shared.world();
+            world.remote_rename_folder(&folder("Archive"), &folder("Old"));
+            world.remote_rename_folder(&folder("One"), &folder("Two"));
+            world.server.renumber(&folder("Two"));
+            let renames: fn(&mut World) = |world| world.local_rename_folder(&folder("One"), &folder("Mine"));
+            world.meanwhile = Some(("rename maildir Archive", renames));
+        }
+        shared
+    };
+    let shared = make();
     sync(&shared);
     sync(&shared);
     assert!(shared.world().meanwhile.is_none());
@@ -165,22 +184,28 @@ fn a_folder_renamed_here_while_another_is_followed_is_not_doubled_where_it_was_r
         let found = ["Old", "One", "Two", "Mine"].map(|name| ids(&shared, name));
         assert_eq!(found, [vec![2], vec![], vec![3, 4], vec![]]);
     }
+    struck_everywhere(make, &[("Old", &[2]), ("One", &[]), ("Two", &[3, 4]), ("Mine", &[])]);
 }
 
 /// Both had held one message: it was renamed here to the other's name, with what had come to it.
 #[test]
 fn an_emptied_folder_that_was_deleted_is_not_taken_for_another_emptied_one() {
-    let shared = in_step(Delete::Trash, 1);
-    shared.world().server.same_second = true;
-    used(&shared, "One", 2);
-    sync(&shared);
-    used(&shared, "Two", 3);
-    shared.world().remote_remove_folder(&folder("One"));
-    shared.world().local_put(&folder("One"), 4, Kind::Ordinary, DATE, None);
+    let make = || {
+        let shared = in_step(Delete::Trash, 1);
+        shared.world().server.same_second = true;
+        used(&shared, "One", 2);
+        sync(&shared);
+        used(&shared, "Two", 3);
+        shared.world().remote_remove_folder(&folder("One"));
+        shared.world().local_put(&folder("One"), 4, Kind::Ordinary, DATE, None);
+        shared
+    };
+    let shared = make();
     sync(&shared);
     for ids in [local_ids, remote_ids] {
         assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![4], vec![]));
     }
+    struck_everywhere(make, &[("One", &[4]), ("Two", &[])]);
 }
 
 /// Of two folders with a message each and equal numbers one is deleted there, and the other gets its name.
@@ -224,42 +249,52 @@ fn a_folder_that_got_the_name_of_a_deleted_one_is_not_taken_for_that() {
 /// Nothing had grown, as far as the numbers tell: its file left the Maildir, and nothing told any more what has the name.
 #[test]
 fn a_folder_that_got_the_name_of_a_deleted_one_is_not_let_go_of_before_that_is_looked_at() {
-    let shared = one_took_the_name_of_another();
-    let hides: fn(&mut World) = |world| world.mishaps.unlooked = Some(folder("One"));
-    shared.world().meanwhile = Some(("observe Two", hides));
+    let make = || {
+        let shared = one_took_the_name_of_another();
+        let hides: fn(&mut World) = |world| world.mishaps.unlooked = Some(folder("One"));
+        shared.world().meanwhile = Some(("observe Two", hides));
+        shared
+    };
+    let shared = make();
     let report = sync(&shared);
     assert!(shared.world().meanwhile.is_none());
     assert_eq!((local_ids(&shared, "One"), local_ids(&shared, "Two")), (vec![2], vec![3]), "{report:?}");
     shared.world().mishaps.unlooked = None;
     sync(&shared);
     assert_followed(&shared);
+    struck_everywhere(make, &[("One", &[2, 3]), ("Two", &[])]);
 }
 
 /// No sync had seen the one that got the name, and nothing in the listing tells it from the one renamed: its message was
 /// hidden behind that one's row, whose file was sent as another's.
 #[test]
 fn a_folder_renamed_there_is_not_one_never_seen_that_got_its_name_and_has_its_numbers() {
-    let shared = in_step(Delete::Expunge, 1);
-    {
-        let mut world = shared.world();
-        world.server.same_second = true;
-        world.server.abilities = PLAIN;
-        world.remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
-    }
-    (0..2).for_each(|_| drop(sync(&shared)));
-    {
-        let mut world = shared.world();
-        let later = Timestamp(DATE.0 + 24 * 3600);
-        world.remote_put(&folder("Two"), 3, Kind::Ordinary, later, &FlagSet::new());
-        world.remote_rename_folder(&folder("One"), &folder("New"));
-        world.remote_rename_folder(&folder("Two"), &folder("One"));
-    }
+    let make = || {
+        let shared = in_step(Delete::Expunge, 1);
+        {
+            let mut world = shared.world();
+            world.server.same_second = true;
+            world.server.abilities = PLAIN;
+            world.remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
+        }
+        (0..2).for_each(|_| drop(sync(&shared)));
+        {
+            let mut world = shared.world();
+            let later = Timestamp(DATE.0 + 24 * 3600);
+            world.remote_put(&folder("Two"), 3, Kind::Ordinary, later, &FlagSet::new());
+            world.remote_rename_folder(&folder("One"), &folder("New"));
+            world.remote_rename_folder(&folder("Two"), &folder("One"));
+        }
+        shared
+    };
+    let shared = make();
     sync(&shared);
     quiet(&shared);
     assert_kept(&shared, "renamed");
     for ids in [local_ids, remote_ids] {
         assert_eq!(["New", "One", "Two"].map(|name| ids(&shared, name)), [vec![2], vec![3], vec![]]);
     }
+    struck_everywhere(make, &[("New", &[2]), ("One", &[3]), ("Two", &[])]);
 }
 
 /// Both were made in the same second, and once a message had come nothing in the listing told them apart: it was hidden
@@ -268,21 +303,25 @@ fn a_folder_renamed_there_is_not_one_never_seen_that_got_its_name_and_has_its_nu
 fn an_empty_folder_that_gets_the_name_of_one_removed_and_its_numbers_is_not_that_one() {
     for (abilities, told) in [(FULL, true), (FULL, false), (PLAIN, true), (PLAIN, false)] {
         for (kind, come) in [(Kind::Ordinary, 1), (Kind::Shared, 1), (Kind::Anonymous, 1), (Kind::Shared, 2)] {
-            let shared = in_step(Delete::Expunge, 1);
-            {
-                let mut world = shared.world();
-                (world.server.abilities, world.server.status, world.server.same_second) = (abilities, told, true);
-                world.remote_put(&folder("One"), 2, kind, DATE, &FlagSet::new());
-                world.server.create(&folder("Two"), None);
-            }
-            (0..2).for_each(|_| drop(sync(&shared)));
-            {
-                let mut world = shared.world();
-                world.remote_remove_folder(&folder("One"));
-                world.remote_rename_folder(&folder("Two"), &folder("One"));
-                let later = Timestamp(DATE.0 + 24 * 3600);
-                (0..come).for_each(|one| world.remote_put(&folder("One"), 3 + one, kind, later, &FlagSet::new()));
-            }
+            let make = || {
+                let shared = in_step(Delete::Expunge, 1);
+                {
+                    let mut world = shared.world();
+                    (world.server.abilities, world.server.status, world.server.same_second) = (abilities, told, true);
+                    world.remote_put(&folder("One"), 2, kind, DATE, &FlagSet::new());
+                    world.server.create(&folder("Two"), None);
+                }
+                (0..2).for_each(|_| drop(sync(&shared)));
+                {
+                    let mut world = shared.world();
+                    world.remote_remove_folder(&folder("One"));
+                    world.remote_rename_folder(&folder("Two"), &folder("One"));
+                    let later = Timestamp(DATE.0 + 24 * 3600);
+                    (0..come).for_each(|one| world.remote_put(&folder("One"), 3 + one, kind, later, &FlagSet::new()));
+                }
+                shared
+            };
+            let shared = make();
             sync(&shared);
             quiet(&shared);
             let context = format!("{abilities:?}, told {told}, {kind:?}, {come} came");
@@ -292,6 +331,8 @@ fn an_empty_folder_that_gets_the_name_of_one_removed_and_its_numbers_is_not_that
                 let expected = (2..3 + come).collect();
                 assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (expected, vec![]), "{context}");
             }
+            let end: Vec<u32> = (2..3 + come).collect();
+            struck_everywhere(make, &[("One", &end), ("Two", &[])]);
         }
     }
 }
@@ -464,23 +505,27 @@ fn a_folder_renamed_that_the_list_does_not_show_yet_is_not_the_new_one_of_its_na
         world.remote_put(&folder("One"), 4, Kind::Ordinary, DATE, &FlagSet::new());
     };
     for left_out in [true, false] {
-        let shared = in_step(Delete::Expunge, 1);
-        for id in [2, 3] {
-            shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
-        }
-        sync(&shared);
-        {
-            let mut world = shared.world();
-            if left_out {
-                renames(&mut world);
-                world.mishaps.unlisted = Some(folder("Two"));
-                world.meanwhile = Some(("observe One", |world| world.mishaps.unlisted = None));
-            } else {
-                // Renamed after it was listed, without a word of its numbers.
-                world.server.status = false;
-                world.meanwhile = Some(("observe One", renames));
+        let make = || {
+            let shared = in_step(Delete::Expunge, 1);
+            for id in [2, 3] {
+                shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
             }
-        }
+            sync(&shared);
+            {
+                let mut world = shared.world();
+                if left_out {
+                    renames(&mut world);
+                    world.mishaps.unlisted = Some(folder("Two"));
+                    world.meanwhile = Some(("observe One", |world| world.mishaps.unlisted = None));
+                } else {
+                    // Renamed after it was listed, without a word of its numbers.
+                    world.server.status = false;
+                    world.meanwhile = Some(("observe One", renames));
+                }
+            }
+            shared
+        };
+        let shared = make();
         let report = sync(&shared);
         assert!(shared.world().meanwhile.is_none());
         assert_eq!(codes(&report), ["folder-unfinished"], "left out {left_out}: {report:?}");
@@ -489,6 +534,7 @@ fn a_folder_renamed_that_the_list_does_not_show_yet_is_not_the_new_one_of_its_na
         for ids in [local_ids, remote_ids] {
             assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![4], vec![2, 3]), "left out {left_out}");
         }
+        struck_everywhere(make, &[("One", &[4]), ("Two", &[2, 3])]);
     }
 }
 
@@ -496,19 +542,23 @@ fn a_folder_renamed_that_the_list_does_not_show_yet_is_not_the_new_one_of_its_na
 #[test]
 fn a_folder_copied_to_a_trash_not_known_yet_and_deleted_has_not_become_the_trash() {
     for abilities in [FULL, PLAIN] {
-        let mut world = World::new(Server::new(abilities), policy(Delete::Trash), Rng::new(1));
-        world.server.same_second = true;
-        world.server.create(&folder("Trash"), Some(Role::Trash));
-        world.remote_put(&folder("Archive"), 1, Kind::Ordinary, DATE, &FlagSet::new());
-        let shared = Shared::new(world);
-        calm_run(&shared, &Options { only: vec![folder("Archive")], ..Options::default() });
-        {
-            let mut world = shared.world();
-            let (name, uid) = uid(&world, 1);
-            world.remote_copy(&name, uid, &folder("Trash"));
-            world.remote_remove_folder(&folder("Archive"));
-            world.local_put(&folder("Archive"), 2, Kind::Ordinary, DATE, None);
-        }
+        let make = || {
+            let mut world = World::new(Server::new(abilities), policy(Delete::Trash), Rng::new(1));
+            world.server.same_second = true;
+            world.server.create(&folder("Trash"), Some(Role::Trash));
+            world.remote_put(&folder("Archive"), 1, Kind::Ordinary, DATE, &FlagSet::new());
+            let shared = Shared::new(world);
+            calm_run(&shared, &Options { only: vec![folder("Archive")], ..Options::default() });
+            {
+                let mut world = shared.world();
+                let (name, uid) = uid(&world, 1);
+                world.remote_copy(&name, uid, &folder("Trash"));
+                world.remote_remove_folder(&folder("Archive"));
+                world.local_put(&folder("Archive"), 2, Kind::Ordinary, DATE, None);
+            }
+            shared
+        };
+        let shared = make();
         let report = sync(&shared);
         assert_eq!(report.local.folders_renamed, 0, "{abilities:?}: {report:?}");
         quiet(&shared);
@@ -516,6 +566,7 @@ fn a_folder_copied_to_a_trash_not_known_yet_and_deleted_has_not_become_the_trash
         for ids in [local_ids, remote_ids] {
             assert_eq!((ids(&shared, "Archive"), ids(&shared, "Trash")), (vec![2], vec![1]), "{abilities:?}");
         }
+        struck_everywhere(make, &[("Archive", &[2]), ("Trash", &[1])]);
     }
 }
 
@@ -585,16 +636,20 @@ fn a_folder_of_the_same_second_does_not_get_the_id_of_the_one_that_was_listed() 
 /// none of its messages: its files were sent there, and it was fetched as another.
 #[test]
 fn a_folder_renamed_that_cannot_be_looked_at_is_not_the_new_one_of_its_name() {
-    let shared = in_step(Delete::Trash, 1);
-    shared.world().remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
-    sync(&shared);
-    {
-        let mut world = shared.world();
-        world.remote_rename_folder(&folder("One"), &folder("Two"));
-        world.remote_put(&folder("One"), 3, Kind::Ordinary, DATE, &FlagSet::new());
-        local_flag(&mut world, 2, "\\Answered", true);
-        world.mishaps.unlooked = Some(folder("Two"));
-    }
+    let make = || {
+        let shared = in_step(Delete::Trash, 1);
+        shared.world().remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
+        sync(&shared);
+        {
+            let mut world = shared.world();
+            world.remote_rename_folder(&folder("One"), &folder("Two"));
+            world.remote_put(&folder("One"), 3, Kind::Ordinary, DATE, &FlagSet::new());
+            local_flag(&mut world, 2, "\\Answered", true);
+            world.mishaps.unlooked = Some(folder("Two"));
+        }
+        shared
+    };
+    let shared = make();
     let report = sync(&shared);
     assert_eq!((codes(&report), report.remote), (vec!["folder-unfinished"; 2], Default::default()));
     assert_eq!((local_ids(&shared, "One"), local_ids(&shared, "Two")), (vec![2], vec![]));
@@ -604,6 +659,7 @@ fn a_folder_renamed_that_cannot_be_looked_at_is_not_the_new_one_of_its_name() {
     for ids in [local_ids, remote_ids] {
         assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![3], vec![2]));
     }
+    struck_everywhere(make, &[("One", &[3]), ("Two", &[2])]);
 }
 
 /// No run had looked into the maildir yet that its message was moved to: so that was taken for its own under a new name,
@@ -825,19 +881,23 @@ fn a_message_moved_on_both_sides_from_a_folder_to_that_which_got_its_name_is_not
 /// was held here as gone, and all of it was fetched from where it is.
 #[test]
 fn a_folder_renamed_there_while_another_is_followed_is_followed_too_though_a_mailbox_was_numbered_anew() {
-    let shared = in_step(Delete::Expunge, 1);
-    for (name, id) in [("One", 2), ("Lists", 3), ("Lists/rust", 4)] {
-        shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
-    }
-    (0..2).for_each(|_| drop(sync(&shared)));
-    {
-        let mut world = shared.world();
-        // What has gone from an account that may have been set up again is held.
-        world.remote_renumber(&MailboxName::inbox());
-        world.local_rename_folder(&folder("One"), &folder("Mine"));
-        let renames: fn(&mut World) = |world| world.remote_rename_folder(&folder("Lists"), &folder("New"));
-        world.meanwhile = Some(("rename One to Mine", renames));
-    }
+    let make = || {
+        let shared = in_step(Delete::Expunge, 1);
+        for (name, id) in [("One", 2), ("Lists", 3), ("Lists/rust", 4)] {
+            shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+        }
+        (0..2).for_each(|_| drop(sync(&shared)));
+        {
+            let mut world = shared.world();
+            // What has gone from an account that may have been set up again is held.
+            world.remote_renumber(&MailboxName::inbox());
+            world.local_rename_folder(&folder("One"), &folder("Mine"));
+            let renames: fn(&mut World) = |world| world.remote_rename_folder(&folder("Lists"), &folder("New"));
+            world.meanwhile = Some(("rename One to Mine", renames));
+        }
+        shared
+    };
+    let shared = make();
     let report = sync(&shared);
     assert!(shared.world().meanwhile.is_none());
     let renamed = (report.local.folders_renamed, report.remote.folders_renamed);
@@ -849,35 +909,44 @@ fn a_folder_renamed_there_while_another_is_followed_is_followed_too_though_a_mai
         let found = ["Mine", "One", "Lists", "Lists/rust", "New", "New/rust"].map(|name| ids(&shared, name));
         assert_eq!(found, [vec![2], vec![], vec![], vec![], vec![3], vec![4]]);
     }
+    struck_everywhere(
+        make,
+        &[("Mine", &[2]), ("One", &[]), ("Lists", &[]), ("Lists/rust", &[]), ("New", &[3]), ("New/rust", &[4])],
+    );
 }
 
 /// What the first search found of them is as little true as the listing that it was made from.
 #[test]
 fn folders_that_have_their_names_back_once_another_was_followed_stay_as_they_are() {
-    let shared = in_step(Delete::Expunge, 1);
-    shared.world().server.object_ids = true;
-    for (name, id) in [("One", 2), ("Two", 3), ("Other", 4)] {
-        shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
-        sync(&shared);
-    }
-    {
-        let mut world = shared.world();
-        local_flag(&mut world, 2, "\\Answered", true);
-        world.local_put(&folder("New"), 5, Kind::Ordinary, DATE, None);
-        world.local_rename_folder(&folder("Other"), &folder("Mine"));
-        world.remote_rename_folder(&folder("One"), &folder("New"));
-        world.remote_rename_folder(&folder("Two"), &folder("One"));
-        let back: fn(&mut World) = |world| {
-            world.remote_rename_folder(&folder("One"), &folder("Two"));
-            world.remote_rename_folder(&folder("New"), &folder("One"));
-        };
-        world.meanwhile = Some(("rename Other to Mine", back));
-    }
+    let make = || {
+        let shared = in_step(Delete::Expunge, 1);
+        shared.world().server.object_ids = true;
+        for (name, id) in [("One", 2), ("Two", 3), ("Other", 4)] {
+            shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+            sync(&shared);
+        }
+        {
+            let mut world = shared.world();
+            local_flag(&mut world, 2, "\\Answered", true);
+            world.local_put(&folder("New"), 5, Kind::Ordinary, DATE, None);
+            world.local_rename_folder(&folder("Other"), &folder("Mine"));
+            world.remote_rename_folder(&folder("One"), &folder("New"));
+            world.remote_rename_folder(&folder("Two"), &folder("One"));
+            let back: fn(&mut World) = |world| {
+                world.remote_rename_folder(&folder("One"), &folder("Two"));
+                world.remote_rename_folder(&folder("New"), &folder("One"));
+            };
+            world.meanwhile = Some(("rename Other to Mine", back));
+        }
+        shared
+    };
+    let shared = make();
     let report = sync(&shared);
     assert!(shared.world().meanwhile.is_none());
     assert_eq!((report.local.removed, report.local.added, report.remote.flags), (0, 0, 1), "{report:?}");
     quiet(&shared);
     assert_kept(&shared, "back");
+    struck_everywhere(make, &[("Mine", &[4]), ("One", &[2]), ("Two", &[3]), ("New", &[5]), ("Other", &[])]);
 }
 
 /// A message moved out of it on both sides may be in what has the name, whatever that is.
@@ -930,25 +999,29 @@ fn a_folder_whose_name_another_got_is_settled_though_a_file_of_it_was_moved() {
 #[test]
 fn a_message_moved_on_both_sides_while_a_new_file_gets_another_name_is_not_doubled() {
     for object_ids in [false, true] {
-        let shared = in_step(Delete::Trash, 1);
-        shared.world().server.object_ids = object_ids;
-        for (name, id) in [("One", 2), ("Two", 3), ("Archive", 4)] {
-            shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
-            sync(&shared);
-        }
-        {
-            let mut world = shared.world();
-            let (name, unique) = file(&world, 2);
-            world.local_move(&name, &unique, &folder("Archive"));
-            let (name, at) = uid(&world, 2);
-            world.remote_move(&name, at, &folder("Two"));
-            world.local_put(&MailboxName::inbox(), 5, Kind::Ordinary, DATE, None);
-            let renamed: fn(&mut World) = |world| {
-                let (name, unique) = file(world, 5);
-                world.local_move(&name, &unique, &name);
-            };
-            world.meanwhile = Some(("identify INBOX", renamed));
-        }
+        let make = || {
+            let shared = in_step(Delete::Trash, 1);
+            shared.world().server.object_ids = object_ids;
+            for (name, id) in [("One", 2), ("Two", 3), ("Archive", 4)] {
+                shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+                sync(&shared);
+            }
+            {
+                let mut world = shared.world();
+                let (name, unique) = file(&world, 2);
+                world.local_move(&name, &unique, &folder("Archive"));
+                let (name, at) = uid(&world, 2);
+                world.remote_move(&name, at, &folder("Two"));
+                world.local_put(&MailboxName::inbox(), 5, Kind::Ordinary, DATE, None);
+                let renamed: fn(&mut World) = |world| {
+                    let (name, unique) = file(world, 5);
+                    world.local_move(&name, &unique, &name);
+                };
+                world.meanwhile = Some(("identify INBOX", renamed));
+            }
+            shared
+        };
+        let shared = make();
         sync(&shared);
         assert!(shared.world().meanwhile.is_none());
         quiet(&shared);
@@ -956,6 +1029,7 @@ fn a_message_moved_on_both_sides_while_a_new_file_gets_another_name_is_not_doubl
             assert_eq!(["One", "Two", "Archive"].map(|name| side(&shared, name)), [vec![], vec![2, 3], vec![4]]);
         }
         assert_kept(&shared, "moved on both sides");
+        struck_everywhere(make, &[("One", &[]), ("Two", &[2, 3]), ("Archive", &[4])]);
     }
 }
 
@@ -963,24 +1037,29 @@ fn a_message_moved_on_both_sides_while_a_new_file_gets_another_name_is_not_doubl
 #[test]
 fn a_folder_renamed_there_before_what_was_copied_to_trash_is_expunged_gives_it_once() {
     for abilities in [PLAIN, FULL] {
-        let shared = in_step(Delete::Trash, 1);
-        shared.world().server.abilities = mailtide::reconcile::snapshot::Abilities { moves: false, ..abilities };
-        for id in [2, 3] {
-            shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
-        }
-        sync(&shared);
-        {
-            let mut world = shared.world();
-            let (name, unique) = file(&world, 2);
-            world.local_delete(&name, &unique);
-            let renamed: fn(&mut World) = |world| world.remote_rename_folder(&folder("One"), &folder("New"));
-            world.meanwhile = Some(("expunge One", renamed));
-        }
+        let make = || {
+            let shared = in_step(Delete::Trash, 1);
+            shared.world().server.abilities = mailtide::reconcile::snapshot::Abilities { moves: false, ..abilities };
+            for id in [2, 3] {
+                shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
+            }
+            sync(&shared);
+            {
+                let mut world = shared.world();
+                let (name, unique) = file(&world, 2);
+                world.local_delete(&name, &unique);
+                let renamed: fn(&mut World) = |world| world.remote_rename_folder(&folder("One"), &folder("New"));
+                world.meanwhile = Some(("expunge One", renamed));
+            }
+            shared
+        };
+        let shared = make();
         sync(&shared);
         assert!(shared.world().meanwhile.is_none(), "{abilities:?}");
         (0..2).for_each(|_| drop(sync(&shared)));
         let places = ["One", "New", "Trash"].map(|name| (remote_ids(&shared, name), local_ids(&shared, name)));
         assert_eq!(places, [(vec![], vec![]), (vec![3], vec![3]), (vec![2], vec![2])], "{abilities:?}");
         super::history::idle_run(&shared, false);
+        struck_everywhere(make, &[("One", &[]), ("New", &[3]), ("Trash", &[2])]);
     }
 }

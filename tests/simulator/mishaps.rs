@@ -5,7 +5,10 @@ use mailtide::reconcile::policy::{Delete, HoldAnswer, MaxDelete, Options};
 use mailtide::reconcile::report::Reason;
 use mailtide::reconcile::scope::Pattern;
 
-use super::account::{DATE, answer, codes, delete_locally, dies, file, in_step, local_ids, remote_ids, sync, waiting};
+use super::account::{
+    DATE, answer, codes, delete_locally, dies, file, in_step, local_ids, remote_ids, struck_at_every_call,
+    struck_everywhere, sync, waiting,
+};
 use super::book::Book;
 use super::check::local_view;
 use super::history::{calm_run, run};
@@ -18,36 +21,54 @@ use super::users::{FlagEdit, folder};
 
 #[test]
 fn flags_that_the_server_refuses_keep_no_mail_away() {
-    let shared = in_step(Delete::Trash, 2);
-    shared.world().mishaps.stores = true;
-    let unique = file(&shared, 1);
-    shared.world().local_flag(&MailboxName::inbox(), &unique, &FlagEdit::new("work", true));
-    shared.world().remote_put(&MailboxName::inbox(), 3, Kind::Ordinary, DATE, &FlagSet::new());
-    shared.world().local_put(&MailboxName::inbox(), 4, Kind::Ordinary, DATE, None);
+    let make = || {
+        let shared = in_step(Delete::Trash, 2);
+        shared.world().mishaps.stores = true;
+        let unique = file(&shared, 1);
+        shared.world().local_flag(&MailboxName::inbox(), &unique, &FlagEdit::new("work", true));
+        shared.world().remote_put(&MailboxName::inbox(), 3, Kind::Ordinary, DATE, &FlagSet::new());
+        shared.world().local_put(&MailboxName::inbox(), 4, Kind::Ordinary, DATE, None);
+        shared
+    };
+    let shared = make();
     let report = sync(&shared);
     assert_eq!(codes(&report), ["flag-refused"]);
     assert_eq!(local_ids(&shared, "INBOX"), [1, 2, 3, 4]);
     assert_eq!(remote_ids(&shared, "INBOX"), [1, 2, 3, 4]);
+    struck_everywhere(make, &[("INBOX", &[1, 2, 3, 4])]);
 }
 
 #[test]
 fn a_file_that_cannot_be_renamed_keeps_no_other_from_its_flags() {
-    let shared = in_step(Delete::Trash, 3);
-    let stuck = file(&shared, 1);
-    shared.world().mishaps.stuck = Some(stuck);
-    let uids = shared.world().uids();
-    for (name, uid) in uids {
-        shared.world().remote_flag(&name, uid, &FlagEdit::new("\\Seen", true));
-    }
+    let make = || {
+        let shared = in_step(Delete::Trash, 3);
+        let stuck = file(&shared, 1);
+        shared.world().mishaps.stuck = Some(stuck);
+        let uids = shared.world().uids();
+        for (name, uid) in uids {
+            shared.world().remote_flag(&name, uid, &FlagEdit::new("\\Seen", true));
+        }
+        shared
+    };
+    let shared = make();
     let report = sync(&shared);
     assert_eq!((codes(&report), report.local.flags), (vec!["local-item"], 2));
+    struck_at_every_call(make, |shared, context| {
+        let seen =
+            local_view(&shared.world())[&MailboxName::inbox()].iter().filter(|seen| seen.flags.has(Flag::Seen)).count();
+        assert_eq!(seen, 3, "{context}");
+    });
 }
 
 #[test]
 fn what_was_refused_is_told_when_it_is_tried_and_listed_as_waiting_in_between() {
-    let shared = in_step(Delete::Trash, 1);
-    shared.world().mishaps.appends = true;
-    shared.world().local_put(&MailboxName::inbox(), 2, Kind::Ordinary, DATE, None);
+    let make = || {
+        let shared = in_step(Delete::Trash, 1);
+        shared.world().mishaps.appends = true;
+        shared.world().local_put(&MailboxName::inbox(), 2, Kind::Ordinary, DATE, None);
+        shared
+    };
+    let shared = make();
     for _ in 0..3 {
         let found = sync(&shared);
         assert_eq!((codes(&found), waiting(&found)), (vec!["message-too-large"], vec![]));
@@ -62,6 +83,7 @@ fn what_was_refused_is_told_when_it_is_tried_and_listed_as_waiting_in_between() 
     assert!(codes(&report).is_empty() && waiting(&report).is_empty(), "{report:?}");
     assert_eq!(remote_ids(&shared, "INBOX"), [1, 2]);
     assert!(waiting(&sync(&shared)).is_empty());
+    struck_everywhere(make, &[("INBOX", &[1, 2])]);
 }
 
 /// Gmail does so: each of two files would be sent again whenever the other got the row.
@@ -87,10 +109,14 @@ fn a_second_file_of_a_message_that_the_server_keeps_once_stays_here_and_waits() 
 #[test]
 fn a_moved_message_stays_on_the_server_as_long_as_its_new_place_is_refused() {
     for delete in [Delete::Trash, Delete::Expunge] {
-        let shared = in_step(delete, 2);
-        (shared.world().mishaps.appends, shared.world().mishaps.transfers) = (true, true);
-        let unique = file(&shared, 1);
-        shared.world().local_move(&MailboxName::inbox(), &unique, &folder("Archive"));
+        let make = || {
+            let shared = in_step(delete, 2);
+            (shared.world().mishaps.appends, shared.world().mishaps.transfers) = (true, true);
+            let unique = file(&shared, 1);
+            shared.world().local_move(&MailboxName::inbox(), &unique, &folder("Archive"));
+            shared
+        };
+        let shared = make();
         for _ in 0..3 {
             sync(&shared);
             assert_eq!(remote_ids(&shared, "INBOX"), [1, 2], "{delete:?}");
@@ -100,6 +126,7 @@ fn a_moved_message_stays_on_the_server_as_long_as_its_new_place_is_refused() {
         sync(&shared);
         let places = ["INBOX", "Archive", "Trash"].map(|name| remote_ids(&shared, name));
         assert_eq!(places, [vec![2], vec![1], vec![]], "{delete:?}");
+        struck_everywhere(make, &[("INBOX", &[2]), ("Archive", &[1]), ("Trash", &[])]);
     }
 }
 
@@ -193,17 +220,22 @@ fn a_vanished_folder_comes_back_without_what_was_deleted_in_it() {
 
 #[test]
 fn a_keyword_file_that_cannot_be_restored_ends_no_run() {
-    let shared = in_step(Delete::Trash, 1);
-    let unique = file(&shared, 1);
-    shared.world().local_flag(&MailboxName::inbox(), &unique, &FlagEdit::new("work", true));
-    sync(&shared);
-    shared.world().mishaps.letters = true;
-    shared.world().local_put(&folder("Archive"), 2, Kind::Ordinary, DATE, None);
-    shared.world().remote_put(&MailboxName::inbox(), 3, Kind::Ordinary, DATE, &FlagSet::new());
+    let make = || {
+        let shared = in_step(Delete::Trash, 1);
+        let unique = file(&shared, 1);
+        shared.world().local_flag(&MailboxName::inbox(), &unique, &FlagEdit::new("work", true));
+        sync(&shared);
+        shared.world().mishaps.letters = true;
+        shared.world().local_put(&folder("Archive"), 2, Kind::Ordinary, DATE, None);
+        shared.world().remote_put(&MailboxName::inbox(), 3, Kind::Ordinary, DATE, &FlagSet::new());
+        shared
+    };
+    let shared = make();
     let report = sync(&shared);
     assert!(shared.world().complaints.is_empty(), "{:?}", shared.world().complaints);
     assert!(codes(&report).iter().all(|code| *code == "local-item") && !report.problems.is_empty());
     assert_eq!((local_ids(&shared, "INBOX"), remote_ids(&shared, "Archive")), (vec![1, 3], vec![2]));
+    struck_everywhere(make, &[("INBOX", &[1, 3]), ("Archive", &[2])]);
 }
 
 #[test]
@@ -328,11 +360,15 @@ fn a_folder_gone_here_and_missing_from_the_list_there_is_not_forgotten() {
 
 #[test]
 fn a_folder_renamed_here_while_the_list_there_leaves_it_out_is_renamed_there() {
-    let shared = in_step(Delete::Trash, 1);
-    shared.world().remote_put(&folder("Archive"), 4, Kind::Ordinary, DATE, &FlagSet::new());
-    sync(&shared);
-    assert!(shared.world().maildir.rename_folder(&folder("Archive"), &folder("Old")));
-    shared.world().mishaps.unlisted = Some(folder("Archive"));
+    let make = || {
+        let shared = in_step(Delete::Trash, 1);
+        shared.world().remote_put(&folder("Archive"), 4, Kind::Ordinary, DATE, &FlagSet::new());
+        sync(&shared);
+        shared.world().local_rename_folder(&folder("Archive"), &folder("Old"));
+        shared.world().mishaps.unlisted = Some(folder("Archive"));
+        shared
+    };
+    let shared = make();
     let report = sync(&shared);
     assert_eq!((report.remote.folders_renamed, report.remote.added, codes(&report).len()), (1, 0, 0), "{report:?}");
     shared.world().mishaps.unlisted = None;
@@ -340,6 +376,7 @@ fn a_folder_renamed_here_while_the_list_there_leaves_it_out_is_renamed_there() {
     for ids in [local_ids, remote_ids] {
         assert_eq!((ids(&shared, "Old"), ids(&shared, "Archive")), (vec![4], vec![]));
     }
+    struck_everywhere(make, &[("Old", &[4]), ("Archive", &[])]);
 }
 
 /// The second run saw it gone from both sides and let go of it: it has to be gone from the disk, too.
@@ -474,13 +511,18 @@ fn of_two_folders_whose_names_differ_by_case_only_one_waits_where_names_have_no_
 #[test]
 fn what_is_out_of_sight_is_neither_removed_nor_sent_nor_fetched_again() {
     for (mod_seq, full) in [(false, false), (true, false), (false, true), (true, true)] {
-        let shared = in_step(Delete::Trash, 6);
-        {
-            let mut world = shared.world();
-            world.server.abilities.mod_seq = mod_seq;
-            world.server.window = Some(4);
-            (7..9).for_each(|id| world.remote_put(&MailboxName::inbox(), id, Kind::Ordinary, DATE, &FlagSet::new()));
-        }
+        let make = || {
+            let shared = in_step(Delete::Trash, 6);
+            {
+                let mut world = shared.world();
+                world.server.abilities.mod_seq = mod_seq;
+                world.server.window = Some(4);
+                (7..9)
+                    .for_each(|id| world.remote_put(&MailboxName::inbox(), id, Kind::Ordinary, DATE, &FlagSet::new()));
+            }
+            shared
+        };
+        let shared = make();
         let options = Options { full, ..Options::default() };
         calm_run(&shared, &options);
         assert_eq!(local_ids(&shared, "INBOX"), (1..9).collect::<Vec<_>>());
@@ -498,24 +540,29 @@ fn what_is_out_of_sight_is_neither_removed_nor_sent_nor_fetched_again() {
         assert_eq!((report.local, report.remote), Default::default());
         assert_eq!(remote_ids(&shared, "INBOX"), [1, 2, 3, 4, 5, 6, 8, 9]);
         assert_eq!(local_ids(&shared, "INBOX"), [1, 2, 3, 4, 5, 6, 8, 9]);
+        struck_everywhere(make, &[("INBOX", &[1, 2, 3, 4, 5, 6, 7, 8])]);
     }
 }
 
 #[test]
 fn names_too_long_for_the_file_system_keep_nothing_else_away_and_lose_nothing() {
-    let shared = in_step(Delete::Trash, 3);
     let (long, inbox) = (folder("A name that is long/Sub"), MailboxName::inbox());
     let all_flags = ["\\Seen", "\\Answered", "\\Flagged", "\\Draft"];
-    {
-        let mut world = shared.world();
-        world.mishaps.longest = Some(9);
-        world.remote_put(&long, 4, Kind::Ordinary, DATE, &FlagSet::new());
-        world.remote_put(&folder("Archive"), 5, Kind::Ordinary, DATE, &FlagSet::new());
-        let uids = world.uids();
-        let (_, first) = uids.iter().find(|(name, _)| *name == inbox).unwrap();
-        all_flags.iter().for_each(|word| world.remote_flag(&inbox, *first, &FlagEdit::new(word, true)));
-        remote_flag(&mut world, 2, "\\Seen", true);
-    }
+    let make = || {
+        let shared = in_step(Delete::Trash, 3);
+        {
+            let mut world = shared.world();
+            world.mishaps.longest = Some(9);
+            world.remote_put(&long, 4, Kind::Ordinary, DATE, &FlagSet::new());
+            world.remote_put(&folder("Archive"), 5, Kind::Ordinary, DATE, &FlagSet::new());
+            let uids = world.uids();
+            let (_, first) = uids.iter().find(|(name, _)| *name == inbox).unwrap();
+            all_flags.iter().for_each(|word| world.remote_flag(&inbox, *first, &FlagEdit::new(word, true)));
+            remote_flag(&mut world, 2, "\\Seen", true);
+        }
+        shared
+    };
+    let shared = make();
     for _ in 0..2 {
         let report = sync(&shared);
         assert_eq!(codes(&report), ["local-item", "local-item"], "{report:?}");
@@ -536,4 +583,5 @@ fn names_too_long_for_the_file_system_keep_nothing_else_away_and_lose_nothing() 
     assert_eq!((local_ids(&shared, long.as_str()), local_ids(&shared, "Archive of old mail")), (vec![4], vec![5]));
     assert!(local_ids(&shared, "Archive").is_empty());
     assert!(local_view(&shared.world())[&inbox].iter().any(|seen| seen.id == 1 && seen.flags.has(Flag::Draft)));
+    struck_everywhere(make, &[("INBOX", &[1, 2, 3]), (long.as_str(), &[4]), ("Archive", &[5])]);
 }

@@ -5,7 +5,7 @@ use mailtide::reconcile::policy::{Delete, HoldAnswer, Options};
 use mailtide::reconcile::report::{Reason, Report};
 use mailtide::reconcile::snapshot::Abilities;
 
-use super::account::{local_ids, remote_ids};
+use super::account::{local_ids, remote_ids, struck_at_every_call, struck_everywhere};
 use super::check::{local_view, remote_view};
 use super::history::{calm_run, idle_run, policy, run};
 use super::mail::Kind;
@@ -219,16 +219,27 @@ fn a_tombstone_of_no_uidvalidity_hides_no_other_message() {
 /// the tombstone.
 #[test]
 fn a_message_sent_when_its_mailbox_was_numbered_anew_takes_no_other_rows_place() {
-    let shared = in_step(Delete::Never, FULL, 4);
-    remote_delete(&mut shared.world(), 1);
-    local_delete(&mut shared.world(), 4);
-    quiet(&shared);
-    local(&mut shared.world(), "INBOX", 6, &[]);
-    shared.world().mishaps.renumbers = Some(inbox());
+    let make = || {
+        let shared = in_step(Delete::Never, FULL, 4);
+        remote_delete(&mut shared.world(), 1);
+        local_delete(&mut shared.world(), 4);
+        quiet(&shared);
+        local(&mut shared.world(), "INBOX", 6, &[]);
+        shared.world().mishaps.renumbers = Some(inbox());
+        shared
+    };
+    let shared = make();
     calm_run(&shared, &Options::default());
     quiet(&shared);
     assert_kept(&shared, "numbered anew before the append");
     assert_eq!((local_ids(&shared, "INBOX"), remote_ids(&shared, "INBOX")), (vec![2, 3, 6], vec![2, 3, 4, 6]));
+    struck_at_every_call(make, |shared, context| {
+        assert_eq!(
+            (local_ids(shared, "INBOX"), remote_ids(shared, "INBOX")),
+            (vec![2, 3, 6], vec![2, 3, 4, 6]),
+            "{context}"
+        );
+    });
 }
 
 /// A backup with messages 1 to 5, put back after 6 to 8 came, 2 was removed here, 3 there, and 1 was flagged here.
@@ -465,28 +476,33 @@ fn a_mailbox_numbered_anew_is_not_another_that_looks_like_what_it_was() {
 #[test]
 fn a_mailbox_numbered_anew_is_not_another_that_holds_copies_of_half_of_it() {
     for email_ids in EMAIL_IDS {
-        let shared = in_step(Delete::Trash, FULL, 1);
-        {
-            let mut world = shared.world();
-            (world.server.same_second, world.server.status, world.server.email_ids) = (true, false, email_ids);
-            [2, 3].into_iter().for_each(|id| remote(&mut world, "One", id, &[]));
-            world.server.create(&folder("Two"), None);
-            let (one, first) = uid(&world, 2);
-            world.remote_copy(&one, first, &folder("Two"));
-        }
-        quiet(&shared);
-        {
-            let mut world = shared.world();
-            world.server.renumber(&folder("One"));
-            world.ledger.renumber(&folder("One"), &[]);
-            local_delete(&mut world, 3);
-        }
+        let make = || {
+            let shared = in_step(Delete::Trash, FULL, 1);
+            {
+                let mut world = shared.world();
+                (world.server.same_second, world.server.status, world.server.email_ids) = (true, false, email_ids);
+                [2, 3].into_iter().for_each(|id| remote(&mut world, "One", id, &[]));
+                world.server.create(&folder("Two"), None);
+                let (one, first) = uid(&world, 2);
+                world.remote_copy(&one, first, &folder("Two"));
+            }
+            quiet(&shared);
+            {
+                let mut world = shared.world();
+                world.server.renumber(&folder("One"));
+                world.ledger.renumber(&folder("One"), &[]);
+                local_delete(&mut world, 3);
+            }
+            shared
+        };
+        let shared = make();
         quiet(&shared);
         assert_kept(&shared, &format!("{email_ids:?}"));
         for ids in [local_ids, remote_ids] {
             let found = ["One", "Two", "Trash"].map(|name| ids(&shared, name));
             assert_eq!(found, [vec![2], vec![2], vec![3]], "{email_ids:?}");
         }
+        struck_everywhere(make, &[("One", &[2]), ("Two", &[2]), ("Trash", &[3])]);
     }
 }
 
@@ -533,6 +549,8 @@ fn a_mailbox_numbered_anew_is_not_another_that_has_come_as_far_and_holds_a_copy_
             there[&folder("One")].iter().any(|seen| seen.id == 3 && seen.flags == answered),
             "{context}: {there:?}"
         );
+        let make = || numbered_anew_beside_a_copy(status, email_ids);
+        struck_everywhere(make, &[("One", &[2, 3]), ("Two", &[2])]);
     }
 }
 
@@ -556,22 +574,26 @@ fn a_dry_run_tells_what_comes_of_a_mailbox_numbered_anew_beside_its_image() {
 #[test]
 fn a_message_that_goes_while_its_mailbox_is_found_again_is_not_fetched_as_new() {
     for abilities in [FULL, PLAIN] {
-        let shared = in_step(Delete::Trash, abilities, 1);
-        {
-            let mut world = shared.world();
-            world.server.email_ids = EmailIds::Content;
-            (0..2).for_each(|_| remote(&mut world, "INBOX", 2, &["\\Seen"]));
-        }
-        quiet(&shared);
-        renumber(&shared);
-        shared.world().meanwhile = Some(("identify INBOX 1:3", |world| {
-            remote_delete(world, 2);
-            // Only if something is copied here.
-            world.meanwhile = Some(("sealed", |world| {
-                world.server.renumber(&inbox());
-                world.ledger.renumber(&inbox(), &[]);
+        let make = || {
+            let shared = in_step(Delete::Trash, abilities, 1);
+            {
+                let mut world = shared.world();
+                world.server.email_ids = EmailIds::Content;
+                (0..2).for_each(|_| remote(&mut world, "INBOX", 2, &["\\Seen"]));
+            }
+            quiet(&shared);
+            renumber(&shared);
+            shared.world().meanwhile = Some(("identify INBOX 1:3", |world| {
+                remote_delete(world, 2);
+                // Only if something is copied here.
+                world.meanwhile = Some(("sealed", |world| {
+                    world.server.renumber(&inbox());
+                    world.ledger.renumber(&inbox(), &[]);
+                }));
             }));
-        }));
+            shared
+        };
+        let shared = make();
         let report = calm_run(&shared, &Options::default());
         assert_eq!(report.local.copied, 0, "{abilities:?}: copied here, though it has gone");
         quiet(&shared);
@@ -579,6 +601,7 @@ fn a_message_that_goes_while_its_mailbox_is_found_again_is_not_fetched_as_new() 
         for ids in [local_ids, remote_ids] {
             assert_eq!(ids(&shared, "INBOX"), [1, 2, 2], "{abilities:?}");
         }
+        struck_everywhere(make, &[("INBOX", &[1, 2, 2])]);
     }
 }
 
@@ -742,6 +765,8 @@ fn a_mailbox_numbered_anew_is_not_another_that_holds_copies_of_all_of_it() {
                 let found = ["One", "Two", "Trash"].map(|name| ids(&shared, name));
                 assert_eq!(found, [vec![], vec![2], vec![2]], "{context}");
             }
+            let make = || numbered_anew_beside_a_copy_of_all(told, known, email_ids);
+            struck_everywhere(make, &[("One", &[]), ("Two", &[2]), ("Trash", &[2])]);
         }
     }
 }
@@ -818,17 +843,21 @@ fn a_mailbox_numbered_anew_that_cant_be_told_from_one_renamed_is_followed_and_no
 /// again, and what was pending was forgotten.
 #[test]
 fn a_folder_renamed_there_and_numbered_anew_keeps_its_files_and_what_is_pending() {
-    let shared = in_step(Delete::Expunge, FULL, 1);
-    shared.world().server.object_ids = true;
-    (2..=4).for_each(|id| remote(&mut shared.world(), "One", id, &[]));
-    quiet(&shared);
-    {
-        let mut world = shared.world();
-        world.remote_rename_folder(&folder("One"), &folder("New"));
-        world.remote_renumber(&folder("New"));
-        local_flag(&mut world, 2, "\\Answered", true);
-        local_delete(&mut world, 3);
-    }
+    let make = || {
+        let shared = in_step(Delete::Expunge, FULL, 1);
+        shared.world().server.object_ids = true;
+        (2..=4).for_each(|id| remote(&mut shared.world(), "One", id, &[]));
+        quiet(&shared);
+        {
+            let mut world = shared.world();
+            world.remote_rename_folder(&folder("One"), &folder("New"));
+            world.remote_renumber(&folder("New"));
+            local_flag(&mut world, 2, "\\Answered", true);
+            local_delete(&mut world, 3);
+        }
+        shared
+    };
+    let shared = make();
     let report = calm_run(&shared, &Options::default());
     assert_eq!((report.local.added, report.local.removed, report.remote.added), (0, 0, 0), "{report:?}");
     assert_eq!((report.local.folders_renamed, report.remote.flags, report.remote.removed), (1, 1, 1), "{report:?}");
@@ -836,6 +865,7 @@ fn a_folder_renamed_there_and_numbered_anew_keeps_its_files_and_what_is_pending(
     for ids in [local_ids, remote_ids] {
         assert_eq!((ids(&shared, "One"), ids(&shared, "New")), (vec![], vec![2, 4]));
     }
+    struck_everywhere(make, &[("One", &[]), ("New", &[2, 4])]);
 }
 
 /// It was held as numbered anew and emptied, and all of it was fetched meanwhile from where it is.
@@ -907,4 +937,5 @@ fn a_folder_renamed_there_and_numbered_anew_is_followed_though_a_file_changes_me
     assert!(shared.world().meanwhile.is_none());
     assert_eq!((report.remote.added, report.local.removed), (0, 0), "{report:?}");
     assert_followed(&shared, "flagged meanwhile");
+    struck_everywhere(renamed_and_numbered_anew, &[("One", &[70]), ("New", &[2, 3, 4])]);
 }

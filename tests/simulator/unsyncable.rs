@@ -6,7 +6,7 @@ use mailtide::reconcile::policy::{Delete, HoldAnswer, MaxDelete, Options};
 use mailtide::reconcile::report::{Reason, Report};
 use mailtide::reconcile::snapshot::Abilities;
 
-use super::account::{codes, ids, waiting};
+use super::account::{codes, ids, struck_at_every_call, struck_everywhere, waiting};
 use super::check::{View, local_view, remote_view};
 use super::history::{calm_run, is_idle, policy, run};
 use super::mail::{Kind, id_of};
@@ -106,9 +106,13 @@ fn a_flag_taken_off_by_others_after_an_append_is_followed() {
 
 #[test]
 fn a_refused_flag_is_tried_daily_and_others_get_through() {
-    let shared = in_step(FULL, Delete::Trash, 1);
-    shared.world().mishaps.drops = words(&["work"]);
-    edit_file(&shared, 1, |world, name, file| world.local_flag(name, file, &FlagEdit::new("work", true)));
+    let make = || {
+        let shared = in_step(FULL, Delete::Trash, 1);
+        shared.world().mishaps.drops = words(&["work"]);
+        edit_file(&shared, 1, |world, name, file| world.local_flag(name, file, &FlagEdit::new("work", true)));
+        shared
+    };
+    let shared = make();
     for _ in 0..2 {
         assert_eq!(codes(&sync(&shared)), ["flag-refused"]);
         edit_file(&shared, 1, |world, name, file| world.local_flag(name, file, &FlagEdit::new("\\Seen", true)));
@@ -122,17 +126,30 @@ fn a_refused_flag_is_tried_daily_and_others_get_through() {
     assert_eq!((codes(&report), waiting(&report)), (vec![], vec![]));
     assert_eq!(flags(&remote_view(&shared.world()), 1), words(&["\\Seen", "work"]));
     assert!(waiting(&sync(&shared)).is_empty());
+    struck_at_every_call(make, |shared, context| {
+        let world = shared.world();
+        for view in [local_view(&world), remote_view(&world)] {
+            assert_eq!(flags(&view, 1), words(&["work"]), "{context}");
+        }
+    });
 }
 
 #[test]
 fn a_local_removal_that_cannot_be_flagged_is_kept_as_one() {
-    let shared = in_step(FULL, Delete::Flag, 1);
-    shared.world().mishaps.drops = words(&["\\Deleted"]);
-    edit_file(&shared, 1, World::local_delete);
+    let make = || {
+        let shared = in_step(FULL, Delete::Flag, 1);
+        shared.world().mishaps.drops = words(&["\\Deleted"]);
+        edit_file(&shared, 1, World::local_delete);
+        shared
+    };
+    let shared = make();
     assert_eq!(codes(&sync(&shared)), ["removal-refused"]);
     let report = sync(&shared);
     assert_eq!((codes(&report), waiting(&report)), (vec![], vec!["removal-refused"]));
     assert_eq!((here(&shared, "INBOX"), there(&shared, "INBOX")), (vec![], vec![1]));
+    struck_at_every_call(make, |shared, context| {
+        assert_eq!((here(shared, "INBOX"), there(shared, "INBOX")), (vec![], vec![1]), "{context}");
+    });
 }
 
 #[test]
@@ -160,13 +177,17 @@ fn flags_that_a_mailbox_does_not_store_are_told_once() {
 #[test]
 fn nothing_is_removed_while_it_may_have_moved_into_a_folder_that_cannot_be_used() {
     for (unreadable, delete) in [(true, Delete::Expunge), (false, Delete::Expunge), (true, Delete::Trash)] {
-        let shared = in_step(FULL, delete, 2);
-        edit_file(&shared, 1, |world, name, file| world.local_move(name, file, &folder("Archive")));
-        match unreadable {
-            true => shared.world().mishaps.unreadable = Some(folder("Archive")),
-            false => shared.world().mishaps.unlooked = Some(folder("Archive")),
-        }
-        shared.world().remote_put(&folder("Archive"), 3, Kind::Ordinary, DATE, &FlagSet::new());
+        let make = || {
+            let shared = in_step(FULL, delete, 2);
+            edit_file(&shared, 1, |world, name, file| world.local_move(name, file, &folder("Archive")));
+            match unreadable {
+                true => shared.world().mishaps.unreadable = Some(folder("Archive")),
+                false => shared.world().mishaps.unlooked = Some(folder("Archive")),
+            }
+            shared.world().remote_put(&folder("Archive"), 3, Kind::Ordinary, DATE, &FlagSet::new());
+            shared
+        };
+        let shared = make();
         for _ in 0..2 {
             let report = sync(&shared);
             assert!(!report.problems.is_empty(), "told");
@@ -176,15 +197,20 @@ fn nothing_is_removed_while_it_may_have_moved_into_a_folder_that_cannot_be_used(
         shared.world().mishaps.unlooked = None;
         assert!(sync(&shared).problems.is_empty());
         assert_eq!((there(&shared, "INBOX"), there(&shared, "Archive")), (vec![2], vec![1, 3]));
+        struck_everywhere(make, &[("INBOX", &[2]), ("Archive", &[1, 3])]);
     }
 }
 
 #[test]
 fn nothing_is_removed_while_its_new_folder_cannot_be_created() {
-    let shared = in_step(FULL, Delete::Expunge, 2);
-    shared.world().mishaps.creates = true;
-    shared.world().maildir.create(&folder("New"));
-    edit_file(&shared, 1, |world, name, file| world.local_move(name, file, &folder("New")));
+    let make = || {
+        let shared = in_step(FULL, Delete::Expunge, 2);
+        shared.world().mishaps.creates = true;
+        shared.world().maildir.create(&folder("New"));
+        edit_file(&shared, 1, |world, name, file| world.local_move(name, file, &folder("New")));
+        shared
+    };
+    let shared = make();
     for _ in 0..2 {
         assert!(!sync(&shared).problems.is_empty());
         assert_eq!(there(&shared, "INBOX"), [1, 2]);
@@ -192,6 +218,7 @@ fn nothing_is_removed_while_its_new_folder_cannot_be_created() {
     shared.world().mishaps.creates = false;
     sync(&shared);
     assert_eq!((there(&shared, "INBOX"), there(&shared, "New")), (vec![2], vec![1]));
+    struck_everywhere(make, &[("INBOX", &[2]), ("New", &[1])]);
 }
 
 #[test]

@@ -203,10 +203,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
             match self.is_it(search, row, &messages, &candidate, ambiguous).await? {
                 true => found = Some(candidate.name),
-                false if search.unseen.contains(&candidate.name) => unseen.push(candidate.name),
+                // What can't be looked at now is to be looked at by whoever has the name: what has gone may be in it.
                 false => {
                     let owner = search.rows.iter().find(|row| candidate.owned && row.name == candidate.name);
                     self.contested.extend(owner.map(|owner| owner.id));
+                    unseen.extend(search.unseen.contains(&candidate.name).then_some(candidate.name));
                 }
             }
         }
