@@ -2,8 +2,11 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, linkat, statat, unlinkat};
 
 use super::error::{Reach, failed};
 use crate::store::LocalError;
@@ -73,15 +76,20 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 /// of [`link_and_unlink`] leaves them, become the new one. Where names have no case, two that differ by it only are one:
 /// removed, there would be none. They are left to the caller (`AlreadyExists`).
 pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    rename_new_at((CWD, from), (CWD, to))
+}
+
+/// Does what [`rename_new`] does, from one open directory to another.
+pub(super) fn rename_new_at(from: At<'_>, to: At<'_>) -> io::Result<()> {
+    let is_two = || io::Result::Ok(!(is_same_dir(from, to) && is_respelled(from.1, to.1)) && is_same_file(from, to)?);
     match rename_noreplace(from, to).unwrap_or_else(|| link_and_unlink(from, to)) {
-        Err(error)
-            if error.kind() == io::ErrorKind::AlreadyExists && !is_respelled(from, to) && is_same_file(from, to)? =>
-        {
-            fs::remove_file(from)
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_two()? => remove_at(from),
         other => other,
     }
 }
+
+/// A name in an open directory.
+pub(super) type At<'a> = (BorrowedFd<'a>, &'a Path);
 
 /// Returns true for two names in one directory that differ by case only.
 pub(super) fn is_respelled(one: &Path, other: &Path) -> bool {
@@ -92,7 +100,7 @@ pub(super) fn is_respelled(one: &Path, other: &Path) -> bool {
 /// Renames a directory, never over anything. Where the system can't promise that, an empty directory that comes there
 /// at the same moment may be replaced, which loses nothing.
 pub(super) fn rename_dir_new(from: &Path, to: &Path) -> io::Result<()> {
-    rename_noreplace(from, to).unwrap_or_else(|| rename_if_missing(from, to))
+    rename_noreplace((CWD, from), (CWD, to)).unwrap_or_else(|| rename_if_missing(from, to))
 }
 
 fn rename_if_missing(from: &Path, to: &Path) -> io::Result<()> {
@@ -105,40 +113,54 @@ fn rename_if_missing(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Returns `None` where there is no such call: some file systems (NFS, old kernels) don't know the flag.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn rename_noreplace(from: &Path, to: &Path) -> Option<io::Result<()>> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
+fn rename_noreplace(from: At<'_>, to: At<'_>) -> Option<io::Result<()>> {
+    use rustix::fs::{RenameFlags, renameat_with};
     use rustix::io::Errno;
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+    match renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => None,
         other => Some(other.map_err(io::Error::from)),
     }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn rename_noreplace(_: &Path, _: &Path) -> Option<io::Result<()>> {
+fn rename_noreplace(_: At<'_>, _: At<'_>) -> Option<io::Result<()>> {
     None
 }
 
 /// Renames by link and unlink: link never replaces. A crash in between leaves two names of one file.
-fn link_and_unlink(from: &Path, to: &Path) -> io::Result<()> {
-    fs::hard_link(from, to)?;
-    fs::remove_file(from)
+fn link_and_unlink(from: At<'_>, to: At<'_>) -> io::Result<()> {
+    linkat(from.0, from.1, to.0, to.1, AtFlags::empty())?;
+    remove_at(from)
 }
 
-fn is_same_file(one: &Path, other: &Path) -> io::Result<bool> {
-    let (one, other) = (fs::symlink_metadata(one)?, fs::symlink_metadata(other)?);
-    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+fn remove_at((dir, name): At<'_>) -> io::Result<()> {
+    Ok(unlinkat(dir, name, AtFlags::empty())?)
+}
+
+fn is_same_dir(one: At<'_>, other: At<'_>) -> bool {
+    one.0.as_raw_fd() == other.0.as_raw_fd()
+}
+
+fn is_same_file(one: At<'_>, other: At<'_>) -> io::Result<bool> {
+    let look = |(dir, name): At<'_>| statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+    let (one, other) = (look(one)?, look(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
+        link_and_unlink((CWD, from), (CWD, to))
+    }
 
     #[test]
     fn renaming_never_replaces_and_merges_two_names_of_one_file() {
         let dir = tempfile::tempdir().unwrap();
         let [one, two, three] = ["1", "2", "3"].map(|name| dir.path().join(name));
-        for rename in [rename_new, link_and_unlink] {
+        for rename in [rename_new, rename_by_link] {
             fs::write(&one, "one").unwrap();
             fs::write(&two, "two").unwrap();
             assert_eq!(rename(&one, &two).unwrap_err().kind(), io::ErrorKind::AlreadyExists);

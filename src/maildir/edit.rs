@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{Access, access};
 
 use super::diary::{Diary, Entry};
+use super::dirs::{Dirs, Part, Place};
 use super::error::{Reach, failed, found};
 use super::{durable, name, saved};
 use crate::model::{FileStat, FlagDelta, FlagSet, KeywordLetters, UniqueName};
@@ -18,37 +19,40 @@ use crate::store::{Edit, LocalError};
 /// Makes a staged message visible: in `new` if no letter stands for its flags, else in `cur`.
 pub(super) fn publish(
     diary: &Diary,
-    maildir: &Path,
+    maildir: &Dirs,
     unique: &UniqueName,
     flags: &FlagSet,
     letters: &KeywordLetters,
 ) -> Result<Edit<()>, LocalError> {
     let info = name::info(flags, letters);
-    let part = if info.is_empty() { "new" } else { "cur" };
-    rename(diary, &maildir.join("tmp").join(unique.as_str()), &maildir.join(part).join(name::format(unique, &info)))
+    let part = if info.is_empty() { Part::New } else { Part::Cur };
+    rename(diary, &maildir.file(Part::Tmp, unique.to_string()), &maildir.file(part, name::format(unique, &info)))
 }
 
 /// Changes the flags on a file's name. One in `new` that has flags moves to `cur`, and stays there without.
 pub(super) fn set_flags(
     diary: &Diary,
-    maildir: &Path,
+    maildir: &Dirs,
     unique: &UniqueName,
     entry: &LocalEntry,
     delta: &FlagDelta,
     letters: &KeywordLetters,
 ) -> Result<Edit<()>, LocalError> {
-    let from = name::path(maildir, unique, entry);
+    let from = maildir.observed(unique, entry);
     let Some(info) = name::changed(&entry.info, delta, letters) else {
-        return Err(found(&from, "bears other information than flags behind the `:`, so it can't be given flags"));
+        return Err(found(
+            &from.path(),
+            "bears other information than flags behind the `:`, so it can't be given flags",
+        ));
     };
     // A name without info says as much as one without flags.
     if *info == *entry.info || (entry.info.is_empty() && info == name::NO_FLAGS) {
-        return Ok(if is_there(&from)? { Edit::Done(()) } else { Edit::Changed });
+        return Ok(if is_there(&from.path())? { Edit::Done(()) } else { Edit::Changed });
     }
-    let named = |info: &str| maildir.join("cur").join(name::format(unique, info));
+    let named = |info: &str| maildir.file(Part::Cur, name::format(unique, info));
     // Where names have no case these are one. By way of the name without what goes: whatever a crash leaves, nobody else's
     // flags look taken off.
-    if durable::is_respelled(&from, &named(&info)) {
+    if from.is_respelled(&named(&info)) {
         let less = FlagDelta { add: FlagSet::new(), remove: delta.remove.clone() };
         let Some(less) = name::changed(&entry.info, &less, letters) else { return Ok(Edit::Changed) };
         return match rename(diary, &from, &named(&less))? {
@@ -63,7 +67,7 @@ pub(super) fn set_flags(
 /// to `cur`.
 pub(super) fn relabel(
     diary: &Diary,
-    maildir: &Path,
+    maildir: &Dirs,
     unique: &UniqueName,
     entry: &LocalEntry,
     before: &str,
@@ -71,27 +75,27 @@ pub(super) fn relabel(
 ) -> Result<Edit<()>, LocalError> {
     let info = name::relabelled_alike(&entry.info, before, after).filter(|info| **info != *entry.info);
     let Some(info) = info else { return Ok(Edit::Done(())) };
-    rename(diary, &name::path(maildir, unique, entry), &maildir.join("cur").join(name::format(unique, &info)))
+    rename(diary, &maildir.observed(unique, entry), &maildir.file(Part::Cur, name::format(unique, &info)))
 }
 
 /// Moves a file to another maildir, never over another file.
 pub(super) fn move_to(
     diary: &Diary,
-    maildir: &Path,
+    maildir: &Dirs,
     unique: &UniqueName,
     entry: &LocalEntry,
     seen: FileStat,
-    target: &Path,
+    target: &Dirs,
 ) -> Result<Edit<()>, LocalError> {
-    let from = name::path(maildir, unique, entry);
-    match fs::symlink_metadata(&from) {
+    let from = maildir.observed(unique, entry);
+    match fs::symlink_metadata(from.path()) {
         // Saved again, it is another message than the one that was moved.
         Ok(meta) if meta.ino() == entry.inode && saved::is_as_seen(Some(seen), &meta) => {
-            rename(diary, &from, &name::path(target, unique, entry))
+            rename(diary, &from, &target.observed(unique, entry))
         }
         Ok(_) => Ok(Edit::Changed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Edit::Changed),
-        Err(error) => Err(failed("look at", &from, Reach::All, error)),
+        Err(error) => Err(failed("look at", &from.path(), Reach::All, error)),
     }
 }
 
@@ -135,13 +139,19 @@ fn is_there(path: &Path) -> Result<bool, LocalError> {
     }
 }
 
-fn rename(diary: &Diary, from: &Path, to: &Path) -> Result<Edit<()>, LocalError> {
-    match diary.doing(&Entry::rename(from, to), || durable::rename_new(from, to), Result::is_ok) {
+fn rename(diary: &Diary, from: &Place<'_>, to: &Place<'_>) -> Result<Edit<()>, LocalError> {
+    let (old, new) = (from.path(), to.path());
+    let deed = || match durable::rename_new_at((from.dir()?, from.name()), (to.dir()?, to.name())) {
+        // Another maildir may have come to its place since its directories were opened.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => durable::rename_new(&old, &new),
+        done => done,
+    };
+    match diary.doing(&Entry::rename(&old, &new), deed, Result::is_ok) {
         Ok(()) => Ok(Edit::Done(())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_there(from)? => Ok(Edit::Changed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_there(&old)? => Ok(Edit::Changed),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(found(to, "another file has the name that this message would get"))
+            Err(found(&new, "another file has the name that this message would get"))
         }
-        Err(error) => Err(failed("rename a message to", to, Reach::of_change(&error), error)),
+        Err(error) => Err(failed("rename a message to", &new, Reach::of_change(&error), error)),
     }
 }

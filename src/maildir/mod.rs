@@ -6,6 +6,7 @@
 
 mod body;
 mod diary;
+mod dirs;
 mod durable;
 mod edit;
 mod error;
@@ -36,6 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use self::diary::Diary;
+use self::dirs::Hand;
 use self::error::found;
 pub use self::find::{beginning, find};
 use self::name::UniqueNames;
@@ -81,6 +83,10 @@ pub struct Maildir {
     diary: Diary,
     /// The directories as last listed or scanned, without those whose last scan was not quiet.
     seen: BTreeMap<MailboxName, Stamp>,
+    /// The folder whose files are being changed,
+    here: Hand,
+    /// and the one that they are moved to.
+    there: Hand,
 }
 
 impl Maildir {
@@ -88,7 +94,8 @@ impl Maildir {
     pub fn new(settings: Settings) -> Self {
         let trash = Trash::new(settings.trash.clone());
         let (clock, names, stage) = (FileClock::default(), UniqueNames::new(), Stage::default());
-        Self { settings, clock, names, stage, trash, diary: Diary::default(), seen: BTreeMap::new() }
+        let (diary, seen, here, there) = Default::default();
+        Self { settings, clock, names, stage, trash, diary, seen, here, there }
     }
 
     /// Returns the Maildir with a diary, in which it notes what it does to message files.
@@ -110,6 +117,11 @@ impl Maildir {
     /// It can't be read.
     pub fn kept_content(&self, kept_as: &str) -> Result<Option<Fingerprint>, LocalError> {
         put_back::content(&self.trash.path(kept_as), kept_as)
+    }
+
+    /// What is done next may find other directories under the names.
+    fn let_go(&mut self) {
+        (self.here, self.there) = Default::default();
     }
 
     fn locate(&self, mailbox: &MailboxName) -> Result<PathBuf, LocalError> {
@@ -138,12 +150,14 @@ impl LocalStore for Maildir {
     }
 
     fn list(&mut self) -> Result<LocalListing, LocalError> {
+        self.let_go();
         let (listing, seen) = list::list(&self.settings, self.clock)?;
         self.seen = seen;
         Ok(listing)
     }
 
     fn observe(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError> {
+        self.let_go();
         let (snapshot, stamp) = scan::observe(&self.locate(mailbox)?, self.clock, letters)?;
         // Changes within one tick leave the times as they were: what such a scan missed would not show.
         match snapshot.quiet {
@@ -202,10 +216,12 @@ impl LocalStore for Maildir {
     }
 
     fn create(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
+        self.let_go();
         list::create(&self.settings, mailbox)
     }
 
     fn remove(&mut self, mailbox: &MailboxName) -> Result<bool, LocalError> {
+        self.let_go();
         let removed = removal::remove(&self.settings, mailbox)?;
         if removed {
             self.seen.remove(mailbox);
@@ -214,6 +230,7 @@ impl LocalStore for Maildir {
     }
 
     fn rename(&mut self, from: &MailboxName, to: &MailboxName) -> Result<bool, LocalError> {
+        self.let_go();
         if !rename::rename(&self.settings, from, to)? {
             return Ok(false);
         }
@@ -275,7 +292,7 @@ impl LocalStore for Maildir {
         flags: &FlagSet,
         letters: &KeywordLetters,
     ) -> Result<Edit<()>, LocalError> {
-        edit::publish(&self.diary, &self.locate(mailbox)?, unique, flags, letters)
+        edit::publish(&self.diary, self.here.take(&self.settings, mailbox)?, unique, flags, letters)
     }
 
     fn sync(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
@@ -291,7 +308,7 @@ impl LocalStore for Maildir {
         delta: &FlagDelta,
         letters: &KeywordLetters,
     ) -> Result<Edit<()>, LocalError> {
-        edit::set_flags(&self.diary, &self.locate(mailbox)?, unique, entry, delta, letters)
+        edit::set_flags(&self.diary, self.here.take(&self.settings, mailbox)?, unique, entry, delta, letters)
     }
 
     fn meaning(&self, entry: &LocalEntry, letters: &KeywordLetters) -> FlagSet {
@@ -310,7 +327,7 @@ impl LocalStore for Maildir {
         before: &str,
         after: &str,
     ) -> Result<Edit<()>, LocalError> {
-        edit::relabel(&self.diary, &self.locate(mailbox)?, unique, entry, before, after)
+        edit::relabel(&self.diary, self.here.take(&self.settings, mailbox)?, unique, entry, before, after)
     }
 
     fn move_to(
@@ -321,7 +338,9 @@ impl LocalStore for Maildir {
         seen: FileStat,
         target: &MailboxName,
     ) -> Result<Edit<()>, LocalError> {
-        edit::move_to(&self.diary, &self.locate(mailbox)?, unique, entry, seen, &self.locate(target)?)
+        let from = self.here.take(&self.settings, mailbox)?;
+        let to = self.there.take(&self.settings, target)?;
+        edit::move_to(&self.diary, from, unique, entry, seen, to)
     }
 
     fn keep(
