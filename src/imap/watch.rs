@@ -27,6 +27,15 @@ const NO_EVENTS: &str = "NOTIFY NONE";
 /// Dovecot 2.3 learns of a folder renamed by another client, and tells it, only once somebody asks for any folder.
 const REFRESH: &str = "LIST \"\" INBOX";
 
+/// Dovecot 2.3 keeps back for half a second what others do, unless it is asked whether there is anything.
+const ASK: &str = "NOOP";
+
+/// Where something was heard more may follow: it is asked that soon again,
+const QUICK: Duration = Duration::from_millis(200);
+
+/// until it has said so many times in a row that there is nothing.
+const QUICK_TIMES: u32 = 25;
+
 /// So many changes are told one by one; with more, something changed somewhere.
 const MOST_HEARD: usize = 1000;
 
@@ -68,6 +77,7 @@ pub struct Watch {
     mailbox: MailboxName,
     agreed: Agreed,
     probe: Duration,
+    pace: Pace,
     /// The server could not say all when it was last listened to.
     overflowed: bool,
 }
@@ -84,7 +94,7 @@ impl ImapStore {
         // The other half is the answer's.
         self.connection.wire_mut().set_timeout(patience / 2);
         let probe = (patience / 2).min(LONGEST_IDLE);
-        Ok(Watch { store: self, mailbox, agreed, probe, overflowed: false })
+        Ok(Watch { store: self, mailbox, agreed, probe, pace: Pace::default(), overflowed: false })
     }
 
     async fn begin_watching(&mut self, mailbox: &MailboxName, all: bool) -> Result<Agreed, Error> {
@@ -153,14 +163,16 @@ impl Watch {
     async fn listen_to_all(&mut self, events: &'static str, tell: &mut dyn FnMut(Change)) -> Result<(), Error> {
         let connection = &mut self.store.connection;
         let mut ear = Ear { names: &self.store.names, heard: Vec::new(), overflowed: false };
-        accepted(connection.idle(self.probe, &mut ear).await?)?;
+        accepted(connection.idle(self.pace.wait(self.probe), &mut ear).await?)?;
         if ear.heard.is_empty() {
-            connection.run(vec![Command::new(REFRESH)], &mut ear).await?;
+            connection.run([ASK, REFRESH].map(Command::new).into(), &mut ear).await?;
         }
         if ear.heard.is_empty() {
             self.overflowed = false;
+            self.pace.slow_down();
             return Ok(());
         }
+        self.pace.hurry();
         let overflowed = std::mem::take(&mut ear.overflowed);
         // Dovecot 2.3 hears by the log of its index, and goes on with the old file when that is rotated, which happens
         // together with some change: each that is heard may be the last. To set anew what is set would let go of the new
@@ -180,6 +192,28 @@ impl Watch {
     /// Says goodbye.
     pub async fn close(self) {
         self.store.logout().await;
+    }
+}
+
+/// How often a server is asked whether there is anything new.
+#[derive(Debug, Default)]
+struct Pace {
+    /// So many more times it is asked soon.
+    quick: u32,
+}
+
+impl Pace {
+    /// Returns how long to listen before it is asked; `probe` where nothing was heard of late.
+    fn wait(&self, probe: Duration) -> Duration {
+        if self.quick > 0 { QUICK.min(probe) } else { probe }
+    }
+
+    fn hurry(&mut self) {
+        self.quick = QUICK_TIMES;
+    }
+
+    fn slow_down(&mut self) {
+        self.quick = self.quick.saturating_sub(1);
     }
 }
 
@@ -329,8 +363,13 @@ mod tests {
     fn a_quiet_server_is_asked_now_and_then_and_what_that_brings_is_heard() {
         for (listed, expected) in [("INBOX", vec![]), ("a/b", vec![Change::Mailbox(name("a/b"), None)])] {
             let listing: &str = format!("* LIST () \"/\" {listed}\r\n$ OK x\r\n").leak();
-            let mut script =
-                vec![(EVENTS, "$ OK x\r\n"), ("IDLE", "+ idling\r\n"), ("DONE", "m2 OK x\r\n"), (REFRESH, listing)];
+            let mut script = vec![
+                (EVENTS, "$ OK x\r\n"),
+                ("IDLE", "+ idling\r\n"),
+                ("DONE", "m2 OK x\r\n"),
+                (ASK, "$ OK x\r\n"),
+                (REFRESH, listing),
+            ];
             if !expected.is_empty() {
                 script.extend([(NO_EVENTS, "$ OK x\r\n"), (EVENTS, "$ OK x\r\n"), (REFRESH, "$ OK x\r\n")]);
             }
@@ -338,6 +377,35 @@ mod tests {
             assert!(error.is_none(), "{error:?}");
             assert_eq!(heard, expected);
         }
+    }
+
+    #[test]
+    fn a_server_that_said_something_is_asked_for_more_soon() {
+        let changed = "* STATUS a/b (HIGHESTMODSEQ 9)\r\n";
+        let (idle, more): (&str, &str) =
+            (format!("+ idling\r\n{changed}").leak(), format!("{changed}$ OK x\r\n").leak());
+        let again = [(NO_EVENTS, "$ OK x\r\n"), (EVENTS, "$ OK x\r\n"), (REFRESH, "$ OK x\r\n")];
+        let first = [&[(EVENTS, "$ OK x\r\n"), ("IDLE", idle), ("DONE", "m2 OK x\r\n")][..], &again].concat();
+        let second = [("IDLE", "+ idling\r\n"), ("DONE", "m6 OK x\r\n"), (ASK, more), (REFRESH, "$ OK x\r\n")];
+        let begun = std::time::Instant::now();
+        let (_, heard, error) = listen_times(2, &OFFERED, LONG, [&first[..], &second, &again].concat());
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(heard, vec![Change::Mailbox(name("a/b"), ModSeq::new(9)); 2]);
+        assert!(begun.elapsed() < LONG / 4, "asked as if nothing had been heard");
+    }
+
+    #[test]
+    fn a_server_that_has_nothing_to_say_for_a_while_is_left_in_peace() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.wait(LONG), LONG);
+        pace.hurry();
+        assert_eq!(pace.wait(SHORT), SHORT, "never less often than a broken connection asks for");
+        for _ in 0..QUICK_TIMES {
+            assert_eq!(pace.wait(LONG), QUICK);
+            pace.slow_down();
+        }
+        pace.slow_down();
+        assert_eq!(pace.wait(LONG), LONG);
     }
 
     #[test]

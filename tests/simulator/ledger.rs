@@ -70,7 +70,8 @@ pub(super) struct Story {
     /// is like mail of others, and it is sent again.
     pub(super) astray: usize,
     /// Its mailbox got another UIDVALIDITY before the database knew that others had expunged it, or that it had been
-    /// sent at all: nothing tells it from a message not found again, or from a new one, so it may come back.
+    /// sent at all: nothing tells it from a message not found again, or from a new one, so it may come back. Or
+    /// others took its removal back.
     pub(super) revived: bool,
     /// Its mailbox on the server was put back as it was some time ago: removals and flags since may be undone. `true` if
     /// it was in the backup or in the Maildir then, so that it must not be lost.
@@ -259,6 +260,12 @@ impl Ledger {
 
     fn first_version(&self, id: u32) -> Option<u32> {
         std::iter::successors(Some(id), |id| self.stories.get(id)?.version_of).last()
+    }
+
+    /// Others took off `\Deleted` after a local removal had set it and before it expunged what has that: the message stays.
+    pub(super) fn undelete(&mut self, id: u32) {
+        let Some(story) = self.stories.get_mut(&id) else { return };
+        story.revived |= story.deletions.iter().any(|deletion| deletion.side == Side::Local);
     }
 
     pub(super) fn delete(&mut self, side: Side, id: u32, folder: &MailboxName, known: bool) {

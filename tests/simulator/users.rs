@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use mailtide::model::{
     Flag, FlagDelta, FlagSet, Keyword, MailboxName, MessageRow, Role, Side, Timestamp, Uid, UniqueName,
 };
+use mailtide::reconcile::policy::Delete;
 
 use super::file::{Dir, File, Place, flags_of, info_of};
 use super::ledger::words;
@@ -112,12 +113,17 @@ impl World {
 
     pub(super) fn remote_flag(&mut self, name: &MailboxName, uid: Uid, edit: &FlagEdit) {
         let Ok(mailbox) = self.server.open(name) else { return };
-        let Some(id) = mailbox.messages.get(&uid).map(|message| id_of(&message.bytes)) else { return };
+        let Some(message) = mailbox.messages.get(&uid) else { return };
+        let (id, bore_deleted) = (id_of(&message.bytes), message.flags.has(Flag::Deleted));
         if mailbox.permanent.storable(&edit.flags) != edit.flags {
             return;
         }
         if self.server.abilities.deleted_is_final && edit.on && edit.flags.has(Flag::Deleted) {
             return self.remote_delete(name, uid);
+        }
+        let undeletes = bore_deleted && !edit.on && edit.flags.has(Flag::Deleted);
+        if undeletes && matches!(self.policy.delete, Delete::Trash | Delete::Expunge) {
+            self.ledger.undelete(id);
         }
         self.server.store(name, uid, &edit.delta());
         words(&edit.flags).into_iter().for_each(|word| self.ledger.flag(Side::Remote, id, word, edit.on));
