@@ -165,7 +165,8 @@ impl Watch {
         let mut ear = Ear { names: &self.store.names, heard: Vec::new(), overflowed: false };
         accepted(connection.idle(self.pace.wait(self.probe), &mut ear).await?)?;
         if ear.heard.is_empty() {
-            connection.run([ASK, REFRESH].map(Command::new).into(), &mut ear).await?;
+            // In this order: the first lets it see what the second has it tell.
+            connection.run([REFRESH, ASK].map(Command::new).into(), &mut ear).await?;
         }
         if ear.heard.is_empty() {
             self.overflowed = false;
@@ -367,8 +368,8 @@ mod tests {
                 (EVENTS, "$ OK x\r\n"),
                 ("IDLE", "+ idling\r\n"),
                 ("DONE", "m2 OK x\r\n"),
-                (ASK, "$ OK x\r\n"),
                 (REFRESH, listing),
+                (ASK, "$ OK x\r\n"),
             ];
             if !expected.is_empty() {
                 script.extend([(NO_EVENTS, "$ OK x\r\n"), (EVENTS, "$ OK x\r\n"), (REFRESH, "$ OK x\r\n")]);
@@ -386,7 +387,7 @@ mod tests {
             (format!("+ idling\r\n{changed}").leak(), format!("{changed}$ OK x\r\n").leak());
         let again = [(NO_EVENTS, "$ OK x\r\n"), (EVENTS, "$ OK x\r\n"), (REFRESH, "$ OK x\r\n")];
         let first = [&[(EVENTS, "$ OK x\r\n"), ("IDLE", idle), ("DONE", "m2 OK x\r\n")][..], &again].concat();
-        let second = [("IDLE", "+ idling\r\n"), ("DONE", "m6 OK x\r\n"), (ASK, more), (REFRESH, "$ OK x\r\n")];
+        let second = [("IDLE", "+ idling\r\n"), ("DONE", "m6 OK x\r\n"), (REFRESH, "$ OK x\r\n"), (ASK, more)];
         let begun = std::time::Instant::now();
         let (_, heard, error) = listen_times(2, &OFFERED, LONG, [&first[..], &second, &again].concat());
         assert!(error.is_none(), "{error:?}");
