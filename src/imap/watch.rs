@@ -169,7 +169,8 @@ impl Watch {
             connection.run([REFRESH, ASK].map(Command::new).into(), &mut ear).await?;
         }
         if ear.heard.is_empty() {
-            self.overflowed = false;
+            // Between two quick questions nothing need happen.
+            self.overflowed &= self.pace.is_quick();
             self.pace.slow_down();
             return Ok(());
         }
@@ -206,7 +207,11 @@ struct Pace {
 impl Pace {
     /// Returns how long to listen before it is asked; `probe` where nothing was heard of late.
     fn wait(&self, probe: Duration) -> Duration {
-        if self.quick > 0 { QUICK.min(probe) } else { probe }
+        if self.is_quick() { QUICK.min(probe) } else { probe }
+    }
+
+    fn is_quick(&self) -> bool {
+        self.quick > 0
     }
 
     fn hurry(&mut self) {
@@ -426,6 +431,9 @@ mod tests {
         assert_eq!(refused(1, meanwhile), Some(RemoteErrorKind::Refused));
         let twice = [&once[..], &again("m6 OK x\r\n", "$ OK x\r\n")].concat();
         assert_eq!(refused(2, twice), Some(RemoteErrorKind::Refused));
+        let between = [("IDLE", "+ idling\r\n"), ("DONE", "m6 OK x\r\n"), (REFRESH, "$ OK x\r\n"), (ASK, "$ OK x\r\n")];
+        let soon = [&once[..], &between, &again("m9 OK x\r\n", "$ OK x\r\n")].concat();
+        assert_eq!(refused(3, soon), Some(RemoteErrorKind::Refused), "a fifth of a second of silence changes nothing");
         let not_again = [&set[..], &again("m2 OK x\r\n", "$ NO x\r\n")].concat();
         assert_eq!(refused(1, not_again), Some(RemoteErrorKind::Refused));
     }

@@ -262,26 +262,30 @@ fn a_file_that_changed_since_it_was_observed_is_left_alone() {
     assert_eq!(account.files("cur").len(), 1);
 }
 
-/// Its directories are held open while its files change.
+/// Its directories are held open while its files change. Once it is looked at again, the old one is nobody's, whatever is in it.
 #[test]
 fn a_file_is_found_in_a_maildir_that_came_to_the_place_of_another() {
-    let mut account = account();
-    let (unique, letters) = (account.deliver(&[]), KeywordLetters::new());
-    let entry = account.entry(&unique);
-    let flag = |account: &mut Account, entry: &LocalEntry, flag| {
-        account.store.set_flags(&inbox(), &unique, entry, &add(&[flag]), &letters).unwrap()
-    };
-    assert_eq!(flag(&mut account, &entry, Flag::Seen), Edit::Done(()));
-    let seen = account.entry(&unique);
-    assert_eq!(flag(&mut account, &seen, Flag::Draft), Edit::Done(()));
-    let away = account.inbox.with_file_name("away");
-    fs::rename(&account.inbox, &away).unwrap();
-    ["tmp", "new", "cur"].iter().for_each(|part| fs::create_dir_all(account.inbox.join(part)).unwrap());
-    let drafted = LocalEntry { info: "2,DS".into(), ..seen };
-    fs::copy(away.join("cur").join(name::format(&unique, "2,DS")), account.path(&unique, &drafted)).unwrap();
-    fs::remove_dir_all(&away).unwrap();
-    assert_eq!(flag(&mut account, &drafted, Flag::Flagged), Edit::Done(()));
-    assert_eq!(account.files("cur"), [name::format(&unique, "2,DFS")]);
+    for looked_at in [false, true] {
+        let mut account = account();
+        let (unique, letters) = (account.deliver(&[]), KeywordLetters::new());
+        let flag = |account: &mut Account, entry: &LocalEntry, flag| {
+            account.store.set_flags(&inbox(), &unique, entry, &add(&[flag]), &letters).unwrap()
+        };
+        let entry = account.entry(&unique);
+        assert_eq!(flag(&mut account, &entry, Flag::Seen), Edit::Done(()));
+        let away = account.inbox.with_file_name("away");
+        fs::rename(&account.inbox, &away).unwrap();
+        ["tmp", "new", "cur"].iter().for_each(|part| fs::create_dir_all(account.inbox.join(part)).unwrap());
+        let mut seen = LocalEntry { in_new: false, info: "2,S".into(), ..entry };
+        fs::copy(away.join("cur").join(name::format(&unique, "2,S")), account.path(&unique, &seen)).unwrap();
+        if looked_at {
+            seen = account.entry(&unique);
+        } else {
+            fs::remove_dir_all(&away).unwrap();
+        }
+        assert_eq!(flag(&mut account, &seen, Flag::Flagged), Edit::Done(()));
+        assert_eq!(account.files("cur"), [name::format(&unique, "2,FS")], "looked at: {looked_at}");
+    }
 }
 
 #[test]
