@@ -13,6 +13,7 @@ mod identify;
 mod last_copy;
 mod moves;
 mod observe;
+mod overtaken;
 mod plans;
 mod renames;
 mod renumber;

@@ -47,9 +47,9 @@ pub(super) struct Sight {
 }
 
 /// A mailbox to be looked at.
-struct Target<'a> {
-    folder: &'a Folder,
-    row: MailboxRow,
+pub(super) struct Target<'a> {
+    pub(super) folder: &'a Folder,
+    pub(super) row: MailboxRow,
     look: Look,
     failures: Vec<FailureRow>,
 }
@@ -68,6 +68,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             rows.insert(target.row.id, self.account.journal.messages(target.row.id)?);
         }
         let mut seen = self.look(&targets, &rows).await?;
+        self.leave_overtaken(scene, &targets, &mut seen).await?;
         let is_seen = |target: &Target<'_>| target.look == Look::Skip || seen.contains_key(&target.folder.name);
         self.blind.extend(targets.iter().filter(|target| !is_seen(target)).map(|target| target.folder.local.clone()));
         targets.retain(is_seen);

@@ -765,16 +765,20 @@ fn a_folder_renamed_there_whose_messages_were_copied_here_and_whose_name_another
     for object_ids in [true, false] {
         let shared = in_step(Delete::Never, 1);
         shared.world().server.object_ids = object_ids;
-        for (name, id) in [("One", 2), ("Two", 3)] {
+        for (name, id) in [("Two", 3), ("One", 2)] {
+            shared.world().server.same_second = name == "One";
             shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
             sync(&shared);
         }
         {
             let mut world = shared.world();
-            world.maildir.create(&folder("New"));
-            // Listed under its old name, and looked at under both.
-            let renamed: fn(&mut World) = |world| world.remote_rename_folder(&folder("One"), &folder("New"));
-            world.meanwhile = Some(("create New", renamed));
+            world.server.create(&folder("New"), None);
+            world.remote_put(&folder("New"), 4, Kind::Ordinary, DATE, &FlagSet::new());
+            // Listed under its old name, and looked at under both: another had the new one, with as many messages.
+            world.meanwhile = Some(("observe New", |world| {
+                world.remote_remove_folder(&folder("New"));
+                world.remote_rename_folder(&folder("One"), &folder("New"));
+            }));
         }
         let report = sync(&shared);
         assert!(shared.world().meanwhile.is_none());

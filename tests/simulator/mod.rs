@@ -37,6 +37,7 @@ mod mail;
 mod maildir;
 mod mishaps;
 mod moves;
+mod overtaken;
 mod renumbered;
 mod restore;
 pub(crate) mod rng;

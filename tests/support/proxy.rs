@@ -1,6 +1,6 @@
 //! A TCP proxy in front of a server, that breaks connections at a chosen byte, or is slow.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -120,6 +120,22 @@ impl Proxy {
     /// Lets everything pass from now on.
     pub(crate) fn heal(&self) {
         self.allow(usize::MAX, Fault::Cut);
+    }
+
+    /// Waits until the server has ended all connections, whose clients are no more: it has carried out what it had begun.
+    pub(crate) fn wait_for_the_server(&self) {
+        let open = std::mem::take(&mut self.shared.state.lock().unwrap().open);
+        for mut stream in open {
+            // One that the peer has closed already is closed enough.
+            stream.shutdown(Shutdown::Write).ok();
+            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            match io::copy(&mut stream, &mut io::sink()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    panic!("a connection goes on without a client")
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
     }
 
     /// Returns how many bytes passed since the last [`Proxy::allow`].

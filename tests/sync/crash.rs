@@ -73,8 +73,11 @@ impl Scenario {
         child.wait().unwrap().signal().is_some()
     }
 
-    /// Lets a run finish, and demands the outcome of an undisturbed one.
+    /// Lets a run finish, and demands the outcome of an undisturbed one. While the server still renames folders for a killed
+    /// run it may list those above under their new names and those below under their old ones: a run that sees that leaves
+    /// them to the next.
     fn expect_outcome_of(&self, other: &Scenario) {
+        self.proxy.wait_for_the_server();
         self.proxy.heal();
         self.setup.sync().expect(0);
         self.setup.sync_in_step();

@@ -22,6 +22,7 @@ mod lanes;
 mod moves;
 mod names;
 mod new_mail;
+mod overtaken;
 mod partial;
 mod random;
 mod renames;
