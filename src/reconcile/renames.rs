@@ -170,7 +170,10 @@ pub fn is_emptied(
     let next = row.watermark.map_or(0, |mark| mark.uid_next);
     let has_counted_on =
         next > 0 && seen.watermark.uid_next >= next && seen.messages.listed().keys().all(|uid| uid.get() >= next);
-    let mut others = rows.iter().filter(|other| other.id != row.id && other.uid_validity.is_some()).peekable();
+    // What a run cut short was about to take for a new mailbox says nothing.
+    let is_other =
+        |other: &&MailboxRow| other.id != row.id && other.uid_validity.is_some() && other.watermark.is_some();
+    let mut others = rows.iter().filter(is_other).peekable();
     let tells_apart =
         others.peek().is_some() && others.all(|other| other.name != *candidate && other.uid_validity != Some(validity));
     let mut listed =

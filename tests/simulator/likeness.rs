@@ -3,7 +3,9 @@
 use mailtide::model::{FlagSet, MailboxName, Role, Timestamp};
 use mailtide::reconcile::policy::{Delete, HoldAnswer, Options};
 
-use super::account::{DATE, answer, codes, dies, in_step, local_ids, remote_ids, struck_everywhere, sync};
+use super::account::{
+    DATE, answer, codes, dies, in_step, local_ids, remote_ids, struck_at_every_call, struck_everywhere, sync,
+};
 use super::history::{calm_run, policy};
 use super::mail::Kind;
 use super::rng::Rng;
@@ -397,31 +399,32 @@ fn a_folder_renamed_there_and_numbered_anew_is_not_what_got_its_name() {
 #[test]
 fn a_folder_emptied_and_renamed_there_is_not_the_new_one_of_its_name() {
     for (abilities, told) in [(FULL, true), (FULL, false), (PLAIN, true), (PLAIN, false)] {
-        let shared = in_step(Delete::Expunge, 1);
-        {
-            let mut world = shared.world();
-            (world.server.abilities, world.server.status) = (abilities, told);
-        }
-        for id in 2..=4 {
-            shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
-        }
-        sync(&shared);
-        {
-            let mut world = shared.world();
-            for id in 2..=4 {
-                let (name, uid) = uid(&world, id);
-                world.remote_delete(&name, uid);
+        let make = || {
+            let shared = in_step(Delete::Expunge, 1);
+            {
+                let mut world = shared.world();
+                (world.server.abilities, world.server.status) = (abilities, told);
             }
-            world.remote_rename_folder(&folder("One"), &folder("New"));
-            world.remote_put(&folder("New"), 5, Kind::Ordinary, DATE, &FlagSet::new());
-            world.remote_put(&folder("One"), 6, Kind::Ordinary, DATE, &FlagSet::new());
-        }
+            for id in 2..=4 {
+                shared.world().remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
+            }
+            sync(&shared);
+            {
+                let mut world = shared.world();
+                for id in 2..=4 {
+                    let (name, uid) = uid(&world, id);
+                    world.remote_delete(&name, uid);
+                }
+                world.remote_rename_folder(&folder("One"), &folder("New"));
+                world.remote_put(&folder("New"), 5, Kind::Ordinary, DATE, &FlagSet::new());
+                world.remote_put(&folder("One"), 6, Kind::Ordinary, DATE, &FlagSet::new());
+            }
+            shared
+        };
+        let shared = make();
         let report = sync(&shared);
         assert_eq!(report.remote.added, 0, "{abilities:?}, told {told}: {report:?}");
-        quiet(&shared);
-        for ids in [local_ids, remote_ids] {
-            assert_eq!((ids(&shared, "One"), ids(&shared, "New")), (vec![6], vec![5]), "{abilities:?}, told {told}");
-        }
+        struck_everywhere(make, &[("One", &[6]), ("New", &[5])]);
     }
 }
 
@@ -598,16 +601,16 @@ fn a_folder_that_becomes_the_trash_here_becomes_it_there_whenever_the_sync_is_st
 #[test]
 fn a_folder_of_the_same_second_does_not_get_the_id_of_the_one_that_was_listed() {
     for (known, told) in [(false, true), (true, true), (false, false), (true, false)] {
-        let shared = in_step(Delete::Expunge, 1);
-        {
-            let mut world = shared.world();
-            (world.server.object_ids, world.server.same_second) = (true, true);
-            world.server.create(&folder("One"), None);
-        }
-        if known {
-            sync(&shared);
-        }
-        {
+        let make = || {
+            let shared = in_step(Delete::Expunge, 1);
+            {
+                let mut world = shared.world();
+                (world.server.object_ids, world.server.same_second) = (true, true);
+                world.server.create(&folder("One"), None);
+            }
+            if known {
+                sync(&shared);
+            }
             let mut world = shared.world();
             world.remote_put(&folder("One"), 2, Kind::Ordinary, DATE, &FlagSet::new());
             world.local_put(&folder("One"), 3, Kind::Ordinary, DATE, None);
@@ -620,15 +623,21 @@ fn a_folder_of_the_same_second_does_not_get_the_id_of_the_one_that_was_listed() 
                 world.remote_rename_folder(&folder("New"), &folder("One"));
             };
             world.meanwhile = Some(("observe One", takes_its_name));
-        }
+            drop(world);
+            shared
+        };
+        let shared = make();
         sync(&shared);
         assert!(shared.world().meanwhile.is_none());
-        sync(&shared);
-        sync(&shared);
-        for ids in [local_ids, remote_ids] {
-            let found = ["One", "Two"].map(|name| ids(&shared, name));
-            assert_eq!(found, [vec![3], vec![2]], "known {known}, told {told}");
-        }
+        struck_at_every_call(make, |shared, context| {
+            for ids in [local_ids, remote_ids] {
+                let mut found = ["One", "Two"].map(|name| ids(shared, name));
+                found[1].sort_unstable();
+                // Struck before it was looked at, the file went along with its folder.
+                let ends = [[vec![3], vec![2]], [vec![], vec![2, 3]]];
+                assert!(ends.contains(&found), "known {known}, told {told}, {context}: {found:?}");
+            }
+        });
     }
 }
 

@@ -75,8 +75,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let (is_own, validity) = (*name == row.name, seen.uid_validity());
         let there = messages.iter().filter(|message| seen.messages.get(message.uid).is_some());
         let there: BTreeMap<Uid, &MessageRow> = there.map(|message| (message.uid, message)).collect();
-        let likeness = match is_comparable(row, messages, &seen, is_own) {
-            true if is_emptied(row, search.rows, &search.scene.listing, name, &seen, self.now) => Likeness::Remains,
+        let is_comparable = is_comparable(row, messages, &seen, is_own);
+        let is_emptied = is_comparable && is_emptied(row, search.rows, &search.scene.listing, name, &seen, self.now);
+        let likeness = match is_comparable {
+            true if is_emptied => Likeness::Remains,
             true => likeness(row, messages, &seen),
             false => Likeness::None,
         };
@@ -85,7 +87,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             // Under its own name no other has to speak for it.
             Likeness::Blank => is_own || search.goes_along(&row.name, name),
             // What is left of it, in a name that somebody else has, is too little.
-            Likeness::Remains if *owned => false,
+            Likeness::Remains if *owned && !is_emptied => false,
             Likeness::Remains => self.hold_the_same(search, &there, (name, validity), true).await?,
             Likeness::Most => self.hold_the_same(search, &there, (name, validity), ambiguous || *owned).await?,
         };
