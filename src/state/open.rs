@@ -96,9 +96,11 @@ fn log_left(path: &Path) -> Result<bool, DatabaseError> {
 
 /// Opens a file that exists. Exclusive locking, set before the first read, keeps the index of the write-ahead log in
 /// memory; nobody else has business in the file while the account's lock is held. A log that a crash left is not
-/// written into the file on closing before the file has proved to be ours and whole.
+/// written into the file on closing before the file has proved to be ours and whole. Only one thread has the connection at
+/// a time, so SQLite need not lock it for every value read.
 fn connect(path: &Path, log_left: bool) -> SqlResult<Connection> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log_left)?;
     connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON;")?;
     Ok(connection)
@@ -106,7 +108,7 @@ fn connect(path: &Path, log_left: bool) -> SqlResult<Connection> {
 
 fn connect_immutable(path: &Path) -> SqlResult<Connection> {
     let escaped: String = path.as_os_str().as_encoded_bytes().iter().map(|byte| format!("%{byte:02x}")).collect();
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)?;
     connection.execute_batch("PRAGMA cell_size_check = ON;")?;
     Ok(connection)
