@@ -9,7 +9,7 @@ use crate::apply::is_fatal;
 use crate::model::{MailboxName, MailboxRow, UidSet, UidValidity};
 use crate::reconcile::renames::{Likeness, is_displaced_there, is_known, likeness};
 use crate::reconcile::snapshot::{RemoteRequest, RemoteSnapshot};
-use crate::store::{Failure, Journal, LocalStore, RemoteStore};
+use crate::store::{Failure, Journal, LocalStore, RemoteErrorKind, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Leaves to the next run what was seen under a name that a folder got after the listing had shown it under its own.
@@ -38,7 +38,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let alike = in_place.get(&snapshot.uid_validity()).into_iter().flatten();
             for row in alike.filter(|row| row.name != *name) {
                 let messages = self.account.journal.messages(row.id)?;
-                if likeness(row, &messages, snapshot) >= Likeness::Remains && !self.is_in_place(row).await? {
+                if likeness(row, &messages, snapshot) >= Likeness::Remains && self.has_left(scene, row).await? {
                     let why = format!("{} got this name on the server while the folders were looked at", row.name);
                     self.report.problem(unfinished(name, &why));
                     seen.remove(name);
@@ -49,13 +49,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(())
     }
 
-    /// Returns true if a mailbox with a row's numbers has the row's name still.
-    async fn is_in_place(&mut self, row: &MailboxRow) -> Result<bool, Failure> {
+    /// Returns true if a mailbox that was listed is under its name no more. If another is there, the next listing has to
+    /// tell that, too: without numbers it does not, and the search that follows a look finds where the one known is.
+    async fn has_left(&mut self, scene: &Scene, row: &MailboxRow) -> Result<bool, Failure> {
         let request = RemoteRequest { mailbox: row.name.clone(), since: row.watermark, known: UidSet::new() };
+        let is_told = scene.listing.mailboxes.get(&row.name).is_some_and(|listed| listed.status.is_some());
         match self.account.remote.observe(&[request]).await?.pop().map(|observed| observed.outcome) {
-            Some(Ok(seen)) => Ok(row.uid_validity == Some(seen.uid_validity())),
+            Some(Ok(seen)) => Ok(is_told && row.uid_validity != Some(seen.uid_validity())),
             Some(Err(error)) if is_fatal(&error) => Err(error.into()),
-            Some(Err(_)) | None => Ok(false),
+            Some(Err(error)) => Ok(is_told || error.kind == RemoteErrorKind::NoSuchMailbox),
+            None => Ok(is_told),
         }
     }
 }
