@@ -33,7 +33,8 @@ use super::stop::Stop;
 use super::{configuration, select};
 use crate::config::{Account, Config, Hooks};
 use crate::daemon::control::Control;
-use crate::daemon::{Clock, Network, Orders, keep};
+use crate::daemon::{Network, Orders, keep};
+use crate::model::Clock;
 use crate::state::Lock;
 
 /// How often the clocks are compared.

@@ -34,6 +34,7 @@ mod modify;
 mod moves;
 mod names;
 mod observe;
+mod patience;
 mod quirk;
 mod rename;
 mod response;

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::deflate::Stream;
 use super::error::Error;
 use super::gauge::Gauge;
+use super::patience::within;
 use crate::store::{LocalError, Traffic};
 
 /// A byte stream to a server.
@@ -325,10 +326,7 @@ impl Wire {
         if self.waited >= timeout {
             return Err(Error::Garbled("next to nothing for longer than the timeout"));
         }
-        match tokio::time::timeout(timeout, poll_fn(|cx| self.poll_progress(cx))).await {
-            Ok(result) => result?,
-            Err(_) => return Err(Error::Silent(timeout)),
-        }
+        within(timeout, poll_fn(|cx| self.poll_progress(cx))).await.map_err(Error::Silent)??;
         let elapsed = started.elapsed();
         self.waited += elapsed;
         self.gauge.note(elapsed, self.traffic().bytes_in);

@@ -1,5 +1,6 @@
 //! The words of the trade as types. Pure: no files, sockets, clocks, databases or randomness.
 
+pub mod clock;
 pub mod flag;
 pub mod identity;
 pub mod local;
@@ -9,6 +10,7 @@ pub mod quota;
 pub mod side;
 pub mod uid;
 
+pub use clock::Clock;
 pub use flag::{Flag, FlagDelta, FlagSet, Keyword, PermanentFlags};
 pub use identity::IdentityHasher;
 pub use local::{Circumstances, DirId, DirStamp, FileStat, KeywordLetters, Marker, Stamp};
