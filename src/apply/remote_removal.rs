@@ -33,7 +33,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                     let outdated = plan.outdated();
                     let elsewhere: Vec<MessageId> =
                         rows.iter().copied().filter(|row| !outdated.contains(row)).collect();
-                    self.note(bury(&elsewhere, Tombstone::Waiting))?;
+                    self.commit(bury(&elsewhere, Tombstone::Waiting))?;
                     self.expunge(plan, ground, &uids, &rows, Vec::new()).await?;
                 }
                 Removal::Purge => self.expunge(plan, ground, &uids, &rows, Vec::new()).await?,

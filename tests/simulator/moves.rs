@@ -486,28 +486,29 @@ fn moved_here_and_flagged_on_both_sides_it_keeps_its_flags_although_the_server_r
 /// as removed by the next sync, and went to Trash as well.
 #[test]
 fn a_message_that_can_neither_be_moved_nor_expunged_at_once_goes_to_no_trash() {
-    for call in 1.. {
-        let abilities = Abilities { moves: false, uid_plus: false, ..FULL };
-        let mut world = World::new(Server::new(abilities), policy(Delete::Trash), Rng::new(call));
-        world.server.create(&folder("Trash"), Some(Role::Trash));
-        start(&mut world);
-        let shared = Shared::new(world);
-        quiet(&shared);
-        local_move(&mut shared.world(), 1, "Archive", Name::Kept);
-        shared.world().mishaps.transfers = true;
-        let heard = Heard::No(RemoteErrorKind::Busy);
-        drop(run(&shared, Schedule::Refuse(RefuseAt { call, after: false, heard }), &Options::default()));
-        let is_reached = shared.world().asked >= call;
-        shared.world().mishaps.transfers = false;
-        quiet(&shared);
-        let world = shared.world();
-        for view in [local_view(&world), remote_view(&world)] {
-            let moved: Vec<_> =
-                places(&view).into_iter().filter(|(id, ..)| *id == 1).map(|(_, name, _)| name).collect();
-            assert_eq!(moved, ["Archive"], "call {call}");
-        }
-        if !is_reached {
-            break;
+    for heard in [Heard::No(RemoteErrorKind::Busy), Heard::Bye] {
+        for call in 1.. {
+            let abilities = Abilities { moves: false, uid_plus: false, ..FULL };
+            let mut world = World::new(Server::new(abilities), policy(Delete::Trash), Rng::new(1));
+            world.server.create(&folder("Trash"), Some(Role::Trash));
+            start(&mut world);
+            let shared = Shared::new(world);
+            quiet(&shared);
+            local_move(&mut shared.world(), 1, "Archive", Name::Kept);
+            shared.world().mishaps.transfers = true;
+            let refusal = RefuseAt { call, after: false, heard };
+            drop(run(&shared, Schedule::Refuse(refusal), &Options::default()));
+            let is_reached = shared.world().asked >= call;
+            shared.world().mishaps.transfers = false;
+            quiet(&shared);
+            let world = shared.world();
+            for view in [local_view(&world), remote_view(&world)] {
+                let moved = places(&view).into_iter().filter(|(id, ..)| *id == 1).map(|(_, name, _)| name);
+                assert_eq!(moved.collect::<Vec<_>>(), ["Archive"], "{heard:?} at call {call}");
+            }
+            if !is_reached {
+                break;
+            }
         }
     }
 }
