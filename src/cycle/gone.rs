@@ -6,7 +6,7 @@
 use super::observe::Sight;
 use super::{Run, Scene};
 use crate::apply::{is_fatal, local_problem, mailbox_problem};
-use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, Side};
+use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, Side, UidValidity};
 use crate::reconcile::mailboxes::{Fate, Folder, Vanished, accidents, is_renumbered};
 use crate::reconcile::plan::{MailboxPlan, RemoteRemoval, Removal};
 use crate::reconcile::policy::HoldAnswer;
@@ -16,12 +16,12 @@ use crate::store::{
     Failure, HoldRow, Journal, LocalErrorKind, LocalStore, Record, RemoteError, RemoteErrorKind, RemoteStore,
 };
 
-/// What became of a mailbox that is not listed.
+/// What a look under a mailbox's name finds.
 pub(super) enum Presence {
     /// It is no more.
     Gone,
-    /// It can be opened.
-    Unlisted,
+    /// It can be opened; its UIDVALIDITY, if that was told.
+    There(Option<UidValidity>),
     /// Nobody can tell.
     Refused(RemoteError),
 }
@@ -84,13 +84,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     pub(super) async fn is_gone(&mut self, scene: &Scene, row: &MailboxRow) -> Result<bool, Failure> {
         match self.look_for(scene, row).await? {
             Presence::Gone => return Ok(true),
-            Presence::Unlisted => self.report.problem(unlisted(&row.name)),
+            Presence::There(_) => self.report.problem(unlisted(&row.name)),
             Presence::Refused(error) => self.report.problem(mailbox_problem(&row.name, &error)),
         }
         Ok(false)
     }
 
-    /// Looks whether a mailbox that is not listed is there all the same.
+    /// Looks whether a mailbox is there, whatever the listing says.
     pub(super) async fn look_for(&mut self, scene: &Scene, row: &MailboxRow) -> Result<Presence, Failure> {
         let is_inbox = row.name.is_inbox();
         if scene.listing.mailboxes.get(&row.name).is_some_and(|listed| !listed.selectable && !is_inbox) {
@@ -103,7 +103,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Some(Err(error)) if error.kind == RemoteErrorKind::NoSuchMailbox && !is_inbox => Ok(Presence::Gone),
             Some(Err(error)) if is_fatal(&error) => Err(error.into()),
             Some(Err(error)) => Ok(Presence::Refused(error)),
-            Some(Ok(_)) | None => Ok(Presence::Unlisted),
+            Some(Ok(seen)) => Ok(Presence::There(Some(seen.uid_validity()))),
+            None => Ok(Presence::There(None)),
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::gone::Presence;
 use super::observe::Target;
 use super::settle::unfinished;
 use super::{Run, Scene};
-use crate::apply::is_fatal;
-use crate::model::{MailboxName, MailboxRow, UidSet, UidValidity};
+use crate::model::{MailboxName, MailboxRow, UidValidity};
 use crate::reconcile::renames::{Likeness, is_displaced_there, is_known, likeness};
-use crate::reconcile::snapshot::{RemoteRequest, RemoteSnapshot};
-use crate::store::{Failure, Journal, LocalStore, RemoteErrorKind, RemoteStore};
+use crate::reconcile::snapshot::RemoteSnapshot;
+use crate::store::{Failure, Journal, LocalStore, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Leaves to the next run what was seen under a name that a folder got after the listing had shown it under its own.
@@ -52,14 +52,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Returns true if a mailbox that was listed is under its name no more. If another is there, the next listing has to
     /// tell that, too: without numbers it does not, and the search that follows a look finds where the one known is.
     async fn has_left(&mut self, scene: &Scene, row: &MailboxRow) -> Result<bool, Failure> {
-        let request = RemoteRequest { mailbox: row.name.clone(), since: row.watermark, known: UidSet::new() };
         let is_told = scene.listing.mailboxes.get(&row.name).is_some_and(|listed| listed.status.is_some());
-        match self.account.remote.observe(&[request]).await?.pop().map(|observed| observed.outcome) {
-            Some(Ok(seen)) => Ok(is_told && row.uid_validity != Some(seen.uid_validity())),
-            Some(Err(error)) if is_fatal(&error) => Err(error.into()),
-            Some(Err(error)) => Ok(is_told || error.kind == RemoteErrorKind::NoSuchMailbox),
-            None => Ok(is_told),
-        }
+        Ok(match self.look_for(scene, row).await? {
+            Presence::Gone => true,
+            Presence::There(validity) => is_told && validity != row.uid_validity,
+            Presence::Refused(_) => is_told,
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::deflate::Stream;
 use super::error::Error;
 use super::gauge::Gauge;
-use super::patience::within;
+use super::patience::Patience;
 use crate::store::{LocalError, Traffic};
 
 /// A byte stream to a server.
@@ -103,6 +103,7 @@ pub(super) struct Wire {
     /// How long was waited since the last completed response or [`PACE`] bytes, and the bytes that had moved then.
     waited: Duration,
     paced: u64,
+    patience: Patience,
     gauge: Gauge,
 }
 
@@ -131,6 +132,7 @@ impl Wire {
             before: traffic,
             waited: Duration::ZERO,
             paced: traffic.bytes_in + traffic.bytes_out,
+            patience: Patience::new(),
             gauge: Gauge::default(),
         }
     }
@@ -326,7 +328,10 @@ impl Wire {
         if self.waited >= timeout {
             return Err(Error::Garbled("next to nothing for longer than the timeout"));
         }
-        within(timeout, poll_fn(|cx| self.poll_progress(cx))).await.map_err(Error::Silent)??;
+        let mut patience = self.patience;
+        let moved = patience.wait(timeout, poll_fn(|cx| self.poll_progress(cx))).await;
+        self.patience = patience;
+        moved.map_err(Error::Silent)??;
         let elapsed = started.elapsed();
         self.waited += elapsed;
         self.gauge.note(elapsed, self.traffic().bytes_in);

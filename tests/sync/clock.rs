@@ -6,6 +6,7 @@ use crate::support::compare::canonical;
 use crate::support::corpus::{self, DATE, plain};
 use crate::support::dovecot::Kind;
 use crate::support::maildir::Entry;
+use crate::support::proxy::{Fault, Proxy};
 use crate::support::setup::Setup;
 
 /// Has the binary see the wall clock wrong by so much, as `faketime` writes it. Files keep the times of the real one.
@@ -52,4 +53,29 @@ fn nothing_is_lost_doubled_or_overlooked_whatever_the_time_is_said_to_be() {
         let expected = ([2, 1, 1], [1, 1, 1]);
         assert_eq!((done("local"), done("remote")), expected, "clock wrong by {wrong_by}: {}", run.stdout);
     }
+}
+
+/// A connection that has not outlived it says nothing: its end is told to nobody who slept.
+#[test]
+fn a_sync_under_way_when_the_machine_was_suspended_does_not_wait_for_its_timeout() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(200));
+    let proxy = Proxy::start(setup.port);
+    setup.port = proxy.port;
+    let clock = setup.path().join("clock");
+    fs::write(&clock, "+0\n").unwrap();
+    set_clock(&mut setup, "+0");
+    // The time in the environment would count for more than the one in the file.
+    let by_file = format!("FAKETIME_TIMESTAMP_FILE={}", clock.display());
+    setup.entrance.extend(["env", "-u", "FAKETIME", "FAKETIME_NO_CACHE=1", &by_file].map(str::to_owned));
+    proxy.allow(60_000, Fault::Stall);
+    let mut child = setup.command(&["sync", "--json"]).spawn().unwrap();
+    proxy.wait_until_used_up(|| child.try_wait().unwrap().is_none());
+    fs::write(&clock, "+1h\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    assert!(told.contains("the server sent nothing for 5 s"), "{told}");
+    proxy.heal();
+    setup.entrance.clear();
+    setup.sync_in_step();
 }

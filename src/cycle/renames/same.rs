@@ -53,7 +53,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         match self.look_for(scene, row).await? {
             Presence::Gone => Ok(false),
             Presence::Refused(_) => Ok(true),
-            Presence::Unlisted => {
+            Presence::There(_) => {
                 let own = Candidate { name: row.name.clone(), owned: false };
                 // What can't be looked at may be it.
                 Ok(self.is_it(search, row, messages, &own, true).await? || search.unseen.contains(&row.name))
