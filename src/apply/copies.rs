@@ -145,6 +145,7 @@ fn intent(plan: &MailboxPlan, to: Ground, one: &RemoteCopy) -> Option<Intent> {
         message_id: one.row.message_id,
         content: one.identity.content?,
         stat: one.stat,
+        leaves: None,
     })
 }
 

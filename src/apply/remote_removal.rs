@@ -28,15 +28,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                     let records = self.lost(plan, rows.len() as u64).into_iter().collect();
                     self.expunge(plan, ground, &uids, &rows, records).await?;
                 }
-                Removal::Moved => {
-                    // Should it not go now, it must not count as removed by the next run, and be moved to Trash as well.
-                    let outdated = plan.outdated();
-                    let elsewhere: Vec<MessageId> =
-                        rows.iter().copied().filter(|row| !outdated.contains(row)).collect();
-                    self.commit(bury(&elsewhere, Tombstone::Waiting))?;
-                    self.expunge(plan, ground, &uids, &rows, Vec::new()).await?;
-                }
-                Removal::Purge => self.expunge(plan, ground, &uids, &rows, Vec::new()).await?,
+                Removal::Moved | Removal::Purge => self.expunge(plan, ground, &uids, &rows, Vec::new()).await?,
                 Removal::Trash => self.move_to_trash(plan, ground, &uids).await?,
             }
             (self.progress)(Event::Changed(rows.len() as u64));

@@ -2,7 +2,9 @@
 //! does not tell keeps its intent until the next look finds it.
 
 use super::{Apply, Ground, RETRY_AFTER, is_fatal};
-use crate::model::{FileStat, Fingerprint, FlagDelta, FlagSet, Identity, MailboxName, Timestamp, Uid, UniqueName};
+use crate::model::{
+    FileStat, Fingerprint, FlagDelta, FlagSet, Identity, MailboxName, MessageId, Timestamp, Tombstone, Uid, UniqueName,
+};
 use crate::reconcile::flags::upload_flags;
 use crate::reconcile::plan::{MailboxPlan, Upload};
 use crate::reconcile::report::{Event, Problem};
@@ -28,6 +30,8 @@ struct Outgoing<'p> {
     flags: FlagSet,
     /// and what it is sent with.
     sent: FlagSet,
+    /// What has left its mailbox once this is sent.
+    leaves: Option<MessageId>,
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
@@ -103,7 +107,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         ground: Ground,
         upload: &Upload,
     ) -> Result<Edit<(Outgoing<'p>, Append)>, LocalError> {
-        let Upload { unique, entry } = upload;
+        let Upload { unique, entry, leaves } = upload;
         let Edit::Done((identity, stat)) = self.local.identify(&plan.local, unique, entry)? else {
             return Ok(Edit::Changed);
         };
@@ -124,7 +128,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let alone = self.alone.contains(&(plan.mailbox, unique.clone()));
         let message = Append { flags: sent.clone(), date: identity.date, body, alone };
         let unique = unique.clone();
-        Ok(Edit::Done((Outgoing { plan, ground, unique, identity, content, stat, flags, sent }, message)))
+        Ok(Edit::Done((
+            Outgoing { plan, ground, unique, identity, content, stat, flags, sent, leaves: *leaves },
+            message,
+        )))
     }
 
     /// Returns what to record of an answer. Without a UID the intent stays, and the next look settles it.
@@ -142,14 +149,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             let count = &mut self.report.remote;
             *(if plan.replace.contains_key(&file.unique) { &mut count.replaced } else { &mut count.added }) += 1;
         }
+        let buried = left(file.leaves);
         match answer {
             Appended::As(validity, uid) if validity == ground.uid_validity => {
                 self.given.insert((plan.mailbox, uid));
-                Ok(vec![Record::Insert(plan.mailbox, file.row(uid)), Record::Settled(intent)])
+                let known = [Record::Insert(plan.mailbox, file.row(uid)), Record::Settled(intent)];
+                Ok(known.into_iter().chain(buried).collect())
             }
             Appended::As(..) | Appended::Somewhere => {
                 self.after(plan.mailbox).overtaken = true;
-                Ok(Vec::new())
+                Ok(buried.into_iter().collect())
             }
             // Who is to blame shows when each is sent alone; whether all were refused, in the look before that.
             Appended::RefusedTogether => {
@@ -219,6 +228,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     }
 }
 
+/// Returns the record of a message that something was sent in place of: should it not be expunged now, it must not count
+/// as removed by the next run, and be moved to Trash as well.
+pub(super) fn left(leaves: Option<MessageId>) -> Option<Record> {
+    leaves.map(|row| Record::Bury(row, Tombstone::Waiting))
+}
+
 impl Outgoing<'_> {
     fn intent(&self) -> Intent {
         Intent::Append {
@@ -233,6 +248,7 @@ impl Outgoing<'_> {
             message_id: self.identity.message_id,
             content: self.content,
             stat: self.stat,
+            leaves: self.leaves,
         }
     }
 

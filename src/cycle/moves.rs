@@ -338,6 +338,8 @@ fn forwarded(row: &MessageRow, unique: &UniqueName, entry: &LocalEntry) -> Optio
 
 /// Leaves a message where it is until its file is on the server in its new place.
 fn wait_for(all: &mut Plans<'_>, row: &MessageRow, place: &Place) {
+    let uploads = all.of(place.0).into_iter().flat_map(|plan| &mut plan.upload);
+    uploads.filter(|upload| upload.unique == place.1).for_each(|upload| upload.leaves = Some(row.id));
     let removals = all.of(row.mailbox).into_iter().flat_map(|plan| &mut plan.remove_remote);
     for removal in removals.filter(|removal| removal.row == row.id) {
         removal.how = Removal::Moved;

@@ -163,7 +163,7 @@ fn undo(plan: &mut MailboxPlan, side: Side) {
         Side::Remote => {
             for LocalRemoval { row, unique, entry } in plan.remove_local.drain(..) {
                 plan.forget.push(row);
-                plan.upload.push(Upload { unique, entry });
+                plan.upload.push(Upload { unique, entry, leaves: None });
             }
         }
     }

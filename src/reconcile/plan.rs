@@ -223,6 +223,8 @@ pub struct Upload {
     pub unique: UniqueName,
     /// The file.
     pub entry: LocalEntry,
+    /// The message that this is sent in place of, because the server won't move it.
+    pub leaves: Option<MessageId>,
 }
 
 /// A file to be removed.

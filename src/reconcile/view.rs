@@ -226,7 +226,11 @@ impl View<'_> {
             plan.stuck.files.extend(new.map(|(unique, _)| unique.clone()));
             return;
         }
-        plan.upload.extend(new.map(|(unique, entry)| Upload { unique: unique.clone(), entry: entry.clone() }));
+        plan.upload.extend(new.map(|(unique, entry)| Upload {
+            unique: unique.clone(),
+            entry: entry.clone(),
+            leaves: None,
+        }));
     }
 
     /// Returns true if what is new on the server is not fetched: with a file not listed or not read, nobody can tell

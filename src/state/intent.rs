@@ -4,7 +4,7 @@ use rusqlite::{Connection, Result, params};
 
 use super::columns::{Columns, bind_message, keywords_text, parse_uids};
 use super::load::rows;
-use crate::model::{Fingerprint, MailboxId, MessageHash, UidValidity, UniqueName};
+use crate::model::{Fingerprint, MailboxId, MessageHash, MessageId, UidValidity, UniqueName};
 use crate::store::{Intent, IntentId, NewMessage};
 
 /// Writes an intent and returns its row.
@@ -23,10 +23,11 @@ pub(super) fn insert(connection: &Connection, intent: &Intent) -> Result<IntentI
             message_id,
             content,
             stat,
+            leaves,
         } => {
             let sql = "INSERT INTO intent (kind, mailbox, uid_validity, uid_next, unique_name, flags, keywords, date, \
-                       size, message_id, content, inode, file_size, mtime_ns, difference) \
-                       VALUES ('append', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+                       size, message_id, content, inode, file_size, mtime_ns, difference, leaves) \
+                       VALUES ('append', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
             connection.prepare_cached(sql)?.execute(params![
                 mailbox.0,
                 uid_validity.0.cast_signed(),
@@ -42,6 +43,7 @@ pub(super) fn insert(connection: &Connection, intent: &Intent) -> Result<IntentI
                 stat.size.cast_signed(),
                 stat.mtime_ns,
                 difference.to_string(),
+                leaves.map(|row| row.0),
             ])?;
         }
         Intent::Copy { mailbox, uid_validity, uids, target, before } => {
@@ -101,7 +103,7 @@ fn insert_download(
 pub(super) fn all(connection: &Connection) -> Result<Vec<(IntentId, Intent)>> {
     let sql = "SELECT id, kind, mailbox, uid_validity, uid, unique_name, flags, keywords, tombstone, date, size, \
                content, message_id, inode, file_size, mtime_ns, email_id, difference, uid_next, uids, target, \
-               target_uid_validity, before, after, side FROM intent ORDER BY id";
+               target_uid_validity, before, after, side, leaves FROM intent ORDER BY id";
     rows(connection, sql, [], |columns| {
         let id = IntentId(columns.take()?);
         let decode = columns.word("kind of intent", decoder)?;
@@ -140,6 +142,8 @@ fn append(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
     let message_id = columns.take::<Option<i64>>()?.map(MessageHash);
     let stat = columns.stat()?;
     columns.skip(1);
+    let (difference, uid_next) = (columns.delta_or_none()?, columns.take()?);
+    columns.skip(6);
     Ok(Intent::Append {
         mailbox,
         uid_validity,
@@ -150,8 +154,9 @@ fn append(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
         content,
         message_id,
         stat,
-        difference: columns.delta_or_none()?,
-        uid_next: columns.take()?,
+        difference,
+        uid_next,
+        leaves: columns.take::<Option<i64>>()?.map(MessageId),
     })
 }
 

@@ -13,6 +13,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0004_email_ids.sql"),
     include_str!("../../migrations/0005_quota.sql"),
     include_str!("../../migrations/0006_flags.sql"),
+    include_str!("../../migrations/0007_sent.sql"),
 ];
 
 /// What a file's schema is to this program.

@@ -46,6 +46,9 @@ pub enum Intent {
         content: Fingerprint,
         /// The file as it was read.
         stat: FileStat,
+        /// The message that this is sent in place of, because the server won't move it: it has left its mailbox once this
+        /// is there.
+        leaves: Option<MessageId>,
     },
     /// Messages about to be copied, then removed: a move where the server has no MOVE.
     Copy {

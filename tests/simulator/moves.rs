@@ -5,7 +5,7 @@ use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::snapshot::Abilities;
 use mailtide::store::RemoteErrorKind;
 
-use super::account::ids;
+use super::account::{ids, struck_everywhere};
 use super::check::{View, local_view, remote_view};
 use super::history::{calm_run, policy, run};
 use super::maildir::Save;
@@ -302,6 +302,21 @@ fn a_server_that_refuses_to_move_gets_what_was_moved_as_a_new_message() {
         let places = places(&remote_view(&shared.world()));
         let five: Vec<_> = places.iter().filter(|(id, ..)| *id == 5).collect();
         assert_eq!(five, [&(5, "Archive".to_owned(), "\\flagged".to_owned())], "{abilities:?}");
+    }
+}
+
+/// What was recorded as sent and not yet as gone counted as removed, and went to Trash as well.
+#[test]
+fn a_message_that_the_server_refuses_to_move_goes_to_no_trash_when_the_run_is_killed() {
+    for abilities in [FULL, PLAIN] {
+        let moved_and_refused = || {
+            let change: Act = |world| local_move(world, 5, "Archive", Name::Kept);
+            let scenario = Scenario { delete: Delete::Trash, abilities, tune: |_| (), start, change: Some(change) };
+            let shared = scenario.world(0);
+            shared.world().mishaps.transfers = true;
+            shared
+        };
+        struck_everywhere(moved_and_refused, &[("Archive", &[3, 4, 5]), ("Lists/rust", &[]), ("Trash", &[])]);
     }
 }
 

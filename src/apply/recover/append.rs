@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::upload::left;
 use super::{Apply, Known, Place, Settlement, newcomers, settled};
 use crate::model::{FlagSet, Identity, MailboxId, MessageHash, Uid, UidSet, UidValidity};
 use crate::reconcile::snapshot::RemoteSnapshot;
@@ -32,8 +33,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let lost = intents.iter().filter(|(id, _)| seen.uid_validity() == validity && !matched.contains_key(id));
         let lost: Vec<&Intent> = lost.map(|(_, intent)| intent).collect();
         let astray = self.find_astray(place, places, &lost, &seen).await?;
-        let rows = matched.into_values().chain(astray).map(|row| Record::Insert(place.row.id, row));
-        Ok(Settlement::Records(rows.chain(intents.iter().map(|(id, _)| Record::Settled(*id))).collect()))
+        let rows: Vec<NewMessage> = matched.into_values().chain(astray).collect();
+        let mut records: Vec<Record> = intents.iter().filter_map(|(_, intent)| departure(intent, &rows)).collect();
+        records.extend(rows.into_iter().map(|row| Record::Insert(place.row.id, row)));
+        records.extend(intents.iter().map(|(id, _)| Record::Settled(*id)));
+        Ok(Settlement::Records(records))
     }
 
     /// Finds the messages that were sent among those that came since, by their content.
@@ -91,6 +95,13 @@ pub(super) fn message_id_of(intent: &Intent) -> Option<MessageHash> {
         Intent::Append { message_id, .. } => *message_id,
         _ => None,
     }
+}
+
+/// Returns the record of what has left its mailbox if this, sent in place of it, got a row.
+fn departure(intent: &Intent, rows: &[NewMessage]) -> Option<Record> {
+    let Intent::Append { unique, leaves, .. } = intent else { return None };
+    let is_there = rows.iter().any(|row| row.unique.as_ref() == Some(unique));
+    left(leaves.filter(|_| is_there))
 }
 
 fn sent_flags(intent: &Intent) -> FlagSet {

@@ -226,6 +226,7 @@ fn every_kind_of_intent() {
             message_id: None,
             content: Fingerprint([1; 16]),
             stat: stat(),
+            leaves: Some(MessageId(9)),
         },
         Intent::Copy {
             mailbox,

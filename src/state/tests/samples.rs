@@ -229,20 +229,24 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
 pub(super) fn intent() -> impl Strategy<Value = Intent> {
     let download = (mailbox(), uid_validity(), new_message())
         .prop_map(|(mailbox, uid_validity, row)| Intent::Download { mailbox, uid_validity, row });
-    let sent = (option::of(times()), any::<u64>(), option::of(any::<i64>()), any::<[u8; 16]>(), stat());
+    let sent =
+        (option::of(times()), any::<u64>(), option::of(any::<i64>()), any::<[u8; 16]>(), stat(), option::of(message()));
     let append = (mailbox(), uid_validity(), any::<u32>(), unique(), flags(), sent).prop_map(
-        |(mailbox, uid_validity, uid_next, unique, flags, (date, size, message_id, content, stat))| Intent::Append {
-            difference: FlagDelta { add: FlagSet::of(&[Flag::Seen]), remove: FlagSet::new() },
-            mailbox,
-            uid_validity,
-            uid_next,
-            unique,
-            flags,
-            date,
-            size,
-            message_id: message_id.map(MessageHash),
-            content: Fingerprint(content),
-            stat,
+        |(mailbox, uid_validity, uid_next, unique, flags, (date, size, message_id, content, stat, leaves))| {
+            Intent::Append {
+                difference: FlagDelta { add: FlagSet::of(&[Flag::Seen]), remove: FlagSet::new() },
+                mailbox,
+                uid_validity,
+                uid_next,
+                unique,
+                flags,
+                date,
+                size,
+                message_id: message_id.map(MessageHash),
+                content: Fingerprint(content),
+                stat,
+                leaves,
+            }
         },
     );
     let copy = (mailbox(), uid_validity(), vec(uids(), 0..5), names(), (uid_validity(), any::<u32>())).prop_map(
