@@ -1,9 +1,13 @@
 //! One account's part of a sync: lock, database, secret, connection, one pass, and what came of it.
 
+mod turn;
+
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use super::args;
 use super::connect::{Memory, connect_remembering};
@@ -12,21 +16,15 @@ use super::exit::Exit;
 use super::progress::Progress;
 use super::select::Selected;
 use super::stop::Stop;
-use super::watch::{Kept, table};
-use tokio::task::{JoinError, JoinHandle};
-
+use super::watch::Kept;
 use crate::cycle::{self, Outcome};
-use crate::daemon::control;
 use crate::imap::ImapStore;
 use crate::maildir::{Diary, Maildir};
 use crate::model::{MailboxName, MailboxRow, ModSeq, Timestamp};
 use crate::reconcile::policy::{HoldAnswer, Options};
 use crate::reconcile::report::Report;
-use crate::state::{Database, Lock, is_damage};
+use crate::state::{Database, is_damage};
 use crate::store::{Failure, Journal, RemoteStore, StateError, Traffic};
-
-/// How often somebody who waits for the daemon is shown how far it is.
-const BEAT: Duration = Duration::from_millis(200);
 
 /// What an account's run needs.
 #[derive(Debug)]
@@ -50,7 +48,8 @@ pub(super) struct Job<'a> {
 }
 
 /// How an account's run went.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'static"))]
 pub(super) struct Run {
     /// The account.
     pub(super) name: String,
@@ -89,6 +88,8 @@ impl Run {
     }
 }
 
+pub(super) use turn::by_daemon_or_here;
+
 type Sides = cycle::Account<ImapStore, Maildir, Database>;
 
 /// Runs an account's part of a sync.
@@ -112,7 +113,7 @@ pub(super) async fn sync(job: Job<'_>, now: Timestamp) -> Run {
 async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Trouble> {
     let account = job.selected.account;
     let stopped = |exit| Trouble::stopped(exit, Rest::Untouched);
-    let _lock = job.stop.guard(lock(job)).await.map_err(stopped)??;
+    let _lock = job.stop.guard(turn::lock(job)).await.map_err(stopped)??;
     let opened = database(job, run)?;
     let remote = job.stop.guard(Box::pin(connection(job))).await.map_err(stopped)??;
     let local = Maildir::new(account.maildir.clone()).with_diary(job.diary.clone());
@@ -214,56 +215,6 @@ fn options(job: &Job<'_>) -> Options {
         _ => HoldAnswer::Keep,
     };
     Options { full: args.full, dry_run: args.dry_run, holds, only: job.selected.only.clone() }
-}
-
-/// Takes the account's lock. A dry run changes nothing, so it takes only a lock that exists: where there is none, no
-/// other run can be under way.
-async fn lock(job: &Job<'_>) -> Result<Option<Lock>, Trouble> {
-    let account = job.selected.account;
-    if job.args.dry_run && !account.lock.exists() {
-        return Ok(None);
-    }
-    if !job.args.dry_run {
-        create_private(job.state_dir).map_err(|error| Trouble::state_dir(job.state_dir, &error))?;
-    }
-    let failed = |error| Trouble::state(account, &error, Rest::Untouched);
-    let (path, state_dir) = (account.database.clone(), job.state_dir.to_owned());
-    let mut lock = None;
-    if job.args.wait.is_none() {
-        lock = Lock::acquire(&path).map_err(failed)?;
-    }
-    // The daemon's syncs end by themselves, so they are waited for in any case.
-    let limit = job.args.wait.map(|limit| limit.map(Into::into));
-    let limit = limit.or_else(|| (lock.is_none() && is_watched(&state_dir)).then_some(None));
-    if let (None, Some(limit)) = (&lock, limit) {
-        tracing::info!("waiting for another mailtide that is at work on the account");
-        let waiting = watched(job, tokio::task::spawn_blocking(move || Lock::wait(&path, limit))).await;
-        lock = waiting.map_err(|error| Trouble::machine("waiting for the lock", &error))?.map_err(failed)?;
-    }
-    lock.map(Some).ok_or_else(|| Trouble::busy(account))
-}
-
-/// Shows how far the daemon is while something is waited for.
-async fn watched<T>(job: &Job<'_>, mut waiting: JoinHandle<T>) -> Result<T, JoinError> {
-    job.progress.wait(None);
-    let mut beat = tokio::time::interval(BEAT);
-    loop {
-        tokio::select! {
-            done = &mut waiting => return done,
-            _ = beat.tick(), if job.progress.is_watched() => {
-                let state_dir = job.state_dir.to_owned();
-                let asked = tokio::task::spawn_blocking(move || table::ask(&state_dir)).await?;
-                // It may have ended, or be too busy to answer.
-                let all = asked.ok().flatten().unwrap_or_default();
-                job.progress.wait(all.get(&job.selected.account.name));
-            }
-        }
-    }
-}
-
-/// Returns true if `mailtide watch` is running.
-fn is_watched(state_dir: &Path) -> bool {
-    control::ask(&table::socket(state_dir), "").is_ok_and(|answer| answer.is_some())
 }
 
 /// Creates a directory with its parents, for this user alone.

@@ -9,6 +9,8 @@ use std::error::Error;
 use std::fmt::Display;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::exit::Exit;
 use crate::config::secret::SecretError;
 use crate::config::{Account, ConfigError};
@@ -19,7 +21,7 @@ use crate::state::is_damage;
 use crate::store::{LocalError, LocalErrorKind, RemoteError, RemoteErrorKind, StateError};
 
 /// Something that went wrong, as the user is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Trouble {
     /// How the run ends on account of it.
     pub(super) exit: Exit,
@@ -36,7 +38,7 @@ pub(super) struct Trouble {
 }
 
 /// What a trouble is about, as far as it is about something smaller than the account.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
     /// The folder.
     pub(super) folder: Option<MailboxName>,
@@ -55,6 +57,8 @@ pub(super) enum Rest {
     Untouched,
     /// The run was under way.
     UnderWay,
+    /// The daemon was at it.
+    Elsewhere,
 }
 
 impl Rest {
@@ -62,6 +66,7 @@ impl Rest {
         match self {
             Rest::Untouched => "nothing was changed",
             Rest::UnderWay => "what was done before is kept and recorded, the rest is left as it was",
+            Rest::Elsewhere => "`mailtide watch` goes on with it",
         }
     }
 }

@@ -24,9 +24,10 @@ impl Bars {
         if let Some(bar) = &bar {
             set_style(bar, "{prefix}: {msg}");
             bar.set_prefix(name.to_owned());
-            bar.set_message("looking");
         }
-        Progress::new(bar.map_or(Shown::Nowhere, Shown::Bar))
+        let progress = Progress::new(bar.map_or(Shown::Nowhere, Shown::Bar));
+        progress.look();
+        progress
     }
 }
 
@@ -76,6 +77,13 @@ impl Progress {
                 self.advance(n, "uploading");
             }
             Event::Changed(n) => self.advance(n, "changing"),
+        }
+    }
+
+    /// Shows that it begins.
+    pub(super) fn look(&self) {
+        if let Shown::Bar(bar) = &self.shown {
+            bar.set_message("looking");
         }
     }
 
@@ -169,7 +177,9 @@ mod tests {
         let table = Table::default();
         table.reset(["work"].into_iter());
         let progress = Progress::told(table.clone(), "work");
-        let seen = || serde_json::from_str::<BTreeMap<String, Live>>(&table.answer("status")).unwrap()["work"].clone();
+        let seen = || {
+            serde_json::from_str::<BTreeMap<String, Live>>(&table.answer("status").unwrap()).unwrap()["work"].clone()
+        };
         assert_eq!(waiting(Some(&seen())), "waiting for another mailtide");
         table.update("work", |live| live.syncing_since = Some(5));
         assert_eq!(waiting(Some(&seen())), "mailtide watch is at work");

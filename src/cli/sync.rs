@@ -53,7 +53,15 @@ fn run(args: &Sync, globals: &Globals, output: &Output, now: Timestamp) -> Resul
             let (state_dir, stop, diary) = (&config.state_dir, stop.clone(), Diary::default());
             Job { selected, state_dir, args, stop, progress, diary, memory: None, kept: None }
         });
-        jobs.map(|job| account::sync(job, now)).collect()
+        // The daemon's log is not where details are wanted.
+        let asks = globals.verbose == 0;
+        let jobs = jobs.map(|job| async move {
+            match asks {
+                true => account::by_daemon_or_here(job, now).await,
+                false => account::sync(job, now).await,
+            }
+        });
+        jobs.collect()
     })?;
     if !hooks::wanted(&hooks) {
         return Ok((runs, Vec::new()));

@@ -4,6 +4,7 @@
 //! clock, and tells the service manager how it goes.
 
 mod bell;
+pub(in crate::cli) mod desk;
 mod keeper;
 mod kept;
 pub(in crate::cli) mod table;
@@ -19,6 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use bell::Bell;
+use desk::Desk;
 use keeper::AccountKeeper;
 pub(in crate::cli) use kept::Kept;
 use table::Table;
@@ -70,6 +72,7 @@ fn run(args: &args::Watch, globals: &Globals, teller: &Teller) -> Result<(), Tro
         state_dir: config.state_dir,
         teller: teller.clone(),
         table: Table::default(),
+        desk: Desk::default(),
         hooks: Bell::new(config.hooks),
     };
     runtime.block_on(Box::pin(serve(args, globals, shared, accounts)))
@@ -109,7 +112,18 @@ struct Shared {
     state_dir: PathBuf,
     teller: Teller,
     table: Table,
+    desk: Desk,
     hooks: Bell,
+}
+
+impl Shared {
+    /// Answers a question of another process; with nothing if it is none that can be answered.
+    async fn answer(&self, question: &str) -> String {
+        match self.table.answer(question) {
+            Some(answer) => answer,
+            None => self.desk.answer(question).await.unwrap_or_default(),
+        }
+    }
 }
 
 async fn serve(
@@ -131,7 +145,7 @@ async fn serve(
         teller.event(None, "started", &tell::Nothing {});
         let next = tokio::select! {
             next = keepers.until_reread(&mut signals, &teller, || reread(args, globals, &shared.state_dir)) => next,
-            () = control.serve(|question| shared.table.answer(question)) => Ok(None),
+            () = control.serve(async |question| shared.answer(question).await) => Ok(None),
             () = &mut attending => Ok(None),
         };
         if !matches!(next, Ok(Some(_))) {

@@ -1,4 +1,5 @@
-//! How other processes of the same user ask the daemon: a Unix socket, one line there and one line back.
+//! How other processes of the same user ask the daemon: a Unix socket, one line there and two back, the first at once and
+//! empty, so that one who must wait for the other knows that he was heard.
 
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,14 +16,14 @@ use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketType};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-/// How long one who asks may take, and how long an answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one who asks may take, and how long what can be answered at once is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long to wait before hearing again, once that failed.
 const BREATH: Duration = Duration::from_millis(50);
 
 /// The longest question, in bytes.
-const LONGEST_QUESTION: u64 = 1024;
+const LONGEST_QUESTION: u64 = 1 << 20;
 
 /// The longest answer, in bytes.
 const LONGEST_ANSWER: u64 = 16 << 20;
@@ -50,13 +51,13 @@ impl Control {
         Ok(Control { listener, path: path.to_owned() })
     }
 
-    /// Answers questions for ever, several at a time. Another user's are not heard.
-    pub async fn serve(&self, answer: impl Fn(&str) -> String) {
+    /// Answers questions for ever, several at a time, however long an answer takes. Another user's are not heard.
+    pub async fn serve(&self, answer: impl AsyncFn(&str) -> String) {
         let mut open = FuturesUnordered::new();
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => open.push(tokio::time::timeout(PATIENCE, serve_one(stream, &answer))),
+                    Ok((stream, _)) => open.push(serve_one(stream, &answer)),
                     Err(error) => {
                         tracing::debug!(%error, "no question can be heard");
                         // Out of files, accepting fails at once, again and again.
@@ -64,7 +65,7 @@ impl Control {
                     }
                 },
                 Some(served) = open.next() => {
-                    if let Err(error) = served.unwrap_or_else(|late| Err(late.into())) {
+                    if let Err(error) = served {
                         tracing::debug!(%error, "a question was not answered");
                     }
                 }
@@ -80,23 +81,26 @@ impl Drop for Control {
     }
 }
 
-async fn serve_one(mut stream: UnixStream, answer: impl Fn(&str) -> String) -> io::Result<()> {
+async fn serve_one(mut stream: UnixStream, answer: impl AsyncFn(&str) -> String) -> io::Result<()> {
     if stream.peer_cred()?.uid() != rustix::process::getuid().as_raw() {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let mut question = String::new();
     let (reading, mut writing) = stream.split();
-    tokio::io::BufReader::new(reading.take(LONGEST_QUESTION)).read_line(&mut question).await?;
-    writing.write_all(answer(question.trim_end()).as_bytes()).await?;
+    let mut reading = tokio::io::BufReader::new(reading.take(LONGEST_QUESTION));
+    tokio::time::timeout(PATIENCE, reading.read_line(&mut question)).await??;
     writing.write_all(b"\n").await?;
+    let answer = answer(question.trim_end()).await + "\n";
+    tokio::time::timeout(PATIENCE, writing.write_all(answer.as_bytes())).await??;
     writing.shutdown().await
 }
 
-/// Asks the daemon; `None` if none is running. Blocks the thread, for a few seconds at most.
+/// Asks the daemon; `None` if none is running. Blocks the thread: a few seconds until it is heard, and then for as long as
+/// there is patience, for ever without a limit to it.
 ///
 /// # Errors
-/// There is one, and it gives no answer.
-pub fn ask(path: &Path, question: &str) -> io::Result<Option<String>> {
+/// There is a daemon, and it gives no answer.
+pub fn ask(path: &Path, question: &str, patience: Option<Duration>) -> io::Result<Option<String>> {
     let mut stream = match connect(path) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -106,10 +110,18 @@ pub fn ask(path: &Path, question: &str) -> io::Result<Option<String>> {
     };
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(format!("{question}\n").as_bytes())?;
-    let mut answer = String::new();
-    BufReader::new(stream.take(LONGEST_ANSWER)).read_line(&mut answer)?;
-    match answer.strip_suffix('\n') {
-        Some(answer) => Ok(Some(answer.to_owned())),
+    let mut reading = BufReader::new(stream.take(LONGEST_ANSWER));
+    line(&mut reading)?;
+    reading.get_ref().get_ref().set_read_timeout(patience)?;
+    line(&mut reading).map(Some)
+}
+
+/// Reads a whole line.
+fn line(reading: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    reading.read_line(&mut line)?;
+    match line.strip_suffix('\n') {
+        Some(line) => Ok(line.to_owned()),
         None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
@@ -131,27 +143,27 @@ mod tests {
     async fn questions_are_answered_and_an_end_leaves_nobody_to_ask() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("daemon.socket");
-        assert_eq!(ask(&path, "x").unwrap(), None);
+        assert_eq!(ask(&path, "x", Some(PATIENCE)).unwrap(), None);
         // A dead one's.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        assert_eq!(ask(&path, "x").unwrap(), None);
+        assert_eq!(ask(&path, "x", Some(PATIENCE)).unwrap(), None);
         let control = Control::bind(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let asking = path.clone();
         let asked = tokio::task::spawn_blocking(move || {
             // One who says nothing does not keep others from asking.
             let silent = BlockingStream::connect(&asking).unwrap();
-            let answers = ["a", "b"].map(|question| ask(&asking, question).unwrap());
+            let answers = ["a", "b"].map(|question| ask(&asking, question, Some(PATIENCE)).unwrap());
             drop(silent);
             answers
         });
         let answers = tokio::select! {
             answers = asked => answers.unwrap(),
-            () = control.serve(|question| format!("<{question}>")) => panic!("it serves for ever"),
+            () = control.serve(async |question| format!("<{question}>")) => panic!("it serves for ever"),
         };
         assert_eq!(answers, [Some("<a>".to_owned()), Some("<b>".to_owned())]);
         drop(control);
-        assert_eq!(ask(&path, "x").unwrap(), None);
+        assert_eq!(ask(&path, "x", Some(PATIENCE)).unwrap(), None);
         assert!(!path.exists());
     }
 
@@ -165,7 +177,7 @@ mod tests {
         // As many as wait to be heard; the next waits for that.
         let _waiting = connect(&path).unwrap();
         let (sender, asked) = std::sync::mpsc::channel();
-        std::thread::spawn(move || sender.send(ask(&path, "x").is_err()));
+        std::thread::spawn(move || sender.send(ask(&path, "x", Some(PATIENCE)).is_err()));
         assert_eq!(asked.recv_timeout(PATIENCE * 5), Ok(true));
     }
 }

@@ -122,8 +122,17 @@ pub enum News {
 
 /// What the loop needs from outside.
 pub trait Keeper {
+    /// What somebody asks for.
+    type Asked;
+
     /// Syncs once; returns how it ended, and what it brought from the server.
     fn sync(&self, why: Why, about: &About) -> impl Future<Output = (Ended, News)>;
+
+    /// Waits until somebody asks for a sync; returns also what it is to be about.
+    fn asked(&self) -> impl Future<Output = (About, Self::Asked)>;
+
+    /// Syncs as somebody asked for, and answers; returns the same as of any sync.
+    fn serve(&self, asked: Self::Asked, about: &About) -> impl Future<Output = (Ended, News)>;
 
     /// Returns true if a sync about some folders spares much, and leaves nothing waiting in others.
     fn is_choosy(&self) -> bool;
@@ -284,10 +293,7 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
             let (ended, news) = keeper.sync(why, &about).await;
             let untold = !told_before && ears.is_untold(news);
             schedule.ended((why, &about), ended, untold, begun.elapsed(), chance());
-            keeper.tell(Told::Next(schedule.next().saturating_sub(begun.elapsed())));
-            if local.is_late(keeper) {
-                schedule.local(About::Everything, begun.elapsed());
-            }
+            rest(keeper, &mut schedule, &mut local, begun.elapsed());
             continue;
         }
         if schedule.is_untold(begun.elapsed()) && !ears.told.get() && *ears.reach.borrow() == Some(Reach::All) {
@@ -297,6 +303,16 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
         tokio::select! {
             biased;
             () = async { drop(orders.stop.wait_for(|stop| *stop).await) } => {}
+            (about, asked) = keeper.asked() => {
+                // What was heard of other folders is left for the next.
+                let about = match about {
+                    About::Everything => local.prepare(keeper).or(ears.take()).or(About::Everything),
+                    only @ About::Only(_) => only,
+                };
+                let (ended, _) = keeper.serve(asked, &about).await;
+                schedule.ended((Why::Asked, &about), ended, false, begun.elapsed(), chance());
+                rest(keeper, &mut schedule, &mut local, begun.elapsed());
+            }
             () = told(&mut orders.resumed) => schedule.resumed(begun.elapsed()),
             () = told(&mut orders.online) => schedule.online(begun.elapsed()),
             () = ears.rung.notified() => {
@@ -313,6 +329,14 @@ async fn work<K: Keeper>(keeper: &K, plan: &Plan, ears: &Ears, mut orders: Order
             }
             () = sleep => {}
         }
+    }
+}
+
+/// Tells when the next sync is, now that one is over.
+fn rest<K: Keeper>(keeper: &K, schedule: &mut Schedule, local: &mut Local, now: Duration) {
+    keeper.tell(Told::Next(schedule.next().saturating_sub(now)));
+    if local.is_late(keeper) {
+        schedule.local(About::Everything, now);
     }
 }
 

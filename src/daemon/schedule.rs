@@ -38,6 +38,8 @@ pub enum Why {
     Retry,
     /// The machine was suspended.
     Resumed,
+    /// Somebody asked for it.
+    Asked,
 }
 
 impl Why {
@@ -50,6 +52,7 @@ impl Why {
             Why::Poll => "poll",
             Why::Retry => "retry",
             Why::Resumed => "resumed",
+            Why::Asked => "asked",
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::flag::PermanentFlags;
 use super::local::{DirId, KeywordLetters, Stamp};
 use super::message::Timestamp;
@@ -12,7 +14,7 @@ use super::uid::{ModSeq, Uid, UidValidity};
 ///
 /// A component may hold any character; a `/` in one (the server's separator may be another) is written `%2F`, and a
 /// `%` that would read as such an escape `%25`. So different names always differ, and ordinary ones look ordinary.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MailboxName(String);
 
 impl MailboxName {

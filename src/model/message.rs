@@ -3,17 +3,19 @@
 use std::fmt;
 use std::num::NonZeroI64;
 
+use serde::{Deserialize, Serialize};
+
 use super::flag::FlagSet;
 use super::local::FileStat;
 use super::mailbox::MailboxId;
 use super::uid::Uid;
 
 /// A point in time, whole seconds since 1970 UTC: the precision that IMAP's INTERNALDATE has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(pub i64);
 
 /// The part of a Maildir file name before `:2,`: a message's identity on the local side.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UniqueName(Box<str>);
 
 impl UniqueName {

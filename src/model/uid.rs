@@ -3,8 +3,10 @@
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 
+use serde::{Deserialize, Serialize};
+
 /// A message's unique identifier within a mailbox and a UIDVALIDITY (RFC 9051 section 2.3.1.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Uid(NonZeroU32);
 
 impl Uid {
@@ -39,7 +41,7 @@ impl fmt::Display for UidValidity {
 }
 
 /// A modification sequence (RFC 7162). A server's 0 means "no such thing" and is not representable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ModSeq(NonZeroU64);
 
 impl ModSeq {

@@ -1,5 +1,7 @@
 //! What a run did, or would do: the words and numbers that dry run, log and `--json` share.
 
+use serde::{Deserialize, Serialize};
+
 use super::flags::FlagPlan;
 use super::plan::{MailboxPlan, RemoteRemoval, Removal};
 use super::replace::Replacement;
@@ -9,7 +11,7 @@ use crate::model::{MailboxId, MailboxName, Side, Timestamp, Uid, UniqueName};
 const NAMED_ARRIVALS: usize = 1000;
 
 /// Messages that came from the server into a folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrivals {
     /// The server's name of the folder.
     pub folder: MailboxName,
@@ -22,7 +24,8 @@ pub struct Arrivals {
 }
 
 /// What a run did to an account.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'static"))]
 pub struct Report {
     /// How many folders are kept in step.
     pub folders: u64,
@@ -193,7 +196,7 @@ fn flag_lines(flags: &FlagPlan) -> impl Iterator<Item = (Side, String)> {
 }
 
 /// How many of each kind of change one side underwent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Messages that arrived.
     pub added: u64,
@@ -230,7 +233,7 @@ impl std::ops::AddAssign for Counts {
 }
 
 /// Why a part of a plan is set aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
     /// The root is missing, unmounted or without its marker.
     RootMissing,
@@ -264,7 +267,7 @@ impl Reason {
 }
 
 /// A part of a plan set aside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// The folder; `None` for the whole account.
     pub folder: Option<MailboxName>,
@@ -279,7 +282,7 @@ pub struct Held {
 }
 
 /// Something that failed while the rest went on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// What kind, for programs: `message-too-large`, `mailbox-refused` …
     pub code: &'static str,
@@ -306,7 +309,7 @@ impl Problem {
 }
 
 /// An item that is not in step and waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     /// What kind, as told when it was found.
     pub code: String,
@@ -323,7 +326,7 @@ pub struct Waiting {
 }
 
 /// One line of a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanLine {
     /// The side that changes; `None` for what only the database learns.
     pub side: Option<Side>,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::task::{Context, Poll};
 
+use serde::{Deserialize, Serialize};
+
 use super::error::{LocalError, RemoteError};
 use crate::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Timestamp, Uid, UidSet, UidValidity};
 use crate::reconcile::snapshot::{RemoteListing, RemoteRequest, RemoteSnapshot};
@@ -144,7 +146,7 @@ pub struct StoredFlags {
 }
 
 /// Bytes and round trips of an account's connections.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Bytes received, above TLS.
     pub bytes_in: u64,

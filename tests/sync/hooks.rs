@@ -107,6 +107,26 @@ fn watching_tells_of_new_mail_while_it_goes_on() {
     daemon.stop();
 }
 
+/// Who asks calls them, and the daemon does not.
+#[test]
+fn a_sync_that_the_daemon_does_tells_of_new_mail_once_before_it_ends() {
+    let mut setup = with_hooks(Kind::Bare, "tee -a before.json");
+    setup.keys = "watch.poll = \"1h\"".to_owned();
+    setup.extra = setup.extra.replace("before.json", &setup.path().join("before.json").display().to_string());
+    let mut daemon = Daemon::settled(&setup);
+    wait_until_told(&setup, "on_new_mail", 1);
+    daemon.wait_until_quiet(Duration::from_millis(1500));
+    let times = || ["before", "on_new_mail", "on_change"].map(|hook| told(&setup, hook).len());
+    let once_more = times().map(|times| times + 1);
+    setup.append(&["INBOX"], &corpus::ordinary(9)[8..]);
+    setup.sync().expect(0);
+    assert_eq!(times(), once_more);
+    daemon.wait_for("the request", |event| event["why"] == "asked");
+    daemon.wait_until_quiet(Duration::from_millis(1500));
+    daemon.stop();
+    assert_eq!(times(), once_more);
+}
+
 #[test]
 fn a_hook_that_is_running_outlives_a_new_configuration_and_what_is_untold_is_told_afterwards() {
     let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));

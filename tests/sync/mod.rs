@@ -1,5 +1,6 @@
 //! What mailtide promises, tried with the binary on real servers.
 
+mod asked;
 mod bad_luck;
 mod busy;
 mod circumstances;

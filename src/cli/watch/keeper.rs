@@ -8,9 +8,12 @@ use std::time::Duration;
 use chrono::Utc;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::Shared;
 use super::bell::Bell;
+use super::desk::Asked;
 use super::kept::Kept;
 use super::table::{Live, Table};
 use super::tell::{Nothing, Teller};
@@ -47,6 +50,7 @@ pub(super) struct AccountKeeper {
     table: Table,
     hooks: Bell,
     cut: Stop,
+    requests: Mutex<UnboundedReceiver<Asked>>,
     args: args::Sync,
     diary: Diary,
     memory: Memory,
@@ -72,9 +76,10 @@ struct ReachJson {
 impl AccountKeeper {
     /// Returns what keeps an account in step. `cut` breaks off what is under way.
     pub(super) fn new(account: Account, shared: &Shared, cut: Stop) -> Self {
-        let args = args::Sync { wait: Some(Some(POLITENESS.into())), ..args::Sync::default() };
+        let args = patient(args::Sync::default());
         let (wrong, deaf, left, diary) = (RefCell::default(), RefCell::default(), RefCell::default(), Diary::kept());
-        let Shared { state_dir, teller, table, hooks } = shared.clone();
+        let Shared { state_dir, teller, table, desk, hooks } = shared.clone();
+        let requests = Mutex::new(desk.take_place(&account));
         Self {
             account,
             state_dir,
@@ -82,6 +87,7 @@ impl AccountKeeper {
             table,
             hooks,
             cut,
+            requests,
             args,
             diary,
             memory: Memory::default(),
@@ -132,19 +138,8 @@ impl AccountKeeper {
         Err(Run { exit, troubles: vec![trouble], ..Run::new(&self.account.name) })
     }
 
-    /// Complains once about each kind of reason why the server can't be listened to, until it can again.
-    fn complain_of_deafness(&self, trouble: &Trouble) {
-        if self.deaf.replace(Some(trouble.code)) != Some(trouble.code) {
-            self.complain(trouble);
-        }
-    }
-}
-
-impl Keeper for AccountKeeper {
-    async fn sync(&self, why: Why, about: &About) -> (Ended, News) {
-        if why == Why::Resumed {
-            self.kept.let_go();
-        }
+    /// Syncs once, whatever hooks there are.
+    async fn run(&self, why: Why, about: &About, args: &args::Sync) -> Run {
         let mut account = self.account.clone();
         account.server.connections = self.plan().left_for_syncs();
         let only = match about {
@@ -154,7 +149,7 @@ impl Keeper for AccountKeeper {
         let job = Job {
             selected: Selected { account: &account, only },
             state_dir: &self.state_dir,
-            args: &self.args,
+            args,
             stop: self.cut.clone(),
             progress: Progress::told(self.table.clone(), &self.account.name),
             diary: self.diary.clone(),
@@ -164,22 +159,64 @@ impl Keeper for AccountKeeper {
         };
         let now = Utc::now().timestamp();
         self.update(|live| (live.syncing_since, live.planned, live.done) = (Some(now), 0, 0));
-        let run = match self.prepare().await {
-            Ok(()) => account::sync(job, Timestamp(now)).await,
-            Err(run) => run,
-        };
-        let new = *self.wrong.borrow() != run.troubles;
+        let run = account::sync(job, Timestamp(now)).await;
         self.update(|live| live.syncing_since = None);
+        self.take_note(why, &run);
+        run
+    }
+
+    fn take_note(&self, why: Why, run: &Run) {
+        let new = *self.wrong.borrow() != run.troubles;
         // That another one is at work is nothing wrong, and passes.
         if run.exit != Exit::Busy {
-            self.update(|live| take_down(live, &run));
-            self.teller.synced(why.as_str(), &run, new);
+            self.update(|live| take_down(live, run));
+            self.teller.synced(why.as_str(), run, new);
             self.wrong.replace(run.troubles.clone());
         }
         if !run.left.is_empty() {
             self.left.replace(run.left.iter().cloned().collect());
         }
+    }
+
+    /// Complains once about each kind of reason why the server can't be listened to, until it can again.
+    fn complain_of_deafness(&self, trouble: &Trouble) {
+        if self.deaf.replace(Some(trouble.code)) != Some(trouble.code) {
+            self.complain(trouble);
+        }
+    }
+}
+
+impl Keeper for AccountKeeper {
+    type Asked = Asked;
+
+    async fn sync(&self, why: Why, about: &About) -> (Ended, News) {
+        if why == Why::Resumed {
+            self.kept.let_go();
+        }
+        let run = match self.prepare().await {
+            Ok(()) => self.run(why, about, &self.args).await,
+            Err(run) => {
+                self.take_note(why, &run);
+                run
+            }
+        };
         self.hooks.add(&self.account, &run);
+        (ended(&run), news(&run.report))
+    }
+
+    async fn asked(&self) -> (About, Asked) {
+        match self.requests.lock().await.recv().await {
+            Some(asked) => (about(&asked.request.only), asked),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Who asked calls the hooks around it. Who gets no answer does it instead, and waits for whoever is at work.
+    async fn serve(&self, asked: Asked, about: &About) -> (Ended, News) {
+        let run = self.run(Why::Asked, about, &patient(asked.request.args())).await;
+        if run.exit != Exit::Busy && !run.exit.by_signal() {
+            asked.answer(&run);
+        }
         (ended(&run), news(&run.report))
     }
 
@@ -219,6 +256,19 @@ impl Keeper for AccountKeeper {
             Told::Local => self.event("local", &Nothing {}),
             Told::Unwatched(error) => self.complain(&Trouble::unwatched(&self.account, error)),
         }
+    }
+}
+
+/// Returns what is asked for with a little patience for another mailtide that is at work.
+fn patient(args: args::Sync) -> args::Sync {
+    args::Sync { wait: Some(Some(POLITENESS.into())), ..args }
+}
+
+/// Returns what a sync of only these folders is about; of none, everything.
+fn about(only: &[MailboxName]) -> About {
+    match only {
+        [] => About::Everything,
+        only => About::Only(only.iter().cloned().collect()),
     }
 }
 

@@ -41,7 +41,7 @@ pub(in crate::cli) struct Live {
 
 /// Asks the daemon; `None` if none is running. Blocks the thread, for a few seconds at most.
 pub(in crate::cli) fn ask(state_dir: &Path) -> io::Result<Option<BTreeMap<String, Live>>> {
-    let Some(answer) = control::ask(&socket(state_dir), QUESTION)? else { return Ok(None) };
+    let Some(answer) = control::ask(&socket(state_dir), QUESTION, Some(control::PATIENCE))? else { return Ok(None) };
     Ok(Some(serde_json::from_str(&answer)?))
 }
 
@@ -62,12 +62,9 @@ impl Table {
         change(all.entry(name.to_owned()).or_default());
     }
 
-    /// Answers a question.
-    pub(in crate::cli) fn answer(&self, question: &str) -> String {
+    /// Answers a question, if it is one for this.
+    pub(in crate::cli) fn answer(&self, question: &str) -> Option<String> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match question {
-            QUESTION => serde_json::to_string(&*all).unwrap_or_default(),
-            _ => String::new(),
-        }
+        (question == QUESTION).then(|| serde_json::to_string(&*all).unwrap_or_default())
     }
 }
