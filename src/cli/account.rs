@@ -66,6 +66,7 @@ pub(super) struct Run {
     /// What went wrong or was held back.
     pub(super) troubles: Vec<Trouble>,
     /// The HIGHESTMODSEQ up to which each mailbox is known.
+    #[serde(skip)]
     pub(super) left: Vec<(MailboxName, ModSeq)>,
     /// The database was damaged, and a new one is in its place.
     pub(super) rebuilt: bool,

@@ -90,7 +90,11 @@ async fn serve_one(mut stream: UnixStream, answer: impl AsyncFn(&str) -> String)
     let mut reading = tokio::io::BufReader::new(reading.take(LONGEST_QUESTION));
     tokio::time::timeout(PATIENCE, reading.read_line(&mut question)).await??;
     writing.write_all(b"\n").await?;
-    let answer = answer(question.trim_end()).await + "\n";
+    let answer = tokio::select! {
+        answer = answer(question.trim_end()) => answer + "\n",
+        // Who asked has gone away: whoever is at the answer need not go on, and knows.
+        _ = reading.read_u8() => return Err(io::ErrorKind::BrokenPipe.into()),
+    };
     tokio::time::timeout(PATIENCE, writing.write_all(answer.as_bytes())).await??;
     writing.shutdown().await
 }

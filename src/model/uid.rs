@@ -41,7 +41,7 @@ impl fmt::Display for UidValidity {
 }
 
 /// A modification sequence (RFC 7162). A server's 0 means "no such thing" and is not representable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModSeq(NonZeroU64);
 
 impl ModSeq {

@@ -262,10 +262,12 @@ impl Ledger {
         std::iter::successors(Some(id), |id| self.stories.get(id)?.version_of).last()
     }
 
-    /// Others took off `\Deleted` after a local removal had set it and before it expunged what has that: the message stays.
+    /// Others took off `\Deleted` after a local removal, or a new version, had set it and before it expunged what has that:
+    /// the message stays.
     pub(super) fn undelete(&mut self, id: u32) {
         let Some(story) = self.stories.get_mut(&id) else { return };
-        story.revived |= story.deletions.iter().any(|deletion| deletion.side == Side::Local);
+        let is_removed = story.deletions.iter().any(|deletion| deletion.side == Side::Local);
+        story.revived |= is_removed || story.outdated.is_some();
     }
 
     pub(super) fn delete(&mut self, side: Side, id: u32, folder: &MailboxName, known: bool) {

@@ -1,5 +1,7 @@
 //! `mailtide sync` beside `mailtide watch`: the daemon does it, with the outcome of any other.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,7 @@ fn at_rest(messages: i64) -> (Setup, Proxy, Daemon) {
     let proxy = Proxy::start(setup.port);
     setup.port = proxy.port;
     setup.keys = "watch.poll = \"1h\"".to_owned();
+    setup.extra = format!("[hooks]\non_new_mail = \"cat >> {}\"\n", told(&setup).display());
     let mut daemon = Daemon::settled(&setup);
     daemon.wait_until_quiet(QUIET);
     daemon.told.clear();
@@ -34,12 +37,19 @@ fn at_rest(messages: i64) -> (Setup, Proxy, Daemon) {
 fn long_one(setup: &Setup, proxy: &Proxy) -> Child {
     setup.append(&["INBOX"], &corpus::long(1, 20_000));
     proxy.slow_down(4096);
+    let before = proxy.passed();
     let asking = setup.command(&["sync", "--json"]).spawn().unwrap();
     let deadline = Instant::now() + DEADLINE;
-    while setup.run(&["status", "--json"]).account()["state"] != "syncing" {
+    while proxy.passed() < before + 1000 {
         assert!(Instant::now() < deadline, "the daemon never begins");
+        std::thread::yield_now();
     }
     asking
+}
+
+/// What the hook was told, one line each time.
+fn told(setup: &Setup) -> PathBuf {
+    setup.path().join("new_mail.json")
 }
 
 fn why(daemon: &Daemon) -> Vec<&Value> {
@@ -83,12 +93,13 @@ fn what_is_held_is_told_and_accepted_as_without_a_daemon() {
 #[test]
 fn with_other_settings_than_the_daemons_a_sync_is_ones_own() {
     let (mut setup, _proxy, mut daemon) = at_rest(3);
+    let before = std::mem::take(&mut setup.extra);
     setup.extra = "[accounts.test.folders]\nexclude = [\"Sent\"]\n".to_owned();
     setup.append(&["Sent"], &corpus::odd(1));
     setup.append(&["INBOX"], &corpus::ordinary(9)[8..]);
     setup.sync().expect(0).expect_only(&[("local", "added", 1)]);
     assert_eq!(setup.root.inbox().messages().len(), 4);
-    setup.extra.clear();
+    setup.extra = before;
     setup.sync().expect(0);
     daemon.wait_for("the request", |event| event["why"] == "asked");
     setup.assert_equal();
@@ -116,6 +127,10 @@ fn a_daemon_goes_on_with_it_when_who_asked_goes_away() {
     assert_eq!(ended.status.code(), Some(130), "{said}");
     assert!(said.contains("`mailtide watch` goes on with it"), "{said}");
     daemon.wait_for_sync("local", "added", 1);
+    let deadline = Instant::now() + DEADLINE;
+    while fs::read_to_string(told(&setup)).unwrap().lines().count() < 2 {
+        assert!(Instant::now() < deadline, "nobody tells of the new message");
+    }
     daemon.stop();
     setup.assert_equal();
 }

@@ -83,12 +83,9 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Answers. Without an answer, who asked does it instead.
-    pub(super) fn answer(self, run: &Run) {
-        if let Ok(text) = serde_json::to_string(run) {
-            // Who asked may have gone away.
-            self.answer.send(text).ok();
-        }
+    /// Answers. Without an answer, who asked does it instead. Returns false if nobody is there to hear it.
+    pub(super) fn answer(self, run: &Run) -> bool {
+        serde_json::to_string(run).is_ok_and(|text| self.answer.send(text).is_ok())
     }
 }
 

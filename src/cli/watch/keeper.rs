@@ -214,8 +214,9 @@ impl Keeper for AccountKeeper {
     /// Who asked calls the hooks around it. Who gets no answer does it instead, and waits for whoever is at work.
     async fn serve(&self, asked: Asked, about: &About) -> (Ended, News) {
         let run = self.run(Why::Asked, about, &patient(asked.request.args())).await;
-        if run.exit != Exit::Busy && !run.exit.by_signal() {
-            asked.answer(&run);
+        let is_over = run.exit != Exit::Busy && !run.exit.by_signal();
+        if !(is_over && asked.answer(&run)) {
+            self.hooks.add(&self.account, &run);
         }
         (ended(&run), news(&run.report))
     }
