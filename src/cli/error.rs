@@ -66,7 +66,7 @@ impl Rest {
         match self {
             Rest::Untouched => "nothing was changed",
             Rest::UnderWay => "what was done before is kept and recorded, the rest is left as it was",
-            Rest::Elsewhere => "`mailtide watch` goes on with it",
+            Rest::Elsewhere => "what `mailtide watch` has begun it finishes",
         }
     }
 }

@@ -91,9 +91,10 @@ async fn serve_one(mut stream: UnixStream, answer: impl AsyncFn(&str) -> String)
     tokio::time::timeout(PATIENCE, reading.read_line(&mut question)).await??;
     writing.write_all(b"\n").await?;
     let answer = tokio::select! {
-        answer = answer(question.trim_end()) => answer + "\n",
-        // Who asked has gone away: whoever is at the answer need not go on, and knows.
+        biased;
+        // Who has gone away, perhaps long before this process woke up, asks for nothing any more.
         _ = reading.read_u8() => return Err(io::ErrorKind::BrokenPipe.into()),
+        answer = answer(question.trim_end()) => answer + "\n",
     };
     tokio::time::timeout(PATIENCE, writing.write_all(answer.as_bytes())).await??;
     writing.shutdown().await
@@ -169,6 +170,24 @@ mod tests {
         drop(control);
         assert_eq!(ask(&path, "x", Some(PATIENCE)).unwrap(), None);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn who_has_gone_away_asks_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("daemon.socket");
+        let control = Control::bind(&path).unwrap();
+        BlockingStream::connect(&path).unwrap().write_all(b"gone\n").unwrap();
+        let asked = tokio::task::spawn_blocking(move || ask(&path, "there", Some(PATIENCE)).unwrap());
+        let heard = std::cell::RefCell::new(Vec::new());
+        let answer = tokio::select! {
+            answer = asked => answer.unwrap(),
+            () = control.serve(async |question| {
+                heard.borrow_mut().push(question.to_owned());
+                "yes".to_owned()
+            }) => panic!("it serves for ever"),
+        };
+        assert_eq!((answer.as_deref(), heard.into_inner()), (Some("yes"), vec!["there".to_owned()]));
     }
 
     #[test]

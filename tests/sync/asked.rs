@@ -69,8 +69,10 @@ fn a_sync_is_done_by_the_daemon_over_the_connection_that_it_has() {
     daemon.wait_until_quiet(QUIET);
     assert_eq!(proxy.connections(), before);
     assert_eq!(why(&daemon), ["asked", "asked"]);
-    // Of one that changes nothing it need not know.
-    setup.run(&["sync", "--json", "--dry-run"]).expect(0).expect_nothing_done();
+    // Of these it need not know.
+    for further in ["--dry-run", "--wait=30s", "-v"] {
+        setup.run(&["sync", "--json", further]).expect(0).expect_nothing_done();
+    }
     daemon.wait_until_quiet(QUIET);
     assert_eq!(daemon.syncs(), 2);
     daemon.stop();
@@ -107,14 +109,16 @@ fn with_other_settings_than_the_daemons_a_sync_is_ones_own() {
 }
 
 #[test]
-fn a_daemon_that_dies_over_it_leaves_it_to_who_asked() {
-    let (setup, proxy, daemon) = at_rest(3);
-    let asking = long_one(&setup, &proxy);
-    daemon.kill();
-    let ended = asking.wait_with_output().unwrap();
-    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stdout));
-    setup.assert_equal();
-    setup.sync().expect(0).expect_nothing_done();
+fn a_daemon_that_dies_over_it_or_is_told_to_end_leaves_it_to_who_asked() {
+    for end in [Daemon::kill, Daemon::stop] {
+        let (setup, proxy, daemon) = at_rest(3);
+        let asking = long_one(&setup, &proxy);
+        end(daemon);
+        let ended = asking.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stdout));
+        setup.assert_equal();
+        setup.sync().expect(0).expect_nothing_done();
+    }
 }
 
 #[test]
@@ -125,22 +129,12 @@ fn a_daemon_goes_on_with_it_when_who_asked_goes_away() {
     let ended = asking.wait_with_output().unwrap();
     let said = String::from_utf8(ended.stdout).unwrap();
     assert_eq!(ended.status.code(), Some(130), "{said}");
-    assert!(said.contains("`mailtide watch` goes on with it"), "{said}");
+    assert!(said.contains("what `mailtide watch` has begun it finishes"), "{said}");
     daemon.wait_for_sync("local", "added", 1);
     let deadline = Instant::now() + DEADLINE;
     while fs::read_to_string(told(&setup)).unwrap().lines().count() < 2 {
         assert!(Instant::now() < deadline, "nobody tells of the new message");
     }
     daemon.stop();
-    setup.assert_equal();
-}
-
-#[test]
-fn a_daemon_told_to_end_leaves_it_to_who_asked() {
-    let (setup, proxy, daemon) = at_rest(3);
-    let asking = long_one(&setup, &proxy);
-    daemon.stop();
-    let ended = asking.wait_with_output().unwrap();
-    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stdout));
     setup.assert_equal();
 }

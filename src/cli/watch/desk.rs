@@ -83,6 +83,11 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// Returns true if nobody waits for the answer any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.answer.is_closed()
+    }
+
     /// Answers. Without an answer, who asked does it instead. Returns false if nobody is there to hear it.
     pub(super) fn answer(self, run: &Run) -> bool {
         serde_json::to_string(run).is_ok_and(|text| self.answer.send(text).is_ok())

@@ -205,9 +205,14 @@ impl Keeper for AccountKeeper {
     }
 
     async fn asked(&self) -> (About, Asked) {
-        match self.requests.lock().await.recv().await {
-            Some(asked) => (about(&asked.request.only), asked),
-            None => std::future::pending().await,
+        let mut requests = self.requests.lock().await;
+        loop {
+            match requests.recv().await {
+                // What was accepted by one who did not wait for it was not meant for what is held later.
+                Some(asked) if asked.is_given_up() => {}
+                Some(asked) => return (about(&asked.request.only), asked),
+                None => std::future::pending().await,
+            }
         }
     }
 
