@@ -28,8 +28,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut scene = Scene::new(header, listing, maildirs);
         self.leave_out(&scene)?;
         self.follow_renames(&mut scene).await?;
-        // What an interrupted run did makes folders and messages known.
+        let is_interrupted = !self.options.dry_run && !self.account.journal.intents()?.is_empty();
+        // What an interrupted run did makes folders and messages known,
         let unsettled = self.recover(&scene).await?;
+        // and only these tell that a folder of which nothing was known has another name by now.
+        if is_interrupted {
+            self.follow_renames(&mut scene).await?;
+        }
         let rows = self.account.journal.mailboxes()?;
         let mut folders = pair_folders(&rows, &scene.listing, &scene.maildirs, &self.policy.scope);
         folders.retain(|folder| self.is_named(&folder.name) && !scene.is_to_be_renamed(folder));

@@ -45,10 +45,12 @@ pub fn is_displaced_there(row: &MailboxRow, listing: &RemoteListing) -> bool {
         return before != now;
     }
     let Some(status) = listed.status else { return false };
+    // A first look cut short leaves rows without a watermark.
+    let lacks = row.highest.is_some_and(|uid| status.uid_next <= uid.get());
     let went_back = row.watermark.is_some_and(|mark| {
         status.uid_next < mark.uid_next || (status.mod_seq.is_some() && status.mod_seq < mark.mod_seq)
     });
-    row.uid_validity.is_some_and(|validity| validity != status.uid_validity || went_back)
+    row.uid_validity.is_some_and(|validity| validity != status.uid_validity || lacks || went_back)
 }
 
 /// Returns true if the mailbox that has a row's name may be the row's under other numbers: it holds at least half as much.

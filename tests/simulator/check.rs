@@ -168,7 +168,7 @@ impl Check<'_> {
         // nothing can be removed, and removed there after all once that is possible.
         let apart = if self.world.ledger.renamed { story.local.initial.min(story.remote.initial) } else { 0 };
         let refused = if self.world.habits.revokes && self.world.ledger.renamed { story.most() } else { 0 };
-        let most = story.most() + 2 * story.moves + story.astray + undone + apart + refused;
+        let most = story.most() + 2 * story.moves + story.astray + story.undeleted + undone + apart + refused;
         if local > most || remote > most + tombs {
             self.fail(format!("{id} doubled: local {local}, remote {remote}, put there {} times", story.most()));
         }

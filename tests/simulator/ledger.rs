@@ -73,6 +73,8 @@ pub(super) struct Story {
     /// sent at all: nothing tells it from a message not found again, or from a new one, so it may come back. Or
     /// others took its removal back.
     pub(super) revived: bool,
+    /// How often others took its removal back: what is in Trash by then stays there, too.
+    pub(super) undeleted: usize,
     /// Its mailbox on the server was put back as it was some time ago: removals and flags since may be undone. `true` if
     /// it was in the backup or in the Maildir then, so that it must not be lost.
     pub(super) restored: Option<bool>,
@@ -157,6 +159,7 @@ impl Ledger {
             moves: 0,
             astray: 0,
             revived: false,
+            undeleted: 0,
             restored: None,
             outdated: None,
             version_of: None,
@@ -267,7 +270,9 @@ impl Ledger {
     pub(super) fn undelete(&mut self, id: u32) {
         let Some(story) = self.stories.get_mut(&id) else { return };
         let is_removed = story.deletions.iter().any(|deletion| deletion.side == Side::Local);
-        story.revived |= is_removed || story.outdated.is_some();
+        let is_to_go = is_removed || story.outdated.is_some();
+        story.revived |= is_to_go;
+        story.undeleted += usize::from(is_to_go);
     }
 
     pub(super) fn delete(&mut self, side: Side, id: u32, folder: &MailboxName, known: bool) {

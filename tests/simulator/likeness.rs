@@ -4,7 +4,8 @@ use mailtide::model::{FlagSet, MailboxName, Role, Timestamp};
 use mailtide::reconcile::policy::{Delete, HoldAnswer, Options};
 
 use super::account::{
-    DATE, answer, codes, dies, in_step, local_ids, remote_ids, struck_at_every_call, struck_everywhere, sync,
+    DATE, answer, at_every_call, codes, dies, in_step, local_ids, remote_ids, struck_at_every_call, struck_everywhere,
+    sync,
 };
 use super::history::{calm_run, policy};
 use super::mail::Kind;
@@ -1074,5 +1075,40 @@ fn a_folder_renamed_there_before_what_was_copied_to_trash_is_expunged_gives_it_o
         assert_eq!(places, [(vec![], vec![]), (vec![3], vec![3]), (vec![2], vec![2])], "{abilities:?}");
         super::history::idle_run(&shared, false);
         struck_everywhere(make, &[("One", &[]), ("New", &[3]), ("Trash", &[2])]);
+    }
+}
+
+/// Seed 1795919774561043: the first look at it had been cut short, so that only its rows tell how far it had counted. With
+/// one of its messages gone, the empty folder that got its name was taken for it, put back as it once was: its files were
+/// sent there, and it was fetched as another.
+#[test]
+fn a_folder_renamed_after_a_first_sync_cut_short_is_not_the_one_of_the_same_second_that_got_its_name() {
+    for abilities in [FULL, PLAIN] {
+        at_every_call(|at| {
+            let shared = in_step(Delete::Trash, 1);
+            {
+                let mut world = shared.world();
+                (world.server.same_second, world.server.abilities, world.rng) = (true, abilities, Rng::new(at.step));
+                world.server.create(&folder("Two"), None);
+                for id in [2, 3] {
+                    world.remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
+                }
+            }
+            let died = dies(&shared, at);
+            {
+                let mut world = shared.world();
+                world.remote_rename_folder(&folder("One"), &folder("New"));
+                world.remote_rename_folder(&folder("Two"), &folder("One"));
+                let (name, uid) = uid(&world, 2);
+                world.remote_delete(&name, uid);
+            }
+            quiet(&shared);
+            for ids in [local_ids, remote_ids] {
+                let found = (ids(&shared, "New"), ids(&shared, "One"));
+                assert_eq!(found, (vec![3], vec![]), "struck {at:?} {abilities:?}");
+            }
+            assert_kept(&shared, &format!("struck {at:?} {abilities:?}"));
+            died
+        });
     }
 }
