@@ -115,7 +115,10 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
     let account = job.selected.account;
     let stopped = |exit| Trouble::stopped(exit, Rest::Untouched);
     let _lock = job.stop.guard(turn::lock(job)).await.map_err(stopped)??;
-    let opened = database(job, run)?;
+    let mut opened = database(job, run)?;
+    if let Ok(database) = &mut opened {
+        job.progress.begin(database);
+    }
     let remote = job.stop.guard(Box::pin(connection(job))).await.map_err(stopped)??;
     let local = Maildir::new(account.maildir.clone()).with_diary(job.diary.clone());
     let journal = opened.or_else(|why| rebuild(job, now, &why, run))?;

@@ -20,6 +20,7 @@ mod render;
 mod restore;
 mod select;
 mod shelf;
+mod standing;
 mod status;
 mod stop;
 mod sync;

@@ -5,8 +5,10 @@ use std::cell::Cell;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::output::Output;
+use super::standing::Standing;
 use super::watch::table::{Live, Table};
 use crate::cycle::Event;
+use crate::state::Database;
 
 /// The bars of a run, one per account.
 #[derive(Debug)]
@@ -62,6 +64,15 @@ impl Progress {
     /// Returns true if somebody looks at it now.
     pub(super) fn is_watched(&self) -> bool {
         matches!(self.shown, Shown::Bar(_))
+    }
+
+    /// Tells how the account stands as it begins: until it is over nobody else can read that.
+    pub(super) fn begin(&self, database: &mut Database) {
+        if let Shown::Table(table, account) = &self.shown
+            && let Ok(standing) = Standing::read(database)
+        {
+            table.stand(account, standing);
+        }
     }
 
     /// Takes note of what is going on.

@@ -2,6 +2,7 @@
 //! Asks no server.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -15,14 +16,13 @@ use super::exit::Exit;
 use super::json::{self, ErrorJson, HeldJson, WaitingJson};
 use super::output::Output;
 use super::render::{self, count, moment};
+use super::standing::{Folder, Standing};
 use super::watch::table::{self, Live};
 use super::{configuration, select};
 use crate::config::{Account, Config};
-use crate::cycle::listed;
-use crate::model::{MailboxName, Quota, Timestamp, Usage};
-use crate::reconcile::report::Waiting;
+use crate::model::{Quota, Timestamp, Usage};
 use crate::state::{Database, Lock};
-use crate::store::{HoldRow, Journal, StateError};
+use crate::store::StateError;
 
 /// How long a run that is about to end is waited for.
 const MOMENT: Duration = Duration::from_millis(500);
@@ -32,25 +32,11 @@ const MOMENT: Duration = Duration::from_millis(500);
 struct Status {
     name: String,
     live: Option<Live>,
-    /// What the database says; `None` while a run has it.
-    known: Option<Known>,
+    /// A run has the database.
+    busy: bool,
+    /// What the database says or, while a run of the daemon has it, said before that; `None` while another run has it.
+    known: Option<Standing>,
     trouble: Option<Trouble>,
-}
-
-/// What the database says of an account.
-#[derive(Debug, Default, PartialEq)]
-struct Known {
-    last_success: Option<Timestamp>,
-    quota: Quota,
-    holds: Vec<HoldRow>,
-    folders: Vec<Folder>,
-}
-
-#[derive(Debug, PartialEq)]
-struct Folder {
-    name: MailboxName,
-    messages: u64,
-    waiting: Vec<Waiting>,
 }
 
 #[derive(Debug, Serialize)]
@@ -117,7 +103,7 @@ fn run(args: &args::Status, globals: &Globals) -> Result<Vec<Status>, Trouble> {
     let config = configuration(globals)?;
     let accounts = select::accounts(&config, &args.accounts)?;
     let mut live = ask(&config)?;
-    Ok(accounts.into_iter().map(|account| look(account, live.remove(&account.name))).collect())
+    Ok(accounts.into_iter().map(|account| look(account, &config.state_dir, live.remove(&account.name))).collect())
 }
 
 /// Asks the daemon, if one is running.
@@ -127,16 +113,17 @@ fn ask(config: &Config) -> Result<BTreeMap<String, Live>, Trouble> {
     answer.map(Option::unwrap_or_default).map_err(failed)
 }
 
-fn look(account: &Account, live: Option<Live>) -> Status {
+fn look(account: &Account, state_dir: &Path, live: Option<Live>) -> Status {
     let status = Status { name: account.name.clone(), live, ..Status::default() };
-    match known(account) {
-        Ok(known) => Status { known, ..status },
+    match standing(account) {
+        Ok(Some(known)) => Status { known: Some(known), ..status },
+        Ok(None) => Status { busy: true, known: table::standing(state_dir, &account.name), ..status },
         Err(error) => Status { trouble: Some(Trouble::state(account, &error, Rest::Untouched)), ..status },
     }
 }
 
 /// Reads the database; `None` if a run has it. Where there is no lock, no run can be under way.
-fn known(account: &Account) -> Result<Option<Known>, StateError> {
+fn standing(account: &Account) -> Result<Option<Standing>, StateError> {
     let lock = match account.lock.exists() {
         true => Some(Lock::wait(&account.database, Some(MOMENT))?),
         false => None,
@@ -144,40 +131,12 @@ fn known(account: &Account) -> Result<Option<Known>, StateError> {
     if matches!(lock, Some(None)) {
         return Ok(None);
     }
-    let mut database = Database::for_dry_run(&account.database)?;
-    let header = database.header()?;
-    let mut folders = Vec::new();
-    for mailbox in database.mailboxes()? {
-        let waiting = database.failures(mailbox.id)?.iter().map(|failure| listed(&mailbox.name, failure)).collect();
-        folders.push(Folder { name: mailbox.name, messages: mailbox.with_uid, waiting });
-    }
-    Ok(Some(Known { last_success: header.last_success, quota: header.quota, holds: header.holds, folders }))
-}
-
-impl Known {
-    /// Returns the reasons for which a folder is held. What is held without a folder holds them all.
-    fn held(&self, folder: &Folder) -> Vec<&str> {
-        let concerns = |hold: &&HoldRow| hold.mailbox.as_ref().is_none_or(|name| *name == folder.name);
-        self.holds.iter().filter(concerns).map(|hold| hold.reason.as_str()).collect()
-    }
-
-    fn waiting(&self) -> impl Iterator<Item = &Waiting> {
-        self.folders.iter().flat_map(|folder| &folder.waiting)
-    }
-
-    fn state_of(&self, folder: &Folder) -> &'static str {
-        match (self.held(folder).is_empty(), folder.waiting.is_empty()) {
-            (false, _) => "held",
-            (true, false) => "pending",
-            (true, true) => "in-step",
-        }
-    }
+    Standing::read(&mut Database::for_dry_run(&account.database)?).map(Some)
 }
 
 impl Status {
     fn is_syncing(&self) -> bool {
-        self.known.is_none() && self.trouble.is_none()
-            || self.live.as_ref().is_some_and(|live| live.syncing_since.is_some())
+        self.busy || self.live.as_ref().is_some_and(|live| live.syncing_since.is_some())
     }
 
     /// Returns the exit code of a last sync that failed, as far as the daemon knows.
@@ -283,7 +242,7 @@ fn full(quota: &Quota) -> Option<String> {
     (!limits.is_empty()).then(|| format!("{} used on the server", limits.join(", ")))
 }
 
-fn row(known: &Known, folder: &Folder) -> Vec<String> {
+fn row(known: &Standing, folder: &Folder) -> Vec<String> {
     let held = known.held(folder).join(", ");
     let detail = match folder.waiting.len() as u64 {
         _ if !held.is_empty() => held,
@@ -302,7 +261,7 @@ impl QuotaJson {
 }
 
 impl FolderJson {
-    fn of(known: &Known, folder: &Folder) -> Self {
+    fn of(known: &Standing, folder: &Folder) -> Self {
         Self {
             folder: folder.name.to_string(),
             state: known.state_of(folder),

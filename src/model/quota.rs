@@ -1,8 +1,10 @@
 //! How full an account is on its server (RFC 9208).
 
+use serde::{Deserialize, Serialize};
+
 /// What a server allows, and what is used of it. Where several limits apply to the inbox, of each kind the one that is
 /// nearest.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
     /// Room for messages, in bytes.
     pub storage: Option<Usage>,
@@ -11,7 +13,7 @@ pub struct Quota {
 }
 
 /// A limit and what is used of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// How much is used. May be more than allowed.
     pub used: u64,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::StateError;
 use super::local::Trashed;
 use crate::model::{
@@ -167,7 +169,7 @@ pub struct Renaming {
 }
 
 /// A part of a plan set aside because it looks like an accident.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldRow {
     /// The folder; `None` for the whole account.
     pub mailbox: Option<MailboxName>,

@@ -42,8 +42,10 @@ struct State {
     client_spoke_last: bool,
     /// How long each part of what the server says is held back.
     delay: Duration,
-    /// How many connections were made.
+    /// How many connections were made,
     made: usize,
+    /// and how many the client has not ended, of all.
+    kept: usize,
     /// How many bytes each connection after the first may carry of what the server says, then it breaks alone.
     further: usize,
     open: Vec<TcpStream>,
@@ -72,6 +74,7 @@ impl Proxy {
             client_spoke_last: false,
             delay: Duration::ZERO,
             made: 0,
+            kept: 0,
             further: usize::MAX,
             open,
         };
@@ -109,6 +112,11 @@ impl Proxy {
     /// Returns how many connections were made since the last [`Proxy::allow`].
     pub(crate) fn connections(&self) -> usize {
         self.shared.state.lock().unwrap().made
+    }
+
+    /// Returns how many connections the client keeps.
+    pub(crate) fn kept(&self) -> usize {
+        self.shared.state.lock().unwrap().kept
     }
 
     /// Lets nothing pass any more, and leaves open what is open.
@@ -170,11 +178,15 @@ impl Shared {
                 state.open.push(stream.try_clone().unwrap());
             }
             state.made += 1;
+            state.kept += 1;
             (state.epoch, if state.made > 1 { state.further } else { usize::MAX })
         };
         let (client_read, server_write) = (client.try_clone().unwrap(), server.try_clone().unwrap());
         let shared = Arc::clone(self);
-        thread::spawn(move || shared.forward(client_read, server_write, usize::MAX, true, epoch));
+        thread::spawn(move || {
+            shared.forward(client_read, server_write, usize::MAX, true, epoch);
+            shared.state.lock().unwrap().kept -= 1;
+        });
         let shared = Arc::clone(self);
         thread::spawn(move || shared.forward(server, client, limit, false, epoch));
     }

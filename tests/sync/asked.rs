@@ -1,6 +1,8 @@
 //! `mailtide sync` beside `mailtide watch`: the daemon does it, with the outcome of any other.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -50,6 +52,34 @@ fn long_one(setup: &Setup, proxy: &Proxy) -> Child {
 /// What the hook was told, one line each time.
 fn told(setup: &Setup) -> PathBuf {
     setup.path().join("new_mail.json")
+}
+
+fn socket(setup: &Setup) -> PathBuf {
+    setup.path().join("state/daemon.socket")
+}
+
+/// Returns what a sync asks the daemon, which does not hear it this time.
+fn question(setup: &Setup) -> String {
+    let (socket, aside) = (socket(setup), setup.path().join("aside.socket"));
+    fs::rename(&socket, &aside).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut asking = setup.command(&["sync", "--json"]).spawn().unwrap();
+    let (heard, _) = listener.accept().unwrap();
+    let mut question = String::new();
+    BufReader::new(heard).read_line(&mut question).unwrap();
+    asking.kill().unwrap();
+    asking.wait().unwrap();
+    fs::rename(&aside, &socket).unwrap();
+    question
+}
+
+/// Asks the daemon, and waits until it has heard that.
+fn ask(setup: &Setup, question: &str) -> BufReader<UnixStream> {
+    let mut stream = UnixStream::connect(socket(setup)).unwrap();
+    stream.write_all(question.as_bytes()).unwrap();
+    let mut answer = BufReader::new(stream);
+    answer.read_line(&mut String::new()).unwrap();
+    answer
 }
 
 fn why(daemon: &Daemon) -> Vec<&Value> {
@@ -137,4 +167,32 @@ fn a_daemon_goes_on_with_it_when_who_asked_goes_away() {
     }
     daemon.stop();
     setup.assert_equal();
+}
+
+#[test]
+fn what_is_given_up_while_it_waits_for_its_turn_is_not_done() {
+    let (setup, proxy, mut daemon) = at_rest(3);
+    let question = question(&setup);
+    let asking = long_one(&setup, &proxy);
+    drop(ask(&setup, &question));
+    assert_eq!(asking.wait_with_output().unwrap().status.code(), Some(0));
+    daemon.wait_until_quiet(QUIET);
+    assert_eq!(why(&daemon), ["asked"]);
+    daemon.stop();
+}
+
+#[test]
+fn what_another_version_asks_for_is_left_to_that() {
+    let (setup, _proxy, mut daemon) = at_rest(3);
+    let question = question(&setup);
+    let version = format!("\"version\":\"{}\"", env!("CARGO_PKG_VERSION"));
+    let mut answer = String::new();
+    for (version_asked, is_done) in [("\"version\":\"0.0.1\"", false), (version.as_str(), true)] {
+        answer.clear();
+        ask(&setup, &question.replace(&version, version_asked)).read_to_string(&mut answer).unwrap();
+        assert_eq!(answer.contains("\"report\""), is_done, "{version_asked}: {answer}");
+    }
+    daemon.wait_until_quiet(QUIET);
+    assert_eq!(why(&daemon), ["asked"]);
+    daemon.stop();
 }

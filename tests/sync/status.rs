@@ -1,6 +1,7 @@
 //! `mailtide status`: with a daemon and without.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use crate::support::corpus;
 use crate::support::daemon::Daemon;
@@ -45,7 +46,7 @@ fn a_daemon_tells_what_it_does_and_what_went_wrong() {
     let proxy = Proxy::start(setup.port);
     setup.port = proxy.port;
     let mut daemon = Daemon::settled(&setup);
-    daemon.wait_until_quiet(std::time::Duration::from_millis(1500));
+    daemon.wait_until_quiet(Duration::from_millis(1500));
     let status = setup.run(&["status", "--json"]).expect(0).account();
     assert_eq!((&status["state"], &status["listening"]), (&"in-step".into(), &"all".into()), "{status}");
     assert!(status["next_sync"].is_string(), "{status}");
@@ -62,4 +63,33 @@ fn a_daemon_tells_what_it_does_and_what_went_wrong() {
     daemon.stop();
     assert!(!socket.exists());
     assert_eq!(setup.run(&["status", "--json"]).expect(0).account()["watched"], false);
+}
+
+#[test]
+fn while_the_daemon_syncs_the_folders_are_shown_as_they_were() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    let proxy = Proxy::start(setup.port);
+    setup.port = proxy.port;
+    let mut daemon = Daemon::settled(&setup);
+    daemon.wait_until_quiet(Duration::from_millis(1500));
+    proxy.slow_down(4096);
+    setup.append(&["INBOX"], &corpus::long(1, 40_000));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let status = loop {
+        let status = setup.run(&["status", "--json"]).expect(0).account();
+        if status["state"] == "syncing" {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "{status}");
+    };
+    let inbox = &status["folders"][1];
+    assert_eq!(
+        (&inbox["folder"], &inbox["messages"], &inbox["state"]),
+        (&"INBOX".into(), &3.into(), &"in-step".into()),
+        "{status}"
+    );
+    assert!(status["last_success"].is_string() && status["quota"]["messages"]["used"] == 3, "{status}");
+    let words = setup.run(&["status"]).expect(0);
+    assert!(words.stdout.starts_with("test: syncing; ") && words.stdout.contains("3 messages"), "{}", words.stdout);
+    daemon.stop();
 }

@@ -122,6 +122,23 @@ fn a_server_that_tells_of_folders_that_are_not_watched_is_trusted() {
 }
 
 #[test]
+fn once_a_poll_has_found_nothing_there_is_only_the_connection_that_listens() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
+    let proxy = Proxy::start(setup.port);
+    (setup.port, setup.keys) = (proxy.port, "watch.poll = \"10s\"".to_owned());
+    let mut daemon = Daemon::settled(&setup);
+    for _ in 0..2 {
+        daemon.wait_for("a poll", |event| event["why"] == "poll");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while proxy.kept() != 1 {
+            assert!(Instant::now() < deadline, "{} connections are kept", proxy.kept());
+            std::thread::yield_now();
+        }
+    }
+    daemon.stop();
+}
+
+#[test]
 fn without_notify_the_inbox_is_listened_to_and_the_rest_is_polled() {
     let mut setup = Setup::with_mail(Kind::NoUidplus, &corpus::ordinary(2));
     setup.keys = "watch.poll = \"10s\"".to_owned();

@@ -161,6 +161,9 @@ impl AccountKeeper {
         self.update(|live| (live.syncing_since, live.planned, live.done) = (Some(now), 0, 0));
         let run = account::sync(job, Timestamp(now)).await;
         self.update(|live| live.syncing_since = None);
+        if why == Why::Poll && !run.report.did_anything() {
+            self.kept.dismiss();
+        }
         self.take_note(why, &run);
         run
     }

@@ -40,6 +40,14 @@ impl Kept {
         }
     }
 
+    /// Ends it, before its time: nothing more is to be expected.
+    pub(super) fn dismiss(&self) {
+        if let Some((store, farewell)) = self.replace(None) {
+            farewell.abort();
+            tokio::spawn(store.logout());
+        }
+    }
+
     /// Lets go of it: it will hardly carry anything any more.
     pub(super) fn let_go(&self) {
         if let Some((_, farewell)) = self.replace(None) {

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cli::standing::Standing;
 use crate::daemon::control;
 
-/// The question that asks for it.
+/// The question that asks for it,
 const QUESTION: &str = "status";
+/// and the one that asks how an account stood, before its name.
+const STANDING: &str = "standing ";
 
 /// Returns where the daemon's socket is.
 pub(in crate::cli) fn socket(state_dir: &Path) -> PathBuf {
@@ -45,26 +48,51 @@ pub(in crate::cli) fn ask(state_dir: &Path) -> io::Result<Option<BTreeMap<String
     Ok(Some(serde_json::from_str(&answer)?))
 }
 
-/// All accounts, by name.
+/// Asks how an account stood when the daemon's last sync of it began. `None` if no daemon knows.
+pub(in crate::cli) fn standing(state_dir: &Path, name: &str) -> Option<Standing> {
+    let answer = control::ask(&socket(state_dir), &format!("{STANDING}{name}"), Some(control::PATIENCE)).ok()??;
+    serde_json::from_str(&answer).ok()
+}
+
+/// All accounts.
 #[derive(Debug, Clone, Default)]
-pub(in crate::cli) struct Table(Arc<Mutex<BTreeMap<String, Live>>>);
+pub(in crate::cli) struct Table(Arc<Mutex<Accounts>>);
+
+/// What is known of them, by name.
+#[derive(Debug, Default)]
+struct Accounts {
+    live: BTreeMap<String, Live>,
+    /// How they stood when their last syncs began.
+    standing: BTreeMap<String, Standing>,
+}
 
 impl Table {
     /// Forgets all, and takes in these accounts.
     pub(in crate::cli) fn reset<'a>(&self, names: impl Iterator<Item = &'a str>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *all = names.map(|name| (name.to_owned(), Live::default())).collect();
+        let live = names.map(|name| (name.to_owned(), Live::default())).collect();
+        *self.lock() = Accounts { live, ..Accounts::default() };
     }
 
     /// Changes what is known of an account.
     pub(in crate::cli) fn update(&self, name: &str, change: impl FnOnce(&mut Live)) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        change(all.entry(name.to_owned()).or_default());
+        change(self.lock().live.entry(name.to_owned()).or_default());
+    }
+
+    /// Takes note of how an account stands, now that a sync of it begins.
+    pub(in crate::cli) fn stand(&self, name: &str, standing: Standing) {
+        self.lock().standing.insert(name.to_owned(), standing);
     }
 
     /// Answers a question, if it is one for this.
     pub(in crate::cli) fn answer(&self, question: &str) -> Option<String> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (question == QUESTION).then(|| serde_json::to_string(&*all).unwrap_or_default())
+        let accounts = self.lock();
+        match question.strip_prefix(STANDING) {
+            Some(name) => serde_json::to_string(&accounts.standing.get(name)).ok(),
+            None => (question == QUESTION).then(|| serde_json::to_string(&accounts.live).unwrap_or_default()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Accounts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
