@@ -25,6 +25,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     ) -> Result<(), Failure> {
         self.await_files(scene, sights, plans)?;
         self.await_lost(scene, sights, plans)?;
+        self.await_unseen(scene, sights, plans)?;
         self.await_arrivals(scene, sights, plans).await
     }
 
@@ -166,8 +167,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 self.report.problem(unfinished(&plan.name, why));
             }
             set_aside(plan, Side::Remote);
-            let refiled = std::mem::take(&mut plan.refiled);
-            plan.upload.retain(|upload| !refiled.contains_key(&upload.unique));
+            hold_back_refiled(plan);
             again.extend(ours.then_some(plan.mailbox));
         }
         again
@@ -189,22 +189,26 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if found.is_empty() || (restless.is_empty() && !self.has_stirred(scene, all.plans)?) {
             return Ok(());
         }
-        lost.iter().for_each(|row| all.forget_no_more(row));
-        let mut waiting: BTreeSet<MailboxId> = lost.iter().map(|row| row.mailbox).collect();
-        waiting.extend(found.iter().map(|(mailbox, _)| *mailbox));
-        // Sent while their rows wait, their files would be messages of their own when those are found.
-        for plan in all.plans.iter_mut().filter(|plan| !plan.refiled.is_empty()) {
-            let refiled = std::mem::take(&mut plan.refiled);
-            plan.upload.retain(|upload| !refiled.contains_key(&upload.unique));
-            waiting.insert(plan.mailbox);
-        }
-        for plan in all.plans.iter_mut().filter(|plan| waiting.contains(&plan.mailbox)) {
-            let mailbox = plan.mailbox;
-            plan.download.retain(|uid| !found.contains(&(mailbox, *uid)));
-            plan.copy_local.retain(|copy| !found.contains(&(mailbox, copy.uid)));
-            plan.unknown = true;
-        }
+        let waiting = hold_lost(&mut all, &lost, &found);
         scene.again.extend(waiting.into_iter().chain(restless));
+        Ok(())
+    }
+
+    /// A message gone from both sides may be in a folder that could not be looked at, with its file, or its file in another.
+    /// Without its row it would be another there: fetched where it is, sent from where its file is, and with its letters
+    /// meaning what they mean there.
+    fn await_unseen(&mut self, scene: &Scene, sights: &[Sight], plans: &mut [MailboxPlan]) -> Result<(), Failure> {
+        let concerns = |plan: &MailboxPlan| !plan.forget.is_empty() || !plan.refiled.is_empty();
+        if !plans.iter().any(concerns)
+            || (self.blind.is_empty() && (self.options.only.is_empty() || self.others_grew(scene)?.is_none()))
+        {
+            return Ok(());
+        }
+        let mut all = Plans::new(sights, plans);
+        let rows = all.rows();
+        let lost = all.gone_from_both(&rows);
+        let found = found_elsewhere(&all, &lost);
+        hold_lost(&mut all, &lost, &found);
         Ok(())
     }
 
@@ -257,6 +261,32 @@ pub(super) fn found_elsewhere(all: &Plans<'_>, lost: &[&MessageRow]) -> BTreeSet
         uids.into_iter().map(move |uid| (plan.mailbox, uid))
     });
     new.filter(may_be).collect()
+}
+
+/// Keeps the rows of what is gone from both sides, and leaves alone what may be it on either. Returns the mailboxes that this
+/// concerns, which are not settled by this pass.
+fn hold_lost(all: &mut Plans<'_>, lost: &[&MessageRow], found: &BTreeSet<Spot>) -> BTreeSet<MailboxId> {
+    lost.iter().for_each(|row| all.forget_no_more(row));
+    let mut waiting: BTreeSet<MailboxId> = lost.iter().map(|row| row.mailbox).collect();
+    waiting.extend(found.iter().map(|(mailbox, _)| *mailbox));
+    // Sent while their rows wait, their files would be messages of their own when those are found.
+    for plan in all.plans.iter_mut().filter(|plan| !plan.refiled.is_empty()) {
+        hold_back_refiled(plan);
+        waiting.insert(plan.mailbox);
+    }
+    for plan in all.plans.iter_mut().filter(|plan| waiting.contains(&plan.mailbox)) {
+        let mailbox = plan.mailbox;
+        plan.download.retain(|uid| !found.contains(&(mailbox, *uid)));
+        plan.copy_local.retain(|copy| !found.contains(&(mailbox, copy.uid)));
+        plan.unknown = true;
+    }
+    waiting
+}
+
+/// Leaves unsent what has gone from where it was.
+fn hold_back_refiled(plan: &mut MailboxPlan) {
+    let refiled = std::mem::take(&mut plan.refiled);
+    plan.upload.retain(|upload| !refiled.contains_key(&upload.unique));
 }
 
 fn awaits_word(folder: &MailboxName, held: &MailboxName) -> Problem {

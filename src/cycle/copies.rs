@@ -75,6 +75,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut all = Plans::new(sights, plans);
         let mut known = Known { rows, scans: BTreeMap::new(), files: BTreeMap::new(), moved: all.moved() };
         self.await_homes(scene, &mut all, &mut known)?;
+        self.await_origins(scene, &mut all, &mut known)?;
         self.copy_there(scene, &mut all, &mut known)?;
         self.copy_email_ids(scene, &mut all, &mut known)?;
         self.copy_here(scene, &mut all, &mut known).await?;

@@ -66,17 +66,21 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(listing)
     }
 
-    /// Leaves alone in a run over some folders what lost its names on both sides and could not be given one, with whatever
-    /// may be it: its messages are followed one by one only by a run that sees where they are. Let go of here, they would
-    /// be fetched from the one place and sent from the other.
+    /// Leaves alone in a run over some folders what lost its names on both sides and could not be given one, or on the server
+    /// and is not of this run, with whatever may be it: its messages are followed one by one only by a run that sees where
+    /// they are. Let go of here, they would be fetched from the one place and sent from the other.
     fn leave_lost(&mut self, scene: &Scene, rows: &[MailboxRow], folders: &mut Vec<Folder>) -> Result<(), Failure> {
         if self.options.only.is_empty() {
             return Ok(());
         }
+        // Of one whose maildir can't get its new name that is told.
+        let waits_for_its_own_run = |row: &MailboxRow| {
+            self.elsewhere_there.contains(&row.id) && !self.unrenamed.contains(&row.id) && !self.is_named(&row.name)
+        };
         let is_lost = |row: &&MailboxRow| {
             self.elsewhere.contains(&row.id)
                 && is_displaced_there(row, &scene.listing)
-                && is_displaced_here(row, &scene.maildirs)
+                && (is_displaced_here(row, &scene.maildirs) || waits_for_its_own_run(row))
         };
         let lost: Vec<&MailboxRow> = rows.iter().filter(is_lost).collect();
         let (scope, mut left) = (&self.policy.scope, BTreeSet::new());
@@ -95,8 +99,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             left.insert(row.local.clone());
         }
         for folder in folders.extract_if(.., |folder| is_among(&left, folder, rows)) {
-            let why = "a folder has other names on both sides than it had, and where its messages are now only a sync of \
-                       all folders sees";
+            let why = "a folder has another name than it had and could not be given that on both sides, and where its \
+                       messages are now only a sync of all folders sees";
             self.report.problem(unfinished(&folder.name, why));
             self.blind.insert(folder.local);
         }

@@ -179,7 +179,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             false => self.match_messages(all, &missing, &spots).await?,
         };
         let Some(found) = found else {
-            decide_nothing(all, &missing);
+            // Nor do the passes that follow see where it is.
+            let unseen = missing.iter().map(|one| one.place.0).chain(spots.iter().map(|(mailbox, _)| *mailbox));
+            self.blind.extend(unseen.filter_map(|id| all.sight(id)).map(|sight| sight.row.local.clone()));
+            decide_nothing(all, &missing, &spots);
             return Ok(());
         };
         for one in missing {
@@ -368,9 +371,15 @@ fn refiled<'s>(all: &mut Plans<'s>, mut arrivals: Arrivals) -> Vec<Missing<'s>> 
     missing
 }
 
-/// Takes all removals from the Maildir out of the plans, and what would be sent again: what is gone may be where nobody
-/// could look.
-fn decide_nothing(all: &mut Plans<'_>, missing: &[Missing<'_>]) {
+/// Takes all removals from the Maildir out of the plans, what would be sent again, and what would be fetched and may be it:
+/// what is gone may be where nobody could look.
+fn decide_nothing(all: &mut Plans<'_>, missing: &[Missing<'_>], spots: &[Spot]) {
+    for (mailbox, uid) in spots {
+        if let Some(plan) = all.of(*mailbox) {
+            plan.download.retain(|other| other != uid);
+            plan.unknown = true;
+        }
+    }
     for one in missing.iter().filter(|one| !one.at_home) {
         if let Some(plan) = all.of(one.place.0) {
             plan.take_upload(&one.place.1);

@@ -15,7 +15,7 @@ use super::scenarios::{
     Act, FULL, PLAIN, Scenario, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete,
     remote_flag,
 };
-use super::schedule::{CrashAt, Heard, Schedule};
+use super::schedule::{CrashAt, Heard, RefuseAt, Schedule};
 use super::server::Server;
 use super::users::folder;
 use super::world::{Shared, World};
@@ -771,6 +771,64 @@ fn renamed_on_both_sides_to_a_name_taken_here_it_waits_for_a_run_about_all() {
     };
     let asked: [&[&str]; 3] = [&["B"], &["B", "C"], &["B", "D"]];
     waits_for_a_run_about_all(change, &asked, &[(4, "C"), (6, "C"), (7, "C"), (9, "C")]);
+}
+
+/// Seed 1795928925233194: the run about its new name alone fetched what it holds there, and the maildir was renamed before
+/// the next.
+#[test]
+fn renamed_on_the_server_to_a_name_taken_here_it_waits_for_a_run_about_all() {
+    let change: Act = |world| {
+        there(world, "B", "C");
+        local(world, "C", 9, &[]);
+    };
+    let asked: [&[&str]; 2] = [&["C"], &["C", "INBOX"]];
+    waits_for_a_run_about_all(change, &asked, &[(4, "C"), (6, "C"), (7, "C"), (9, "C")]);
+}
+
+/// Seed 1795928924371107: its new place on the server could not be looked at, and its rows, gone from both sides where they
+/// were, were let go of: all of it was sent from where it is here, and fetched from there by the next run.
+#[test]
+fn renamed_on_both_sides_to_a_name_taken_here_while_the_server_refuses_once() {
+    let change: Act = |world| {
+        there(world, "B", "C");
+        local(world, "C", 9, &[]);
+        here(world, "B", "D");
+    };
+    for (abilities, tune) in KINDS {
+        for call in 1.. {
+            let shared = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) }.world(0);
+            let heard = Heard::No(RemoteErrorKind::Busy);
+            drop(run(&shared, Schedule::Refuse(RefuseAt { call, after: false, heard }), &Options::default()));
+            let is_reached = shared.world().asked >= call;
+            quiet(&shared);
+            let context = format!("{abilities:?}, call {call}");
+            assert_kept(&shared, &context);
+            assert_places(&shared, &[(4, "C"), (6, "C"), (7, "C"), (9, "C")], &context);
+            if !is_reached {
+                break;
+            }
+        }
+    }
+}
+
+/// Seed 1795928924831677: nothing told that it was the same, so all of it was fetched under its new name, though what was gone
+/// under the old one stayed known; renamed here before the next run, it was sent, too.
+#[test]
+fn renamed_on_the_server_while_no_header_can_be_fetched_and_then_here() {
+    for (abilities, tune) in KINDS {
+        let change: Act = |world| there(world, "B", "C");
+        let shared = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) }.world(0);
+        shared.world().mishaps.headless = Some(folder("C"));
+        calm_run(&shared, &Options::default());
+        shared.world().mishaps.headless = None;
+        if shared.world().maildir.folders.contains_key(&folder("B")) {
+            here(&mut shared.world(), "B", "D");
+        }
+        quiet(&shared);
+        let context = format!("{abilities:?}");
+        assert_kept(&shared, &context);
+        assert_places(&shared, &[(4, "C"), (6, "C"), (7, "C")], &context);
+    }
 }
 
 /// Its files were moved to a new maildir, which is no directory that is known.

@@ -468,31 +468,37 @@ fn sent_and_moved_on_the_server_before_the_answer_was_heard_it_is_one() {
     }
 }
 
-/// It was sent with the flags that its file had, read with the letters of the folder that it came to.
+/// It was sent with the flags that its file had, read with the letters of the folder that it came to; or it was moved, the
+/// server did not say where to, and what it looked at next was refused: it was taken for a new one there.
 #[test]
 fn moved_here_and_flagged_on_both_sides_it_keeps_its_flags_although_the_server_refused_once_to_move_it() {
-    for call in 1.. {
-        let mut world = World::new(Server::new(FULL), policy(Delete::Trash), Rng::new(1));
-        world.server.create(&folder("Trash"), Some(Role::Trash));
-        remote(&mut world, "INBOX", 1, &["work"]);
-        remote(&mut world, "Archive", 2, &["later"]);
-        let shared = Shared::new(world);
-        quiet(&shared);
-        local_move(&mut shared.world(), 1, "Archive", Name::Kept);
-        remote_flag(&mut shared.world(), 1, "\\Answered", true);
-        local_flag(&mut shared.world(), 1, "\\Seen", true);
-        let heard = Heard::No(RemoteErrorKind::Refused);
-        drop(run(&shared, Schedule::Refuse(RefuseAt { call, after: false, heard }), &Options::default()));
-        let is_reached = shared.world().asked >= call;
-        quiet(&shared);
-        let world = shared.world();
-        for view in [local_view(&world), remote_view(&world)] {
-            let moved: Vec<_> = places(&view).into_iter().filter(|(id, ..)| *id == 1).collect();
-            let expected = (1, "Archive".to_owned(), "\\seen \\answered work".to_owned());
-            assert_eq!(moved, [expected], "call {call}");
-        }
-        if !is_reached {
-            break;
+    for (abilities, status) in
+        [FULL, HALVES[0], HALVES[1], PLAIN].into_iter().flat_map(|one| [(one, true), (one, false)])
+    {
+        for call in 1.. {
+            let mut world = World::new(Server::new(abilities), policy(Delete::Trash), Rng::new(1));
+            world.server.status = status;
+            world.server.create(&folder("Trash"), Some(Role::Trash));
+            remote(&mut world, "INBOX", 1, &["work"]);
+            remote(&mut world, "Archive", 2, &["later"]);
+            let shared = Shared::new(world);
+            quiet(&shared);
+            local_move(&mut shared.world(), 1, "Archive", Name::Kept);
+            remote_flag(&mut shared.world(), 1, "\\Answered", true);
+            local_flag(&mut shared.world(), 1, "\\Seen", true);
+            let heard = Heard::No(RemoteErrorKind::Refused);
+            drop(run(&shared, Schedule::Refuse(RefuseAt { call, after: false, heard }), &Options::default()));
+            let is_reached = shared.world().asked >= call;
+            quiet(&shared);
+            let world = shared.world();
+            for view in [local_view(&world), remote_view(&world)] {
+                let moved: Vec<_> = places(&view).into_iter().filter(|(id, ..)| *id == 1).collect();
+                let expected = (1, "Archive".to_owned(), "\\seen \\answered work".to_owned());
+                assert_eq!(moved, [expected], "call {call} {abilities:?} {status}");
+            }
+            if !is_reached {
+                break;
+            }
         }
     }
 }

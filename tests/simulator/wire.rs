@@ -448,6 +448,9 @@ impl RemoteStore for Shared {
         let mut all = Vec::new();
         for Messages { mailbox, validity, uids } in messages {
             let deed = |world: &mut World| {
+                if world.mishaps.headless.as_ref() == Some(mailbox) {
+                    return Err(RemoteError::new(RemoteErrorKind::Busy, "not now"));
+                }
                 let messages = &world.server.select(mailbox, *validity)?.messages;
                 let found = messages.iter().filter(|(uid, _)| uids.contains(**uid));
                 let told =

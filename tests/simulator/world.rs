@@ -62,6 +62,8 @@ pub(super) struct Mishaps {
     pub(super) restless: Option<MailboxName>,
     /// This mailbox can't be looked at.
     pub(super) unlooked: Option<MailboxName>,
+    /// No header of this mailbox can be fetched.
+    pub(super) headless: Option<MailboxName>,
     /// This mailbox gets another UIDVALIDITY when a message is sent to it.
     pub(super) renumbers: Option<MailboxName>,
     /// This mailbox is missing from the list.

@@ -10,7 +10,7 @@ use crate::cycle::arrivals::leave_moving;
 use crate::cycle::plans::Plans;
 use crate::cycle::settle::unfinished;
 use crate::cycle::{Run, Scene};
-use crate::model::{Fingerprint, MailboxId, MessageRow, UniqueName};
+use crate::model::{Fingerprint, Identity, MailboxId, MessageId, MessageRow, UniqueName};
 use crate::reconcile::moves::Arrivals;
 use crate::reconcile::plan::LocalRemoval;
 use crate::reconcile::snapshot::LocalEntry;
@@ -43,8 +43,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let file = (row.mailbox, &removal.unique, &removal.entry);
             let twice = self.seen_twice(known, &homes, file, row.content)?;
             let mut waits: Vec<(MailboxId, Seen)> = twice.map(|home| (home, Seen::WithNextPass)).into_iter().collect();
-            if !all_seen {
-                waits.extend(self.unseen_alike(scene, all, known, row)?);
+            if !all_seen && let Some(told) = row.size.zip(row.content) {
+                waits.extend(self.unseen_alike(scene, all, known, told, Some(row.id))?);
             }
             let Some(plan) = all.of(row.mailbox).filter(|_| !waits.is_empty()) else { continue };
             plan.remove_local.retain(|removal| removal.row != row.id);
@@ -56,11 +56,42 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 }
             }
         }
+        self.tell_strange(known, &strange);
+        Ok(())
+    }
+
+    /// Leaves alone what is new on both sides and may be a message of a folder that can't be looked at, moved by users or by
+    /// an earlier pass. Adopted, it would be another: its letters would mean what they do here, and not what they did there.
+    pub(super) fn await_origins(
+        &mut self,
+        scene: &Scene,
+        all: &mut Plans<'_>,
+        known: &mut Known,
+    ) -> Result<(), Failure> {
+        if self.blind.is_empty() {
+            return Ok(());
+        }
+        let adopted = all.plans.iter().flat_map(|plan| plan.adopt.iter().map(|found| (plan.mailbox, found.clone())));
+        let adopted: Vec<_> = adopted.collect();
+        let mut strange = BTreeSet::new();
+        for (mailbox, found) in adopted {
+            let Identity { size, content: Some(content), .. } = found.identity.0 else { continue };
+            let mut origins = self.unseen_alike(scene, all, known, (size, content), None)?;
+            origins.retain(|(from, _)| known.rows.get(from).is_some_and(|from| self.blind.contains(&from.local)));
+            let Some(plan) = all.of(mailbox).filter(|_| !origins.is_empty()) else { continue };
+            plan.adopt.retain(|other| other.unique != found.unique);
+            plan.unknown = true;
+            strange.extend(origins.iter().map(|(from, _)| (mailbox, *from)));
+        }
+        self.tell_strange(known, &strange);
+        Ok(())
+    }
+
+    fn tell_strange(&mut self, known: &Known, strange: &BTreeSet<(MailboxId, MailboxId)>) {
         for (here, from) in strange.iter().filter_map(|(here, from)| known.rows.get(here).zip(known.rows.get(from))) {
             let why = format!("its files may have come from {}, which this sync does nothing for", from.name);
             self.report.problem(unfinished(&here.name, &why));
         }
-        Ok(())
     }
 
     /// Leaves new files alone that were seen in another folder, too, and adopted there: sent, they would be messages of their
@@ -129,17 +160,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(whole && quiet && !self.has_stirred(scene, all.plans)?)
     }
 
-    /// Returns the mailboxes of other messages of this content whose files were not seen.
+    /// Returns the mailboxes of messages of this size and content, but for one, whose files were not seen.
     fn unseen_alike(
         &mut self,
         scene: &Scene,
         all: &Plans<'_>,
         known: &mut Known,
-        row: &MessageRow,
+        (size, content): (u64, Fingerprint),
+        but: Option<MessageId>,
     ) -> Result<Vec<(MailboxId, Seen)>, Failure> {
-        let Some((size, content)) = row.size.zip(row.content) else { return Ok(Vec::new()) };
         let mut others = self.account.journal.messages_of_size(size)?;
-        others.retain(|other| other.id != row.id && other.content == Some(content));
+        others.retain(|other| Some(other.id) != but && other.content == Some(content));
         let mut unseen = Vec::new();
         for other in others {
             let seen = self.is_seen(scene, all, known, &other)?;
