@@ -204,6 +204,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         {
             return Ok(());
         }
+        for plan in plans.iter().filter(|plan| !plan.refiled.is_empty()) {
+            let why = "files came to it whose messages may be in a folder that this sync does not see";
+            self.report.problem(unfinished(&plan.name, why));
+        }
         let mut all = Plans::new(sights, plans);
         let rows = all.rows();
         let lost = all.gone_from_both(&rows);
