@@ -9,7 +9,7 @@ use super::history::{calm_run, policy, run};
 use super::mail::{Kind, id_of};
 use super::rng::Rng;
 use super::scenarios::{FULL, assert_kept, quiet};
-use super::schedule::{CrashAt, Schedule};
+use super::schedule::{CrashAt, Heard, RefuseAt, Schedule};
 use super::server::Server;
 use super::users::folder;
 use super::world::{Mishaps, Shared, World};
@@ -76,6 +76,19 @@ pub(super) fn codes(report: &Report) -> Vec<&str> {
 pub(super) fn dies(shared: &Shared, at: CrashAt) -> bool {
     shared.world().now.0 += 60;
     run(shared, Schedule::Crash(at), &Options::default()).is_none()
+}
+
+/// Returns false if the run has no such call.
+pub(super) fn is_refused(shared: &Shared, at: RefuseAt) -> bool {
+    drop(run(shared, Schedule::Refuse(at), &Options::default()));
+    shared.world().asked >= at.call
+}
+
+/// Refuses every call to the server, one a run, until `refuse` says that there was no such call. The last run is one that
+/// was refused nothing.
+pub(super) fn at_every_request(heard: Heard, after: bool, refuse: impl Fn(RefuseAt) -> bool) {
+    let calls = (1..10_000).take_while(|&call| refuse(RefuseAt { call, after, heard })).count();
+    assert!(calls > 0, "not a single call");
 }
 
 /// Strikes at every call, in every way, until `strike` says that there was no such call.

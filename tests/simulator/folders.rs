@@ -6,6 +6,7 @@ use mailtide::reconcile::report::Report;
 use mailtide::reconcile::snapshot::Abilities;
 use mailtide::store::RemoteErrorKind;
 
+use super::account::{at_every_request, is_refused};
 use super::check::{local_view, remote_view};
 use super::history::{calm_run, policy, run};
 use super::maildir::Save;
@@ -15,7 +16,7 @@ use super::scenarios::{
     Act, FULL, PLAIN, Scenario, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete,
     remote_flag,
 };
-use super::schedule::{CrashAt, Heard, RefuseAt, Schedule};
+use super::schedule::{CrashAt, Heard, Schedule};
 use super::server::Server;
 use super::users::folder;
 use super::world::{Shared, World};
@@ -795,19 +796,15 @@ fn renamed_on_both_sides_to_a_name_taken_here_while_the_server_refuses_once() {
         here(world, "B", "D");
     };
     for (abilities, tune) in KINDS {
-        for call in 1.. {
+        at_every_request(Heard::No(RemoteErrorKind::Busy), false, |at| {
             let shared = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) }.world(0);
-            let heard = Heard::No(RemoteErrorKind::Busy);
-            drop(run(&shared, Schedule::Refuse(RefuseAt { call, after: false, heard }), &Options::default()));
-            let is_reached = shared.world().asked >= call;
+            let is_reached = is_refused(&shared, at);
             quiet(&shared);
-            let context = format!("{abilities:?}, call {call}");
+            let context = format!("{abilities:?}, {at:?}");
             assert_kept(&shared, &context);
             assert_places(&shared, &[(4, "C"), (6, "C"), (7, "C"), (9, "C")], &context);
-            if !is_reached {
-                break;
-            }
-        }
+            is_reached
+        });
     }
 }
 

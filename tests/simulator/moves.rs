@@ -5,7 +5,7 @@ use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::snapshot::Abilities;
 use mailtide::store::RemoteErrorKind;
 
-use super::account::{ids, struck_everywhere};
+use super::account::{at_every_request, ids, is_refused, struck_everywhere};
 use super::check::{View, local_view, remote_view};
 use super::history::{calm_run, policy, run};
 use super::maildir::Save;
@@ -14,7 +14,7 @@ use super::scenarios::{
     Act, FULL, PLAIN, Scenario, assert_kept, file, local, local_delete, local_flag, quiet, remote, remote_delete,
     remote_flag, uid,
 };
-use super::schedule::{CrashAt, Heard, RefuseAt, Schedule};
+use super::schedule::{CrashAt, Heard, Schedule};
 use super::server::Server;
 use super::users::folder;
 use super::world::{Shared, World};
@@ -388,6 +388,32 @@ fn moved_here_from_a_folder_that_a_run_is_not_about_it_waits_for_one_about_both(
     }
 }
 
+/// Its row was let go of by a run that saw neither place, and it was fetched from the one and sent from the other.
+#[test]
+fn moved_to_different_folders_on_both_sides_it_is_one_although_a_run_was_about_the_old_folder_only() {
+    let change: Act = |world| {
+        remote_move(world, 5, "Archive");
+        local_move(world, 5, "INBOX", Name::Kept);
+    };
+    for abilities in [FULL, PLAIN].into_iter().chain(HALVES) {
+        for anew in [false, true] {
+            let shared =
+                Scenario { delete: Delete::Trash, abilities, tune: |_| (), start, change: Some(change) }.world(0);
+            if anew {
+                rename(&mut shared.world(), 5);
+            }
+            calm_run(&shared, &Options { only: vec![folder("Lists/rust")], ..Options::default() });
+            quiet(&shared);
+            assert_kept(&shared, "moved on both sides from a folder that a run was about");
+            let world = shared.world();
+            for view in [local_view(&world), remote_view(&world)] {
+                let five: Vec<_> = places(&view).into_iter().filter(|one| one.0 == 5).collect();
+                assert_eq!(five, [(5, "Archive".into(), "\\flagged".into())], "{abilities:?}, {anew}");
+            }
+        }
+    }
+}
+
 /// It was taken for the message that had gone, whatever was in it by then.
 #[test]
 fn renamed_here_and_deleted_there_it_is_kept_if_it_is_saved_again_before_it_goes() {
@@ -475,7 +501,7 @@ fn moved_here_and_flagged_on_both_sides_it_keeps_its_flags_although_the_server_r
     for (abilities, status) in
         [FULL, HALVES[0], HALVES[1], PLAIN].into_iter().flat_map(|one| [(one, true), (one, false)])
     {
-        for call in 1.. {
+        at_every_request(Heard::No(RemoteErrorKind::Refused), false, |at| {
             let mut world = World::new(Server::new(abilities), policy(Delete::Trash), Rng::new(1));
             world.server.status = status;
             world.server.create(&folder("Trash"), Some(Role::Trash));
@@ -486,20 +512,16 @@ fn moved_here_and_flagged_on_both_sides_it_keeps_its_flags_although_the_server_r
             local_move(&mut shared.world(), 1, "Archive", Name::Kept);
             remote_flag(&mut shared.world(), 1, "\\Answered", true);
             local_flag(&mut shared.world(), 1, "\\Seen", true);
-            let heard = Heard::No(RemoteErrorKind::Refused);
-            drop(run(&shared, Schedule::Refuse(RefuseAt { call, after: false, heard }), &Options::default()));
-            let is_reached = shared.world().asked >= call;
+            let is_reached = is_refused(&shared, at);
             quiet(&shared);
             let world = shared.world();
             for view in [local_view(&world), remote_view(&world)] {
                 let moved: Vec<_> = places(&view).into_iter().filter(|(id, ..)| *id == 1).collect();
                 let expected = (1, "Archive".to_owned(), "\\seen \\answered work".to_owned());
-                assert_eq!(moved, [expected], "call {call} {abilities:?} {status}");
+                assert_eq!(moved, [expected], "{at:?} {abilities:?} {status}");
             }
-            if !is_reached {
-                break;
-            }
-        }
+            is_reached
+        });
     }
 }
 
@@ -508,7 +530,7 @@ fn moved_here_and_flagged_on_both_sides_it_keeps_its_flags_although_the_server_r
 #[test]
 fn a_message_that_can_neither_be_moved_nor_expunged_at_once_goes_to_no_trash() {
     for heard in [Heard::No(RemoteErrorKind::Busy), Heard::Bye] {
-        for call in 1.. {
+        at_every_request(heard, false, |at| {
             let abilities = Abilities { moves: false, uid_plus: false, ..FULL };
             let mut world = World::new(Server::new(abilities), policy(Delete::Trash), Rng::new(1));
             world.server.create(&folder("Trash"), Some(Role::Trash));
@@ -517,19 +539,15 @@ fn a_message_that_can_neither_be_moved_nor_expunged_at_once_goes_to_no_trash() {
             quiet(&shared);
             local_move(&mut shared.world(), 1, "Archive", Name::Kept);
             shared.world().mishaps.transfers = true;
-            let refusal = RefuseAt { call, after: false, heard };
-            drop(run(&shared, Schedule::Refuse(refusal), &Options::default()));
-            let is_reached = shared.world().asked >= call;
+            let is_reached = is_refused(&shared, at);
             shared.world().mishaps.transfers = false;
             quiet(&shared);
             let world = shared.world();
             for view in [local_view(&world), remote_view(&world)] {
                 let moved = places(&view).into_iter().filter(|(id, ..)| *id == 1).map(|(_, name, _)| name);
-                assert_eq!(moved.collect::<Vec<_>>(), ["Archive"], "{heard:?} at call {call}");
+                assert_eq!(moved.collect::<Vec<_>>(), ["Archive"], "{at:?}");
             }
-            if !is_reached {
-                break;
-            }
-        }
+            is_reached
+        });
     }
 }
