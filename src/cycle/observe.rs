@@ -52,6 +52,8 @@ pub(super) struct Target<'a> {
     pub(super) row: MailboxRow,
     look: Look,
     failures: Vec<FailureRow>,
+    /// Its rows, if they were read to find out whether it is to be looked at. Its maildir was, too, but that may have changed.
+    rows: Option<Vec<MessageRow>>,
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
@@ -64,8 +66,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     ) -> Result<Vec<Sight>, Failure> {
         let mut targets = self.targets(scene, unsettled)?;
         let mut rows: BTreeMap<MailboxId, Vec<MessageRow>> = BTreeMap::new();
-        for target in &targets {
-            rows.insert(target.row.id, self.account.journal.messages(target.row.id)?);
+        for target in &mut targets {
+            let known = match target.rows.take() {
+                Some(known) => known,
+                None => self.account.journal.messages(target.row.id)?,
+            };
+            rows.insert(target.row.id, known);
         }
         let mut seen = self.look(&targets, &rows).await?;
         self.leave_overtaken(scene, &targets, &mut seen).await?;
@@ -125,16 +131,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let look = self.how_to_look(scene, folder, &row, failures.iter().any(|failure| is_due(failure, self.now)));
             let unsent = failures.iter().any(is_unsent);
             let flagged = drafts.remove(&row.id);
+            let mut target = Target { folder, row, look, failures, rows: None };
             let untouched = scene.first
                 && look == Look::Skip
                 && !unsent
-                && (!self.local_changed(scene, &row) || (failures.is_empty() && self.is_unchanged(folder, &row)?))
-                && !self.drafts_changed(scene, &row, flagged)?;
+                && (!self.local_changed(scene, &target.row) || self.is_unchanged(&mut target)?)
+                && !self.drafts_changed(scene, &target.row, flagged)?;
             if untouched {
-                self.list_waiting(&folder.name, &failures);
+                self.list_waiting(&folder.name, &target.failures);
             }
-            if !untouched && (scene.first || unsent || scene.again.contains(&row.id)) {
-                targets.push(Target { folder, row, look, failures });
+            if !untouched && (scene.first || unsent || scene.again.contains(&target.row.id)) {
+                targets.push(target);
             }
         }
         Ok(targets)
@@ -166,18 +173,22 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Reads a maildir whose times say nothing, as they were too young when it was last read. If nothing in it has changed
     /// that is recorded, and it is let go of at once: after much was fetched these may be all, and together too many to
     /// hold in memory.
-    fn is_unchanged(&mut self, folder: &Folder, row: &MailboxRow) -> Result<bool, Failure> {
-        if row.stamp.is_some() || folder.fate != Fate::Paired || self.options.full || self.options.dry_run {
+    fn is_unchanged(&mut self, target: &mut Target<'_>) -> Result<bool, Failure> {
+        let Target { folder, row, .. } = target;
+        let is_due = row.stamp.is_some() || !target.failures.is_empty() || folder.fate != Fate::Paired;
+        if is_due || self.options.full || self.options.dry_run {
             return Ok(false);
         }
         let scan = match self.account.local.observe(&folder.local, &row.letters) {
             Err(error) if error.kind == LocalErrorKind::Item => return Ok(false),
             scan => scan?,
         };
-        let unchanged = is_as_agreed(row, &self.account.journal.messages(row.id)?, &scan);
+        let rows = self.account.journal.messages(row.id)?;
+        let unchanged = is_as_agreed(row, &rows, &scan);
         if let (true, Some(stamp)) = (unchanged, scan.stamp) {
             self.account.journal.commit(&[Record::Scanned(row.id, Some(stamp))])?;
         }
+        target.rows = Some(rows).filter(|_| !unchanged);
         Ok(unchanged)
     }
 

@@ -1,6 +1,7 @@
 //! Messages saved again. An in-place save shows in no directory's times and no name, so files that may have been saved
 //! are asked one by one.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::observe::Sight;
@@ -68,7 +69,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if view.reset {
             return Ok(saves);
         }
-        let known: BTreeSet<&UniqueName> = sight.rows.iter().filter_map(|row| row.unique.as_ref()).collect();
+        let known = LazyCell::new(|| sight.rows.iter().filter_map(|row| row.unique.as_ref()).collect::<BTreeSet<_>>());
         for row in &sight.rows {
             match (&row.unique, &row.replaced_by) {
                 (Some(unique), _) => records.extend(self.visit_known(sight, row, unique, &mut saves)?),

@@ -183,6 +183,9 @@ pub fn download_flags(remote: &FlagSet, rules: &FlagRules) -> FlagSet {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::subsequence;
+
     use super::*;
 
     fn rules() -> FlagRules {
@@ -311,5 +314,28 @@ mod tests {
         assert!(plan.changes_nothing());
         assert_eq!(plan.agreed, words(&["more"]));
         assert!(planned(&plan.agreed, &entry(FlagSet::new()), None, &full, &rules()).changes_nothing());
+    }
+
+    proptest! {
+        /// So `View` need not ask.
+        #[test]
+        fn where_all_say_the_same_nothing_is_to_be_done(
+            (bits, tagged) in (0u8..32, subsequence(vec!["work", "home", "$Forwarded"], 0..4)),
+            lettered in proptest::option::of(subsequence(vec!["work", "home"], 0..3)),
+            agreed in subsequence(vec!["work", "home"], 0..3),
+            (seen, dovecot, deleted_is_local, read_only, new_keywords) in any::<(bool, bool, bool, bool, bool)>(),
+            storable in 0u8..32,
+        ) {
+            let flags = FlagSet::from_parts(bits, words(&tagged).keywords);
+            let letters = lettered.map(|lettered| scan(&lettered).letters.unwrap());
+            let found = LocalSnapshot { letters, dovecot, ..scan(&[]) };
+            let permanent = PermanentFlags { flags: FlagSet::from_parts(storable, [].into()), new_keywords };
+            let rules = FlagRules { deleted_is_local, permanent, read_only };
+            let before = scan(&agreed).letters.unwrap();
+            let remote = seen.then_some(&flags);
+            let plan = plan_flags(&flags, (&flags, &flags), &entry(flags.clone()), remote, &found, &rules, &before);
+            prop_assert!(plan.changes_nothing() && plan.denied.is_empty(), "{plan:?}");
+            prop_assert_eq!(plan.agreed, flags);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What to do about one mailbox: the one match over every combination of what the two sides did to a message.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::adopt::Match;
 use super::flags::{FlagRules, plan_flags, plan_union, united_flags};
@@ -123,6 +123,9 @@ impl View<'_> {
         plan: &mut MailboxPlan,
     ) {
         let seen = message.map(|message| &message.flags);
+        if self.is_as_agreed(row, unique, entry, seen) {
+            return;
+        }
         let base = self.memory.base(row, unique, seen);
         let borne = borne(&row.flags, unique, &self.memory.untaken);
         let before = (&row.flags, &borne);
@@ -138,6 +141,14 @@ impl View<'_> {
                 flags,
             });
         }
+    }
+
+    /// Returns true if the file's name says what the row says, and the message as well, as most do. The flags of such a one
+    /// need no merge.
+    fn is_as_agreed(&self, row: &MessageRow, unique: &UniqueName, entry: &LocalEntry, seen: Option<&FlagSet>) -> bool {
+        entry.flags == row.flags
+            && seen.is_none_or(|seen| *seen == row.flags)
+            && !self.memory.untaken.contains_key(unique)
     }
 
     fn plan_tombstone(&self, row: &MessageRow, plan: &mut MailboxPlan) {
@@ -291,7 +302,7 @@ impl View<'_> {
 
     /// Returns the files that the baseline does not know, or not with the content that they have now.
     pub fn new_files(&self) -> impl Iterator<Item = (&UniqueName, &LocalEntry)> {
-        let known: BTreeSet<&UniqueName> = self.rows.iter().filter_map(|row| row.unique.as_ref()).collect();
+        let known: HashSet<&UniqueName> = self.rows.iter().filter_map(|row| row.unique.as_ref()).collect();
         let is_new = move |unique: &UniqueName| !known.contains(unique) || self.saves.replaced.contains_key(unique);
         self.scan.entries.iter().filter(move |(unique, _)| is_new(unique))
     }

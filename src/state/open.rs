@@ -177,7 +177,9 @@ fn bring_up(
         Standing::Current | Standing::Newer(_) | Standing::Foreign => {}
     }
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.execute_batch(SETTINGS).map_err(sql("setting it up", path))
+    // Else a statement is compiled again whenever another value is bound to it, which might ask for another plan.
+    let steady = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true);
+    steady.and_then(|_| connection.execute_batch(SETTINGS)).map_err(sql("setting it up", path))
 }
 
 /// Words an error of SQLite; for `map_err`.

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, StatementStatus};
 use tempfile::TempDir;
 
 use super::model::without_place;
@@ -84,6 +84,18 @@ fn the_settings_that_durability_depends_on() {
     assert_eq!(pragma("fullfsync"), "Integer(1)");
     drop(database);
     assert_eq!(contents(&dir).len(), 1, "nothing is left beside a closed database");
+}
+
+/// A query for each folder took longer to compile than to answer.
+#[test]
+fn a_statement_is_compiled_once_whatever_is_asked_with_it() {
+    let (_dir, path) = place();
+    let connection = open::file(&path, MIGRATIONS).unwrap();
+    let mut statement = connection.prepare("SELECT id FROM message WHERE mailbox = ?1 AND uid > ?2").unwrap();
+    for mailbox in 1..=3 {
+        assert!(!statement.exists([mailbox, 1]).unwrap());
+    }
+    assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
 }
 
 #[test]
