@@ -22,9 +22,10 @@ pub fn swap_name(mailbox: MailboxId) -> Option<MailboxName> {
     MailboxName::parse(&format!("{SWAP}{}", mailbox.0))
 }
 
-/// Returns true for the name of a folder that waits until its new one is free.
+/// Returns true for the name of a folder that waits until its new one is free, and of one below it that went along.
 pub fn is_swap(name: &MailboxName) -> bool {
-    name.as_str().strip_prefix(SWAP).is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    let number = name.as_str().split('/').next().and_then(|top| top.strip_prefix(SWAP));
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// What became of a folder on one side.
@@ -268,7 +269,8 @@ pub enum Way {
 }
 
 /// Decides about a folder. Where both sides renamed it the server's name counts; one that waits under a swap name on a
-/// side has no name of its own there. `None` if there is nothing to do, or nothing that can be done as a rename.
+/// side, or below one, has no name of its own there. `None` if there is nothing to do, or nothing that can be done as a
+/// rename.
 pub fn decide(
     row: &MailboxRow,
     there: &Whereabouts,

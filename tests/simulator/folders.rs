@@ -2,6 +2,7 @@
 
 use mailtide::model::{MailboxName, Role};
 use mailtide::reconcile::policy::{Delete, Options};
+use mailtide::reconcile::renames::is_swap;
 use mailtide::reconcile::report::Report;
 use mailtide::reconcile::snapshot::Abilities;
 use mailtide::store::RemoteErrorKind;
@@ -192,6 +193,47 @@ fn two_exchanged_their_names_here_and_the_server_refused_once() {
     for (abilities, tune) in KINDS {
         let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(exchange_here) };
         scenario.check_said([(Heard::No(RemoteErrorKind::Refused), false)].into_iter());
+    }
+}
+
+/// What lay below the one put out of the way was followed to there, and stayed for good, so that this one could not be
+/// renamed any more without taking it along.
+#[test]
+fn two_exchanged_their_names_here_and_two_runs_were_cut_short() {
+    for (abilities, tune) in KINDS {
+        let scenario = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(exchange_here) };
+        let dies = |shared: &Shared, step: u64| {
+            let at = CrashAt { step, after: true, power: false };
+            run(shared, Schedule::Crash(at), &Options::default()).is_none()
+        };
+        let is_aside = |shared: &Shared| {
+            let world = shared.world();
+            [local_view(&world), remote_view(&world)].iter().flat_map(|view| view.keys()).any(is_swap)
+        };
+        let mut put_aside = 0;
+        for first in 0.. {
+            let shared = scenario.world(0);
+            if !dies(&shared, first) {
+                break;
+            }
+            if !is_aside(&shared) {
+                continue;
+            }
+            put_aside += 1;
+            let died = |second: u64| {
+                let shared = scenario.world(0);
+                dies(&shared, first);
+                let died = dies(&shared, second);
+                quiet(&shared);
+                let context = format!("{abilities:?}, struck at {first} and {second}");
+                assert_kept(&shared, &context);
+                assert_places(&shared, &[(1, "B"), (2, "B"), (3, "B/x"), (4, "A"), (6, "A"), (7, "A")], &context);
+                assert!(!is_aside(&shared), "{context}");
+                died
+            };
+            assert!((0..10_000).take_while(|second| died(*second)).count() > 3);
+        }
+        assert!(put_aside > 0, "{abilities:?}");
     }
 }
 
