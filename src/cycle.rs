@@ -98,6 +98,8 @@ struct Run<'a, R, L, J> {
     uploaded: BTreeMap<(MailboxId, UniqueName), FlagSet>,
     /// Messages that could not be moved: they go the long way, as a new message and a removal.
     unmovable: BTreeSet<MessageId>,
+    /// Messages whose files others moved, as an earlier pass found.
+    brought: BTreeSet<MessageId>,
     /// Files whose messages could not be copied: they are sent.
     uncopied: BTreeSet<(MailboxId, UniqueName)>,
     /// Files whose messages the last pass copied without proof.
@@ -178,7 +180,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
     ) -> Self {
         let (report, abilities, elsewhere, stuck, unrenamed, left_over) = Default::default();
         let (elsewhere_there, whole_there, sought, robbed, contested, stranded, in_full) = Default::default();
-        let (uploaded, unmovable, uncopied, unproven, alone, blind) = Default::default();
+        let (uploaded, unmovable, brought, uncopied, unproven, alone, blind) = Default::default();
         Run {
             account,
             policy,
@@ -190,6 +192,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             numbered: false,
             uploaded,
             unmovable,
+            brought,
             uncopied,
             unproven,
             alone,

@@ -40,7 +40,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let restless = sights.iter().filter(|sight| !sight.scan.quiet).map(|sight| sight.row.id);
         let restless: Vec<MailboxId> = restless.collect();
         let stirred = !restless.is_empty() || self.has_stirred(scene, plans)?;
-        let incomplete = !self.options.only.is_empty() || !self.blind.is_empty();
+        let incomplete = !self.sees_all();
         let grew = if incomplete && !stirred { self.others_grew(scene)? } else { None };
         let wait = stirred || grew.is_some();
         for plan in plans.iter_mut().filter(|plan| wait && removes(plan)) {
@@ -128,10 +128,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         // What a mailbox held whose name another has goes first where nothing else is waited for, and every maildir is as it
         // was seen: what has the name is looked at once it has gone, and what is found there is fetched.
         let names_alone = grown.as_ref().is_some_and(|grown| grown.is_subset(&robbed));
-        let all_seen = self.options.only.is_empty()
-            && self.blind.is_empty()
-            && sights.iter().all(|sight| sight.scan.quiet)
-            && !self.has_stirred(scene, plans)?;
+        let all_seen =
+            self.sees_all() && sights.iter().all(|sight| sight.scan.quiet) && !self.has_stirred(scene, plans)?;
         let goes_first = |mailbox: MailboxId| {
             let is_it = |sight: &Sight| sight.row.id == mailbox && sight.displaced && !sight.stranded;
             ours && names_alone && all_seen && sights.iter().any(is_it)
@@ -200,7 +198,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     fn await_unseen(&mut self, scene: &Scene, sights: &[Sight], plans: &mut [MailboxPlan]) -> Result<(), Failure> {
         let concerns = |plan: &MailboxPlan| !plan.forget.is_empty() || !plan.refiled.is_empty();
         if !plans.iter().any(concerns)
-            || (self.blind.is_empty() && (self.options.only.is_empty() || self.others_grew(scene)?.is_none()))
+            || self.sees_all()
+            || (self.blind.is_empty() && self.others_grew(scene)?.is_none())
         {
             return Ok(());
         }

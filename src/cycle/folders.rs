@@ -198,6 +198,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
     }
 
+    /// Returns true if this run is about all folders, and nothing of them is out of its sight.
+    pub(super) fn sees_all(&self) -> bool {
+        self.options.only.is_empty() && self.blind.is_empty()
+    }
+
     pub(super) fn is_named(&self, name: &MailboxName) -> bool {
         let only = &self.options.only;
         only.is_empty() || only.iter().any(|named| name == named || name.is_below(named))

@@ -46,6 +46,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let missing = refiled(&mut all, arrivals);
         self.follow_messages(&mut all, missing).await?;
         undecided.append(&mut keep_last_copies(&mut all));
+        self.brought.extend(plans.iter().flat_map(|plan| &plan.move_remote).map(|one| one.row.id));
         Ok(undecided)
     }
 
@@ -137,6 +138,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Some(meant)
     }
 
+    /// Returns true if others moved a file, and not a run that died before it recorded that: such a file has its name still.
+    fn is_by_others(&self, row: &MessageRow, unique: &UniqueName) -> bool {
+        row.unique.as_ref() != Some(unique) || self.brought.contains(&row.id)
+    }
+
     /// Recognises messages that were moved to the same folder on both sides, by users or by a run cut short. They were
     /// adopted there already: now what became of their flags since counts.
     fn follow_adopted(&mut self, all: &mut Plans<'_>) {
@@ -151,8 +157,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             .collect();
         for (row, (to, unique)) in pair(gone, &adopted) {
             let Some(entry) = adopted.get(&(to, unique.clone())).map(|arrival| arrival.entry.clone()) else { continue };
-            let by_others = row.unique.as_ref() != Some(&unique);
-            let meant = self.meant(all, row, (to, &unique, &entry), by_others);
+            let meant = self.meant(all, row, (to, &unique, &entry), self.is_by_others(row, &unique));
             let Some(sight) = all.sight(to) else { continue };
             let Some(plan) = all.of(to) else { continue };
             if let Some(found) = plan.adopt.iter_mut().find(|found| found.unique == unique) {
@@ -299,8 +304,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     pub(super) fn move_file(&mut self, all: &mut Plans<'_>, one: Missing<'_>, (to, uid): Spot) {
         let Missing { row, place: (here, unique), arrival: Arrival { entry, stat, .. }, at_home } = one;
         let Some(message) = all.message((to, uid)) else { return };
-        let by_others = row.unique.as_ref() != Some(&unique);
-        let meant = self.meant(all, row, (here, &unique, &entry), by_others).unwrap_or_else(|| entry.flags.clone());
+        let meant = self.meant(all, row, (here, &unique, &entry), self.is_by_others(row, &unique));
+        let meant = meant.unwrap_or_else(|| entry.flags.clone());
         let flags_agree = row.flags == message.flags && row.flags == meant;
         let (date, size, email_id) = (message.date, message.size, message.email_id);
         match at_home {

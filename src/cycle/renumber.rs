@@ -161,8 +161,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.hold(scene, &sight.row.name, Side::Remote, Reason::UidValidity, (rows - known) as u64);
             return true;
         }
-        let all_seen = self.options.only.is_empty() && self.blind.is_empty();
-        let waits = known == 0 && !all_seen && self.stranded.contains(&sight.row.id);
+        let waits = known == 0 && !self.sees_all() && self.stranded.contains(&sight.row.id);
         if waits {
             let why = "nothing of it is under its name any more, and not all folders that it may be in were looked at";
             self.report.problem(unfinished(&sight.row.name, why));

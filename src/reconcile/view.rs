@@ -123,7 +123,7 @@ impl View<'_> {
         plan: &mut MailboxPlan,
     ) {
         let seen = message.map(|message| &message.flags);
-        if self.is_as_agreed(row, unique, entry, seen) {
+        if self.flags_agree(row, unique, entry, seen) {
             return;
         }
         let base = self.memory.base(row, unique, seen);
@@ -145,7 +145,7 @@ impl View<'_> {
 
     /// Returns true if the file's name says what the row says, and the message as well, as most do. The flags of such a one
     /// need no merge.
-    fn is_as_agreed(&self, row: &MessageRow, unique: &UniqueName, entry: &LocalEntry, seen: Option<&FlagSet>) -> bool {
+    fn flags_agree(&self, row: &MessageRow, unique: &UniqueName, entry: &LocalEntry, seen: Option<&FlagSet>) -> bool {
         entry.flags == row.flags
             && seen.is_none_or(|seen| *seen == row.flags)
             && !self.memory.untaken.contains_key(unique)

@@ -69,6 +69,11 @@ pub(super) fn places(view: &View) -> Vec<(u32, String, String)> {
     places
 }
 
+/// Returns a message's places on this side and on the server, and its flags there.
+fn places_of(world: &World, id: u32) -> [Vec<(u32, String, String)>; 2] {
+    [local_view(world), remote_view(world)].map(|view| places(&view).into_iter().filter(|one| one.0 == id).collect())
+}
+
 /// Checks that a change ends, on every kind of server, and on the best and the least one struck at every call, with these
 /// messages in these places with these flags, and the others where they were. Returns how often bodies travelled in the calm run.
 fn ends(delete: Delete, change: Act, expected: &[(u32, &str, &str)]) -> Vec<usize> {
@@ -336,10 +341,27 @@ fn moved_on_both_sides_and_back_here_before_the_old_folder_was_looked_at_it_is_k
             quiet(&shared);
             assert_kept(&shared, "moved back");
             let world = shared.world();
-            for view in [local_view(&world), remote_view(&world)] {
-                let five: Vec<_> = places(&view).into_iter().filter(|one| one.0 == 5).collect();
+            for five in places_of(&world, 5) {
                 assert_eq!(five, [(5, "Lists/rust".into(), "\\flagged".into())], "{abilities:?}");
             }
+        }
+    }
+}
+
+/// Seed 1795944931085469: where the server does not tell where to it moved a message, the letter was read as that of the
+/// folder that its file came from, as if a run that died had moved it.
+#[test]
+fn tagged_where_it_was_moved_to_here_while_the_server_moves_it_it_gets_no_other_keyword() {
+    let change: Act = |world| local_move(world, 6, "Archive", Name::Kept);
+    for abilities in [FULL, PLAIN].into_iter().chain(HALVES) {
+        let shared = Scenario { delete: Delete::Trash, abilities, tune: |_| (), start, change: Some(change) }.world(0);
+        let call = if abilities.moves { "move INBOX" } else { "copy INBOX" };
+        shared.world().meanwhile = Some((call, |world| local_flag(world, 6, "later", true)));
+        quiet(&shared);
+        let world = shared.world();
+        assert!(world.meanwhile.is_none(), "{abilities:?}");
+        for six in places_of(&world, 6) {
+            assert_eq!(six, [(6, "Archive".into(), "later".into())], "{abilities:?}");
         }
     }
 }
@@ -360,8 +382,7 @@ fn moved_on_both_sides_and_back_here_it_is_kept_by_a_run_about_the_old_folder_on
         quiet(&shared);
         assert_kept(&shared, "moved back, and looked at there only");
         let world = shared.world();
-        for view in [local_view(&world), remote_view(&world)] {
-            let five: Vec<_> = places(&view).into_iter().filter(|one| one.0 == 5).collect();
+        for five in places_of(&world, 5) {
             assert_eq!(five, [(5, "Lists/rust".into(), "\\flagged".into())], "{delete:?} {name:?}");
         }
     }
@@ -381,8 +402,7 @@ fn moved_here_from_a_folder_that_a_run_is_not_about_it_waits_for_one_about_both(
         quiet(&shared);
         assert_kept(&shared, "moved from a folder that a run was not about");
         let world = shared.world();
-        for view in [local_view(&world), remote_view(&world)] {
-            let five: Vec<_> = places(&view).into_iter().filter(|one| one.0 == 5).collect();
+        for five in places_of(&world, 5) {
             assert_eq!(five, [(5, "Archive".into(), "\\flagged".into())], "{abilities:?}");
         }
     }
@@ -406,8 +426,7 @@ fn moved_to_different_folders_on_both_sides_it_is_one_although_a_run_was_about_t
             quiet(&shared);
             assert_kept(&shared, "moved on both sides from a folder that a run was about");
             let world = shared.world();
-            for view in [local_view(&world), remote_view(&world)] {
-                let five: Vec<_> = places(&view).into_iter().filter(|one| one.0 == 5).collect();
+            for five in places_of(&world, 5) {
                 assert_eq!(five, [(5, "Archive".into(), "\\flagged".into())], "{abilities:?}, {anew}");
             }
         }
@@ -480,12 +499,10 @@ fn sent_and_moved_on_the_server_before_the_answer_was_heard_it_is_one() {
             let context = format!("{abilities:?}, struck at {step}");
             assert_kept(&shared, &context);
             let world = shared.world();
-            for view in [local_view(&world), remote_view(&world)] {
-                for (id, filed) in [(8, filed[0]), (9, filed[1])] {
-                    let there: Vec<String> =
-                        places(&view).into_iter().filter(|one| one.0 == id).map(|one| one.1).collect();
-                    let place = if filed.is_some() { "Archive" } else { "INBOX" };
-                    assert_eq!(there, [place], "{id}, {context}");
+            for (id, filed) in [(8, filed[0]), (9, filed[1])] {
+                let place = if filed.is_some() { "Archive" } else { "INBOX" };
+                for found in places_of(&world, id) {
+                    assert_eq!(found.into_iter().map(|one| one.1).collect::<Vec<_>>(), [place], "{id}, {context}");
                 }
             }
             died
@@ -515,8 +532,7 @@ fn moved_here_and_flagged_on_both_sides_it_keeps_its_flags_although_the_server_r
             let is_reached = is_refused(&shared, at);
             quiet(&shared);
             let world = shared.world();
-            for view in [local_view(&world), remote_view(&world)] {
-                let moved: Vec<_> = places(&view).into_iter().filter(|(id, ..)| *id == 1).collect();
+            for moved in places_of(&world, 1) {
                 let expected = (1, "Archive".to_owned(), "\\seen \\answered work".to_owned());
                 assert_eq!(moved, [expected], "{at:?} {abilities:?} {status}");
             }
@@ -543,9 +559,8 @@ fn a_message_that_can_neither_be_moved_nor_expunged_at_once_goes_to_no_trash() {
             shared.world().mishaps.transfers = false;
             quiet(&shared);
             let world = shared.world();
-            for view in [local_view(&world), remote_view(&world)] {
-                let moved = places(&view).into_iter().filter(|(id, ..)| *id == 1).map(|(_, name, _)| name);
-                assert_eq!(moved.collect::<Vec<_>>(), ["Archive"], "{at:?}");
+            for moved in places_of(&world, 1) {
+                assert_eq!(moved.into_iter().map(|one| one.1).collect::<Vec<_>>(), ["Archive"], "{at:?}");
             }
             is_reached
         });

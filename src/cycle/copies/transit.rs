@@ -155,7 +155,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// Returns true if what a first pass over all folders did not look at is as it was listed, and what it did as it was read.
     fn has_seen_all(&mut self, scene: &Scene, all: &Plans<'_>) -> Result<bool, Failure> {
-        let whole = scene.first && self.options.only.is_empty() && self.blind.is_empty();
+        let whole = scene.first && self.sees_all();
         let quiet = all.sights.iter().all(|sight| sight.scan.quiet);
         Ok(whole && quiet && !self.has_stirred(scene, all.plans)?)
     }
