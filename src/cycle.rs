@@ -249,7 +249,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.defer_removals(scene, &views, &mut plans).await?;
         self.hold_first_uploads(scene, &views, &mut plans);
         self.guard(scene, &views, &mut plans)?;
-        let trash = self.trash_target(scene, &mut plans).await?;
+        let trash = self.trash_target(scene, &views, &mut plans).await?;
         if self.options.dry_run {
             self.report.plan_mailboxes(&plans);
             self.plan_arrivals_in_trash(scene, &plans);

@@ -14,6 +14,22 @@ use crate::reconcile::report::{PlanLine, Problem};
 use crate::reconcile::snapshot::{ListedMailbox, LocalListing, RemoteListing};
 use crate::store::{Failure, Header, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
 
+/// Whether a folder can be kept in step now.
+enum Readiness {
+    /// It can, and is as it is now.
+    Ready(Folder),
+    /// It can't, or nobody can tell: nothing is decided about it.
+    LeftAlone,
+    /// Neither side has it any more, and it was let go of.
+    NoMore,
+}
+
+impl Readiness {
+    fn of(ready: bool, folder: Folder) -> Self {
+        if ready { Self::Ready(folder) } else { Self::LeftAlone }
+    }
+}
+
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Lists both sides, pairs their folders, and creates what is missing.
     pub(super) async fn list(&mut self, header: Header) -> Result<Scene, Failure> {
@@ -50,8 +66,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         for folder in there {
             let (local, row) = (folder.local.clone(), known.get(&folder.name).copied());
             match self.prepare(&mut scene, row, folder).await? {
-                Some(folder) => scene.folders.push(folder),
-                None => drop(self.blind.insert(local)),
+                Readiness::Ready(folder) => scene.folders.push(folder),
+                Readiness::LeftAlone => drop(self.blind.insert(local)),
+                Readiness::NoMore => {}
             }
         }
         let gone = self.follow_gone(&mut scene, &rows, gone).await?;
@@ -214,7 +231,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         scene: &mut Scene,
         mut row: Option<&MailboxRow>,
         folder: Folder,
-    ) -> Result<Option<Folder>, Failure> {
+    ) -> Result<Readiness, Failure> {
         let ready = match folder.fate {
             Fate::Paired => true,
             // Under the name that it had until now it may be there. Of one that was never looked at on both sides nothing
@@ -227,7 +244,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             }
             Fate::CreateRemote | Fate::GoneRemote => {
                 if self.holds_first_folder(scene, &folder)? {
-                    return Ok(None);
+                    return Ok(Readiness::LeftAlone);
                 }
                 if let Some(row) = row.take() {
                     self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
@@ -235,28 +252,28 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 self.create_remote(scene, &folder).await?
             }
             Fate::GoneBoth => {
-                let Some(row) = row else { return Ok(None) };
+                let Some(row) = row else { return Ok(Readiness::NoMore) };
                 let is_followed = self.elsewhere.contains(&row.id) && !self.options.dry_run;
                 let is_found = is_followed && self.elsewhere_there.contains(&row.id);
                 // One that is only missing from the list keeps what must never come back, and what is held in it; and the
                 // files that it had wait wherever they are.
                 if !is_found && !self.is_gone(scene, row).await? {
-                    return Ok(None);
+                    return Ok(Readiness::LeftAlone);
                 }
                 if !is_followed {
                     self.account.journal.commit(&[Record::ForgetMailbox(row.id)])?;
-                    return Ok(None);
+                    return Ok(Readiness::NoMore);
                 }
                 // It has another name on either side, and can't be given the one: its messages are followed one by one.
                 let created = self.create_local(&folder)?;
-                return Ok(created.then_some(Folder { fate: Fate::GoneRemote, ..folder }));
+                return Ok(Readiness::of(created, Folder { fate: Fate::GoneRemote, ..folder }));
             }
         };
         if ready {
             self.know(scene, row, &folder)?;
         }
         let fate = if folder.fate == Fate::GoneLocal { Fate::CreateLocal } else { folder.fate };
-        Ok(ready.then_some(Folder { fate, ..folder }))
+        Ok(Readiness::of(ready, Folder { fate, ..folder }))
     }
 
     /// The row comes after both folders exist, so that a folder not created yet never looks like one deleted.

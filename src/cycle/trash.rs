@@ -1,6 +1,7 @@
 //! The server's Trash: where what is removed locally goes.
 
 use super::folders::just_created;
+use super::observe::Sight;
 use super::{Run, Scene};
 use crate::apply::{Ground, Target, is_fatal, mailbox_problem};
 use crate::model::{MailboxName, Role, Side, UidSet, Watermark};
@@ -17,6 +18,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     pub(super) async fn trash_target(
         &mut self,
         scene: &mut Scene,
+        sights: &[Sight],
         plans: &mut [MailboxPlan],
     ) -> Result<Option<Target>, Failure> {
         let needs = |plan: &MailboxPlan| plan.remove_remote.iter().any(|removal| removal.how == Removal::Trash);
@@ -24,12 +26,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             return Ok(None);
         }
         infer_roles(&mut scene.listing);
-        let found = match has_trash(scene) {
-            Some(name) => Some(name),
-            None => self.create_trash(scene).await?,
+        let (found, sights) = match has_trash(scene) {
+            Some(name) => (Some(name), sights),
+            // What was seen is that it has gone.
+            None => (self.create_trash(scene).await?, [].as_slice()),
         };
         let target = match found {
-            Some(name) => self.target(scene, name).await?,
+            Some(name) => self.target(scene, sights, name).await?,
             None => None,
         };
         if target.is_none() && !self.options.dry_run {
@@ -112,24 +115,23 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
     }
 
-    /// The target's UIDVALIDITY and UIDNEXT, as far as known before anything is put there.
-    async fn target(&mut self, scene: &Scene, name: MailboxName) -> Result<Option<Target>, Failure> {
+    /// The target's UIDVALIDITY and UIDNEXT before anything is put there. Only what was seen of it now tells: of one created
+    /// again the row may still know the mailbox that has gone, whose numbers would hide what is put there.
+    async fn target(&mut self, scene: &Scene, sights: &[Sight], name: MailboxName) -> Result<Option<Target>, Failure> {
         let rows = self.account.journal.mailboxes()?;
-        let folder = scene.folders.iter().find(|folder| folder.name == name);
-        let row = rows.iter().find(|row| row.name == name).filter(|_| folder.is_some());
-        let listed = scene.listing.mailboxes.get(&name).and_then(|listed| listed.status);
-        // Of one created again the row knows the mailbox that has gone: its numbers would hide what is put there now.
-        let is_new = folder.is_some_and(|folder| folder.fate == Fate::CreateRemote);
-        let known = row.and_then(|row| row.watermark).filter(|_| !is_new).or(listed);
-        let mark = match known {
-            Some(mark) => mark,
+        let takes_part = scene.folders.iter().any(|folder| folder.name == name);
+        let row = rows.iter().find(|row| row.name == name).filter(|_| takes_part);
+        let seen = sights.iter().find(|sight| sight.row.name == name && !sight.displaced).and_then(Sight::ground);
+        let ground = |mark: Watermark| Ground { uid_validity: mark.uid_validity, uid_next: mark.uid_next };
+        let listed = scene.listing.mailboxes.get(&name).and_then(|listed| listed.status).map(ground);
+        let ground = match seen.or(listed) {
+            Some(known) => known,
             None if self.options.dry_run => return Ok(None),
             None => match self.look_at_target(&name).await? {
-                Some(mark) => mark,
+                Some(mark) => ground(mark),
                 None => return Ok(None),
             },
         };
-        let ground = Ground { uid_validity: mark.uid_validity, uid_next: mark.uid_next };
         Ok(Some(Target { mailbox: row.map(|row| row.id), name, ground }))
     }
 

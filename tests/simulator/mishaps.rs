@@ -14,7 +14,7 @@ use super::check::local_view;
 use super::history::{calm_run, run};
 use super::mail::Kind;
 use super::rng::Rng;
-use super::scenarios::remote_flag;
+use super::scenarios::{self, remote_flag};
 use super::schedule::{CrashAt, Rates, Schedule};
 use super::server::Mailbox;
 use super::users::{FlagEdit, folder};
@@ -356,6 +356,29 @@ fn a_folder_gone_here_and_missing_from_the_list_there_is_not_forgotten() {
     assert_eq!(sync(&shared).held.len(), 1, "the maildir has vanished");
     answer(&shared, HoldAnswer::Undo);
     assert_eq!(local_ids(&shared, "Archive"), kept, "what was deleted does not come back");
+}
+
+/// Seed 1795953427088145: the one that had gone from both sides counted as one that could not be looked at, and what had
+/// gone from both sides of the other was kept for a run that had nothing else to do.
+#[test]
+fn a_folder_that_lost_its_mail_on_both_sides_goes_beside_one_that_is_gone_from_both() {
+    let shared = in_step(Delete::Expunge, 1);
+    for (id, name) in [(2, "Lists"), (3, "Old")] {
+        shared.world().remote_put(&folder(name), id, Kind::Ordinary, DATE, &FlagSet::new());
+    }
+    sync(&shared);
+    {
+        let mut world = shared.world();
+        world.local_remove_folder(&folder("Old"));
+        world.remote_remove_folder(&folder("Old"));
+        let (name, unique) = scenarios::file(&world, 2);
+        world.local_delete(&name, &unique);
+        world.remote_remove_folder(&folder("Lists"));
+    }
+    let report = sync(&shared);
+    assert_eq!((report.local.folders_removed, codes(&report)), (1, vec![]), "{report:?}");
+    super::history::idle_run(&shared, false);
+    assert!(shared.world().complaints.is_empty(), "{:?}", shared.world().complaints);
 }
 
 #[test]

@@ -66,12 +66,14 @@ impl Scenario {
         (local_view(&world), remote_view(&world))
     }
 
-    /// Strikes the sync at one call. Returns false if it has no such call.
-    fn struck(&self, at: CrashAt, end: &(View, View)) -> bool {
+    /// Strikes the sync at one call, and the one that recovers at another. Returns false if the first has no such call.
+    fn struck(&self, at: CrashAt, again: Option<CrashAt>, end: &(View, View)) -> bool {
         let shared = self.world(at.step);
-        let died = run(&shared, Schedule::Crash(at), &Options::default()).is_none();
+        let dies = |at| run(&shared, Schedule::Crash(at), &Options::default()).is_none();
+        let died = dies(at);
+        again.map(dies);
         quiet(&shared);
-        let context = format!("struck {at:?}");
+        let context = format!("struck {at:?}, {again:?}");
         assert_kept(&shared, &context);
         let world = shared.world();
         assert_eq!((&local_view(&world), &remote_view(&world)), (&end.0, &end.1), "{context}: another end");
@@ -105,7 +107,11 @@ impl Scenario {
 
     pub(super) fn check(&self) {
         let end = self.clean();
-        at_every_call(|at| self.struck(at, &end));
+        at_every_call(|at| self.struck(at, None, &end));
+        at_every_call(|at| {
+            let step = Rng::new(at.step).next() % (at.step + 20);
+            self.struck(at, Some(CrashAt { step, ..at }), &end)
+        });
     }
 }
 
@@ -330,6 +336,19 @@ fn deleted_from_trash() {
 fn deleted_locally_to_a_trash_that_was_itself_deleted() {
     let change: Act = |world| {
         world.remote_remove_folder(&folder("Trash"));
+        local_delete(world, 1);
+    };
+    let abilities = Abilities { moves: false, ..FULL };
+    Scenario { delete: Delete::Trash, abilities, tune: |_| (), start: some_mail, change: Some(change) }.check();
+    both_ways(Delete::Trash, some_mail, Some(change));
+}
+
+/// Its copy was looked for under the numbers of the Trash that had gone: it was copied again.
+#[test]
+fn deleted_locally_to_a_trash_that_was_made_anew() {
+    let change: Act = |world| {
+        world.remote_remove_folder(&folder("Trash"));
+        world.server.create(&folder("Trash"), Some(Role::Trash));
         local_delete(world, 1);
     };
     let abilities = Abilities { moves: false, ..FULL };
