@@ -115,19 +115,24 @@ pub(super) fn struck_everywhere(make: impl Fn() -> Shared, end: &[(&str, &[u32])
 /// Strikes a sync at every call. By the next one others have done what they were to do meanwhile; it finds hidden what
 /// the first did, and only then all can be seen.
 pub(super) fn struck_at_every_call(make: impl Fn() -> Shared, check: impl Fn(&Shared, &str)) {
-    at_every_call(|at| {
+    let struck = |at: CrashAt, again: Option<CrashAt>| {
         let shared = make();
         shared.world().rng = Rng::new(at.step);
         let died = dies(&shared, at);
         finish_edits(&mut shared.world());
-        sync(&shared);
+        match again {
+            Some(again) => drop(dies(&shared, again)),
+            None => drop(sync(&shared)),
+        }
         shared.world().mishaps = Mishaps::default();
         quiet(&shared);
-        let context = format!("struck {at:?}");
+        let context = format!("struck {at:?}, {again:?}");
         check(&shared, &context);
         assert_kept(&shared, &context);
         died
-    });
+    };
+    at_every_call(|at| struck(at, None));
+    at_some_calls_twice(|at, again| struck(at, Some(again)));
 }
 
 /// What others were to do while a sync was at work, they do.
@@ -135,4 +140,9 @@ fn finish_edits(world: &mut World) {
     while let Some((_, act)) = world.meanwhile.take() {
         act(world);
     }
+}
+
+/// Strikes at every third call, and the run after it at another.
+pub(super) fn at_some_calls_twice(strike: impl Fn(CrashAt, CrashAt) -> bool) {
+    at_every_call(|at| at.step % 3 != 0 || strike(at, at.followed()));
 }

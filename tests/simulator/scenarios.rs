@@ -6,7 +6,7 @@ use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::snapshot::Abilities;
 use mailtide::store::RemoteErrorKind;
 
-use super::account::{at_every_call, at_every_request, is_refused};
+use super::account::{at_every_call, at_every_request, at_some_calls_twice, is_refused};
 use super::book::Book;
 use super::check::{self, View, local_view, remote_view};
 use super::history::{calm_run, idle_run, is_idle, policy, run};
@@ -108,10 +108,7 @@ impl Scenario {
     pub(super) fn check(&self) {
         let end = self.clean();
         at_every_call(|at| self.struck(at, None, &end));
-        at_every_call(|at| {
-            let step = Rng::new(at.step).next() % (at.step + 20);
-            self.struck(at, Some(CrashAt { step, ..at }), &end)
-        });
+        at_some_calls_twice(|at, again| self.struck(at, Some(again), &end));
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 
 use mailtide::store::RemoteErrorKind;
 
+use super::rng::Rng;
+
 /// How often things happen, per mille of calls.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rates {
@@ -29,6 +31,13 @@ pub(super) struct CrashAt {
     pub(super) after: bool,
     /// A power cut: what was not made durable may be lost.
     pub(super) power: bool,
+}
+
+impl CrashAt {
+    /// Returns the crash that strikes the run after this one, at some call or other.
+    pub(super) fn followed(self) -> Self {
+        Self { step: Rng::new(self.step).next() % (self.step + 20), ..self }
+    }
 }
 
 /// What is heard of a call to the server instead of OK.
