@@ -4,13 +4,13 @@
 //! A row that is not found proves nothing: its file stays, and is new from then on. If few are found this is hardly the
 //! mailbox that the baseline speaks of, and the user is asked first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::observe::Sight;
 use super::settle::unfinished;
 use super::{Run, Scene};
 use crate::apply::recover::shown;
-use crate::model::{Identity, MessageRow, Side, Timestamp, Uid, UidSet, UniqueName};
+use crate::model::{Identity, MessageRow, Side, Uid, UidSet};
 use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::renames::is_another;
 use crate::reconcile::renumber::{Numbers, Remembered, Renumbering, is_suspicious, numbers};
@@ -93,7 +93,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Gives the rows of a mailbox all of whose messages were looked at the UIDs under which they are found. Returns false if
     /// nothing may be decided about it.
     async fn renumber_rows(&mut self, scene: &Scene, sight: &mut Sight, changed: Numbers) -> Result<bool, Failure> {
-        self.forget_removed(sight)?;
         let Some(RemoteSnapshot { messages: RemoteMessages::Full(messages), .. }) = &sight.remote else {
             return Err(not_all_listed().into());
         };
@@ -131,27 +130,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.report.problem(unfinished(&sight.row.name, "messages were removed while it was numbered anew"));
         }
         Ok(untold.is_empty())
-    }
-
-    /// Forgets the rows of files that a run cut short removed before it recorded that. It had seen their messages gone: what
-    /// is like them now came since, and with their rows it would look removed here.
-    fn forget_removed(&mut self, sight: &mut Sight) -> Result<(), Failure> {
-        let kept = self.account.journal.kept(Timestamp(i64::MAX))?;
-        let here = kept.iter().map(|row| &row.kept).filter(|kept| kept.mailbox == sight.row.local);
-        let kept: BTreeSet<&str> = here.filter_map(|kept| kept.file.split(':').next()).collect();
-        let is_removed = |row: &&MessageRow| {
-            let gone = |unique: &&UniqueName| !sight.scan.entries.contains_key(*unique);
-            row.unique.as_ref().filter(gone).is_some_and(|unique| kept.contains(unique.as_str()))
-        };
-        let removed: Vec<Record> = sight.rows.iter().filter(is_removed).map(|row| Record::Forget(row.id)).collect();
-        if removed.is_empty() || !sight.scan.quiet {
-            return Ok(());
-        }
-        // A power cut may still bring them back, and without its row a file is sent.
-        self.account.local.sync(&sight.row.local)?;
-        self.account.journal.commit(&removed)?;
-        sight.rows = self.account.journal.messages(sight.row.id)?;
-        Ok(())
     }
 
     /// Returns true, once in a run, if a mailbox none of whose messages are under its name may be elsewhere, renamed and
