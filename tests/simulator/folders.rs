@@ -967,3 +967,32 @@ fn a_maildir_that_cannot_get_its_name_keeps_no_deletion_elsewhere_from_the_serve
     let told: Vec<&str> = report.problems.iter().map(|problem| problem.code).collect();
     assert_eq!((told, report.remote.removed), (vec!["local-item"], 1), "{report:?}");
 }
+
+/// Seed 1795957099127377: the name was free, as the folder that the server did not rename had been renamed there in that
+/// moment, and the next got it: what was known of the first was let go of, and its mail fetched and sent again.
+#[test]
+fn three_follow_to_each_others_names_while_the_first_is_renamed_on_the_server() {
+    let start: Act = |world| {
+        start(world);
+        local(world, "C", 8, &[]);
+    };
+    let change: Act = |world| {
+        here(world, "B", "D");
+        here(world, "A", "B");
+        here(world, "C", "A");
+    };
+    let renamed: Act = |world| {
+        assert!(world.server.rename(&folder("B"), &folder("E")));
+        world.ledger.rename_folder(&folder("D"), &folder("E"));
+    };
+    for (abilities, tune) in KINDS {
+        let context = format!("{abilities:?}");
+        let shared = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) }.world(0);
+        shared.world().meanwhile = Some(("rename B", renamed));
+        let report = calm_run(&shared, &Options::default());
+        assert_eq!(report.problems.len(), 1, "{context}: {report:?}");
+        quiet(&shared);
+        assert_kept(&shared, &context);
+        assert_places(&shared, &[(1, "B"), (2, "B"), (3, "B/x"), (4, "E"), (6, "E"), (7, "E"), (8, "A")], &context);
+    }
+}

@@ -125,7 +125,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 Err(error) if is_fatal(&error) => return Err(error.into()),
                 Err(error) => {
                     self.report.problem(mailbox_problem(&step.from, &error));
-                    steps.retain(|other| other.mailbox != step.mailbox);
+                    leave_out(&mut steps, step);
                     if self.put_back(scene, renames, &done).await? {
                         return Ok(());
                     }
@@ -196,6 +196,15 @@ pub(super) fn steps_there(scene: &Scene, renames: &[Rename]) -> (Vec<Step>, Vec<
     let selectable = scene.listing.mailboxes.iter().filter(|(_, listed)| listed.selectable);
     let taken = selectable.map(|(name, _)| name.clone()).collect();
     renames::order(wanted.collect(), &taken)
+}
+
+/// Takes out of the steps those of a mailbox that was refused one, and those to the name that it keeps. Somebody else may
+/// have renamed it in that moment, and the server would give its name away: what is known under it would be let go of.
+fn leave_out(steps: &mut Vec<Step>, refused: Step) {
+    let mut kept = vec![refused];
+    while let Some(one) = kept.pop() {
+        kept.extend(steps.extract_if(.., |other| other.mailbox == one.mailbox || other.to == one.from));
+    }
 }
 
 /// Returns those of a mailbox and what lies below it that are subscribed to.
