@@ -300,6 +300,31 @@ fn a_folder_renamed_there_is_not_one_never_seen_that_got_its_name_and_has_its_nu
     struck_everywhere(make, &[("New", &[2]), ("One", &[3]), ("Two", &[])]);
 }
 
+/// Seed 1795957099301007: its only message had the header, size and date of the one that had gone, and was not fetched.
+#[test]
+fn a_new_folder_is_not_one_removed_whose_message_had_the_same_header() {
+    for abilities in [FULL, PLAIN] {
+        let make = || {
+            let shared = in_step(Delete::Trash, 1);
+            {
+                let mut world = shared.world();
+                (world.server.abilities, world.server.same_second) = (abilities, true);
+                world.remote_put(&folder("One"), 2, Kind::Shared, DATE, &FlagSet::new());
+            }
+            sync(&shared);
+            shared.world().remote_put(&folder("Two"), 3, Kind::Shared, DATE, &FlagSet::new());
+            shared.world().remote_remove_folder(&folder("One"));
+            shared
+        };
+        let shared = make();
+        sync(&shared);
+        for ids in [local_ids, remote_ids] {
+            assert_eq!((ids(&shared, "One"), ids(&shared, "Two")), (vec![], vec![3]), "{abilities:?}");
+        }
+        struck_everywhere(make, &[("One", &[]), ("Two", &[3])]);
+    }
+}
+
 /// Both were made in the same second, and once a message had come nothing in the listing told them apart: it was hidden
 /// behind the row of the one that the folder removed had held.
 #[test]

@@ -15,6 +15,8 @@ use crate::store::{Failure, Journal, LocalStore, RemoteErrorKind, RemoteStore};
 
 /// How many messages' headers tell a mailbox from another that looks like it.
 const SAMPLE: usize = 8;
+/// How much mail is compared whole where headers might do, in bytes.
+const SMALL: u64 = 64 * 1024;
 
 impl Search<'_> {
     /// Returns true if one above, below or beside it was found under a name that asks for this one.
@@ -181,7 +183,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Looks at the headers of some of the messages that seem to be there: in mailboxes made at once and filled alike,
-    /// numbers, sizes and dates may agree. Where no header has a Message-ID, or if asked to, at whole messages.
+    /// numbers, sizes and dates may agree. Where no header has a Message-ID, where the whole is small, or if asked to, at
+    /// whole messages: a draft saved again keeps its header.
     async fn hold_the_same(
         &mut self,
         search: &mut Search<'_>,
@@ -191,8 +194,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     ) -> Result<bool, Failure> {
         let there = there.iter().map(|(uid, message)| (*uid, *message));
         let (named, nameless): (Vec<_>, Vec<_>) = there.partition(|(_, message)| message.message_id.is_some());
-        let whole = thoroughly || named.is_empty();
         let some = sample(if named.is_empty() { &nameless } else { &named });
+        let whole = thoroughly || named.is_empty() || is_small(&some);
         if some.is_empty() {
             return Ok(true);
         }
@@ -250,6 +253,12 @@ fn is_comparable(row: &MailboxRow, messages: &[MessageRow], seen: &RemoteSnapsho
 fn is_other(owner: &MessageRow, there: &BTreeMap<Uid, &MessageRow>) -> bool {
     let now = there.get(&owner.uid).and_then(|message| message.content);
     owner.content.zip(now).is_some_and(|(before, now)| before != now)
+}
+
+/// Returns true if these messages are known to take little to fetch.
+fn is_small(messages: &BTreeMap<Uid, &MessageRow>) -> bool {
+    let size: Option<u64> = messages.values().map(|message| message.size).sum();
+    size.is_some_and(|size| size <= SMALL)
 }
 
 /// Returns a few of these messages, from all parts of a mailbox.
