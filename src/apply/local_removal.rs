@@ -1,18 +1,23 @@
 //! Removals from the Maildir: into the recoverable trash first, durably, then away by exact name.
 
+use std::collections::BTreeMap;
+
 use super::{Apply, local_problem};
-use crate::model::Side;
+use crate::model::{MailboxId, Side};
 use crate::reconcile::guard::{is_news, is_watched};
 use crate::reconcile::plan::{LocalRemoval, MailboxPlan};
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::Event;
-use crate::store::{Edit, Failure, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteStore};
+use crate::store::{
+    Edit, Failure, Intent, IntentId, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteStore,
+};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     /// Removes files from all maildirs together: what was made durable one after the other costs a journal commit of the
     /// file system each.
     pub(super) fn remove_locally(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
         let kept = self.keep(plans)?;
+        let mut begun = self.begin_removals(&kept)?;
         let mut gone: Vec<(&MailboxPlan, Vec<&LocalRemoval>)> = Vec::new();
         for (plan, removals) in kept {
             self.after(plan.mailbox).local_changed = true;
@@ -24,10 +29,29 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             let synced = self.local.sync(&plan.local);
             if synced.is_ok() {
                 records.extend(self.removed(plan, &removals));
+                records.extend(begun.remove(&plan.mailbox).into_iter().flatten().map(Record::Settled));
             }
             self.mailbox_done(plan, synced.map_err(Failure::from))?;
         }
         self.commit(records)
+    }
+
+    /// Journals the removals of which a run cut short must not forget that they are no user's.
+    fn begin_removals(
+        &mut self,
+        kept: &[(&MailboxPlan, Vec<&LocalRemoval>)],
+    ) -> Result<BTreeMap<MailboxId, Vec<IntentId>>, Failure> {
+        let displaced = kept.iter().filter(|(plan, _)| plan.displaced);
+        let removal = |mailbox, one: &LocalRemoval| Intent::Remove { mailbox, unique: one.unique.clone() };
+        let intents: Vec<Intent> =
+            displaced.flat_map(|(plan, all)| all.iter().map(|one| removal(plan.mailbox, one))).collect();
+        let mut begun: BTreeMap<MailboxId, Vec<IntentId>> = BTreeMap::new();
+        if !intents.is_empty() {
+            for (intent, id) in intents.iter().zip(self.journal.begin(&intents)?) {
+                begun.entry(intent.mailbox()).or_default().push(id);
+            }
+        }
+        Ok(begun)
     }
 
     fn unlink<'p>(

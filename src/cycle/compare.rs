@@ -302,6 +302,7 @@ fn in_doubt(intent: &Intent, rows: &[MailboxRow]) -> Difference {
         Intent::Rename { mailbox, .. } => (mailbox, "renamed", None),
         Intent::Relabel { mailbox, unique, .. } => (mailbox, "given its keywords", Some(unique)),
         Intent::Flags { mailbox, .. } => (mailbox, "given its flags", None),
+        Intent::Remove { mailbox, unique } => (mailbox, "removed", Some(unique)),
     };
     let message =
         format!("it was being {doing} when a sync was interrupted; the next sync finds out what became of it");

@@ -406,9 +406,10 @@ fn is_gone(folder: &Folder, rows: &[MailboxRow]) -> bool {
 
 fn is_of_a_file(intent: &Intent, of: MailboxId) -> bool {
     match intent {
-        Intent::Download { mailbox, .. } | Intent::Append { mailbox, .. } | Intent::Relabel { mailbox, .. } => {
-            *mailbox == of
-        }
+        Intent::Download { mailbox, .. }
+        | Intent::Append { mailbox, .. }
+        | Intent::Relabel { mailbox, .. }
+        | Intent::Remove { mailbox, .. } => *mailbox == of,
         Intent::Copy { .. } | Intent::Rename { .. } | Intent::Flags { .. } => false,
     }
 }

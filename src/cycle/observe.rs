@@ -338,6 +338,7 @@ impl Sight {
         if self.displaced {
             plan.upload.clear();
             plan.unknown = true;
+            plan.displaced = true;
         }
         plan
     }

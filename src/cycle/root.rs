@@ -41,7 +41,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     fn start_over(&mut self, header: &Header, extent: Extent) -> Result<(), Failure> {
         let intents = self.account.journal.intents()?;
         let void = |intent: &Intent| match intent {
-            Intent::Append { .. } | Intent::Rename { .. } | Intent::Relabel { .. } | Intent::Flags { .. } => true,
+            Intent::Append { .. }
+            | Intent::Rename { .. }
+            | Intent::Relabel { .. }
+            | Intent::Flags { .. }
+            | Intent::Remove { .. } => true,
             Intent::Download { .. } | Intent::Copy { .. } => extent == Extent::Server,
         };
         let void = intents.iter().filter(|(_, intent)| void(intent));

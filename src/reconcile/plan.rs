@@ -68,6 +68,8 @@ pub struct MailboxPlan {
     pub unknown: bool,
     /// Something was set aside: look again next time.
     pub held: bool,
+    /// Another mailbox has its name: what of its rows is left is looked for in that one next.
+    pub displaced: bool,
 }
 
 /// A message found on both sides.
@@ -312,6 +314,7 @@ impl MailboxPlan {
             stuck: Stuck::default(),
             unknown: false,
             held: false,
+            displaced: false,
         }
     }
 

@@ -79,6 +79,10 @@ pub(super) fn insert(connection: &Connection, intent: &Intent) -> Result<IntentI
                 side.as_str(),
             ])?;
         }
+        Intent::Remove { mailbox, unique } => {
+            let sql = "INSERT INTO intent (kind, mailbox, unique_name) VALUES ('remove', ?1, ?2)";
+            connection.prepare_cached(sql)?.execute((mailbox.0, unique.as_str()))?;
+        }
     }
     Ok(IntentId(connection.last_insert_rowid()))
 }
@@ -123,6 +127,7 @@ fn decoder(kind: &str) -> Option<Decoder> {
         "rename" => Some(rename),
         "relabel" => Some(relabel),
         "flags" => Some(flags),
+        "remove" => Some(remove),
         _ => None,
     }
 }
@@ -193,4 +198,9 @@ fn flags(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
     let uids = columns.word("set of UIDs", parse_uids)?;
     columns.skip(4);
     Ok(Intent::Flags { mailbox, uid_validity, uids, difference, side: columns.side()? })
+}
+
+fn remove(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
+    columns.skip(2);
+    Ok(Intent::Remove { mailbox, unique: columns.word("file name", UniqueName::new)? })
 }

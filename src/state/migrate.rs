@@ -14,6 +14,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0005_quota.sql"),
     include_str!("../../migrations/0006_flags.sql"),
     include_str!("../../migrations/0007_sent.sql"),
+    include_str!("../../migrations/0008_removals.sql"),
 ];
 
 /// What a file's schema is to this program.

@@ -99,6 +99,14 @@ pub enum Intent {
         /// How it is changed.
         difference: FlagDelta,
     },
+    /// A file about to be removed from the maildir of a mailbox whose name another one has: without its row it would be
+    /// looked for there, and look removed by the user.
+    Remove {
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// The file.
+        unique: UniqueName,
+    },
 }
 
 impl Intent {
@@ -110,7 +118,8 @@ impl Intent {
             | Intent::Copy { mailbox, .. }
             | Intent::Rename { mailbox, .. }
             | Intent::Relabel { mailbox, .. }
-            | Intent::Flags { mailbox, .. } => *mailbox,
+            | Intent::Flags { mailbox, .. }
+            | Intent::Remove { mailbox, .. } => *mailbox,
         }
     }
 }

@@ -1137,3 +1137,48 @@ fn a_folder_renamed_after_a_first_sync_cut_short_is_not_the_one_of_the_same_seco
         });
     }
 }
+
+/// A run that died when it had removed its file had not recorded that: the row was found again in the new folder, and its
+/// message looked removed here.
+#[test]
+fn a_message_put_back_under_the_old_name_of_its_folder_is_not_removed_there() {
+    for abilities in [FULL, PLAIN] {
+        let make = || {
+            let mut world = World::new(Server::new(abilities), policy(Delete::Trash), Rng::new(1));
+            world.server.create(&folder("Trash"), Some(Role::Trash));
+            for id in [2, 3] {
+                world.remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
+            }
+            let shared = Shared::new(world);
+            sync(&shared);
+            {
+                let mut world = shared.world();
+                world.server.status = false;
+                world.remote_rename_folder(&folder("One"), &folder("Two"));
+                world.server.create(&folder("One"), None);
+                let (name, uid) = uid(&world, 2);
+                world.remote_move(&name, uid, &folder("One"));
+            }
+            shared
+        };
+        struck_everywhere(make, &[("One", &[2]), ("Two", &[3]), ("Trash", &[])]);
+        // Its file was moved before the next run.
+        at_every_call(|at| {
+            let shared = make();
+            shared.world().rng = Rng::new(at.step);
+            let died = dies(&shared, at);
+            if local_ids(&shared, "One").contains(&2) {
+                let mut world = shared.world();
+                let (name, unique) = file(&world, 2);
+                world.local_move(&name, &unique, &MailboxName::inbox());
+            }
+            quiet(&shared);
+            let context = format!("{abilities:?}, struck {at:?}");
+            assert_kept(&shared, &context);
+            for ids in [local_ids, remote_ids] {
+                assert_eq!(ids(&shared, "Trash"), Vec::<u32>::new(), "{context}");
+            }
+            died
+        });
+    }
+}

@@ -9,6 +9,7 @@ mod copy;
 mod download;
 mod flags;
 mod label;
+mod removal;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -97,7 +98,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         places: &BTreeMap<MailboxId, Place>,
         intents: Vec<(IntentId, Intent)>,
     ) -> Result<Settlement, Failure> {
-        let (mut downloads, mut appends, mut copies) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut downloads, mut appends, mut copies, mut removals) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut labels, mut flags, mut records) = (Vec::new(), Vec::new(), Vec::new());
         for (id, intent) in intents {
             match intent {
@@ -106,6 +107,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 Intent::Copy { .. } => copies.push((id, intent)),
                 Intent::Relabel { .. } => labels.push((id, intent)),
                 Intent::Flags { .. } => flags.push((id, intent)),
+                Intent::Remove { unique, .. } => removals.push((id, unique)),
                 // Those are followed to their end before anything is listed.
                 Intent::Rename { .. } => records.push(Record::Settled(id)),
             }
@@ -115,6 +117,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             self.recover_appends(place, places, appends).await?,
             self.recover_copies(place, places, copies).await?,
             self.recover_flags(place, flags).await?,
+            self.recover_removals(place, &removals)?,
         ];
         for part in parts {
             match part {

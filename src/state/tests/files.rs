@@ -344,6 +344,35 @@ fn rows_of_the_third_schema_have_no_email_ids_and_may_get_them() {
 }
 
 #[test]
+fn intents_of_the_seventh_schema_stay_what_they_were() {
+    let (_dir, path) = place();
+    let seventh = open::file(&path, &MIGRATIONS[..7]).unwrap();
+    seventh
+        .execute_batch(
+            "INSERT INTO mailbox (id, name, local, permanent_flags, permanent_keywords, new_keywords, read_only, \
+                                  letters, message_rows) VALUES (3, 'INBOX', 'INBOX', 31, '', 1, 0, '', 0);
+             INSERT INTO intent (id, kind, mailbox, uid_validity, unique_name, flags, keywords, size, content, inode, \
+                                 file_size, mtime_ns, difference, uid_next, leaves) \
+                                 VALUES (4, 'append', 3, 7, 'c', 0, '', 9, zeroblob(16), 1, 2, 3, '', 8, 11);
+             INSERT INTO intent (id, kind, mailbox, uid_validity, uids, difference, side) \
+                                 VALUES (6, 'flags', 3, 7, '1:2', '+\\Seen', 'remote');
+             DELETE FROM intent WHERE id = 6;
+             INSERT INTO intent (id, kind, mailbox, uid_validity, uids, difference, side) \
+                                 VALUES (5, 'flags', 3, 7, '1:2', '+\\Seen', 'remote');",
+        )
+        .unwrap();
+    drop(seventh);
+    let mut database = Database::open(&path).unwrap();
+    let told: Vec<_> = database.intents().unwrap().into_iter().map(|(id, intent)| (id.0, intent)).collect();
+    assert!(matches!(&told[0], (4, Intent::Append { leaves: Some(MessageId(11)), .. })), "{told:?}");
+    assert!(matches!(&told[1], (5, Intent::Flags { side: Side::Remote, .. })), "{told:?}");
+    let removal = Intent::Remove { mailbox: MailboxId(3), unique: UniqueName::new("a").unwrap() };
+    let begun = database.begin(std::slice::from_ref(&removal)).unwrap();
+    assert_eq!(begun[0].0, 7, "an id is never used again");
+    assert_eq!(database.intents().unwrap().pop(), Some((begun[0], removal)));
+}
+
+#[test]
 fn a_dry_run_changes_nothing_on_disk() {
     let (dir, path) = place();
     let mut fresh = Database::for_dry_run(&path).unwrap();

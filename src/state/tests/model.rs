@@ -347,7 +347,8 @@ fn begin(model: &mut Model, database: &mut Database, mut intents: Vec<Intent>) -
             | Intent::Copy { mailbox, .. }
             | Intent::Rename { mailbox, .. }
             | Intent::Relabel { mailbox, .. }
-            | Intent::Flags { mailbox, .. } => model.aim_mailbox(mailbox),
+            | Intent::Flags { mailbox, .. }
+            | Intent::Remove { mailbox, .. } => model.aim_mailbox(mailbox),
         }
     }
     let begun = database.begin(&intents);

@@ -249,14 +249,15 @@ fn every_kind_of_intent() {
             side: Side::Local,
             difference: FlagDelta { add: flags(), remove: FlagSet::of(&[Flag::Flagged]) },
         },
+        Intent::Remove { mailbox, unique: UniqueName::new("x z").unwrap() },
     ];
     let ids = account.open().begin(&intents).unwrap();
     let written: Vec<_> = ids.iter().copied().zip(intents.clone()).collect();
     assert_eq!(account.open().intents().unwrap(), written);
-    let left = account.commit(&[2, 0, 4, 5].map(|at| Record::Settled(ids[at]))).intents().unwrap();
+    let left = account.commit(&[2, 0, 4, 5, 6].map(|at| Record::Settled(ids[at]))).intents().unwrap();
     assert_eq!(left, [written[1].clone(), written[3].clone()]);
     let again = account.open().begin(&intents[2..]).unwrap();
-    assert!(again[0] > ids[5], "ids of settled intents name no other intent");
+    assert!(again[0] > ids[6], "ids of settled intents name no other intent");
     assert!(account.commit(&[Record::ForgetMailbox(mailbox)]).intents().unwrap().is_empty());
 }
 

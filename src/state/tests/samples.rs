@@ -270,5 +270,6 @@ pub(super) fn intent() -> impl Strategy<Value = Intent> {
             difference: FlagDelta { add, remove },
         },
     );
-    prop_oneof![download, append, copy, rename, relabel, brought]
+    let remove = (mailbox(), unique()).prop_map(|(mailbox, unique)| Intent::Remove { mailbox, unique });
+    prop_oneof![download, append, copy, rename, relabel, brought, remove]
 }
