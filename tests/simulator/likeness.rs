@@ -1182,3 +1182,41 @@ fn a_message_put_back_under_the_old_name_of_its_folder_is_not_removed_there() {
         });
     }
 }
+
+/// What a run had not removed when it died, and the mailbox is back under its name: it still has its rows.
+#[test]
+fn a_folder_that_has_its_name_back_after_a_run_was_cut_short_does_not_get_what_had_gone_from_it() {
+    for abilities in [FULL, PLAIN] {
+        at_every_call(|at| {
+            let mut world = World::new(Server::new(abilities), policy(Delete::Trash), Rng::new(at.step));
+            for id in 2..7 {
+                world.remote_put(&folder("One"), id, Kind::Ordinary, DATE, &FlagSet::new());
+            }
+            let shared = Shared::new(world);
+            sync(&shared);
+            {
+                let mut world = shared.world();
+                world.server.status = false;
+                for id in [5, 6] {
+                    let (name, uid) = uid(&world, id);
+                    world.remote_delete(&name, uid);
+                }
+                world.remote_rename_folder(&folder("One"), &folder("Two"));
+                world.server.create(&folder("One"), None);
+            }
+            let died = dies(&shared, at);
+            shared.world().remote_remove_folder(&folder("One"));
+            shared.world().remote_rename_folder(&folder("Two"), &folder("One"));
+            quiet(&shared);
+            let context = format!("{abilities:?}, struck {at:?}");
+            assert_kept(&shared, &context);
+            for ids in [local_ids, remote_ids] {
+                // A maildir that the run has made is no other's.
+                let mut found = [ids(&shared, "One"), ids(&shared, "Two")].concat();
+                found.sort_unstable();
+                assert_eq!(found, [2, 3, 4], "{context}");
+            }
+            died
+        });
+    }
+}
