@@ -7,10 +7,10 @@ use super::account::{DATE, codes, dies, file, in_step, sync};
 use super::check::{View, local_view, remote_view};
 use super::history::calm_run;
 use super::mail::Kind;
-use super::scenarios::{self, local_flag, remote_flag};
+use super::scenarios::{self, Act, local_flag, remote_flag};
 use super::schedule::CrashAt;
 use super::users::{FlagEdit, folder};
-use super::world::{Shared, World};
+use super::world::{Mishaps, Shared, World};
 
 /// How a run may die at a call: before it, after it, after it with the power.
 const STRIKES: [(bool, bool); 3] = [(false, false), (true, false), (true, true)];
@@ -163,6 +163,30 @@ fn a_flag_changed_back_after_a_sync_was_struck_is_as_it_was_left() {
             sync(&shared);
             let flags = if set { "\\Answered" } else { "" };
             assert_eq!(both_flags(&shared), [flags, flags], "struck {step} {after} {power}");
+            if !died {
+                break;
+            }
+        }
+    }
+}
+
+/// Seed 1795968152088917: what the server had stored counted as not agreed on once a run could not see the file, and as set
+/// there by others when it was taken off here.
+#[test]
+fn a_flag_changed_back_after_a_sync_was_struck_and_one_saw_no_file_is_as_it_was_left() {
+    let unreadable: Act = |world| world.mishaps.unreadable = Some(MailboxName::inbox());
+    let restless: Act = |world| world.mishaps.restless = Some(MailboxName::inbox());
+    for ((after, power), blind) in STRIKES.into_iter().flat_map(|strike| [(strike, unreadable), (strike, restless)]) {
+        for step in 0.. {
+            let shared = in_step(Delete::Trash, 1);
+            local_flag(&mut shared.world(), 1, "\\Flagged", true);
+            let died = dies(&shared, CrashAt { step, after, power });
+            blind(&mut shared.world());
+            sync(&shared);
+            shared.world().mishaps = Mishaps::default();
+            local_flag(&mut shared.world(), 1, "\\Flagged", false);
+            scenarios::quiet(&shared);
+            assert_eq!(both_flags(&shared), [""; 2], "step {step}, after it {after}, power cut {power}");
             if !died {
                 break;
             }

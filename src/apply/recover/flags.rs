@@ -16,9 +16,9 @@ use crate::reconcile::snapshot::LocalSnapshot;
 use crate::store::{Failure, Intent, IntentId, Journal, LocalErrorKind, LocalStore, Record, RemoteStore, untaken};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
-    /// Of messages that can't be seen nothing is known, and both sides count as they are found. Where the mailbox was
-    /// numbered anew nothing tells yet which message is which: what was to be stored there is settled by [`shown`] once
-    /// the rows bear their new numbers.
+    /// Of files that are not there nothing is known, and both sides count as they are found; as long as they may be there
+    /// nothing is settled. Where the mailbox was numbered anew nothing tells yet which message is which: what was to be
+    /// stored there is settled by [`shown`] once the rows bear their new numbers.
     pub(super) async fn recover_flags(
         &mut self,
         place: &Place,
@@ -29,6 +29,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         let known = self.known(&place.row)?;
         let scan = self.lasting_names(place)?;
+        let may_be_there = |row: &MessageRow| {
+            let is_unseen =
+                |scan: &LocalSnapshot| row.unique.as_ref().is_some_and(|name| !scan.entries.contains_key(name));
+            scan.as_ref().is_some_and(|scan| !scan.quiet && is_unseen(scan))
+                && !differences_of(row, place.row.uid_validity, &intents).is_empty()
+        };
+        if known.rows.iter().any(may_be_there) {
+            return Ok(Settlement::Unknown);
+        }
         let is_for_remote = |(_, one): &(_, Intent)| matches!(one, Intent::Flags { side: Side::Remote, .. });
         let look = if intents.iter().any(is_for_remote) { self.look_at(&known).await? } else { None };
         let highest = known.rows.iter().map(|row| row.uid).max();
@@ -46,13 +55,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         Ok(Settlement::Records(records))
     }
 
-    /// Reads a maildir; `None` if it can't be. The run that gave its files their names died before it made them
+    /// Reads a maildir; `None` if it is no more. The run that gave its files their names died before it made them
     /// durable.
     fn lasting_names(&mut self, place: &Place) -> Result<Option<LocalSnapshot>, Failure> {
         let local = &place.row.local;
         let scan = self.local.observe(local, &place.row.letters);
         match scan.and_then(|scan| self.local.sync(local).map(|()| scan)) {
-            Err(error) if error.kind == LocalErrorKind::Item => Ok(None),
+            Err(error) if error.kind == LocalErrorKind::Item && self.local.list()?.find(local).is_none() => Ok(None),
             scan => Ok(Some(scan?)),
         }
     }
