@@ -99,8 +99,8 @@ pub enum Intent {
         /// How it is changed.
         difference: FlagDelta,
     },
-    /// A file about to be removed from the maildir of a mailbox whose name another one has: without its row it would be
-    /// looked for there, and look removed by the user.
+    /// A file about to be removed from the maildir of a mailbox whose name another one has. The next run looks for what has
+    /// rows in that one: a row left by a run cut short would look like a file removed by the user.
     Remove {
         /// The mailbox.
         mailbox: MailboxId,

@@ -1,5 +1,5 @@
 //! Files that were about to be removed from a mailbox whose name another one has: what has gone of them is no removal by
-//! the user. Where that mailbox is next, it may hold their messages, put back there, and they are fetched again.
+//! the user. That other one may hold their messages, put back there: they are fetched again.
 
 use std::collections::BTreeSet;
 
