@@ -2,6 +2,7 @@
 //! changed, until nothing is left to do.
 
 mod absence;
+mod ahead;
 mod arrivals;
 mod compare;
 mod copies;
@@ -129,6 +130,8 @@ struct Run<'a, R, L, J> {
     /// can't be told which maildir is theirs: what lies in their maildirs may have come from elsewhere, and nothing is
     /// done for it.
     blind: BTreeSet<MailboxName>,
+    /// Maildirs that were read while the server listed its mailboxes.
+    unchanged: ahead::Unchanged,
     /// Maildirs that could not be renamed, by the names that they have and by those that they were to get.
     stuck: BTreeSet<MailboxName>,
     /// Mailboxes whose maildirs those are: the name under which they are known may be neither of these.
@@ -180,7 +183,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
     ) -> Self {
         let (report, abilities, elsewhere, stuck, unrenamed, left_over) = Default::default();
         let (elsewhere_there, whole_there, sought, robbed, contested, stranded, in_full) = Default::default();
-        let (uploaded, unmovable, brought, uncopied, unproven, alone, blind) = Default::default();
+        let (uploaded, unmovable, brought, uncopied, unproven, alone, blind, unchanged) = Default::default();
         Run {
             account,
             policy,
@@ -205,6 +208,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             stranded,
             in_full,
             blind,
+            unchanged,
             stuck,
             unrenamed,
             left_over,

@@ -18,5 +18,5 @@ pub use journal::{
 pub use local::{Edit, FileAt, KeptFile, LocalStore, PutBack, Root, Staged, Trashed};
 pub use remote::{
     Append, Appended, BodySink, BodySource, Expunged, FetchedMessage, FlagChanges, Identities, Messages, Observed,
-    RemoteStore, StoredFlags, Traffic, Transfer, expunge_one_by_one, move_one_by_one, store_one_by_one,
+    RemoteStore, StoredFlags, Traffic, Transfer, Uploads, expunge_one_by_one, move_one_by_one, store_one_by_one,
 };

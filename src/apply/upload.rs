@@ -1,22 +1,25 @@
-//! Uploads: an intent for every message of a burst, then the burst, then the rows. A message whose UID the server
-//! does not tell keeps its intent until the next look finds it.
+//! Uploads, part by part: an intent for every message of a part, then the messages, then the rows. While the server works
+//! on one part the next is read and sent. A message whose UID the server does not tell keeps its intent until the next
+//! look finds it.
 
-use super::{Apply, Ground, RETRY_AFTER, is_fatal};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::vec;
+
+use super::{Aftermath, Apply, Ground, RETRY_AFTER, is_fatal};
 use crate::model::{
-    FileStat, Fingerprint, FlagDelta, FlagSet, Identity, MailboxName, MessageId, Timestamp, Tombstone, Uid, UniqueName,
+    FileStat, Fingerprint, FlagDelta, FlagSet, Identity, MailboxId, MailboxName, MessageId, Timestamp, Tombstone, Uid,
+    UniqueName,
 };
 use crate::reconcile::flags::upload_flags;
 use crate::reconcile::plan::{MailboxPlan, Upload};
-use crate::reconcile::report::{Event, Problem};
+use crate::reconcile::report::{Event, Problem, Report};
 use crate::store::{
     Append, Appended, Edit, Failure, FailureRow, Intent, IntentId, Journal, LocalError, LocalErrorKind, LocalStore,
-    NewMessage, Record, RemoteError, RemoteErrorKind, RemoteStore,
+    NewMessage, Record, RemoteError, RemoteErrorKind, RemoteStore, Uploads,
 };
 
-/// How many messages are sent before their UIDs are recorded: their files are open all at once.
-const BURST_MESSAGES: usize = 400;
-/// How many bytes, in files.
-const BURST_BYTES: u64 = 32 << 20;
+/// How many bytes, in files, make a part of an upload, unless there are enough messages first.
+const PART_BYTES: u64 = 16 << 20;
 
 /// A file that was read and is about to be sent.
 struct Outgoing<'p> {
@@ -34,52 +37,121 @@ struct Outgoing<'p> {
     leaves: Option<MessageId>,
 }
 
-impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
-    /// Sends new messages to all mailboxes, in bursts that don't care where one mailbox ends.
-    pub(super) async fn upload(&mut self, plans: &[&MailboxPlan]) -> Result<(), Failure> {
-        let (mut outgoing, mut messages, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for plan in plans {
-            let Some(ground) = self.ground(plan) else { continue };
-            for upload in &plan.upload {
-                let Some((file, message)) = self.open(plan, ground, upload)? else { continue };
-                bytes += file.stat.size;
-                outgoing.push(file);
-                messages.push(message);
-                if outgoing.len() >= BURST_MESSAGES || bytes >= BURST_BYTES {
-                    self.send(std::mem::take(&mut outgoing), std::mem::take(&mut messages)).await?;
-                    bytes = 0;
-                }
-            }
-        }
-        self.send(outgoing, messages).await
-    }
+/// An upload: files are read as more can be sent, and recorded as the server answers.
+struct Outbox<'a, 'p, L, J> {
+    local: &'a mut L,
+    journal: &'a mut J,
+    report: &'a mut Report,
+    progress: &'a dyn Fn(Event),
+    aftermath: &'a mut BTreeMap<MailboxId, Aftermath>,
+    uploaded: &'a mut BTreeMap<(MailboxId, UniqueName), FlagSet>,
+    given: &'a mut BTreeSet<(MailboxId, Uid)>,
+    alone: &'a mut BTreeSet<(MailboxId, UniqueName)>,
+    now: Timestamp,
+    /// What was not read yet,
+    waiting: vec::IntoIter<(&'p MailboxPlan, Ground, &'p Upload)>,
+    /// and in parts of how many messages it is sent.
+    part: usize,
+    /// The parts that are out, each file with its intent.
+    out: VecDeque<Vec<(Outgoing<'p>, IntentId)>>,
+    /// What went wrong where the error type of the interface can't say it.
+    failure: Option<Failure>,
+}
 
-    async fn send(&mut self, outgoing: Vec<Outgoing<'_>>, messages: Vec<Append>) -> Result<(), Failure> {
-        if outgoing.is_empty() {
+impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
+    /// Sends new messages to all mailboxes, in parts that don't care where one mailbox ends.
+    pub(super) async fn upload(&mut self, plans: &[&MailboxPlan]) -> Result<(), Failure> {
+        let grounded = plans.iter().filter_map(|plan| Some((*plan, self.ground(plan)?)));
+        let waiting = grounded.flat_map(|(plan, ground)| plan.upload.iter().map(move |upload| (plan, ground, upload)));
+        let waiting: Vec<(&MailboxPlan, Ground, &Upload)> = waiting.collect();
+        if waiting.is_empty() {
             return Ok(());
         }
-        let intents: Vec<Intent> = outgoing.iter().map(Outgoing::intent).collect();
-        let intents = self.journal.begin(&intents)?;
+        let mut outbox = Outbox {
+            local: &mut *self.local,
+            journal: &mut *self.journal,
+            report: &mut *self.report,
+            progress: self.progress,
+            aftermath: &mut self.aftermath,
+            uploaded: &mut self.uploaded,
+            given: &mut self.given,
+            alone: &mut self.alone,
+            now: self.terms.now,
+            waiting: waiting.into_iter(),
+            part: R::PART,
+            out: VecDeque::new(),
+            failure: None,
+        };
+        let sent = self.remote.append(&mut outbox).await;
+        match outbox.failure.take() {
+            Some(failure) => Err(failure),
+            None => Ok(sent?),
+        }
+    }
+}
+
+impl<L: LocalStore, J: Journal> Uploads for Outbox<'_, '_, L, J> {
+    fn next(&mut self) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError> {
+        let prepared = self.prepare();
+        self.unless_failed(prepared)
+    }
+
+    fn answered(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
+        let recorded = self.record(answers);
+        self.unless_failed(recorded)
+    }
+}
+
+impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
+    fn unless_failed<T>(&mut self, done: Result<T, Failure>) -> Result<T, LocalError> {
+        done.map_err(|failure| {
+            let words = failure.to_string();
+            self.failure = Some(failure);
+            LocalError { kind: LocalErrorKind::Unusable, cause: words.into() }
+        })
+    }
+
+    fn after(&mut self, mailbox: MailboxId) -> &mut Aftermath {
+        self.aftermath.entry(mailbox).or_default()
+    }
+
+    /// Reads the files of the next part, and records that they are about to be sent.
+    fn prepare(&mut self) -> Result<Vec<(MailboxName, Vec<Append>)>, Failure> {
+        let (mut outgoing, mut bytes) = (Vec::new(), 0);
         let mut parcels: Vec<(MailboxName, Vec<Append>)> = Vec::new();
-        for (file, message) in outgoing.iter().zip(messages) {
-            self.after(file.plan.mailbox).remote_changed = true;
+        while outgoing.len() < self.part && bytes < PART_BYTES {
+            let Some((plan, ground, upload)) = self.waiting.next() else { break };
+            let Some((file, message)) = self.open(plan, ground, upload)? else { continue };
+            bytes += file.stat.size;
+            outgoing.push(file);
             match parcels.last_mut() {
-                Some((mailbox, messages)) if *mailbox == file.plan.name => messages.push(message),
-                _ => parcels.push((file.plan.name.clone(), vec![message])),
+                Some((mailbox, messages)) if *mailbox == plan.name => messages.push(message),
+                _ => parcels.push((plan.name.clone(), vec![message])),
             }
         }
-        let answers = self.remote.append(parcels).await?;
-        let mut records = Vec::new();
-        for ((file, intent), answer) in outgoing.iter().zip(intents).zip(answers.into_iter().flatten()) {
-            records.extend(self.sent(file, intent, answer)?);
+        if outgoing.is_empty() {
+            return Ok(parcels);
         }
-        self.commit(records)?;
-        (self.progress)(Event::Uploaded(outgoing.len() as u64));
+        outgoing.iter().for_each(|file| self.after(file.plan.mailbox).remote_changed = true);
+        let intents: Vec<Intent> = outgoing.iter().map(Outgoing::intent).collect();
+        let intents = self.journal.begin(&intents)?;
+        self.out.push_back(outgoing.into_iter().zip(intents).collect());
+        Ok(parcels)
+    }
+
+    /// Records what came of the first part that is out.
+    fn record(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), Failure> {
+        let (part, mut records) = (self.out.pop_front().unwrap_or_default(), Vec::new());
+        for ((file, intent), answer) in part.iter().zip(answers.into_iter().flatten()) {
+            records.extend(self.sent(file, *intent, answer)?);
+        }
+        self.journal.commit(&records)?;
+        (self.progress)(Event::Uploaded(part.len() as u64));
         Ok(())
     }
 
     /// Reads a file. One that can't be read is reported and left alone; one that changed is looked at again.
-    fn open<'p>(
+    fn open(
         &mut self,
         plan: &'p MailboxPlan,
         ground: Ground,
@@ -101,7 +173,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
     }
 
-    fn read<'p>(
+    fn read(
         &mut self,
         plan: &'p MailboxPlan,
         ground: Ground,
@@ -206,7 +278,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     }
 
     fn not_sent(&mut self, file: &Outgoing<'_>, code: &'static str, message: String, hint: &str) -> FailureRow {
-        let (plan, retry_at) = (file.plan, Some(Timestamp(self.terms.now.0 + RETRY_AFTER)));
+        let (plan, retry_at) = (file.plan, Some(Timestamp(self.now.0 + RETRY_AFTER)));
         self.report.problem(Problem {
             code,
             folder: Some(plan.name.clone()),

@@ -119,7 +119,9 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
     if let Ok(database) = &mut opened {
         job.progress.begin(database);
     }
-    let remote = job.stop.guard(Box::pin(connection(job))).await.map_err(stopped)??;
+    let recalled = opened.as_mut().ok().and_then(|database| database.header().ok()).map(|header| header.capabilities);
+    let remote = Box::pin(connection(job, recalled.as_deref().unwrap_or_default()));
+    let remote = job.stop.guard(remote).await.map_err(stopped)??;
     let local = Maildir::new(account.maildir.clone()).with_diary(job.diary.clone());
     let journal = opened.or_else(|why| rebuild(job, now, &why, run))?;
     let mut sides = Sides { remote, local, journal };
@@ -148,14 +150,14 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
     ended.map(drop)
 }
 
-/// Returns the connection that the last sync left, or another.
-async fn connection(job: &Job<'_>) -> Result<ImapStore, Trouble> {
+/// Returns the connection that the last sync left, or another. `recalled` is what the server said last that it can do.
+async fn connection(job: &Job<'_>, recalled: &str) -> Result<ImapStore, Trouble> {
     if let Some(kept) = job.kept
         && let Some(store) = kept.renewed().await
     {
         return Ok(store);
     }
-    connect_remembering(job.selected.account, job.memory).await
+    connect_remembering(job.selected.account, job.memory, recalled).await
 }
 
 /// Runs the engine once and takes down what it reports. Returns why it has to run again, with a new database.

@@ -34,13 +34,17 @@ impl Memory {
 
 /// Gets the secret, connects and logs in.
 pub(super) async fn connect(account: &Account) -> Result<ImapStore, Trouble> {
-    connect_remembering(account, None).await
+    connect_remembering(account, None, "").await
 }
 
-/// As [`connect`]; with a memory the password is asked for once.
-pub(super) async fn connect_remembering(account: &Account, memory: Option<&Memory>) -> Result<ImapStore, Trouble> {
+/// As [`connect`]; with a memory the password is asked for once. `recalled` is what the server said last that it can do.
+pub(super) async fn connect_remembering(
+    account: &Account,
+    memory: Option<&Memory>,
+    recalled: &str,
+) -> Result<ImapStore, Trouble> {
     let attempt = async |credential: Credential| {
-        let connected = imap::connect(&account.server.with(credential.clone())).await;
+        let connected = imap::connect_recalling(&account.server.with(credential.clone()), recalled).await;
         match (&connected, memory) {
             (Ok(_), Some(memory)) => memory.keep(&account.secret, &credential),
             (Err(error), Some(memory)) if error.kind == RemoteErrorKind::Login => memory.forget(),

@@ -239,6 +239,7 @@ mod tests {
             rejected: Vec::new(),
             abilities: Abilities::default(),
             quota: Quota::default(),
+            capabilities: String::new(),
         }
     }
 

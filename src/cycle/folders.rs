@@ -34,7 +34,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Lists both sides, pairs their folders, and creates what is missing.
     pub(super) async fn list(&mut self, header: Header) -> Result<Scene, Failure> {
         self.finish_renames()?;
-        let listing = self.listing().await?;
+        let listing = self.list_and_read_ahead().await?;
         self.abilities = listing.abilities;
         self.refuse_clashes(&listing)?;
         let maildirs = self.list_maildirs()?;
@@ -221,8 +221,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     pub(super) fn is_named(&self, name: &MailboxName) -> bool {
-        let only = &self.options.only;
-        only.is_empty() || only.iter().any(|named| name == named || name.is_below(named))
+        self.options.is_about(name)
     }
 
     /// Returns the folder if it can be kept in step now.

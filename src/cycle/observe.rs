@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join;
+use tokio::task::yield_now;
+
+use super::ahead::{Reading, read_young};
 use super::waiting::{asks_for_full_look, is_due, is_unsent};
-use super::{Run, Scene, role_of};
+use super::{Account, Run, Scene, role_of};
 use crate::apply::{Ground, is_fatal, local_problem, mailbox_problem};
 use crate::model::{
     KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, PermanentFlags, Role, Stamp, Timestamp, Tombstone,
@@ -11,7 +15,7 @@ use crate::model::{
 };
 use crate::reconcile::adopt::Match;
 use crate::reconcile::flags::FlagRules;
-use crate::reconcile::look::{Look, decide, is_as_agreed};
+use crate::reconcile::look::{Look, decide};
 use crate::reconcile::mailboxes::{Fate, Folder};
 use crate::reconcile::memory::Memory;
 use crate::reconcile::plan::MailboxPlan;
@@ -20,7 +24,7 @@ use crate::reconcile::replace::Saves;
 use crate::reconcile::report::Problem;
 use crate::reconcile::snapshot::{LocalSnapshot, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::reconcile::view::View;
-use crate::store::{Failure, FailureRow, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
+use crate::store::{Failure, FailureRow, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteStore};
 
 /// What was seen of one mailbox in one pass.
 pub(super) struct Sight {
@@ -56,6 +60,9 @@ pub(super) struct Target<'a> {
     rows: Option<Vec<MessageRow>>,
 }
 
+/// What a look at a maildir brought.
+type Scan = Result<LocalSnapshot, LocalError>;
+
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Looks at every mailbox that may have changed. What can't be looked at is reported and left out: nothing is
     /// decided about it.
@@ -73,16 +80,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             };
             rows.insert(target.row.id, known);
         }
-        let mut seen = self.look(&targets, &rows).await?;
+        let (mut seen, scans) = self.look(scene, &targets, &rows).await?;
         self.leave_overtaken(scene, &targets, &mut seen).await?;
         let is_seen = |target: &Target<'_>| target.look == Look::Skip || seen.contains_key(&target.folder.name);
         self.blind.extend(targets.iter().filter(|target| !is_seen(target)).map(|target| target.folder.local.clone()));
-        targets.retain(is_seen);
-        let mut sights = Vec::with_capacity(targets.len());
-        for target in targets {
+        let mut looks: Vec<(Target<'_>, Scan)> = targets.into_iter().zip(scans).collect();
+        looks.retain(|(target, _)| is_seen(target));
+        let mut sights = Vec::with_capacity(looks.len());
+        for (target, scan) in looks {
             let remote = seen.remove(&target.folder.name);
             let rows = rows.remove(&target.row.id).unwrap_or_default();
-            let Some(mut sight) = self.sight(scene, target, rows, remote)? else { continue };
+            let Some(mut sight) = self.sight(scene, target, rows, remote, scan)? else { continue };
             match self.look_closer(scene, &mut sight).await {
                 Ok(true) => {}
                 Ok(false) => {
@@ -121,7 +129,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut rows: BTreeMap<MailboxName, MailboxRow> =
             self.account.journal.mailboxes()?.into_iter().map(|row| (row.name.clone(), row)).collect();
         let mut drafts = self.drafts()?;
-        let mut targets = Vec::new();
+        let (mut targets, mut stamps) = (Vec::new(), Vec::new());
         for folder in &scene.folders {
             let Some(row) = rows.remove(&folder.name).filter(|row| !unsettled.contains(&row.id)) else {
                 self.blind.insert(folder.local.clone());
@@ -135,7 +143,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let untouched = scene.first
                 && look == Look::Skip
                 && !unsent
-                && (!self.local_changed(scene, &target.row) || self.is_unchanged(&mut target)?)
+                && (!self.local_changed(scene, &target.row) || self.is_unchanged(&mut target, &mut stamps)?)
                 && !self.drafts_changed(scene, &target.row, flagged)?;
             if untouched {
                 self.list_waiting(&folder.name, &target.failures);
@@ -143,6 +151,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             if !untouched && (scene.first || unsent || scene.again.contains(&target.row.id)) {
                 targets.push(target);
             }
+        }
+        if !stamps.is_empty() {
+            self.account.journal.commit(&stamps)?;
         }
         Ok(targets)
     }
@@ -171,32 +182,70 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Reads a maildir whose times say nothing, as they were too young when it was last read. If nothing in it has changed
-    /// that is recorded, and it is let go of at once: after much was fetched these may be all, and together too many to
-    /// hold in memory.
-    fn is_unchanged(&mut self, target: &mut Target<'_>) -> Result<bool, Failure> {
+    /// that is to be recorded, and it is let go of at once: after much was fetched these may be all, and together too many
+    /// to hold in memory.
+    fn is_unchanged(&mut self, target: &mut Target<'_>, stamps: &mut Vec<Record>) -> Result<bool, Failure> {
         let Target { folder, row, .. } = target;
         let is_due = row.stamp.is_some() || !target.failures.is_empty() || folder.fate != Fate::Paired;
         if is_due || self.options.full || self.options.dry_run {
             return Ok(false);
         }
-        let scan = match self.account.local.observe(&folder.local, &row.letters) {
-            Err(error) if error.kind == LocalErrorKind::Item => return Ok(false),
-            scan => scan?,
-        };
-        let rows = self.account.journal.messages(row.id)?;
-        let unchanged = is_as_agreed(row, &rows, &scan);
-        if let (true, Some(stamp)) = (unchanged, scan.stamp) {
-            self.account.journal.commit(&[Record::Scanned(row.id, Some(stamp))])?;
+        let known = |stamp: Option<Stamp>| stamp.map(|stamp| Record::Scanned(row.id, Some(stamp)));
+        if let Some((_, stamp)) = self.unchanged.remove(&row.id).filter(|(local, _)| *local == folder.local) {
+            stamps.extend(known(stamp));
+            return Ok(true);
         }
+        let Account { local, journal, .. } = &mut *self.account;
+        let Reading { unchanged, stamp, rows } = match read_young(local, journal, row, &folder.local) {
+            Err(Failure::Local(error)) if error.kind == LocalErrorKind::Item => return Ok(false),
+            read => read?,
+        };
+        stamps.extend(known(stamp).filter(|_| unchanged));
         target.rows = Some(rows).filter(|_| !unchanged);
         Ok(unchanged)
     }
 
+    /// Looks at the mailboxes on the server, and at their maildirs while it answers.
     async fn look(
         &mut self,
+        scene: &Scene,
         targets: &[Target<'_>],
         rows: &BTreeMap<MailboxId, Vec<MessageRow>>,
-    ) -> Result<BTreeMap<MailboxName, RemoteSnapshot>, Failure> {
+    ) -> Result<(BTreeMap<MailboxName, RemoteSnapshot>, Vec<Scan>), Failure> {
+        let (mut seen, requests) = self.requests(targets, rows);
+        let dry_run = self.options.dry_run;
+        let Account { remote, local, .. } = &mut *self.account;
+        let asked = async {
+            match requests.is_empty() {
+                true => Ok(Vec::new()),
+                false => remote.observe(&requests).await,
+            }
+        };
+        let scanned = async {
+            let mut scans = Vec::with_capacity(targets.len());
+            for target in targets {
+                scans.push(scan(local, dry_run, scene, target.folder, &target.row));
+                yield_now().await;
+            }
+            scans
+        };
+        let (answers, scans) = join(asked, scanned).await;
+        for observed in answers? {
+            match observed.outcome {
+                Ok(snapshot) => drop(seen.insert(observed.mailbox, snapshot)),
+                Err(error) if is_fatal(&error) => return Err(error.into()),
+                Err(error) => self.report.problem(mailbox_problem(&observed.mailbox, &error)),
+            }
+        }
+        Ok((seen, scans))
+    }
+
+    /// Returns what is known without asking the server, and what it is to be asked.
+    fn requests(
+        &self,
+        targets: &[Target<'_>],
+        rows: &BTreeMap<MailboxId, Vec<MessageRow>>,
+    ) -> (BTreeMap<MailboxName, RemoteSnapshot>, Vec<RemoteRequest>) {
         let mut seen = BTreeMap::new();
         let mut requests = Vec::new();
         for target in targets.iter().filter(|target| target.look != Look::Skip) {
@@ -220,17 +269,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let known: UidSet = rows.iter().map(|row| row.uid).collect();
             requests.push(RemoteRequest { mailbox: target.folder.name.clone(), since, known });
         }
-        if requests.is_empty() {
-            return Ok(seen);
-        }
-        for observed in self.account.remote.observe(&requests).await? {
-            match observed.outcome {
-                Ok(snapshot) => drop(seen.insert(observed.mailbox, snapshot)),
-                Err(error) if is_fatal(&error) => return Err(error.into()),
-                Err(error) => self.report.problem(mailbox_problem(&observed.mailbox, &error)),
-            }
-        }
-        Ok(seen)
+        (seen, requests)
     }
 
     fn sight(
@@ -239,23 +278,23 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         target: Target<'_>,
         rows: Vec<MessageRow>,
         remote: Option<RemoteSnapshot>,
+        mut scanned: Scan,
     ) -> Result<Option<Sight>, Failure> {
         let Target { folder, mut row, failures, .. } = target;
         let recorded = row.letters.clone();
-        let mut scan = self.scan(scene, folder, &row);
         // In another maildir letters don't mean what they meant in the one before.
-        if matches!(&scan, Ok(scan) if scan.letters.is_none() && has_replaced(scan, &row)) {
+        if matches!(&scanned, Ok(scan) if scan.letters.is_none() && has_replaced(scan, &row)) {
             row.letters = KeywordLetters::new();
-            scan = self.scan(scene, folder, &row);
+            scanned = scan(&mut self.account.local, self.options.dry_run, scene, folder, &row);
         }
-        let scan = match scan {
+        let scan = match scanned {
             Ok(scan) => scan,
-            Err(Failure::Local(error)) if error.kind == LocalErrorKind::Item => {
+            Err(error) if error.kind == LocalErrorKind::Item => {
                 self.report.problem(local_problem(&folder.name, None, &error));
                 self.blind.insert(folder.local.clone());
                 return Ok(None);
             }
-            Err(failure) => return Err(failure),
+            Err(error) => return Err(error.into()),
         };
         for duplicate in &scan.duplicates {
             self.report.problem(duplicate_name(&folder.name, duplicate));
@@ -289,23 +328,23 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         sight.memory = sight.recall(&self.uploaded);
         Ok(Some(sight))
     }
+}
 
-    fn scan(&mut self, scene: &Scene, folder: &Folder, row: &MailboxRow) -> Result<LocalSnapshot, Failure> {
-        let unmade = self.options.dry_run && matches!(folder.fate, Fate::CreateLocal | Fate::GoneLocal);
-        if unmade || scene.is_missing(&folder.name) {
-            let letters = Some(row.letters.clone());
-            return Ok(LocalSnapshot {
-                entries: [].into(),
-                quiet: true,
-                stamp: None,
-                directory: None,
-                letters,
-                dovecot: false,
-                duplicates: Vec::new(),
-            });
-        }
-        Ok(self.account.local.observe(&folder.local, &row.letters)?)
+fn scan<L: LocalStore>(local: &mut L, dry_run: bool, scene: &Scene, folder: &Folder, row: &MailboxRow) -> Scan {
+    let unmade = dry_run && matches!(folder.fate, Fate::CreateLocal | Fate::GoneLocal);
+    if unmade || scene.is_missing(&folder.name) {
+        let letters = Some(row.letters.clone());
+        return Ok(LocalSnapshot {
+            entries: [].into(),
+            quiet: true,
+            stamp: None,
+            directory: None,
+            letters,
+            dovecot: false,
+            duplicates: Vec::new(),
+        });
     }
+    local.observe(&folder.local, &row.letters)
 }
 
 impl Sight {

@@ -84,6 +84,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut records = vec![Record::ForgetLosses(Timestamp(self.now.0 - LOSS_WINDOW))];
         records.extend(self.holds(&scene.header));
         records.extend((scene.listing.quota != scene.header.quota).then_some(Record::Quota(scene.listing.quota)));
+        let capabilities = &scene.listing.capabilities;
+        records
+            .extend((*capabilities != scene.header.capabilities).then(|| Record::Capabilities(capabilities.clone())));
         records.extend(self.is_united(scene)?.then_some(Record::United));
         if self.report.held.is_empty() && self.report.problems.is_empty() {
             records.push(Record::Succeeded(self.now));

@@ -1,70 +1,158 @@
-//! APPEND: all in one burst, and several messages with one command where the server can (MULTIAPPEND, RFC 3502).
+//! APPEND: all in one burst, and several messages with one command where the server can (MULTIAPPEND, RFC 3502). What is
+//! next is prepared while the server works on what it has.
+
+use std::collections::{BTreeSet, VecDeque};
 
 use super::ImapStore;
-use super::command::Command;
+use super::capability::Capabilities;
+use super::command::{Command, Handler};
 use super::date;
 use super::error::Error;
-use super::response::{Code, Status};
+use super::names::Names;
+use super::response::{Code, Status, Untagged};
 use crate::model::{MailboxName, Uid};
-use crate::store::{Append, Appended};
+use crate::store::{Append, Appended, RemoteError, Uploads};
 
 /// How many messages go in one command (RFC 3502), and how many bytes: what is refused is refused as a whole, and sent
 /// again one by one.
 const TOGETHER: (usize, u64) = (50, 8 << 20);
 
+/// How many parts of an upload are out at once.
+const PARTS: usize = 2;
+
 /// An APPEND: which of a parcel's messages it holds.
 struct Order {
     parcel: usize,
     messages: Vec<usize>,
+    answer: Option<Status>,
+}
+
+/// A part of an upload that is out.
+struct Part {
+    mailboxes: Vec<MailboxName>,
+    /// What is known of each message already.
+    outcomes: Vec<Vec<Option<Appended>>>,
+    orders: Vec<Order>,
+}
+
+/// An upload.
+struct Uploading<'a> {
+    uploads: &'a mut dyn Uploads,
+    names: &'a Names,
+    capabilities: &'a Capabilities,
+    out: VecDeque<Part>,
+    /// Which of the burst's commands is the first of those that are out.
+    first: usize,
+    /// There is no more to be sent.
+    over: bool,
+    mailboxes: BTreeSet<MailboxName>,
+    /// What went wrong here.
+    failure: Option<Error>,
 }
 
 impl ImapStore {
-    /// Appends messages to several mailboxes in one burst. One that the server can't take is refused alone, without being
-    /// sent where that is known.
-    pub(super) async fn append_messages(
-        &mut self,
-        parcels: Vec<(MailboxName, Vec<Append>)>,
-    ) -> Result<Vec<Vec<Appended>>, Error> {
-        self.introduce().await?;
-        let mut outcomes: Vec<Vec<Option<Appended>>> =
-            parcels.iter().map(|(_, messages)| messages.iter().map(|_| None).collect()).collect();
-        let names: Vec<MailboxName> = parcels.iter().map(|(name, _)| name.clone()).collect();
-        let (mut orders, mut commands) = (Vec::new(), Vec::new());
-        for (parcel, ((mailbox, messages), outcomes)) in parcels.into_iter().zip(&mut outcomes).enumerate() {
-            let mut sendable = Vec::new();
-            for (at, (message, outcome)) in messages.into_iter().zip(outcomes.iter_mut()).enumerate() {
-                match self.unsendable(&mailbox, &message) {
-                    Some(error) => *outcome = Some(Appended::Refused(error.doing(doing(&mailbox)))),
-                    None => sendable.push((at, message)),
-                }
+    /// Appends messages to mailboxes in one burst. One that the server can't take is refused alone, without being sent where
+    /// that is known.
+    pub(super) async fn append_messages(&mut self, uploads: &mut dyn Uploads) -> Result<(), RemoteError> {
+        self.introduce().await.map_err(|error| error.doing("uploading"))?;
+        let Self { connection, names, capabilities, .. } = self;
+        let (out, mailboxes) = Default::default();
+        let failure = None;
+        let mut uploading = Uploading { uploads, names, capabilities, out, first: 0, over: false, mailboxes, failure };
+        let first = uploading.more();
+        let sent = match first.is_empty() {
+            true => Ok(()),
+            false => connection.run(first, &mut uploading).await.map(drop),
+        };
+        let done = uploading.failure.take().map_or(sent, Err);
+        done.map_err(|error| error.doing(uploading.words()))
+    }
+}
+
+impl Handler for Uploading<'_> {
+    fn untagged(&mut self, _: usize, _: Untagged) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn completed(&mut self, at: usize, status: &Status) {
+        let mut orders = self.out.iter_mut().flat_map(|part| &mut part.orders);
+        if let Some(order) = at.checked_sub(self.first).and_then(|at| orders.nth(at)) {
+            order.answer = Some(status.clone());
+        }
+    }
+
+    /// After a failure here what is out is still heard out, so that the connection can be used further.
+    fn more(&mut self) -> Vec<Command> {
+        if self.failure.is_some() {
+            return Vec::new();
+        }
+        self.next().unwrap_or_else(|failure| {
+            self.failure = Some(failure);
+            Vec::new()
+        })
+    }
+}
+
+impl Uploading<'_> {
+    /// Returns the next part's commands, if there is any and room for it.
+    fn next(&mut self) -> Result<Vec<Command>, Error> {
+        loop {
+            self.settle()?;
+            if self.over || self.out.len() >= PARTS {
+                return Ok(Vec::new());
             }
+            let parcels = self.uploads.next()?;
+            if parcels.is_empty() {
+                self.over = true;
+                continue;
+            }
+            let (part, commands) = self.part(parcels);
+            self.out.push_back(part);
+            if !commands.is_empty() {
+                return Ok(commands);
+            }
+        }
+    }
+
+    /// Passes on what came of the parts that were answered in full.
+    fn settle(&mut self) -> Result<(), Error> {
+        let is_answered = |part: &Part| part.orders.iter().all(|order| order.answer.is_some());
+        while self.out.front().is_some_and(is_answered) {
+            let Some(part) = self.out.pop_front() else { break };
+            self.first += part.orders.len();
+            self.uploads.answered(part.outcomes())?;
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, parcels: Vec<(MailboxName, Vec<Append>)>) -> (Part, Vec<Command>) {
+        let mailboxes: Vec<MailboxName> = parcels.iter().map(|(mailbox, _)| mailbox.clone()).collect();
+        self.mailboxes.extend(mailboxes.iter().cloned());
+        let (mut outcomes, mut orders, mut commands) = (Vec::new(), Vec::new(), Vec::new());
+        for (parcel, (mailbox, messages)) in parcels.into_iter().enumerate() {
+            let (mut sendable, mut known) = (Vec::new(), Vec::new());
+            for (at, message) in messages.into_iter().enumerate() {
+                let error = self.unsendable(&mailbox, &message);
+                sendable.extend(error.is_none().then_some((at, message)));
+                known.push(error.map(|error| Appended::Refused(error.doing(doing(&mailbox)))));
+            }
+            outcomes.push(known);
             let Ok(raw) = self.names.wire(&mailbox) else { continue };
             for group in self.together(sendable) {
                 let (messages, group): (Vec<usize>, Vec<Append>) = group.into_iter().unzip();
-                orders.push(Order { parcel, messages });
+                orders.push(Order { parcel, messages, answer: None });
                 commands.push(self.append_command(&raw, group));
             }
         }
-        let answers = match commands.is_empty() {
-            true => Vec::new(),
-            false => self.connection.run(commands, &mut |_, _| {}).await?,
-        };
-        for (order, answer) in orders.into_iter().zip(answers) {
-            let (Some(outcomes), Some(mailbox)) = (outcomes.get_mut(order.parcel), names.get(order.parcel)) else {
-                continue;
-            };
-            let appended = appended(answer, order.messages.len(), mailbox);
-            for (at, appended) in order.messages.into_iter().zip(appended) {
-                if let Some(outcome) = outcomes.get_mut(at) {
-                    *outcome = Some(appended);
-                }
-            }
+        (Part { mailboxes, outcomes, orders }, commands)
+    }
+
+    /// Says what was being done.
+    fn words(&self) -> String {
+        match (self.mailboxes.first(), self.mailboxes.len()) {
+            (Some(mailbox), 1) => format!("uploading to {mailbox}"),
+            _ => "uploading to several folders".to_owned(),
         }
-        let lost = |mailbox: &MailboxName| Appended::Refused(Error::Garbled("no answer").doing(doing(mailbox)));
-        let complete = |(outcomes, mailbox): (Vec<Option<Appended>>, &MailboxName)| {
-            outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| lost(mailbox))).collect()
-        };
-        Ok(outcomes.into_iter().zip(&names).map(complete).collect())
     }
 
     /// Returns why a message need not even be sent.
@@ -100,7 +188,7 @@ impl ImapStore {
     }
 
     fn append_command(&self, raw: &[u8], messages: Vec<Append>) -> Command {
-        let mut command = Command::new("APPEND").string(raw, &self.capabilities);
+        let mut command = Command::new("APPEND").string(raw, self.capabilities);
         for message in messages {
             let mut head = String::new();
             if !message.flags.is_empty() {
@@ -110,9 +198,31 @@ impl ImapStore {
                 head.push_str(&format!(" \"{date}\""));
             }
             let prefix = if message.body.has_nul() { " ~" } else { " " };
-            command = command.text(&head).body(message.body, prefix, &self.capabilities);
+            command = command.text(&head).body(message.body, prefix, self.capabilities);
         }
         command
+    }
+}
+
+impl Part {
+    /// Returns what came of each message.
+    fn outcomes(mut self) -> Vec<Vec<Appended>> {
+        for Order { parcel, messages, answer } in self.orders {
+            let (Some(outcomes), Some(mailbox)) = (self.outcomes.get_mut(parcel), self.mailboxes.get(parcel)) else {
+                continue;
+            };
+            let appended = answer.map(|answer| appended(answer, messages.len(), mailbox)).into_iter().flatten();
+            for (at, appended) in messages.into_iter().zip(appended) {
+                if let Some(outcome) = outcomes.get_mut(at) {
+                    *outcome = Some(appended);
+                }
+            }
+        }
+        let lost = |mailbox: &MailboxName| Appended::Refused(Error::Garbled("no answer").doing(doing(mailbox)));
+        let complete = |(outcomes, mailbox): (Vec<Option<Appended>>, &MailboxName)| {
+            outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| lost(mailbox))).collect()
+        };
+        self.outcomes.into_iter().zip(&self.mailboxes).map(complete).collect()
     }
 }
 
@@ -151,8 +261,12 @@ fn expand(ranges: &[(Uid, Uid)], count: usize) -> Option<Vec<Uid>> {
 #[cfg(test)]
 mod tests {
     use crate::imap::script::{Step, block_on, name, scripted, uid};
+    use crate::model::MailboxName;
     use crate::model::{Flag, FlagSet, Timestamp, UidValidity};
-    use crate::store::{Append, Appended, BodySource, LocalError, RemoteError, RemoteErrorKind, RemoteStore};
+    use crate::store::{
+        Append, Appended, BodySource, LocalError, LocalErrorKind, RemoteError, RemoteErrorKind, RemoteStore, Uploads,
+    };
+    use std::collections::VecDeque;
     use std::io::Read as _;
 
     #[derive(Debug)]
@@ -176,18 +290,51 @@ mod tests {
         Append { flags: FlagSet::new(), date: None, body: Box::new(Bytes(body, body.len() as u64)), alone: false }
     }
 
+    /// Parts, each with messages to A; and what came of them.
+    #[derive(Default)]
+    struct Parts {
+        waiting: VecDeque<Vec<Append>>,
+        out: usize,
+        most: usize,
+        answers: Vec<Appended>,
+    }
+
+    impl Uploads for Parts {
+        fn next(&mut self) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError> {
+            let part = self.waiting.pop_front().map(|messages| (name("A"), messages));
+            self.out += usize::from(part.is_some());
+            self.most = self.most.max(self.out);
+            Ok(part.into_iter().collect())
+        }
+
+        fn answered(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
+            self.out -= 1;
+            self.answers.extend(answers.into_iter().flatten());
+            Ok(())
+        }
+    }
+
+    async fn append_parts(
+        capabilities: &[&str],
+        script: Vec<Step>,
+        parts: Vec<Vec<Append>>,
+    ) -> Result<Parts, RemoteError> {
+        let (mut store, server) = scripted(capabilities, script);
+        let mut parts = Parts { waiting: parts.into(), ..Parts::default() };
+        let appended = store.append(&mut parts).await;
+        drop(store);
+        appended?;
+        server.await.unwrap();
+        assert_eq!((parts.waiting.len(), parts.out), (0, 0));
+        Ok(parts)
+    }
+
     async fn append(
         capabilities: &[&str],
         script: Vec<Step>,
         messages: Vec<Append>,
     ) -> Result<Vec<Appended>, RemoteError> {
-        let (mut store, server) = scripted(capabilities, script);
-        let appended = store.append(vec![(name("A"), messages)]).await.map(|mut parcels| parcels.remove(0));
-        drop(store);
-        if appended.is_ok() {
-            server.await.unwrap();
-        }
-        appended
+        Ok(append_parts(capabilities, script, vec![messages]).await?.answers)
     }
 
     fn summary(appended: Vec<Appended>) -> Vec<Result<Option<u32>, RemoteErrorKind>> {
@@ -289,6 +436,59 @@ mod tests {
             let shrunk = Append { body: Box::new(Bytes(b"one", 9)), ..message(b"") };
             let error = append(&["LITERAL+"], vec![], vec![shrunk]).await.unwrap_err();
             assert!(error.to_string().contains("became shorter"), "{error}");
+        });
+    }
+
+    #[test]
+    fn the_next_part_is_sent_while_the_server_works_on_one_and_no_more() {
+        block_on(async {
+            let script = vec![
+                ("APPEND \"A\" {3+}\r\none", ""),
+                ("APPEND \"A\" {3+}\r\ntwo", "m2 OK [APPENDUID 7 21] x\r\nm1 OK [APPENDUID 7 20] x\r\n"),
+                ("APPEND \"A\" {5+}\r\nthree", ""),
+                ("APPEND \"A\" {4+}\r\nfour", "m3 NO x\r\nm4 OK [APPENDUID 7 23] x\r\n"),
+            ];
+            let nul = vec![message(b"a\0")];
+            let parts =
+                vec![vec![message(b"one")], vec![message(b"two")], nul, vec![message(b"three"), message(b"four")]];
+            let parts = append_parts(&["LITERAL+"], script, parts).await.unwrap();
+            assert_eq!(parts.most, 2);
+            use RemoteErrorKind::{Refused, Unrepresentable};
+            let expected = [Ok(Some(20)), Ok(Some(21)), Err(Unrepresentable), Err(Refused), Ok(Some(23))];
+            assert_eq!(summary(parts.answers), expected);
+        });
+    }
+
+    /// Fails when it is to take the first answers.
+    struct Failing(Parts);
+
+    impl Uploads for Failing {
+        fn next(&mut self) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError> {
+            self.0.next()
+        }
+
+        fn answered(&mut self, _: Vec<Vec<Appended>>) -> Result<(), LocalError> {
+            Err(LocalError { kind: LocalErrorKind::Full, cause: "disk full".into() })
+        }
+    }
+
+    #[test]
+    fn after_a_failure_here_what_is_out_is_heard_out_and_no_more_is_sent() {
+        block_on(async {
+            let script = vec![
+                ("APPEND \"A\" {3+}\r\none", ""),
+                ("APPEND \"A\" {3+}\r\ntwo", "m1 OK x\r\n* 2 EXISTS\r\nm2 OK x\r\n"),
+                ("LIST \"\" \"*\"", "$ OK x\r\n"),
+                ("LSUB \"\" \"*\"", "$ OK x\r\n"),
+            ];
+            let (mut store, server) = scripted(&["LITERAL+"], script);
+            let waiting = [b"one", b"two", b"six"].map(|body| vec![message(body)]).into();
+            let mut parts = Failing(Parts { waiting, ..Parts::default() });
+            let error = store.append(&mut parts).await.unwrap_err();
+            assert!(error.to_string().contains("disk full"), "{error}");
+            assert_eq!(parts.0.waiting.len(), 1);
+            store.list().await.unwrap();
+            server.await.unwrap();
         });
     }
 }

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::ahead::Ahead;
 use super::capability::Capabilities;
 use super::error::Error;
 use super::response::{Condition, Response, Status, Untagged, parse};
@@ -81,6 +82,14 @@ impl Command {
         self
     }
 
+    /// Returns its text, if it can be sent at once.
+    pub(super) fn line(&self) -> Option<&[u8]> {
+        match self.segments.front() {
+            Some(Segment::Bytes(line)) if self.segments.len() == 1 => Some(line),
+            _ => None,
+        }
+    }
+
     fn push(&mut self, bytes: &[u8]) {
         match self.segments.back_mut() {
             Some(Segment::Bytes(before)) => before.extend_from_slice(bytes),
@@ -96,6 +105,12 @@ pub(super) trait Handler {
 
     /// Hears that a command is complete.
     fn completed(&mut self, _at: usize, _status: &Status) {}
+
+    /// Returns what else is to be sent, once all that goes before it is on its way. None now may be some later, as long as
+    /// there are commands that are not answered yet.
+    fn more(&mut self) -> Vec<Command> {
+        Vec::new()
+    }
 
     /// Returns true once nothing more is to be listened for.
     fn has_enough(&self) -> bool {
@@ -131,12 +146,19 @@ pub(super) struct Connection {
     out_of_step: bool,
     /// The server can't stand a command before the one in front of it is answered.
     one_at_a_time: bool,
+    /// What was sent behind the log-in.
+    ahead: Option<Ahead>,
 }
 
 impl Connection {
     /// Takes over a wire.
     pub(super) fn new(wire: Wire) -> Self {
-        Self { wire, tags: 0, bye: None, out_of_step: false, one_at_a_time: false }
+        Self { wire, tags: 0, bye: None, out_of_step: false, one_at_a_time: false, ahead: None }
+    }
+
+    /// Takes over a wire on which this was sent behind the log-in.
+    pub(super) fn with_ahead(wire: Wire, ahead: Option<Ahead>) -> Self {
+        Self { ahead, ..Self::new(wire) }
     }
 
     /// Sends each command of a burst only after the one in front of it was answered, or no longer so.
@@ -164,9 +186,22 @@ impl Connection {
         if std::mem::replace(&mut self.out_of_step, true) {
             return Err(Error::BrokenOff);
         }
-        let burst = Burst { one_at_a_time: self.one_at_a_time, ..Burst::new(commands, &mut self.tags) };
-        let result = self.drive(burst, handler).await;
+        let result = self.run_burst(commands, handler).await;
         self.ended(result)
+    }
+
+    async fn run_burst(&mut self, commands: Vec<Command>, handler: &mut dyn Handler) -> Result<Vec<Status>, Error> {
+        if let Some(ahead) = self.ahead.take() {
+            let sent = Burst::sent(ahead.commands(), &mut self.tags);
+            match self.wire.hears_soon().await? {
+                true if ahead.is(&commands) => return self.drive(sent, handler).await,
+                true => drop(self.drive(sent, &mut |_, _| {}).await?),
+                false => tracing::info!("the server dropped what was sent behind the log-in"),
+            }
+        }
+        let burst = Burst { one_at_a_time: self.one_at_a_time, ..Burst::new(commands, &mut self.tags) };
+        self.wire.count_round_trip();
+        self.drive(burst, handler).await
     }
 
     /// Sends a command alone and hears nothing behind its tagged answer: `changed` is called on an OK, and what follows
@@ -254,13 +289,15 @@ impl Connection {
     }
 
     async fn drive(&mut self, mut burst: Burst, handler: &mut dyn Handler) -> Result<Vec<Status>, Error> {
-        self.wire.count_round_trip();
         loop {
             burst.feed(&mut self.wire)?;
             while self.wire.next(handler.sink(burst.oldest()))? {
                 let reply = self.wire.take_reply();
                 self.dispatch(&reply, &mut burst, handler)?;
                 self.wire.recycle(reply);
+            }
+            if burst.unsent.is_empty() {
+                self.send_more(&mut burst, handler);
             }
             if burst.unanswered.is_empty() && burst.unsent.is_empty() {
                 return Ok(burst.answers.into_iter().flatten().collect());
@@ -269,6 +306,14 @@ impl Connection {
             poll_fn(|cx| handler.poll_ready(cx)).await;
             self.wire.progress().await?;
         }
+    }
+
+    fn send_more(&mut self, burst: &mut Burst, handler: &mut dyn Handler) {
+        let more = handler.more();
+        if burst.unanswered.is_empty() && !more.is_empty() {
+            self.wire.count_round_trip();
+        }
+        burst.add(more, &mut self.tags);
     }
 
     async fn drive_to_answer(&mut self, mut burst: Burst) -> Result<Status, Error> {
@@ -325,7 +370,7 @@ const MAX_ABOUT_MESSAGES: u32 = 1 << 25;
 const MAX_OTHERS: u32 = 1 << 21;
 
 /// Commands on their way.
-struct Burst {
+pub(super) struct Burst {
     /// Untagged responses since the last tagged one.
     about_messages: u32,
     others: u32,
@@ -338,28 +383,52 @@ struct Burst {
 }
 
 impl Burst {
-    fn new(commands: Vec<Command>, counter: &mut u64) -> Self {
+    /// Gives commands their tags.
+    pub(super) fn new(commands: Vec<Command>, counter: &mut u64) -> Self {
         let mut burst = Self {
             about_messages: 0,
             others: 0,
             tags: HashMap::with_capacity(commands.len()),
             unsent: VecDeque::with_capacity(commands.len()),
-            unanswered: (0..commands.len()).collect(),
-            answers: commands.iter().map(|_| None).collect(),
+            unanswered: VecDeque::with_capacity(commands.len()),
+            answers: Vec::with_capacity(commands.len()),
             chunk: Vec::new(),
             one_at_a_time: false,
         };
-        for (at, mut command) in commands.into_iter().enumerate() {
+        burst.add(commands, counter);
+        burst
+    }
+
+    /// Adds commands behind those that there are.
+    fn add(&mut self, commands: Vec<Command>, counter: &mut u64) {
+        for mut command in commands {
+            let at = self.answers.len();
             *counter += 1;
             let tag = format!("m{counter}");
             if let Some(Segment::Bytes(bytes)) = command.segments.front_mut() {
                 bytes.splice(0..0, format!("{tag} ").into_bytes());
             }
             command.segments.push_back(Segment::Bytes(b"\r\n".to_vec()));
-            burst.tags.insert(tag.into_bytes(), at);
-            burst.unsent.push_back((at, command));
+            self.tags.insert(tag.into_bytes(), at);
+            self.unsent.push_back((at, command));
+            self.unanswered.push_back(at);
+            self.answers.push(None);
         }
-        burst
+    }
+
+    /// As [`Burst::new`], of commands that were sent already.
+    fn sent(commands: Vec<Command>, counter: &mut u64) -> Self {
+        Self { unsent: VecDeque::new(), ..Self::new(commands, counter) }
+    }
+
+    /// Returns what is to be sent, of commands that have a line each.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let segments = self.unsent.iter().flat_map(|(_, command)| &command.segments);
+        segments
+            .filter_map(|segment| if let Segment::Bytes(bytes) = segment { Some(bytes) } else { None })
+            .flatten()
+            .copied()
+            .collect()
     }
 
     /// Queues what may be sent now, up to the cap.

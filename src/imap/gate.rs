@@ -23,6 +23,8 @@ pub(super) struct Gate {
     at: usize,
     heard: Heard,
     early_end: EarlyEnd,
+    /// What goes behind the command that is written next.
+    behind: Option<Vec<u8>>,
     listening: bool,
 }
 
@@ -59,7 +61,7 @@ impl Gate {
     /// Puts a gate in front of a wire.
     pub(super) fn new(wire: Wire) -> Self {
         let heard = Heard::default();
-        Self { wire, released: Vec::new(), at: 0, heard, early_end: EarlyEnd::Off, listening: false }
+        Self { wire, released: Vec::new(), at: 0, heard, early_end: EarlyEnd::Off, behind: None, listening: false }
     }
 
     /// Returns what was heard so far.
@@ -71,6 +73,11 @@ impl Gate {
     pub(super) fn end_early(&mut self, n: usize) {
         self.heard.continuations = 0;
         self.early_end = EarlyEnd::Behind(n);
+    }
+
+    /// Has this sent behind the command that is written next.
+    pub(super) fn send_behind(&mut self, bytes: Vec<u8>) {
+        self.behind = Some(bytes);
     }
 
     /// Takes the gate away.
@@ -172,6 +179,10 @@ impl AsyncWrite for Gate {
         if self.early_end == EarlyEnd::Behind(self.heard.continuations) {
             self.wire.send(b"\r\n");
             self.early_end = EarlyEnd::Swallow;
+        }
+        let gate = &mut *self;
+        if let Some(bytes) = gate.behind.take_if(|_| gate.wire.ends_in_line_end()) {
+            gate.wire.send(&bytes);
         }
         self.wire.poll_flush(cx).map(Ok)
     }

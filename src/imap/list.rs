@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ImapStore;
+use super::capability::Capabilities;
 use super::command::Command;
 use super::error::{Error, refusal_kind};
 use super::names::Names;
@@ -55,7 +56,7 @@ impl ImapStore {
     /// Introduces a further connection to an account whose mailboxes another has listed.
     pub(super) async fn introduce_with(&mut self, names: Names) -> Result<(), Error> {
         let mut heard = Heard::default();
-        let commands = self.introduction();
+        let commands = introduction(&self.capabilities);
         if !commands.is_empty() {
             self.connection.run(commands, &mut |_, data| heard.take(data)).await?;
         }
@@ -65,14 +66,8 @@ impl ImapStore {
 
     /// Lists all mailboxes. The first time, what introduces us goes in the same burst.
     pub(super) async fn list_mailboxes(&mut self) -> Result<RemoteListing, Error> {
-        let mut commands = if self.introduced { Vec::new() } else { self.introduction() };
-        commands.extend(self.capabilities.has("NAMESPACE").then(|| Command::new("NAMESPACE")));
-        let list_at = commands.len();
-        commands.push(Command::new(format!("LIST \"\" \"*\"{}", self.list_options())));
-        let lsub_at = (!self.capabilities.has("LIST-EXTENDED")).then_some(commands.len());
-        commands.extend(lsub_at.map(|_| Command::new("LSUB \"\" \"*\"")));
-        let ask_quota = !self.quota_told && self.capabilities.has("QUOTA");
-        commands.extend(ask_quota.then(|| Command::new("GETQUOTAROOT \"INBOX\"")));
+        let Questions { commands, list_at, lsub_at } =
+            Questions::new(&self.capabilities, !self.introduced, !self.quota_told);
         let mut heard = Heard::default();
         let answers = self.connection.run(commands, &mut |_, data| heard.take(data)).await?;
         if !std::mem::replace(&mut self.introduced, true) {
@@ -97,44 +92,8 @@ impl ImapStore {
             rejected,
             abilities: self.abilities(),
             quota: self.quota,
+            capabilities: self.capabilities().join(" "),
         })
-    }
-
-    /// Returns ENABLE and ID. Some servers (163.com) let nobody select a mailbox who has not said who they are.
-    fn introduction(&self) -> Vec<Command> {
-        let mut commands = Vec::new();
-        if self.capabilities.has("ENABLE") && self.capabilities.mod_seq() {
-            let extension = if self.capabilities.has("QRESYNC") { "QRESYNC" } else { "CONDSTORE" };
-            commands.push(Command::new(format!("ENABLE {extension}")));
-        }
-        if self.capabilities.has("ID") {
-            let version = env!("CARGO_PKG_VERSION");
-            commands.push(Command::new(format!("ID (\"name\" \"mailtide\" \"version\" \"{version}\")")));
-        }
-        commands
-    }
-
-    /// Returns LIST's RETURN options; only what is advertised, for one unknown word makes servers refuse all of it.
-    fn list_options(&self) -> String {
-        if !self.capabilities.has("LIST-EXTENDED") {
-            return String::new();
-        }
-        let mut options = vec!["SUBSCRIBED".to_owned()];
-        options.extend(self.capabilities.has("SPECIAL-USE").then(|| "SPECIAL-USE".to_owned()));
-        options.extend(self.status_in_list().then(|| format!("STATUS {}", self.status_items())));
-        format!(" RETURN ({})", options.join(" "))
-    }
-
-    /// LIST-STATUS is an option of the extended LIST, and nothing without it.
-    fn status_in_list(&self) -> bool {
-        self.capabilities.has("LIST-EXTENDED") && self.capabilities.has("LIST-STATUS")
-    }
-
-    fn status_items(&self) -> String {
-        let mut items = vec!["MESSAGES", "UIDNEXT", "UIDVALIDITY"];
-        items.extend(self.capabilities.mod_seq().then_some("HIGHESTMODSEQ"));
-        items.extend(self.capabilities.has("OBJECTID").then_some("MAILBOXID"));
-        format!("({})", items.join(" "))
     }
 
     /// Asks for the STATUS of each mailbox. A refusal leaves that mailbox without one. Where LIST brings them, only those
@@ -146,11 +105,11 @@ impl ImapStore {
         let selectable: BTreeSet<&MailboxName> = selectable.filter_map(|entry| find(&entry.name)).collect();
         let told: BTreeSet<&MailboxName> = heard.statuses.iter().filter_map(|status| find(&status.name)).collect();
         let parents: BTreeSet<MailboxName> = self.names.iter().filter_map(|(name, _)| name.parent()).collect();
-        let is_asked = |name: &MailboxName| match self.status_in_list() {
+        let is_asked = |name: &MailboxName| match status_in_list(&self.capabilities) {
             true => selectable.contains(name) && !told.contains(name) && parents.contains(name),
             false => selectable.contains(name) || name.is_inbox(),
         };
-        let items = format!(" {}", self.status_items());
+        let items = format!(" {}", status_items(&self.capabilities));
         let ask = |raw| Command::new("STATUS").string(raw, &self.capabilities).text(&items);
         let (names, commands): (Vec<MailboxName>, Vec<Command>) =
             self.names.iter().filter(|(name, _)| is_asked(name)).map(|(name, raw)| (name.clone(), ask(raw))).unzip();
@@ -201,6 +160,68 @@ impl ImapStore {
             deleted_is_final: quirk::deleted_is_final(&self.capabilities),
         }
     }
+}
+
+/// The commands of a listing.
+struct Questions {
+    commands: Vec<Command>,
+    list_at: usize,
+    lsub_at: Option<usize>,
+}
+
+impl Questions {
+    fn new(capabilities: &Capabilities, introduce: bool, ask_quota: bool) -> Self {
+        let mut commands = if introduce { introduction(capabilities) } else { Vec::new() };
+        commands.extend(capabilities.has("NAMESPACE").then(|| Command::new("NAMESPACE")));
+        let list_at = commands.len();
+        commands.push(Command::new(format!("LIST \"\" \"*\"{}", list_options(capabilities))));
+        let lsub_at = (!capabilities.has("LIST-EXTENDED")).then_some(commands.len());
+        commands.extend(lsub_at.map(|_| Command::new("LSUB \"\" \"*\"")));
+        let ask_quota = ask_quota && capabilities.has("QUOTA");
+        commands.extend(ask_quota.then(|| Command::new("GETQUOTAROOT \"INBOX\"")));
+        Self { commands, list_at, lsub_at }
+    }
+}
+
+/// Returns what is asked first on a connection.
+pub(super) fn first_questions(capabilities: &Capabilities) -> Vec<Command> {
+    Questions::new(capabilities, true, true).commands
+}
+
+/// Returns ENABLE and ID. Some servers (163.com) let nobody select a mailbox who has not said who they are.
+fn introduction(capabilities: &Capabilities) -> Vec<Command> {
+    let mut commands = Vec::new();
+    if capabilities.has("ENABLE") && capabilities.mod_seq() {
+        let extension = if capabilities.has("QRESYNC") { "QRESYNC" } else { "CONDSTORE" };
+        commands.push(Command::new(format!("ENABLE {extension}")));
+    }
+    if capabilities.has("ID") {
+        let version = env!("CARGO_PKG_VERSION");
+        commands.push(Command::new(format!("ID (\"name\" \"mailtide\" \"version\" \"{version}\")")));
+    }
+    commands
+}
+
+fn list_options(capabilities: &Capabilities) -> String {
+    if !capabilities.has("LIST-EXTENDED") {
+        return String::new();
+    }
+    let mut options = vec!["SUBSCRIBED".to_owned()];
+    options.extend(capabilities.has("SPECIAL-USE").then(|| "SPECIAL-USE".to_owned()));
+    options.extend(status_in_list(capabilities).then(|| format!("STATUS {}", status_items(capabilities))));
+    format!(" RETURN ({})", options.join(" "))
+}
+
+/// LIST-STATUS is an option of the extended LIST, and nothing without it.
+fn status_in_list(capabilities: &Capabilities) -> bool {
+    capabilities.has("LIST-EXTENDED") && capabilities.has("LIST-STATUS")
+}
+
+fn status_items(capabilities: &Capabilities) -> String {
+    let mut items = vec!["MESSAGES", "UIDNEXT", "UIDVALIDITY"];
+    items.extend(capabilities.mod_seq().then_some("HIGHESTMODSEQ"));
+    items.extend(capabilities.has("OBJECTID").then_some("MAILBOXID"));
+    format!("({})", items.join(" "))
 }
 
 fn unknown() -> ListedMailbox {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_imap::Client;
 use secrecy::ExposeSecret;
 
+use super::ahead::Ahead;
 use super::capability::Capabilities;
 use super::connect;
 use super::error::{Error, refusal_kind};
@@ -25,10 +26,12 @@ pub(super) struct LoggedIn {
     pub(super) capabilities: Capabilities,
     /// The server is on this machine.
     pub(super) to_this_machine: bool,
+    /// What was sent behind the log-in and is not answered yet.
+    pub(super) ahead: Option<Ahead>,
 }
 
-/// Connects and logs in.
-pub(super) async fn log_in(settings: &Settings) -> Result<LoggedIn, Error> {
+/// Connects and logs in. Where that is known to be heard, what is to be asked first goes behind the log-in.
+pub(super) async fn log_in(settings: &Settings, ahead: Option<Ahead>) -> Result<LoggedIn, Error> {
     let (stream, peer) = connect::tcp(settings).await?;
     let to_this_machine = peer.ip().to_canonical().is_loopback();
     let listeners = match settings.tls {
@@ -51,8 +54,8 @@ pub(super) async fn log_in(settings: &Settings) -> Result<LoggedIn, Error> {
     if settings.tls == Tls::StartTls {
         gate = start_tls(gate, settings, greeting).await?;
     }
-    let (wire, capabilities) = authenticate(gate, settings, listeners).await?;
-    Ok(LoggedIn { wire, capabilities, to_this_machine })
+    let (wire, capabilities, ahead) = authenticate(gate, settings, listeners, ahead).await?;
+    Ok(LoggedIn { wire, capabilities, to_this_machine, ahead })
 }
 
 /// Waits for the greeting.
@@ -100,29 +103,41 @@ async fn capabilities(gate: &mut Gate, settings: &Settings) -> Result<Capabiliti
             return Err(Error::Refused(answer));
         }
     }
+    Ok(usable(gate.heard().capabilities.clone().unwrap_or_default(), settings))
+}
+
+/// Returns capabilities without those that are not to be used.
+pub(super) fn usable(capabilities: Capabilities, settings: &Settings) -> Capabilities {
     let broken = quirk::broken(&settings.host).iter().map(|&word| word.to_owned());
     let disabled: Vec<String> = settings.disable.iter().cloned().chain(broken).collect();
-    Ok(gate.heard().capabilities.clone().unwrap_or_default().without(&disabled))
+    capabilities.without(&disabled)
 }
 
 async fn authenticate(
     mut gate: Gate,
     settings: &Settings,
     listeners: Listeners,
-) -> Result<(Wire, Capabilities), Error> {
+    ahead: Option<Ahead>,
+) -> Result<(Wire, Capabilities, Option<Ahead>), Error> {
     let known_already = gate.heard().greeting.as_ref().is_some_and(|status| status.condition == Condition::PreAuth);
     let before = capabilities(&mut gate, settings).await?;
     if known_already {
-        return Ok((gate.into_wire(), before));
+        return Ok((gate.into_wire(), before, None));
     }
     gate.heard().capabilities = None;
     gate.heard().answer = None;
     let mechanism = Mechanism::best(&before, &settings.credential, listeners);
     let mechanism = mechanism.ok_or_else(|| nothing_fits(&before, listeners))?;
     tracing::info!(mechanism = mechanism.name(), "logging in");
+    let at_once = before.has("SASL-IR");
+    let hears_ahead = mechanism.is_one_line(at_once) && gate.heard().greeting.as_ref().is_some_and(quirk::hears_ahead);
+    let ahead = ahead.filter(|_| hears_ahead);
+    if let Some(ahead) = &ahead {
+        gate.send_behind(ahead.bytes());
+    }
     let ended = match mechanism {
         Mechanism::Command => login_command(&mut gate, settings).await,
-        _ => exchange(&mut gate, settings, mechanism, before.has("SASL-IR")).await,
+        _ => exchange(&mut gate, settings, mechanism, at_once).await,
     };
     let answer = gate.heard().answer.take();
     match (ended, answer) {
@@ -133,8 +148,13 @@ async fn authenticate(
         (Err(Error::Protection(_)), None) => return Err(failure(&mut gate, None)),
         (ended, _) => return Err(failure(&mut gate, ended.err())),
     }
-    let capabilities = capabilities(&mut gate, settings).await?;
-    Ok((gate.into_wire(), capabilities))
+    // To ask for them now would be to hear the answers to what was sent behind.
+    let told = gate.heard().capabilities.is_some();
+    let capabilities = match ahead.as_ref().filter(|_| !told) {
+        Some(ahead) => ahead.recalled.clone(),
+        None => capabilities(&mut gate, settings).await?,
+    };
+    Ok((gate.into_wire(), capabilities, ahead))
 }
 
 async fn login_command(gate: &mut Gate, settings: &Settings) -> Result<(), Error> {
@@ -203,9 +223,9 @@ fn nothing_fits(capabilities: &Capabilities, listeners: Listeners) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imap::connect as connect_store;
     use crate::imap::script::{EMPTY_LINE, Step, block_on, serve};
-    use crate::store::RemoteError;
+    use crate::imap::{connect as connect_store, connect_recalling};
+    use crate::store::{RemoteError, RemoteStore};
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
     use tokio::net::TcpListener;
 
@@ -389,7 +409,7 @@ mod tests {
                 rest
             };
             let client = async {
-                let mut logged_in = log_in(&settings).await.unwrap();
+                let mut logged_in = log_in(&settings, None).await.unwrap();
                 while !logged_in.wire.next(None).unwrap() {
                     logged_in.wire.progress().await.unwrap();
                 }
@@ -397,6 +417,99 @@ mod tests {
             };
             let (rest, text) = tokio::join!(server, client);
             assert_eq!((rest.as_slice(), text.as_slice()), (&b""[..], &b"* BYE and gone"[..]));
+        });
+    }
+
+    const IN: &str = "A0001 OK [CAPABILITY IMAP4rev1 LIST-EXTENDED LIST-STATUS] in";
+    const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] Dovecot (Debian) ready.\r\n";
+    const LIST: &str = "LIST \"\" \"*\" RETURN (SUBSCRIBED STATUS (MESSAGES UIDNEXT UIDVALIDITY))";
+    const SPECIAL: &str = "LIST \"\" \"*\" RETURN (SUBSCRIBED SPECIAL-USE STATUS (MESSAGES UIDNEXT UIDVALIDITY))";
+
+    /// Logs in with what the server is said to have said last, and lists its folders. Returns their names, how many round
+    /// trips that took, and what the server could do.
+    async fn listed(script: Vec<Step>) -> Result<(Vec<String>, u64, Vec<String>), RemoteError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut settings = settings(listener.local_addr().unwrap().port(), Tls::None);
+        settings.timeout = Duration::from_secs(1);
+        let server = tokio::spawn(async move { serve(listener.accept().await.unwrap().0, script).await });
+        let mut store = connect_recalling(&settings, "IMAP4REV1 LIST-EXTENDED LIST-STATUS").await?;
+        let listing = store.list().await?;
+        server.await.unwrap();
+        let names = listing.mailboxes.keys().map(ToString::to_string).collect();
+        Ok((names, store.traffic().round_trips, store.capabilities()))
+    }
+
+    fn strings(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_asked_first_goes_behind_the_log_in() {
+        block_on(async {
+            let recalled = strings(&["IMAP4REV1", "LIST-EXTENDED", "LIST-STATUS"]);
+            for answer in [IN, "A0001 OK in"] {
+                let answers = format!("{answer}\r\n* LIST () \"/\" A\r\n$ OK x\r\n");
+                let log_in = leak(format!("AUTHENTICATE PLAIN {PLAIN}"));
+                let script = vec![("", GREETING), (log_in, ""), (LIST, leak(answers))];
+                assert_eq!(listed(script).await.unwrap(), (strings(&["A"]), 1, recalled.clone()), "{answer}");
+            }
+        });
+    }
+
+    #[test]
+    fn what_was_asked_in_words_that_are_no_more_right_is_heard_out_and_asked_again() {
+        block_on(async {
+            let log_in = leak(format!("AUTHENTICATE PLAIN {PLAIN}"));
+            let words = "A0001 OK [CAPABILITY IMAP4rev1 LIST-EXTENDED LIST-STATUS SPECIAL-USE] in\r\n";
+            let script = vec![
+                ("", GREETING),
+                (log_in, words),
+                (LIST, "* LIST () \"/\" Old\r\n$ OK x\r\n"),
+                (SPECIAL, "* LIST () \"/\" New\r\n$ OK x\r\n"),
+            ];
+            let (names, round_trips, _) = listed(script).await.unwrap();
+            assert_eq!((names, round_trips), (strings(&["New"]), 2));
+        });
+    }
+
+    #[test]
+    fn what_a_server_drops_that_came_behind_the_log_in_is_sent_again() {
+        block_on(async {
+            let log_in = leak(format!("AUTHENTICATE PLAIN {PLAIN}"));
+            let script = vec![
+                ("", GREETING),
+                (log_in, ""),
+                (LIST, leak(format!("{IN}\r\n"))),
+                (LIST, "* LIST () \"/\" A\r\n$ OK x\r\n"),
+            ];
+            assert_eq!(listed(script).await.unwrap().0, ["A"]);
+        });
+    }
+
+    #[test]
+    fn who_is_not_let_in_is_told_so_whatever_came_behind() {
+        block_on(async {
+            let log_in = leak(format!("AUTHENTICATE PLAIN {PLAIN}"));
+            let answers = "A0001 NO [AUTHENTICATIONFAILED] no\r\n$ BAD not logged in\r\n";
+            let error = listed(vec![("", GREETING), (log_in, ""), (LIST, answers)]).await.unwrap_err();
+            assert_eq!(error.kind, RemoteErrorKind::Login);
+        });
+    }
+
+    /// Of another server nobody knows whether it hears that, nor with a log-in of several steps.
+    #[test]
+    fn nothing_goes_behind_the_log_in_where_that_may_be_lost() {
+        block_on(async {
+            let log_in = leak(format!("AUTHENTICATE PLAIN {PLAIN}"));
+            let other = "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] Courier ready.\r\n";
+            let steps = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] Dovecot ready.\r\n";
+            let entered = leak(format!("{IN}\r\n"));
+            let list = (LIST, "* LIST () \"/\" A\r\n$ OK x\r\n");
+            let (names, round_trips, _) = listed(vec![("", other), (log_in, entered), list]).await.unwrap();
+            assert_eq!((names, round_trips), (strings(&["A"]), 2));
+            let script = vec![("", steps), ("AUTHENTICATE PLAIN", "+\r\n"), (PLAIN, entered), list];
+            let (names, round_trips, _) = listed(script).await.unwrap();
+            assert_eq!((names, round_trips), (strings(&["A"]), 3));
         });
     }
 

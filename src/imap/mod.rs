@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+mod ahead;
 mod append;
 mod capability;
 mod command;
@@ -49,6 +50,7 @@ mod utf7;
 mod watch;
 mod wire;
 
+use ahead::Ahead;
 use capability::Capabilities;
 use command::{Command, Connection};
 pub use compress::Compress;
@@ -61,8 +63,8 @@ pub use watch::{Change, Reach, Watch};
 use crate::model::{FlagDelta, MailboxName, Quota, Role, UidSet, UidValidity};
 use crate::reconcile::snapshot::{RemoteListing, RemoteRequest};
 use crate::store::{
-    Append, Appended, BodySink, Expunged, FlagChanges, Identities, Messages, Observed, RemoteError, RemoteStore,
-    StoredFlags, Traffic, Transfer, expunge_one_by_one, move_one_by_one, store_one_by_one,
+    BodySink, Expunged, FlagChanges, Identities, Messages, Observed, RemoteError, RemoteStore, StoredFlags, Traffic,
+    Transfer, Uploads, expunge_one_by_one, move_one_by_one, store_one_by_one,
 };
 
 /// How long to wait for commands that a lost connection left behind.
@@ -167,9 +169,21 @@ pub struct ImapStore {
 ///
 /// `Login` if the server refuses the user or offers no way to log in, else `Unreachable`.
 pub async fn connect(settings: &Settings) -> Result<ImapStore, RemoteError> {
+    connect_recalling(settings, "").await
+}
+
+/// As [`connect`]. With what the server said last that it can do, words with a space between, folders may be asked for before
+/// it says that again.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub async fn connect_recalling(settings: &Settings, recalled: &str) -> Result<ImapStore, RemoteError> {
     let doing = || format!("connecting to {}", settings.host);
-    let logged_in = Box::pin(login::log_in(settings)).await.map_err(|error| error.doing(doing()))?;
-    let mut store = ImapStore::new(Connection::new(logged_in.wire), logged_in.capabilities);
+    let logged_in =
+        Box::pin(login::log_in(settings, ahead(settings, recalled))).await.map_err(|error| error.doing(doing()))?;
+    let connection = Connection::with_ahead(logged_in.wire, logged_in.ahead);
+    let mut store = ImapStore::new(connection, logged_in.capabilities);
     store.window = quirk::window(&settings.host);
     store.connection.set_one_at_a_time(quirk::one_at_a_time(&settings.host));
     store.settings = Some(Box::new(settings.clone()));
@@ -177,6 +191,17 @@ pub async fn connect(settings: &Settings) -> Result<ImapStore, RemoteError> {
     let begun = store.begin_compression(settings.compress, logged_in.to_this_machine).await;
     begun.map_err(|error| error.doing(doing()))?;
     Ok(store)
+}
+
+/// Returns what can be sent behind the log-in. Where everything is compressed the server has to be asked for that first.
+fn ahead(settings: &Settings, recalled: &str) -> Option<Ahead> {
+    if recalled.is_empty() || settings.compress == Compress::On || quirk::one_at_a_time(&settings.host) {
+        return None;
+    }
+    let words: Vec<String> = recalled.split(' ').map(str::to_owned).collect();
+    let recalled = login::usable(Capabilities::new(&words), settings);
+    let questions = list::first_questions(&recalled);
+    Ahead::new(recalled, &questions)
 }
 
 impl ImapStore {
@@ -305,12 +330,10 @@ impl RemoteStore for ImapStore {
         each("fetching messages from", messages, fetched)
     }
 
-    async fn append(&mut self, parcels: Vec<(MailboxName, Vec<Append>)>) -> Result<Vec<Vec<Appended>>, RemoteError> {
-        let doing = match parcels.as_slice() {
-            [(mailbox, _)] => format!("uploading to {mailbox}"),
-            _ => "uploading to several folders".to_owned(),
-        };
-        self.append_messages(parcels).await.map_err(|error| error.doing(doing))
+    const PART: usize = 200;
+
+    async fn append(&mut self, uploads: &mut dyn Uploads) -> Result<(), RemoteError> {
+        self.append_messages(uploads).await
     }
 
     fn about_to_change(&mut self, mailboxes: Vec<MailboxName>) {

@@ -76,6 +76,11 @@ impl Mechanism {
         }
     }
 
+    /// Returns true if all that the client says fits in one line, given that the first response may go with the command.
+    pub(super) fn is_one_line(self, at_once: bool) -> bool {
+        matches!(self, Mechanism::Command) || matches!(self, Mechanism::Plain) && at_once
+    }
+
     /// Returns true if the server has to prove something too.
     pub(super) fn is_scram(self) -> bool {
         matches!(self, Mechanism::ScramSha256 | Mechanism::ScramSha1)

@@ -41,6 +41,8 @@ const MAX_LITERAL: u64 = 1 << 20;
 const MAX_BODY: u64 = 1 << 32;
 /// The most literals of one response.
 const MAX_LITERALS: usize = 1000;
+/// What is to come soon comes in this part of the timeout, or it never will.
+const SOON: u32 = 6;
 /// How many bytes move in the time of one timeout at least, if no response is completed in it: who sends a byte now and
 /// then is as good as silent.
 const PACE: u64 = 1024;
@@ -204,6 +206,11 @@ impl Wire {
         self.output.len() - self.written
     }
 
+    /// Returns true if what is queued last is a line end.
+    pub(super) fn ends_in_line_end(&self) -> bool {
+        self.output.ends_with(b"\r\n")
+    }
+
     /// Takes the response that [`Wire::next`] completed. Give it back to [`Wire::recycle`] to save allocations.
     pub(super) fn take_reply(&mut self) -> Reply {
         std::mem::take(&mut self.reply)
@@ -339,6 +346,18 @@ impl Wire {
             self.restart_pace();
         }
         Ok(())
+    }
+
+    /// Returns true if anything has arrived that was not handed out, or does in a part of the longest wait.
+    pub(super) async fn hears_soon(&mut self) -> Result<bool, Error> {
+        let end = tokio::time::Instant::now() + self.timeout / SOON;
+        while self.start == self.end {
+            match tokio::time::timeout_at(end, poll_fn(|cx| self.poll_progress(cx))).await {
+                Ok(progress) => progress?,
+                Err(_) => return Ok(false),
+            }
+        }
+        Ok(true)
     }
 
     fn moved(&self) -> u64 {

@@ -74,6 +74,13 @@ pub struct Options {
     pub only: Vec<MailboxName>,
 }
 
+impl Options {
+    /// Returns true if the run is about a folder.
+    pub fn is_about(&self, name: &MailboxName) -> bool {
+        self.only.is_empty() || self.only.iter().any(|named| name == named || name.is_below(named))
+    }
+}
+
 /// What the user says about what is held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HoldAnswer {

@@ -18,6 +18,8 @@ pub struct RemoteListing {
     pub abilities: Abilities,
     /// How full the account is, as far as the server tells.
     pub quota: Quota,
+    /// What the server says it can do, words with a space between.
+    pub capabilities: String,
 }
 
 /// What LIST and STATUS say about one mailbox.

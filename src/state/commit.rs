@@ -85,6 +85,7 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
         Record::OtherServer => run(db, "UPDATE mailbox SET uid_validity = NULL", []),
         Record::United => run(db, "UPDATE account SET united = 1", []),
         Record::Succeeded(at) => run(db, "UPDATE account SET last_success = ?1", [at.0]),
+        Record::Capabilities(words) => run(db, "UPDATE account SET capabilities = ?1", [words]),
         Record::Quota(Quota { storage, messages }) => {
             let used = |usage: &Option<Usage>| usage.map(|usage| usage.used.cast_signed());
             let limit = |usage: &Option<Usage>| usage.map(|usage| usage.limit.cast_signed());

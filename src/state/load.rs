@@ -23,7 +23,7 @@ pub(super) fn rows<T, C: FromIterator<T>>(
 pub(super) fn header(connection: &Connection) -> Result<Header> {
     let holds = holds(connection)?;
     let sql = "SELECT database, run, token, next_token, last_success, united, server, layout, root, \
-               storage_used, storage_limit, messages_used, messages_limit FROM account";
+               storage_used, storage_limit, messages_used, messages_limit, capabilities FROM account";
     connection.prepare_cached(sql)?.query_row([], |row| {
         let mut columns = Columns::of(row);
         Ok(Header {
@@ -35,6 +35,7 @@ pub(super) fn header(connection: &Connection) -> Result<Header> {
             united: columns.take()?,
             circumstances: columns.circumstances()?,
             quota: Quota { storage: columns.usage()?, messages: columns.usage()? },
+            capabilities: columns.take()?,
             holds,
         })
     })

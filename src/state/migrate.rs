@@ -15,6 +15,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0006_flags.sql"),
     include_str!("../../migrations/0007_sent.sql"),
     include_str!("../../migrations/0008_removals.sql"),
+    include_str!("../../migrations/0009_capabilities.sql"),
 ];
 
 /// What a file's schema is to this program.

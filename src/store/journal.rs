@@ -310,6 +310,8 @@ pub enum Record {
     Succeeded(Timestamp),
     /// How full the account is on the server.
     Quota(Quota),
+    /// What the server says it can do.
+    Capabilities(String),
 }
 
 /// What the database holds besides mailboxes and messages.
@@ -331,6 +333,8 @@ pub struct Header {
     pub united: bool,
     /// How full the account was on the server when it last said so.
     pub quota: Quota,
+    /// What it said it can do, words with a space between; nothing if it was never asked.
+    pub capabilities: String,
     /// What was held when the last run ended.
     pub holds: Vec<HoldRow>,
 }

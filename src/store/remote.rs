@@ -75,6 +75,15 @@ pub struct Append {
     pub alone: bool,
 }
 
+/// Messages on their way to the server, given a part at a time. While one part is on its way the next is prepared; no more
+/// than two are out at once, for the files of all of them are open.
+pub trait Uploads {
+    /// Returns the next part, by mailbox, the messages of each in order; nothing if there is no more.
+    fn next(&mut self) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError>;
+    /// Hears what came of the first part that is out: as many answers as messages.
+    fn answered(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), LocalError>;
+}
+
 /// How an append ended.
 #[derive(Debug)]
 pub enum Appended {
@@ -195,11 +204,12 @@ pub trait RemoteStore {
         sink: &mut dyn BodySink,
     ) -> impl Future<Output = Result<Vec<Result<(), RemoteError>>, RemoteError>>;
 
-    /// Appends messages to mailboxes, those of each in order; as many answers as messages.
-    fn append(
-        &mut self,
-        parcels: Vec<(MailboxName, Vec<Append>)>,
-    ) -> impl Future<Output = Result<Vec<Vec<Appended>>, RemoteError>>;
+    /// How many messages one part of an upload should have at most.
+    const PART: usize;
+
+    /// Appends messages to mailboxes. An error concerns the whole account: of what is out and was not answered nothing is
+    /// known.
+    fn append(&mut self, uploads: &mut dyn Uploads) -> impl Future<Output = Result<(), RemoteError>>;
 
     /// Says in which mailboxes messages are to be changed next, in which order, so that the way to each can be prepared while
     /// the one before it is changed. Nothing depends on it but time.

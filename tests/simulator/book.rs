@@ -22,6 +22,7 @@ pub(super) struct Book {
     circumstances: Option<Circumstances>,
     pub(super) united: bool,
     quota: Quota,
+    capabilities: String,
     holds: Vec<HoldRow>,
     pub(super) mailboxes: BTreeMap<MailboxId, MailboxRow>,
     pub(super) messages: BTreeMap<(MailboxId, Uid), MessageRow>,
@@ -254,6 +255,7 @@ impl Book {
             Record::United => self.united = true,
             Record::Succeeded(at) => self.last_success = Some(at),
             Record::Quota(quota) => self.quota = quota,
+            Record::Capabilities(words) => self.capabilities = words,
         }
     }
 }
@@ -289,6 +291,7 @@ impl Journal for Shared {
                 circumstances: world.book.circumstances.clone(),
                 united: world.book.united,
                 quota: world.book.quota,
+                capabilities: world.book.capabilities.clone(),
                 holds: world.book.holds.clone(),
             },
         )

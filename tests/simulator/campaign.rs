@@ -141,6 +141,6 @@ fn a_history_that_goes_wrong_is_made_short() {
     let fails = |left_out| Some(history(seed, left_out, false)).filter(edits_and_dies);
     let lived = history(seed, shrink(seed, fails), false);
     assert!(edits_and_dies(&lived));
-    // A round, the crash in it, an edit, perhaps in another round.
-    assert!(lived.chances.happened.len() <= 4, "{:?}", lived.tally);
+    // A round, the crash in it, an edit, perhaps in another round, and perhaps one without which the run ends before it dies.
+    assert!(lived.chances.happened.len() <= 5, "{:?}", lived.tally);
 }

@@ -90,6 +90,7 @@ fn a_world(seed: u64) -> World {
     };
     (habits.strips, habits.turns_back) = (strips, second.chance(100));
     world.habits = habits;
+    world.mishaps.dawdles = second.below(5);
     world
 }
 

@@ -367,6 +367,7 @@ impl Server {
             rejected: Vec::new(),
             abilities: self.abilities,
             quota: Quota::default(),
+            capabilities: String::new(),
         }
     }
 

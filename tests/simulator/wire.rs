@@ -8,7 +8,7 @@ use mailtide::model::{Flag, FlagDelta, FlagSet, MailboxName, Role, Uid, UidSet, 
 use mailtide::reconcile::snapshot::{Abilities, RemoteListing, RemoteRequest, RemoteSnapshot};
 use mailtide::store::{
     Append, Appended, BodySink, Expunged, FetchedMessage, FlagChanges, Identities, Messages, Observed, RemoteError,
-    RemoteErrorKind, RemoteStore, StoredFlags, Traffic, Transfer, expunge_one_by_one, move_one_by_one,
+    RemoteErrorKind, RemoteStore, StoredFlags, Traffic, Transfer, Uploads, expunge_one_by_one, move_one_by_one,
     store_one_by_one,
 };
 
@@ -173,6 +173,13 @@ impl Shared {
         }
     }
 
+    async fn dawdle(&self) {
+        let turns = self.world().mishaps.dawdles;
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Looks at one mailbox. In a blur its watermark is older than what is seen, or the answer full where it need not
     /// be.
     async fn look(&self, request: &RemoteRequest) -> Result<Observed, RemoteError> {
@@ -208,6 +215,23 @@ impl Shared {
             Ok(outcome) => outcome,
         };
         Ok(Observed { mailbox, outcome })
+    }
+
+    async fn append_part(&self, parcels: Vec<(MailboxName, Vec<Append>)>) -> Result<Vec<Vec<Appended>>, RemoteError> {
+        let (mut all, mut left) = (Vec::new(), parcels.iter().map(|(_, messages)| messages.len()).sum::<usize>());
+        for (mailbox, messages) in parcels {
+            let mut answers = Vec::new();
+            let together = messages.iter().filter(|message| !message.alone).count() > 1;
+            for message in messages {
+                left -= 1;
+                answers.push(match self.append_one(&mailbox, message, left == 0).await? {
+                    Appended::Refused(error) if together && !is_fatal(&error) => Appended::RefusedTogether,
+                    answer => answer,
+                });
+            }
+            all.push(answers);
+        }
+        Ok(all)
     }
 
     /// `last`: nothing is waited for behind it, so that the connection may end with its answer.
@@ -429,10 +453,12 @@ impl RemoteStore for Shared {
             }
             Ok(listing)
         };
+        self.dawdle().await;
         self.ask(PLAIN, || "list".to_owned(), listing).await
     }
 
     async fn observe(&mut self, requests: &[RemoteRequest]) -> Result<Vec<Observed>, RemoteError> {
+        self.dawdle().await;
         let mut all = Vec::new();
         for request in requests {
             all.push(self.look(request).await?);
@@ -477,21 +503,21 @@ impl RemoteStore for Shared {
         Ok(all)
     }
 
-    async fn append(&mut self, parcels: Vec<(MailboxName, Vec<Append>)>) -> Result<Vec<Vec<Appended>>, RemoteError> {
-        let (mut all, mut left) = (Vec::new(), parcels.iter().map(|(_, messages)| messages.len()).sum::<usize>());
-        for (mailbox, messages) in parcels {
-            let mut answers = Vec::new();
-            let together = messages.iter().filter(|message| !message.alone).count() > 1;
-            for message in messages {
-                left -= 1;
-                answers.push(match self.append_one(&mailbox, message, left == 0).await? {
-                    Appended::Refused(error) if together && !is_fatal(&error) => Appended::RefusedTogether,
-                    answer => answer,
-                });
+    const PART: usize = 3;
+
+    async fn append(&mut self, uploads: &mut dyn Uploads) -> Result<(), RemoteError> {
+        let mut unanswered = None;
+        loop {
+            let parcels = uploads.next()?;
+            let over = parcels.is_empty();
+            let answers = if over { None } else { Some(self.append_part(parcels).await?) };
+            if let Some(answers) = std::mem::replace(&mut unanswered, answers) {
+                uploads.answered(answers)?;
             }
-            all.push(answers);
+            if over {
+                return Ok(());
+            }
         }
-        Ok(all)
     }
 
     async fn store_flags(

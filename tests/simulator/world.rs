@@ -34,6 +34,8 @@ pub(super) enum Verdict {
 /// What goes wrong every time.
 #[derive(Debug, Default)]
 pub(super) struct Mishaps {
+    /// How often the engine gets to do something else before the server lists mailboxes or looks at them.
+    pub(super) dawdles: usize,
     /// The server refuses every STORE.
     pub(super) stores: bool,
     /// The server refuses every APPEND.
@@ -393,7 +395,7 @@ impl Shared {
         done
     }
 
-    /// Polls the run until it is over or dead. Nothing ever waits here, so a future that stays pending is one that died.
+    /// Polls the run until it is over or dead. Nothing waits for long here, so a future that stays pending is one that died.
     fn drive<T>(&self, run: impl Future<Output = T>) -> Option<T> {
         let mut run = pin!(run);
         let mut context = Context::from_waker(Waker::noop());

@@ -240,7 +240,7 @@ impl Keeper for AccountKeeper {
     }
 
     async fn connect(&self) -> Result<ImapStore, Ended> {
-        connect_remembering(&self.account, Some(&self.memory)).await.map_err(|trouble| {
+        connect_remembering(&self.account, Some(&self.memory), "").await.map_err(|trouble| {
             self.complain_of_deafness(&trouble);
             of_trouble(&trouble)
         })

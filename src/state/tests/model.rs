@@ -138,6 +138,7 @@ impl Model {
             Record::United => self.header.united = true,
             Record::Succeeded(at) => self.header.last_success = Some(at),
             Record::Quota(quota) => self.header.quota = quota,
+            Record::Capabilities(words) => self.header.capabilities = words,
             Record::ForgetAll => self.forget_all(),
             other => panic!("{other:?}"),
         }

@@ -221,6 +221,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         Just(Record::OtherServer),
         Just(Record::United),
         times().prop_map(Record::Succeeded),
+        "[AB]".prop_map(Record::Capabilities),
         (usages(), usages()).prop_map(|(storage, messages)| Record::Quota(Quota { storage, messages })),
     ];
     prop_oneof![2 => mailboxes, 4 => messages, 2 => account]

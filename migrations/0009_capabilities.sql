@@ -1,0 +1,5 @@
+-- What the server said it can do when last asked, so that the next run can ask before it is told. Never edited once released:
+-- changes are new files.
+
+-- Words, with a space between. None before the first run.
+ALTER TABLE account ADD COLUMN capabilities TEXT NOT NULL DEFAULT '';
