@@ -40,6 +40,7 @@ use crate::reconcile::report::{Held, Reason, Report};
 use crate::reconcile::snapshot::{Abilities, LocalListing, RemoteListing};
 pub use crate::store::Failure;
 use crate::store::{Header, HoldRow, Journal, LocalStore, RemoteStore};
+pub use ahead::{meanwhile, read_ahead};
 pub use compare::{Compared, compare};
 pub use waiting::listed;
 
@@ -130,8 +131,6 @@ struct Run<'a, R, L, J> {
     /// can't be told which maildir is theirs: what lies in their maildirs may have come from elsewhere, and nothing is
     /// done for it.
     blind: BTreeSet<MailboxName>,
-    /// Maildirs that were read while the server listed its mailboxes.
-    unchanged: ahead::Unchanged,
     /// Maildirs that could not be renamed, by the names that they have and by those that they were to get.
     stuck: BTreeSet<MailboxName>,
     /// Mailboxes whose maildirs those are: the name under which they are known may be neither of these.
@@ -183,7 +182,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
     ) -> Self {
         let (report, abilities, elsewhere, stuck, unrenamed, left_over) = Default::default();
         let (elsewhere_there, whole_there, sought, robbed, contested, stranded, in_full) = Default::default();
-        let (uploaded, unmovable, brought, uncopied, unproven, alone, blind, unchanged) = Default::default();
+        let (uploaded, unmovable, brought, uncopied, unproven, alone, blind) = Default::default();
         Run {
             account,
             policy,
@@ -208,7 +207,6 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             stranded,
             in_full,
             blind,
-            unchanged,
             stuck,
             unrenamed,
             left_over,

@@ -36,7 +36,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 intents.extend(own);
             }
         }
-        if all.len() < 2 {
+        if all.is_empty() {
             return Ok(());
         }
         let mut intents = self.journal.begin(&intents)?.into_iter();

@@ -43,10 +43,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         moves.into_iter().filter_map(order).collect()
     }
 
-    /// Sends moves for many mailboxes at once, where the server can move. What came of each is recorded when its turn comes:
+    /// Sends moves for all mailboxes at once, where the server can move. What came of each is recorded when its turn comes:
     /// a crash before that leaves what looks like moves made on both sides.
     pub(super) async fn move_ahead(&mut self, moves: Vec<(MailboxId, Messages, MailboxName)>) {
-        if !self.terms.moves || moves.len() < 2 {
+        if !self.terms.moves || moves.is_empty() {
             return;
         }
         let (ids, orders): (Vec<MailboxId>, Vec<(Messages, MailboxName)>) =

@@ -120,9 +120,16 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
         job.progress.begin(database);
     }
     let recalled = opened.as_mut().ok().and_then(|database| database.header().ok()).map(|header| header.capabilities);
-    let remote = Box::pin(connection(job, recalled.as_deref().unwrap_or_default()));
+    let mut local = Maildir::new(account.maildir.clone()).with_diary(job.diary.clone());
+    let remote = connection(job, recalled.as_deref().unwrap_or_default());
+    let options = options(job);
+    let reading = async {
+        if let Ok(database) = &mut opened {
+            cycle::read_ahead(&mut local, database, &options).await;
+        }
+    };
+    let remote = Box::pin(cycle::meanwhile(remote, reading));
     let remote = job.stop.guard(remote).await.map_err(stopped)??;
-    let local = Maildir::new(account.maildir.clone()).with_diary(job.diary.clone());
     let journal = opened.or_else(|why| rebuild(job, now, &why, run))?;
     let mut sides = Sides { remote, local, journal };
     let mut ended = pass(job, now, &mut sides, run).await;

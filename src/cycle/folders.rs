@@ -34,7 +34,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Lists both sides, pairs their folders, and creates what is missing.
     pub(super) async fn list(&mut self, header: Header) -> Result<Scene, Failure> {
         self.finish_renames()?;
-        let listing = self.list_and_read_ahead().await?;
+        let listing = self.listing().await?;
         self.abilities = listing.abilities;
         self.refuse_clashes(&listing)?;
         let maildirs = self.list_maildirs()?;

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join;
 use tokio::task::yield_now;
 
-use super::ahead::{Reading, read_young};
 use super::waiting::{asks_for_full_look, is_due, is_unsent};
 use super::{Account, Run, Scene, role_of};
 use crate::apply::{Ground, is_fatal, local_problem, mailbox_problem};
@@ -15,7 +14,7 @@ use crate::model::{
 };
 use crate::reconcile::adopt::Match;
 use crate::reconcile::flags::FlagRules;
-use crate::reconcile::look::{Look, decide};
+use crate::reconcile::look::{Look, decide, is_as_agreed};
 use crate::reconcile::mailboxes::{Fate, Folder};
 use crate::reconcile::memory::Memory;
 use crate::reconcile::plan::MailboxPlan;
@@ -190,17 +189,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if is_due || self.options.full || self.options.dry_run {
             return Ok(false);
         }
-        let known = |stamp: Option<Stamp>| stamp.map(|stamp| Record::Scanned(row.id, Some(stamp)));
-        if let Some((_, stamp)) = self.unchanged.remove(&row.id).filter(|(local, _)| *local == folder.local) {
-            stamps.extend(known(stamp));
-            return Ok(true);
-        }
-        let Account { local, journal, .. } = &mut *self.account;
-        let Reading { unchanged, stamp, rows } = match read_young(local, journal, row, &folder.local) {
-            Err(Failure::Local(error)) if error.kind == LocalErrorKind::Item => return Ok(false),
-            read => read?,
+        let scan = match self.account.local.observe(&folder.local, &row.letters) {
+            Err(error) if error.kind == LocalErrorKind::Item => return Ok(false),
+            scan => scan?,
         };
-        stamps.extend(known(stamp).filter(|_| unchanged));
+        let rows = self.account.journal.messages(row.id)?;
+        let unchanged = is_as_agreed(row, &rows, &scan);
+        if let (true, Some(stamp)) = (unchanged, scan.stamp) {
+            stamps.push(Record::Scanned(row.id, Some(stamp)));
+        }
         target.rows = Some(rows).filter(|_| !unchanged);
         Ok(unchanged)
     }

@@ -1,9 +1,11 @@
 //! The local side: Maildirs on disk. Only this module knows file names.
 //!
-//! `layout` gives each folder its directory, `list` finds and creates them, `rename` moves them, `scan` observes one,
+//! `layout` gives each folder its directory, `list` finds and creates them, `rename` moves them, `scan` observes one, `ahead`
+//! keeps what was scanned before it was asked for,
 //! `stage` and `edit` change message files, `body` reads them, `saved` tells which were saved again, `trash` keeps what
 //! leaves, `put_back` brings it back, `keywords` and `name` know what names mean, `watch` tells when something changes.
 
+mod ahead;
 mod body;
 mod diary;
 mod dirs;
@@ -36,11 +38,13 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use self::ahead::Ahead;
 pub use self::diary::Diary;
 use self::dirs::Hand;
 use self::error::found;
 pub use self::find::{beginning, find};
 use self::name::UniqueNames;
+use self::scan::Seen;
 use self::stage::Stage;
 use self::stamp::FileClock;
 use self::trash::Trash;
@@ -83,6 +87,8 @@ pub struct Maildir {
     diary: Diary,
     /// The directories as last listed or scanned, without those whose last scan was not quiet.
     seen: BTreeMap<MailboxName, Stamp>,
+    /// Maildirs scanned before they were asked for.
+    ahead: Ahead,
     /// The folder whose files are being changed,
     here: Hand,
     /// and the one that they are moved to.
@@ -94,8 +100,8 @@ impl Maildir {
     pub fn new(settings: Settings) -> Self {
         let trash = Trash::new(settings.trash.clone());
         let (clock, names, stage) = (FileClock::default(), UniqueNames::new(), Stage::default());
-        let (diary, seen, here, there) = Default::default();
-        Self { settings, clock, names, stage, trash, diary, seen, here, there }
+        let (diary, seen, ahead, here, there) = Default::default();
+        Self { settings, clock, names, stage, trash, diary, seen, ahead, here, there }
     }
 
     /// Returns the Maildir with a diary, in which it notes what it does to message files.
@@ -158,13 +164,26 @@ impl LocalStore for Maildir {
 
     fn observe(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError> {
         self.let_go();
-        let (snapshot, stamp) = scan::observe(&self.locate(mailbox)?, self.clock, letters)?;
+        let maildir = self.locate(mailbox)?;
+        let ahead = self.ahead.take(mailbox).map_or(Ok(None), |seen| seen.again(&maildir, letters))?;
+        let Seen { snapshot, before: stamp, .. } = match ahead {
+            Some(seen) => seen,
+            None => scan::observe(&maildir, self.clock, letters)?,
+        };
         // Changes within one tick leave the times as they were: what such a scan missed would not show.
         match snapshot.quiet {
             true => drop(self.seen.insert(mailbox.clone(), stamp)),
             false => drop(self.seen.remove(mailbox)),
         }
         Ok(snapshot)
+    }
+
+    fn read_ahead(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<bool, LocalError> {
+        let maildir = self.locate(mailbox)?;
+        if !scan::waits(&maildir, self.clock)? {
+            self.ahead.put(mailbox, scan::observe(&maildir, self.clock, letters)?);
+        }
+        Ok(self.ahead.has_room())
     }
 
     fn is_stirred(&mut self) -> Result<bool, LocalError> {

@@ -39,13 +39,38 @@ struct Reading {
     quiet: bool,
 }
 
-/// Scans a maildir until a scan was quiet, at most five times; returns also what the directories looked like before the
-/// last scan. `known` are the letters' meanings as last known.
-pub(super) fn observe(
-    maildir: &Path,
-    clock: FileClock,
-    known: &KeywordLetters,
-) -> Result<(LocalSnapshot, Stamp), LocalError> {
+/// What a scan showed, and what tells whether another would show the same.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) snapshot: LocalSnapshot,
+    /// What the directories looked like before the scan.
+    pub(super) before: Stamp,
+    /// What the letters on the files' names were taken for,
+    meaning: KeywordLetters,
+    /// and which those are.
+    borne: BTreeSet<u8>,
+}
+
+impl Seen {
+    /// Returns what a scan would show now, without one: `None` if anything has changed, or may have.
+    pub(super) fn again(self, maildir: &Path, known: &KeywordLetters) -> Result<Option<Self>, LocalError> {
+        let Seen { snapshot, before, meaning, borne } = self;
+        if snapshot.stamp.is_none() || look(maildir)? != before {
+            return Ok(None);
+        }
+        let (now, letters) = keywords::meanings(maildir, known, &borne)?;
+        let snapshot = LocalSnapshot { letters, dovecot: keywords::is_used_by_dovecot(maildir), ..snapshot };
+        Ok((now == meaning).then_some(Seen { snapshot, before, meaning, borne }))
+    }
+}
+
+/// Returns true if a scan would have to wait until the directories have been still for long enough.
+pub(super) fn waits(maildir: &Path, clock: FileClock) -> Result<bool, LocalError> {
+    Ok(stamp::settling(&look(maildir)?, clock.now_ns()).is_some())
+}
+
+/// Scans a maildir until a scan was quiet, at most five times. `known` are the letters' meanings as last known.
+pub(super) fn observe(maildir: &Path, clock: FileClock, known: &KeywordLetters) -> Result<Seen, LocalError> {
     let mut reading = read(maildir, clock)?;
     for _ in 1..TRIES {
         if reading.quiet {
@@ -54,7 +79,8 @@ pub(super) fn observe(
         reading = read(maildir, clock)?;
     }
     // Programs define a letter before they use it: read after the names, the file explains them all.
-    let (meaning, letters) = keywords::meanings(maildir, known, &borne(&reading.files))?;
+    let borne = borne(&reading.files);
+    let (meaning, letters) = keywords::meanings(maildir, known, &borne)?;
     let (entries, duplicates) = entries(reading.files, &meaning, reading.quiet);
     let snapshot = LocalSnapshot {
         entries,
@@ -65,7 +91,7 @@ pub(super) fn observe(
         dovecot: keywords::is_used_by_dovecot(maildir),
         duplicates,
     };
-    Ok((snapshot, reading.before))
+    Ok(Seen { snapshot, before: reading.before, meaning, borne })
 }
 
 /// Returns the keyword letters on files' names: all those seen until a scan was quiet.
@@ -190,7 +216,7 @@ mod tests {
     }
 
     fn observed(dir: &Path) -> LocalSnapshot {
-        observe(dir, FileClock::default(), &KeywordLetters::new()).unwrap().0
+        observe(dir, FileClock::default(), &KeywordLetters::new()).unwrap().snapshot
     }
 
     #[test]
@@ -237,11 +263,11 @@ mod tests {
         fs::write(dir.path().join("cur/1.a:2,Sa"), "x").unwrap();
         let mut known = KeywordLetters::new();
         known.assign(b'a', Keyword::new("work").unwrap());
-        let (snapshot, _) = observe(dir.path(), FileClock::default(), &known).unwrap();
+        let snapshot = observe(dir.path(), FileClock::default(), &known).unwrap().snapshot;
         assert_eq!(snapshot.letters, None);
         assert!(snapshot.entries.values().all(|entry| entry.flags.keywords.len() == 1));
         fs::write(dir.path().join("dovecot-keywords"), "0 other\n").unwrap();
-        let (snapshot, _) = observe(dir.path(), FileClock::default(), &known).unwrap();
+        let snapshot = observe(dir.path(), FileClock::default(), &known).unwrap().snapshot;
         assert_eq!(snapshot.letters.unwrap().keyword(b'a'), Keyword::new("other").as_ref());
     }
 

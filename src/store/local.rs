@@ -98,6 +98,12 @@ pub trait LocalStore {
     /// Scans a maildir until a scan was quiet, at most five times. `letters` are the meanings last known.
     fn observe(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError>;
 
+    /// Scans a maildir that is going to be observed, if that can be done at once: as long as it stays as it is, that is the
+    /// observation. Returns false if no more of them should be.
+    fn read_ahead(&mut self, _mailbox: &MailboxName, _letters: &KeywordLetters) -> Result<bool, LocalError> {
+        Ok(false)
+    }
+
     /// Returns true if any maildir changed since it was last listed or scanned, or appeared or vanished since, or if its last
     /// scan was not quiet. As long as none has, a file missing from one of them is in no other.
     fn is_stirred(&mut self) -> Result<bool, LocalError>;

@@ -3,9 +3,9 @@
 use mailtide::model::{FlagSet, Timestamp};
 use mailtide::reconcile::policy::{Delete, HoldAnswer};
 
-use super::account::{DATE, answer, codes, in_step, local_ids, remote_ids, struck_everywhere, sync};
+use super::account::{DATE, answer, codes, in_step, local_ids, struck_everywhere, sync};
 use super::mail::Kind;
-use super::scenarios::{Act, PLAIN, local, local_delete, local_flag};
+use super::scenarios::PLAIN;
 use super::users::folder;
 use super::world::{Shared, World};
 
@@ -81,33 +81,4 @@ fn a_folder_of_another_is_not_waited_for_where_its_name_has_been_taken_before() 
     let report = sync(&shared);
     assert_eq!(codes(&report), Vec::<&str>::new(), "{report:?}");
     assert_eq!(local_ids(&shared, "Two"), [3, 5]);
-}
-
-/// A maildir whose times say nothing yet is read while the server lists its folders.
-#[test]
-fn what_happens_in_a_maildir_after_it_was_read_ahead_is_not_taken_for_known() {
-    let acts: [(Act, &[u32]); 3] = [
-        (|world| local_delete(world, 1), &[2]),
-        (|world| local_flag(world, 1, "\\Flagged", true), &[1, 2]),
-        (|world| local(world, "INBOX", 3, &[]), &[1, 2, 3]),
-    ];
-    for (act, expected) in acts {
-        let make = || {
-            let shared = in_step(Delete::Expunge, 2);
-            shared.world().mishaps.dawdles = 9;
-            shared.world().meanwhile = Some(("list", act));
-            shared
-        };
-        let shared = make();
-        shared.world().log = Some(Vec::new());
-        sync(&shared);
-        let log = shared.world().log.take().unwrap();
-        let at = |call: &str| log.iter().position(|line| line.contains(call)).unwrap();
-        assert!(at("scan INBOX") < at("list"), "{log:#?}");
-        sync(&shared);
-        for ids in [local_ids, remote_ids] {
-            assert_eq!(ids(&shared, "INBOX"), expected);
-        }
-        struck_everywhere(make, &[("INBOX", expected)]);
-    }
 }

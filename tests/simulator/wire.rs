@@ -453,7 +453,6 @@ impl RemoteStore for Shared {
             }
             Ok(listing)
         };
-        self.dawdle().await;
         self.ask(PLAIN, || "list".to_owned(), listing).await
     }
 

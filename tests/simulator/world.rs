@@ -34,7 +34,7 @@ pub(super) enum Verdict {
 /// What goes wrong every time.
 #[derive(Debug, Default)]
 pub(super) struct Mishaps {
-    /// How often the engine gets to do something else before the server lists mailboxes or looks at them.
+    /// How often the engine gets to do something else before the server looks at mailboxes.
     pub(super) dawdles: usize,
     /// The server refuses every STORE.
     pub(super) stores: bool,

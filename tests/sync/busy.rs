@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::mem::MaybeUninit;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use crate::support::corpus::{self, DATE, Mail};
 use crate::support::dovecot::Kind;
 use crate::support::imap::Imap;
 use crate::support::maildir::{Layout, Maildir, Root};
+use crate::support::proxy::Proxy;
 use crate::support::setup::Setup;
 
 /// How often both sides get something to do and a sync is run, while somebody else works.
@@ -77,6 +78,38 @@ fn assert_each_once(imap: &mut Imap, expected: impl Iterator<Item = String>) {
 fn all_subjects(mails: i64) -> impl Iterator<Item = String> {
     let rounds = (0..ROUNDS).flat_map(|round| [format!("there {round}"), format!("here {round}")]);
     (0..mails).map(|number| format!("message {number}")).chain(rounds)
+}
+
+/// Maildirs in which something has changed are read while the server is reached. What changes in them after that is synced
+/// all the same.
+#[test]
+fn what_changes_here_while_the_server_is_reached_is_not_overlooked() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(4));
+    setup.sync_in_step();
+    let inbox = setup.root.inbox();
+    inbox.deliver(&corpus::plain("before"), Some("S"), Some(DATE));
+    // Until the times of its directories prove something: else it would be read again anyway.
+    thread::sleep(Duration::from_millis(2500));
+    let proxy = Proxy::start(setup.port);
+    setup.port = proxy.port;
+    // Its first word takes seconds.
+    proxy.slow_down(500);
+    let mut child = setup.command(&["-vv", "sync"]).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let is_read =
+        |line: &io::Result<String>| ["read ahead", "INBOX"].iter().all(|word| line.as_ref().unwrap().contains(word));
+    assert!(log.any(|line| is_read(&line)));
+    inbox.deliver(&corpus::plain("after"), Some("S"), Some(DATE));
+    inbox.set_flags(&inbox.find("message 1"), "F");
+    fs::remove_file(&inbox.find("message 2").path).unwrap();
+    proxy.slow_down(u32::MAX);
+    log.for_each(drop);
+    assert!(child.wait().unwrap().success());
+    let there = setup.imap().messages(&["INBOX"]);
+    let find = |text: &str| there.iter().find(|message| String::from_utf8_lossy(&message.body).contains(text));
+    assert!(find("before").is_some() && find("after").is_some() && find("message 2").is_none());
+    assert!(find("message 1").unwrap().flags.contains("\\Flagged"));
+    setup.sync().expect(0).expect_nothing_done();
 }
 
 /// Gives every file of two maildirs another name: flagged or not, and now and then in the other maildir.
