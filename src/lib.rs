@@ -13,8 +13,9 @@
 //! ```
 //!
 //! [`cycle::run`] is that picture as code. One run spans the account. It makes up to four passes: what a pass changed
-//! on the server is looked at again by the next, and what equals the baseline then is our own echo. Two commands go
-//! beside it: [`cycle::compare`] looks as a run does and decides nothing, [`cycle::restore`] brings mail back from the
+//! on the server is looked at again by the next, and what equals the baseline then is our own echo. While the server is
+//! waited for, maildirs are read ([`cycle::read_ahead`]): which side is seen first decides nothing. Two commands go beside
+//! it: [`cycle::compare`] looks as a run does and decides nothing, [`cycle::restore`] brings mail back from the
 //! recoverable trash for the next run to find.
 //!
 //! # Where things are

@@ -1,11 +1,14 @@
-//! What is sent behind the log-in, before the server has said what it can do: what is asked first in any case, in the words
-//! of the last time. If they are still the right ones, nothing more has to be waited for than the log-in itself.
+//! What is sent behind the log-in, before the server has said what it can do: what is asked first in any case, in the
+//! words of the last time. If they are still the right ones, nothing more has to be waited for than the log-in itself.
 //!
-//! They hold no secret, and a server that refuses the log-in refuses them, too. Of which servers it is known that they hear
-//! them says [`super::quirk::hears_ahead`]; RFC 9051 section 5.5 allows it.
+//! They hold no secret, and a server that refuses the log-in refuses them, too. Of which servers it is known that they
+//! hear them says [`super::quirk::hears_ahead`]; RFC 9051 section 5.5 allows it.
 
 use super::capability::Capabilities;
 use super::command::{Burst, Command};
+
+/// Stands among the capabilities of a server that drops what comes behind the log-in, or can't stand it.
+pub(super) const NOT_AHEAD: &str = "!AHEAD";
 
 /// Commands that go behind the log-in. They have the first tags of the connection.
 #[derive(Debug)]

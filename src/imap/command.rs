@@ -148,17 +148,29 @@ pub(super) struct Connection {
     one_at_a_time: bool,
     /// What was sent behind the log-in.
     ahead: Option<Ahead>,
+    /// The server dropped it.
+    dropped: bool,
 }
 
 impl Connection {
     /// Takes over a wire.
     pub(super) fn new(wire: Wire) -> Self {
-        Self { wire, tags: 0, bye: None, out_of_step: false, one_at_a_time: false, ahead: None }
+        Self { wire, tags: 0, bye: None, out_of_step: false, one_at_a_time: false, ahead: None, dropped: false }
     }
 
     /// Takes over a wire on which this was sent behind the log-in.
     pub(super) fn with_ahead(wire: Wire, ahead: Option<Ahead>) -> Self {
         Self { ahead, ..Self::new(wire) }
+    }
+
+    /// Returns true if what was sent behind the log-in was not heard yet.
+    pub(super) fn has_ahead(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    /// Returns true if the server dropped it.
+    pub(super) fn has_dropped(&self) -> bool {
+        self.dropped
     }
 
     /// Sends each command of a burst only after the one in front of it was answered, or no longer so.
@@ -196,7 +208,7 @@ impl Connection {
             match self.wire.hears_soon().await? {
                 true if ahead.is(&commands) => return self.drive(sent, handler).await,
                 true => drop(self.drive(sent, &mut |_, _| {}).await?),
-                false => tracing::info!("the server dropped what was sent behind the log-in"),
+                false => self.dropped = true,
             }
         }
         let burst = Burst { one_at_a_time: self.one_at_a_time, ..Burst::new(commands, &mut self.tags) };

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ImapStore;
+use super::ahead::NOT_AHEAD;
 use super::capability::Capabilities;
 use super::command::Command;
 use super::error::{Error, refusal_kind};
 use super::names::Names;
 use super::quirk;
-use super::response::{Listed, MailboxStatus, Namespaces, Untagged};
+use super::response::{Listed, MailboxStatus, Namespaces, Status, Untagged};
 use crate::model::{MailboxName, Quota, Role};
 use crate::reconcile::snapshot::{Abilities, ListedMailbox, RemoteListing};
 use crate::store::RemoteErrorKind;
@@ -64,12 +65,17 @@ impl ImapStore {
         Ok(())
     }
 
-    /// Lists all mailboxes. The first time, what introduces us goes in the same burst.
+    /// Lists all mailboxes. The first time, what introduces us goes in the same burst. Where that went behind the log-in and
+    /// the connection ends over it, it goes over another, behind the answer.
     pub(super) async fn list_mailboxes(&mut self) -> Result<RemoteListing, Error> {
-        let Questions { commands, list_at, lsub_at } =
-            Questions::new(&self.capabilities, !self.introduced, !self.quota_told);
-        let mut heard = Heard::default();
-        let answers = self.connection.run(commands, &mut |_, data| heard.take(data)).await?;
+        let (went_ahead, mut heard) = (self.connection.has_ahead(), Heard::default());
+        let mut asked = self.ask(&mut heard).await;
+        if went_ahead && asked.is_err() && Box::pin(self.reconnect()).await {
+            (self.introduced, self.not_ahead, heard) = (true, true, Heard::default());
+            asked = self.ask(&mut heard).await;
+        }
+        self.not_ahead |= self.connection.has_dropped();
+        let Asked { answers, list_at, lsub_at } = asked?;
         if !std::mem::replace(&mut self.introduced, true) {
             self.qresync = heard.enables_qresync();
         }
@@ -92,8 +98,21 @@ impl ImapStore {
             rejected,
             abilities: self.abilities(),
             quota: self.quota,
-            capabilities: self.capabilities().join(" "),
+            capabilities: self.recorded_capabilities(),
         })
+    }
+
+    async fn ask(&mut self, heard: &mut Heard) -> Result<Asked, Error> {
+        let Questions { commands, list_at, lsub_at } =
+            Questions::new(&self.capabilities, !self.introduced, !self.quota_told);
+        let answers = self.connection.run(commands, &mut |_, data| heard.take(data)).await?;
+        Ok(Asked { answers, list_at, lsub_at })
+    }
+
+    /// Returns what the next run is to know of the server before it says so itself.
+    fn recorded_capabilities(&self) -> String {
+        let not_ahead = self.not_ahead.then_some(NOT_AHEAD);
+        self.capabilities.words().chain(not_ahead).collect::<Vec<_>>().join(" ")
     }
 
     /// Asks for the STATUS of each mailbox. A refusal leaves that mailbox without one. Where LIST brings them, only those
@@ -165,6 +184,13 @@ impl ImapStore {
 /// The commands of a listing.
 struct Questions {
     commands: Vec<Command>,
+    list_at: usize,
+    lsub_at: Option<usize>,
+}
+
+/// What came of them.
+struct Asked {
+    answers: Vec<Status>,
     list_at: usize,
     lsub_at: Option<usize>,
 }

@@ -26,12 +26,11 @@ pub(super) struct LoggedIn {
     pub(super) capabilities: Capabilities,
     /// The server is on this machine.
     pub(super) to_this_machine: bool,
-    /// What was sent behind the log-in and is not answered yet.
-    pub(super) ahead: Option<Ahead>,
 }
 
-/// Connects and logs in. Where that is known to be heard, what is to be asked first goes behind the log-in.
-pub(super) async fn log_in(settings: &Settings, ahead: Option<Ahead>) -> Result<LoggedIn, Error> {
+/// Connects and logs in. Where that is known to be heard, what is to be asked first goes behind the log-in: `sent` says
+/// whether it did.
+pub(super) async fn log_in(settings: &Settings, ahead: Option<&Ahead>, sent: &mut bool) -> Result<LoggedIn, Error> {
     let (stream, peer) = connect::tcp(settings).await?;
     let to_this_machine = peer.ip().to_canonical().is_loopback();
     let listeners = match settings.tls {
@@ -54,8 +53,8 @@ pub(super) async fn log_in(settings: &Settings, ahead: Option<Ahead>) -> Result<
     if settings.tls == Tls::StartTls {
         gate = start_tls(gate, settings, greeting).await?;
     }
-    let (wire, capabilities, ahead) = authenticate(gate, settings, listeners, ahead).await?;
-    Ok(LoggedIn { wire, capabilities, to_this_machine, ahead })
+    let (wire, capabilities) = authenticate(gate, settings, listeners, ahead, sent).await?;
+    Ok(LoggedIn { wire, capabilities, to_this_machine })
 }
 
 /// Waits for the greeting.
@@ -117,12 +116,13 @@ async fn authenticate(
     mut gate: Gate,
     settings: &Settings,
     listeners: Listeners,
-    ahead: Option<Ahead>,
-) -> Result<(Wire, Capabilities, Option<Ahead>), Error> {
+    ahead: Option<&Ahead>,
+    sent: &mut bool,
+) -> Result<(Wire, Capabilities), Error> {
     let known_already = gate.heard().greeting.as_ref().is_some_and(|status| status.condition == Condition::PreAuth);
     let before = capabilities(&mut gate, settings).await?;
     if known_already {
-        return Ok((gate.into_wire(), before, None));
+        return Ok((gate.into_wire(), before));
     }
     gate.heard().capabilities = None;
     gate.heard().answer = None;
@@ -132,8 +132,9 @@ async fn authenticate(
     let at_once = before.has("SASL-IR");
     let hears_ahead = mechanism.is_one_line(at_once) && gate.heard().greeting.as_ref().is_some_and(quirk::hears_ahead);
     let ahead = ahead.filter(|_| hears_ahead);
-    if let Some(ahead) = &ahead {
+    if let Some(ahead) = ahead {
         gate.send_behind(ahead.bytes());
+        *sent = true;
     }
     let ended = match mechanism {
         Mechanism::Command => login_command(&mut gate, settings).await,
@@ -150,11 +151,11 @@ async fn authenticate(
     }
     // To ask for them now would be to hear the answers to what was sent behind.
     let told = gate.heard().capabilities.is_some();
-    let capabilities = match ahead.as_ref().filter(|_| !told) {
+    let capabilities = match ahead.filter(|_| !told) {
         Some(ahead) => ahead.recalled.clone(),
         None => capabilities(&mut gate, settings).await?,
     };
-    Ok((gate.into_wire(), capabilities, ahead))
+    Ok((gate.into_wire(), capabilities))
 }
 
 async fn login_command(gate: &mut Gate, settings: &Settings) -> Result<(), Error> {
@@ -409,7 +410,7 @@ mod tests {
                 rest
             };
             let client = async {
-                let mut logged_in = log_in(&settings, None).await.unwrap();
+                let mut logged_in = log_in(&settings, None, &mut false).await.unwrap();
                 while !logged_in.wire.next(None).unwrap() {
                     logged_in.wire.progress().await.unwrap();
                 }
@@ -425,33 +426,53 @@ mod tests {
     const LIST: &str = "LIST \"\" \"*\" RETURN (SUBSCRIBED STATUS (MESSAGES UIDNEXT UIDVALIDITY))";
     const SPECIAL: &str = "LIST \"\" \"*\" RETURN (SUBSCRIBED SPECIAL-USE STATUS (MESSAGES UIDNEXT UIDVALIDITY))";
 
-    /// Logs in with what the server is said to have said last, and lists its folders. Returns their names, how many round
-    /// trips that took, and what the server could do.
-    async fn listed(script: Vec<Step>) -> Result<(Vec<String>, u64, Vec<String>), RemoteError> {
+    /// What came of a log-in and a listing.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Found {
+        names: Vec<String>,
+        round_trips: u64,
+        /// What is to be recorded of the server.
+        recorded: String,
+    }
+
+    fn found(names: &[&str], round_trips: u64, recorded: &str) -> Found {
+        Found { names: strings(names), round_trips, recorded: recorded.to_owned() }
+    }
+
+    /// Logs in with what was recorded of a server, and lists its folders. It plays one script on each connection.
+    async fn listed(recorded: &str, scripts: Vec<Vec<Step>>) -> Result<Found, RemoteError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut settings = settings(listener.local_addr().unwrap().port(), Tls::None);
         settings.timeout = Duration::from_secs(1);
-        let server = tokio::spawn(async move { serve(listener.accept().await.unwrap().0, script).await });
-        let mut store = connect_recalling(&settings, "IMAP4REV1 LIST-EXTENDED LIST-STATUS").await?;
+        let server = tokio::spawn(async move {
+            for script in scripts {
+                serve(listener.accept().await.unwrap().0, script).await;
+            }
+        });
+        let mut store = connect_recalling(&settings, recorded).await?;
         let listing = store.list().await?;
         server.await.unwrap();
         let names = listing.mailboxes.keys().map(ToString::to_string).collect();
-        Ok((names, store.traffic().round_trips, store.capabilities()))
+        Ok(Found { names, round_trips: store.traffic().round_trips, recorded: listing.capabilities })
     }
 
     fn strings(words: &[&str]) -> Vec<String> {
         words.iter().map(|&word| word.to_owned()).collect()
     }
 
+    const RECORDED: &str = "IMAP4REV1 LIST-EXTENDED LIST-STATUS";
+
+    fn log_in_line() -> &'static str {
+        leak(format!("AUTHENTICATE PLAIN {PLAIN}"))
+    }
+
     #[test]
     fn what_is_asked_first_goes_behind_the_log_in() {
         block_on(async {
-            let recalled = strings(&["IMAP4REV1", "LIST-EXTENDED", "LIST-STATUS"]);
             for answer in [IN, "A0001 OK in"] {
                 let answers = format!("{answer}\r\n* LIST () \"/\" A\r\n$ OK x\r\n");
-                let log_in = leak(format!("AUTHENTICATE PLAIN {PLAIN}"));
-                let script = vec![("", GREETING), (log_in, ""), (LIST, leak(answers))];
-                assert_eq!(listed(script).await.unwrap(), (strings(&["A"]), 1, recalled.clone()), "{answer}");
+                let script = vec![("", GREETING), (log_in_line(), ""), (LIST, leak(answers))];
+                assert_eq!(listed(RECORDED, vec![script]).await.unwrap(), found(&["A"], 1, RECORDED), "{answer}");
             }
         });
     }
@@ -459,40 +480,44 @@ mod tests {
     #[test]
     fn what_was_asked_in_words_that_are_no_more_right_is_heard_out_and_asked_again() {
         block_on(async {
-            let log_in = leak(format!("AUTHENTICATE PLAIN {PLAIN}"));
             let words = "A0001 OK [CAPABILITY IMAP4rev1 LIST-EXTENDED LIST-STATUS SPECIAL-USE] in\r\n";
             let script = vec![
                 ("", GREETING),
-                (log_in, words),
+                (log_in_line(), words),
                 (LIST, "* LIST () \"/\" Old\r\n$ OK x\r\n"),
                 (SPECIAL, "* LIST () \"/\" New\r\n$ OK x\r\n"),
             ];
-            let (names, round_trips, _) = listed(script).await.unwrap();
-            assert_eq!((names, round_trips), (strings(&["New"]), 2));
+            let recorded = format!("{RECORDED} SPECIAL-USE");
+            assert_eq!(listed(RECORDED, vec![script]).await.unwrap(), found(&["New"], 2, &recorded));
         });
     }
 
+    /// A proxy may be in front of it that does either.
     #[test]
-    fn what_a_server_drops_that_came_behind_the_log_in_is_sent_again() {
+    fn what_a_server_drops_or_ends_the_connection_over_goes_behind_no_log_in_again() {
         block_on(async {
-            let log_in = leak(format!("AUTHENTICATE PLAIN {PLAIN}"));
-            let script = vec![
-                ("", GREETING),
-                (log_in, ""),
-                (LIST, leak(format!("{IN}\r\n"))),
-                (LIST, "* LIST () \"/\" A\r\n$ OK x\r\n"),
-            ];
-            assert_eq!(listed(script).await.unwrap().0, ["A"]);
+            let recorded = format!("{RECORDED} !AHEAD");
+            let entered = leak(format!("{IN}\r\n"));
+            let list = (LIST, "* LIST () \"/\" A\r\n$ OK x\r\n");
+            let drops = vec![("", GREETING), (log_in_line(), ""), (LIST, entered), list];
+            assert_eq!(listed(RECORDED, vec![drops]).await.unwrap(), found(&["A"], 2, &recorded));
+            let ends_at_once = vec![("", GREETING), (log_in_line(), ""), (LIST, "")];
+            let ends_later = vec![("", GREETING), (log_in_line(), ""), (LIST, entered)];
+            let without = vec![("", GREETING), (log_in_line(), entered), list];
+            for ends in [ends_at_once, ends_later] {
+                let found = listed(RECORDED, vec![ends, without.clone()]).await.unwrap();
+                assert_eq!((&found.names, &found.recorded), (&strings(&["A"]), &recorded));
+            }
+            assert_eq!(listed(&recorded, vec![without]).await.unwrap(), found(&["A"], 2, &recorded));
         });
     }
 
     #[test]
     fn who_is_not_let_in_is_told_so_whatever_came_behind() {
         block_on(async {
-            let log_in = leak(format!("AUTHENTICATE PLAIN {PLAIN}"));
             let answers = "A0001 NO [AUTHENTICATIONFAILED] no\r\n$ BAD not logged in\r\n";
-            let error = listed(vec![("", GREETING), (log_in, ""), (LIST, answers)]).await.unwrap_err();
-            assert_eq!(error.kind, RemoteErrorKind::Login);
+            let script = vec![("", GREETING), (log_in_line(), ""), (LIST, answers)];
+            assert_eq!(listed(RECORDED, vec![script]).await.unwrap_err().kind, RemoteErrorKind::Login);
         });
     }
 
@@ -500,16 +525,14 @@ mod tests {
     #[test]
     fn nothing_goes_behind_the_log_in_where_that_may_be_lost() {
         block_on(async {
-            let log_in = leak(format!("AUTHENTICATE PLAIN {PLAIN}"));
             let other = "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] Courier ready.\r\n";
             let steps = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] Dovecot ready.\r\n";
             let entered = leak(format!("{IN}\r\n"));
             let list = (LIST, "* LIST () \"/\" A\r\n$ OK x\r\n");
-            let (names, round_trips, _) = listed(vec![("", other), (log_in, entered), list]).await.unwrap();
-            assert_eq!((names, round_trips), (strings(&["A"]), 2));
+            let script = vec![("", other), (log_in_line(), entered), list];
+            assert_eq!(listed(RECORDED, vec![script]).await.unwrap(), found(&["A"], 2, RECORDED));
             let script = vec![("", steps), ("AUTHENTICATE PLAIN", "+\r\n"), (PLAIN, entered), list];
-            let (names, round_trips, _) = listed(script).await.unwrap();
-            assert_eq!((names, round_trips), (strings(&["A"]), 3));
+            assert_eq!(listed(RECORDED, vec![script]).await.unwrap(), found(&["A"], 3, RECORDED));
         });
     }
 

@@ -50,7 +50,7 @@ mod utf7;
 mod watch;
 mod wire;
 
-use ahead::Ahead;
+use ahead::{Ahead, NOT_AHEAD};
 use capability::Capabilities;
 use command::{Command, Connection};
 pub use compress::Compress;
@@ -136,6 +136,8 @@ pub struct ImapStore {
     names: Names,
     /// The burst that follows the log-in has been sent.
     introduced: bool,
+    /// The server can't stand what comes behind the log-in.
+    not_ahead: bool,
     /// The server said that QRESYNC is enabled.
     qresync: bool,
     /// How full the account was when the run began.
@@ -172,18 +174,25 @@ pub async fn connect(settings: &Settings) -> Result<ImapStore, RemoteError> {
     connect_recalling(settings, "").await
 }
 
-/// As [`connect`]. With what the server said last that it can do, words with a space between, folders may be asked for before
-/// it says that again.
+/// As [`connect`]. With what was recorded of what the server can do, folders may be asked for before it says that again. One
+/// that ends the connection over it is reached once more, without.
 ///
 /// # Errors
 ///
 /// As [`connect`].
 pub async fn connect_recalling(settings: &Settings, recalled: &str) -> Result<ImapStore, RemoteError> {
     let doing = || format!("connecting to {}", settings.host);
-    let logged_in =
-        Box::pin(login::log_in(settings, ahead(settings, recalled))).await.map_err(|error| error.doing(doing()))?;
-    let connection = Connection::with_ahead(logged_in.wire, logged_in.ahead);
+    let (ahead, mut sent) = (ahead(settings, recalled), false);
+    let mut logged_in = Box::pin(login::log_in(settings, ahead.as_ref(), &mut sent)).await;
+    let is_cut = matches!(logged_in, Err(Error::Lost(_) | Error::Garbled(_) | Error::Silent(_)));
+    if sent && is_cut {
+        sent = false;
+        logged_in = Box::pin(login::log_in(settings, None, &mut sent)).await;
+    }
+    let logged_in = logged_in.map_err(|error| error.doing(doing()))?;
+    let connection = Connection::with_ahead(logged_in.wire, ahead.filter(|_| sent));
     let mut store = ImapStore::new(connection, logged_in.capabilities);
+    store.not_ahead = is_cut || is_not_ahead(recalled);
     store.window = quirk::window(&settings.host);
     store.connection.set_one_at_a_time(quirk::one_at_a_time(&settings.host));
     store.settings = Some(Box::new(settings.clone()));
@@ -193,9 +202,17 @@ pub async fn connect_recalling(settings: &Settings, recalled: &str) -> Result<Im
     Ok(store)
 }
 
+fn is_not_ahead(recalled: &str) -> bool {
+    recalled.split(' ').any(|word| word == NOT_AHEAD)
+}
+
 /// Returns what can be sent behind the log-in. Where everything is compressed the server has to be asked for that first.
 fn ahead(settings: &Settings, recalled: &str) -> Option<Ahead> {
-    if recalled.is_empty() || settings.compress == Compress::On || quirk::one_at_a_time(&settings.host) {
+    if recalled.is_empty()
+        || is_not_ahead(recalled)
+        || settings.compress == Compress::On
+        || quirk::one_at_a_time(&settings.host)
+    {
         return None;
     }
     let words: Vec<String> = recalled.split(' ').map(str::to_owned).collect();
@@ -212,6 +229,7 @@ impl ImapStore {
             capabilities,
             names,
             introduced: false,
+            not_ahead: false,
             qresync: false,
             quota: Quota::default(),
             quota_told: false,
