@@ -459,36 +459,53 @@ mod tests {
         });
     }
 
-    /// Fails when it is to take the first answers.
-    struct Failing(Parts);
+    /// Fails at one call.
+    struct Failing {
+        parts: Parts,
+        calls: usize,
+        at: usize,
+    }
+
+    impl Failing {
+        fn call(&mut self) -> Result<&mut Parts, LocalError> {
+            self.calls += 1;
+            match self.calls == self.at {
+                true => Err(LocalError { kind: LocalErrorKind::Full, cause: "disk full".into() }),
+                false => Ok(&mut self.parts),
+            }
+        }
+    }
 
     impl Uploads for Failing {
         fn next(&mut self) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError> {
-            self.0.next()
+            self.call()?.next()
         }
 
-        fn answered(&mut self, _: Vec<Vec<Appended>>) -> Result<(), LocalError> {
-            Err(LocalError { kind: LocalErrorKind::Full, cause: "disk full".into() })
+        fn answered(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
+            self.call()?.answered(answers)
         }
     }
 
     #[test]
     fn after_a_failure_here_what_is_out_is_heard_out_and_no_more_is_sent() {
         block_on(async {
-            let script = vec![
+            let list = [("LIST \"\" \"*\"", "$ OK x\r\n"), ("LSUB \"\" \"*\"", "$ OK x\r\n")];
+            let one = ("APPEND \"A\" {3+}\r\none", "$ OK x\r\n");
+            let two = [
                 ("APPEND \"A\" {3+}\r\none", ""),
                 ("APPEND \"A\" {3+}\r\ntwo", "m1 OK x\r\n* 2 EXISTS\r\nm2 OK x\r\n"),
-                ("LIST \"\" \"*\"", "$ OK x\r\n"),
-                ("LSUB \"\" \"*\"", "$ OK x\r\n"),
             ];
-            let (mut store, server) = scripted(&["LITERAL+"], script);
-            let waiting = [b"one", b"two", b"six"].map(|body| vec![message(body)]).into();
-            let mut parts = Failing(Parts { waiting, ..Parts::default() });
-            let error = store.append(&mut parts).await.unwrap_err();
-            assert!(error.to_string().contains("disk full"), "{error}");
-            assert_eq!(parts.0.waiting.len(), 1);
-            store.list().await.unwrap();
-            server.await.unwrap();
+            // When the second part is asked for, and when the first is answered.
+            for (at, script, left) in [(2, vec![one], 2), (3, two.to_vec(), 1)] {
+                let (mut store, server) = scripted(&["LITERAL+"], [script, list.to_vec()].concat());
+                let waiting = [b"one", b"two", b"six"].map(|body| vec![message(body)]).into();
+                let mut failing = Failing { parts: Parts { waiting, ..Parts::default() }, calls: 0, at };
+                let error = store.append(&mut failing).await.unwrap_err();
+                assert!(error.to_string().contains("disk full"), "{error}");
+                assert_eq!((failing.calls, failing.parts.waiting.len()), (at, left));
+                store.list().await.unwrap();
+                server.await.unwrap();
+            }
         });
     }
 }
