@@ -80,15 +80,14 @@ fn all_subjects(mails: i64) -> impl Iterator<Item = String> {
     (0..mails).map(|number| format!("message {number}")).chain(rounds)
 }
 
-/// Maildirs in which something has changed are read while the server is reached. What changes in them after that is synced
-/// all the same.
+/// Maildirs in which something has changed, or may have, are read while the server is reached. What changes in them after
+/// that is synced all the same.
 #[test]
 fn what_changes_here_while_the_server_is_reached_is_not_overlooked() {
     let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(4));
     setup.sync_in_step();
     let inbox = setup.root.inbox();
-    inbox.deliver(&corpus::plain("before"), Some("S"), Some(DATE));
-    // Until the times of its directories prove something: else it would be read again anyway.
+    // Until the times of its directories, too young when it was read last, prove something.
     thread::sleep(Duration::from_millis(2500));
     let proxy = Proxy::start(setup.port);
     setup.port = proxy.port;
@@ -107,7 +106,7 @@ fn what_changes_here_while_the_server_is_reached_is_not_overlooked() {
     assert!(child.wait().unwrap().success());
     let there = setup.imap().messages(&["INBOX"]);
     let find = |text: &str| there.iter().find(|message| String::from_utf8_lossy(&message.body).contains(text));
-    assert!(find("before").is_some() && find("after").is_some() && find("message 2").is_none());
+    assert!(find("after").is_some() && find("message 2").is_none());
     assert!(find("message 1").unwrap().flags.contains("\\Flagged"));
     setup.sync().expect(0).expect_nothing_done();
 }
