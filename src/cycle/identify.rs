@@ -32,8 +32,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let uids: UidSet = messages.keys().copied().collect();
         let Account { remote, local, .. } = &mut *self.account;
         let (headers, read) = join(remote.identify(name, validity, &uids, false), read_files(local, &view)).await;
-        let (mut headers, Read { files, undecided, problems }) = (headers?, read?);
+        let Read { files, undecided, problems } = read?;
         problems.into_iter().for_each(|problem| self.report.problem(problem));
+        let mut headers = headers?;
         if files.is_empty() {
             return Ok((Vec::new(), undecided));
         }

@@ -228,6 +228,7 @@ fn introduction(capabilities: &Capabilities) -> Vec<Command> {
     commands
 }
 
+/// Returns LIST's RETURN options; only what is advertised, for one unknown word makes servers refuse all of it.
 fn list_options(capabilities: &Capabilities) -> String {
     if !capabilities.has("LIST-EXTENDED") {
         return String::new();
