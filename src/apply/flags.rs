@@ -21,7 +21,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         self.bring_over(plan, &plan.flags, true, ahead).await
     }
 
-    /// Changes flags on the server in many mailboxes at once, with their intents. What came of it is recorded when the turn
+    /// Changes flags on the server in all mailboxes at once, with their intents. What came of it is recorded when the turn
     /// of each comes.
     pub(super) async fn store_ahead(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
         let (mut all, mut intents) = (Vec::new(), Vec::new());

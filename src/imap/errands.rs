@@ -1,4 +1,4 @@
-//! STOREs in many mailboxes in one burst, each behind the SELECT of its mailbox.
+//! STOREs in one or many mailboxes in one burst, each behind the SELECT of its mailbox.
 //!
 //! As with MOVEs (see `moves`), nothing waits for the SELECT, and what was not meant is undone: in front of each STORE
 //! the flags are fetched as they are before it.

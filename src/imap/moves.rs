@@ -1,7 +1,7 @@
-//! MOVEs from many mailboxes in one burst, each behind the SELECT of its mailbox.
+//! MOVEs from one or many mailboxes in one burst, each behind the SELECT of its mailbox.
 //!
-//! Everywhere else nothing that changes messages is sent before the SELECT is answered. Here the mailboxes were looked at a
-//! moment ago, and what a MOVE does can be undone: the SELECT in front of it tells whether the UIDs meant what was asked
+//! But for this and `errands`, nothing that changes messages is sent before the SELECT is answered. Here the mailboxes were
+//! listed a moment ago, and what a MOVE does can be undone: the SELECT in front of it tells whether the UIDs meant what was asked
 //! for, COPYUID where everything went, so that what was not meant goes back. Where a SELECT fails no mailbox is selected,
 //! and the MOVE behind it is refused (RFC 9051 section 6.3.2).
 
