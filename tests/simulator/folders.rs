@@ -870,6 +870,31 @@ fn renamed_on_the_server_while_no_header_can_be_fetched_and_then_here() {
     }
 }
 
+/// Seed 1795994433739877: it was taken for gone as soon as its new place could not be looked at, and its mail was fetched from
+/// there. Renamed here just then, it could not be scanned; the next run sent it from there. In other folders than Drafts it
+/// is seen that what is new is what is gone.
+#[test]
+fn drafts_renamed_on_the_server_and_just_then_here_while_the_server_refuses_once() {
+    let start: Act = |world| {
+        world.server.create(&folder("B"), Some(Role::Drafts));
+        start(world);
+    };
+    let change: Act = |world| there(world, "B", "C");
+    for (abilities, tune) in KINDS {
+        at_every_request(Heard::No(RemoteErrorKind::Busy), false, |at| {
+            let shared = Scenario { delete: Delete::Trash, abilities, tune, start, change: Some(change) }.world(0);
+            shared.world().meanwhile = Some(("create maildir C", |world| here(world, "B", "D")));
+            let is_reached = is_refused(&shared, at);
+            shared.world().meanwhile = None;
+            quiet(&shared);
+            let context = format!("{abilities:?}, {at:?}");
+            assert_kept(&shared, &context);
+            assert_places(&shared, &[(4, "C"), (6, "C"), (7, "C")], &context);
+            is_reached
+        });
+    }
+}
+
 /// Its files were moved to a new maildir, which is no directory that is known.
 #[test]
 fn moved_whole_to_a_new_maildir_and_renamed_there_it_waits_for_a_run_about_all() {

@@ -211,17 +211,22 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 }
             }
         }
-        // Under its own name it is itself, whatever looks like it.
-        if found.is_some() && !is_certain && self.keeps_its_name(search, row, &messages).await? {
-            return Ok(Whereabouts::Stayed);
+        if found.is_some() && !is_certain {
+            match self.keeps_its_name(search, row, &messages).await? {
+                // Under its own name it is itself, whatever looks like it.
+                Some(true) => return Ok(Whereabouts::Stayed),
+                Some(false) => {}
+                None => unseen.extend(found.take()),
+            }
         }
         // Renumbered, it still is under its name.
         let is_listed = scene.listing.mailboxes.get(&row.name).is_some_and(|listed| listed.selectable);
-        let may_be_unseen = found.is_none() && is_listed && !unseen.is_empty() && !messages.is_empty();
-        // Taken for what has its name, it would be let go of: its files would be sent there, and its messages fetched as
-        // new from where they are. With all that is known under its name it is itself.
+        let may_be_unseen = found.is_none() && !unseen.is_empty() && !messages.is_empty();
+        // Taken for gone, or for what has its name, it would be let go of: its files would be sent from where they are, and
+        // its messages fetched as new from where those are. With all that is known under its name it is itself.
         if may_be_unseen
-            && self.holds_more_under_its_name(search, row, &messages, messages.len() - 1).await? != Some(true)
+            && (!is_listed
+                || self.holds_more_under_its_name(search, row, &messages, messages.len() - 1).await? != Some(true))
         {
             let scope = &self.policy.scope;
             self.blind.extend(unseen.iter().map(|name| scope.local_name(name, |name| role_of(scene, name))));

@@ -41,24 +41,24 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Returns true if a mailbox that LIST leaves out has its name all the same. What can be opened under it may be another
-    /// that got the name since: only what it holds tells.
+    /// that got the name since: only what it holds tells. `None` if it can't be looked at.
     pub(super) async fn keeps_its_name(
         &mut self,
         search: &mut Search<'_>,
         row: &MailboxRow,
         messages: &[MessageRow],
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<bool>, Failure> {
         let scene = search.scene;
         if scene.listing.mailboxes.get(&row.name).is_some_and(|listed| listed.selectable) {
-            return Ok(false);
+            return Ok(Some(false));
         }
         match self.look_for(scene, row).await? {
-            Presence::Gone => Ok(false),
-            Presence::Refused(_) => Ok(true),
+            Presence::Gone => Ok(Some(false)),
+            Presence::Refused(_) => Ok(None),
             Presence::There(_) => {
                 let own = Candidate { name: row.name.clone(), owned: false };
-                // What can't be looked at may be it.
-                Ok(self.is_it(search, row, messages, &own, true).await? || search.unseen.contains(&row.name))
+                let is_it = self.is_it(search, row, messages, &own, true).await?;
+                Ok((is_it || !search.unseen.contains(&row.name)).then_some(is_it))
             }
         }
     }
