@@ -267,7 +267,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             accepted: self.options.holds == HoldAnswer::Accept,
             trash,
         };
+        let trash = terms.trash.as_ref().and_then(|target| target.mailbox);
+        let looks = self.next_looks(scene, &views, &plans, &undecided, trash)?;
         let mut apply = self.means(terms);
+        apply.looks = looks;
         apply.grounds = views.iter().filter_map(|sight| Some((sight.row.id, sight.ground()?))).collect();
         apply.letters = views.iter().map(|sight| (sight.row.id, sight.letters())).collect();
         apply.run(&plans).await?;
@@ -334,6 +337,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             stored: BTreeMap::new(),
             expunged: BTreeMap::new(),
             unrecorded: Vec::new(),
+            looks: Vec::new(),
             aftermath: BTreeMap::new(),
         }
     }

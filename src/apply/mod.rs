@@ -22,7 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     FlagSet, KeywordLetters, MailboxId, MailboxName, MessageId, Timestamp, Uid, UidSet, UidValidity, UniqueName,
+    Watermark,
 };
+use crate::reconcile::changes::{Change, last_change};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::{Event, Problem, Report};
@@ -132,6 +134,8 @@ pub struct Apply<'a, R, L, J> {
     pub expunged: AllExpunged,
     /// What came of changes, not recorded yet.
     pub unrecorded: Vec<Record>,
+    /// The looks that follow once all is changed.
+    pub looks: Vec<(MailboxName, Watermark)>,
     /// What was left behind, by mailbox.
     pub aftermath: BTreeMap<MailboxId, Aftermath>,
 }
@@ -164,6 +168,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             let done = self.copy_in(plan).await;
             self.mailbox_done(plan, done)?;
         }
+        let last = last_change(plans);
+        self.announce_looks(Change::Move, last);
         self.move_ahead(self.moves_of(plans)).await;
         for plan in plans {
             let done = self.move_away(plan, plans).await;
@@ -172,12 +178,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         self.move_files(plans)?;
         self.flush()?;
         self.announce(plans, |plan| plan.flags.iter().any(|change| !change.flags.to_remote.is_empty()));
+        self.announce_looks(Change::Flags, last);
         self.store_ahead(plans).await?;
-        self.add(plans).await?;
+        self.add(plans, last).await?;
         let removals = self.moves_to_trash(plans);
+        self.announce_looks(Change::Trash, last);
         self.move_ahead(removals).await;
         self.announce(plans, |plan| !plan.remove_remote.is_empty());
         self.remove_locally(plans)?;
+        self.announce_looks(Change::Remove, last);
         self.expunge_ahead(plans).await;
         for plan in plans {
             let done = self.remove_remotely(plan).await;
@@ -188,7 +197,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
 
     /// What is refused of one kind of change says nothing about the others: a keyword that the server won't store must
     /// not keep new mail away. In a mailbox that is another now, or is no more, nothing else can be done.
-    async fn add(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
+    async fn add(&mut self, plans: &[MailboxPlan], last: Option<Change>) -> Result<(), Failure> {
         let mut open: Vec<&MailboxPlan> = Vec::new();
         for plan in plans {
             let adopted = self.adopt(plan).await;
@@ -202,6 +211,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         }
         self.flush()?;
         self.download(&open).await?;
+        self.announce_looks(Change::Upload, last);
         self.upload(&open).await
     }
 
@@ -235,6 +245,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
 
     fn announce(&mut self, plans: &[MailboxPlan], changes: impl Fn(&MailboxPlan) -> bool) {
         self.remote.about_to_change(plans.iter().filter(|plan| changes(plan)).map(|plan| plan.name.clone()).collect());
+    }
+
+    /// Announces the looks that follow, if this is what is changed last.
+    fn announce_looks(&mut self, this: Change, last: Option<Change>) {
+        if last == Some(this) {
+            self.remote.about_to_look(std::mem::take(&mut self.looks));
+        }
     }
 
     /// Records this together with what comes of other mailboxes. What came of changes and is not recorded because of a crash

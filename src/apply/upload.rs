@@ -96,6 +96,10 @@ impl<L: LocalStore, J: Journal> Uploads for Outbox<'_, '_, L, J> {
         self.unless_failed(prepared)
     }
 
+    fn is_over(&self) -> bool {
+        self.waiting.as_slice().is_empty()
+    }
+
     fn answered(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
         let recorded = self.record(answers);
         self.unless_failed(recorded)

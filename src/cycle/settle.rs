@@ -6,7 +6,8 @@ use super::email_ids::names_told;
 use super::observe::{Sight, has_replaced};
 use super::{LOSS_WINDOW, Run, Scene};
 use crate::apply::{Aftermath, local_problem};
-use crate::model::{KeywordLetters, MailboxId, MailboxName, Timestamp};
+use crate::model::{KeywordLetters, MailboxId, MailboxName, Timestamp, Watermark};
+use crate::reconcile::changes::changed;
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::KeepDeleted;
 use crate::reconcile::report::{Held, Problem};
@@ -62,6 +63,35 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.account.journal.commit(&records)?;
         }
         Ok(again)
+    }
+
+    /// Returns the looks of the next pass as far as they are known before these plans are carried out: if all goes well, at
+    /// what they change, since what [`settled`] will record. Nothing if any of them has to be a full one.
+    pub(super) fn next_looks(
+        &mut self,
+        scene: &Scene,
+        sights: &[Sight],
+        plans: &[MailboxPlan],
+        undecided: &BTreeSet<MailboxId>,
+        trash: Option<MailboxId>,
+    ) -> Result<Vec<(MailboxName, Watermark)>, Failure> {
+        let mut again = changed(plans, trash);
+        if again.is_empty() {
+            return Ok(Vec::new());
+        }
+        again.extend(undecided);
+        let rows = self.account.journal.mailboxes()?;
+        let mut since: BTreeMap<&MailboxName, Option<Watermark>> =
+            rows.iter().filter(|row| again.contains(&row.id)).map(|row| (&row.name, row.watermark)).collect();
+        let free = sights.iter().zip(plans).filter(|(_, plan)| !is_pinned(plan, Aftermath::default()));
+        for (sight, _) in free {
+            if let (Some(since), Some(remote)) = (since.get_mut(&sight.row.name), &sight.remote) {
+                *since = Some(remote.watermark);
+            }
+        }
+        let looks = scene.folders.iter().filter_map(|folder| Some((&folder.name, since.get(&folder.name)?)));
+        let looks: Option<Vec<_>> = looks.map(|(name, since)| Some((name.clone(), (*since)?))).collect();
+        Ok(looks.unwrap_or_default())
     }
 
     /// Says what is left to the next run because it changed faster than this one could follow.

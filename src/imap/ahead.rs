@@ -15,7 +15,8 @@ pub(super) const NOT_AHEAD: &str = "!AHEAD";
 pub(super) struct Ahead {
     /// What the server could do when it was last asked.
     pub(super) recalled: Capabilities,
-    lines: Vec<Vec<u8>>,
+    /// What they are.
+    pub(super) lines: Vec<Vec<u8>>,
 }
 
 impl Ahead {
@@ -33,13 +34,9 @@ impl Ahead {
     pub(super) fn commands(&self) -> Vec<Command> {
         self.lines.iter().cloned().map(Command::new).collect()
     }
-
-    /// Returns true if these are the commands that are to be sent now.
-    pub(super) fn is(&self, wanted: &[Command]) -> bool {
-        lines(wanted).is_some_and(|lines| lines == self.lines)
-    }
 }
 
-fn lines(commands: &[Command]) -> Option<Vec<Vec<u8>>> {
+/// Returns the texts of commands, if all of them can be sent at once.
+pub(super) fn lines(commands: &[Command]) -> Option<Vec<Vec<u8>>> {
     commands.iter().map(|command| command.line().map(<[u8]>::to_vec)).collect()
 }

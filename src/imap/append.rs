@@ -43,8 +43,6 @@ struct Uploading<'a> {
     out: VecDeque<Part>,
     /// Which of the burst's commands is the first of those that are out.
     first: usize,
-    /// There is no more to be sent.
-    over: bool,
     mailboxes: BTreeSet<MailboxName>,
     /// What went wrong here.
     failure: Option<Error>,
@@ -55,17 +53,21 @@ impl ImapStore {
     /// that is known.
     pub(super) async fn append_messages(&mut self, uploads: &mut dyn Uploads) -> Result<(), RemoteError> {
         self.introduce().await.map_err(|error| error.doing("uploading"))?;
+        let behind = self.announced_looks();
         let Self { connection, names, capabilities, .. } = self;
         let (out, mailboxes) = Default::default();
         let failure = None;
-        let mut uploading = Uploading { uploads, names, capabilities, out, first: 0, over: false, mailboxes, failure };
+        let mut uploading = Uploading { uploads, names, capabilities, out, first: 0, mailboxes, failure };
         let first = uploading.more();
         let sent = match first.is_empty() {
             true => Ok(()),
-            false => connection.run(first, &mut uploading).await.map(drop),
+            false => connection.run_ahead(first, &mut uploading, behind).await.map(drop),
         };
-        let done = uploading.failure.take().map_or(sent, Err);
-        done.map_err(|error| error.doing(uploading.words()))
+        let done = uploading.failure.take().map_or(sent, Err).map_err(|error| error.doing(uploading.words()));
+        if self.connection.has_early() {
+            self.about_to_select();
+        }
+        done
     }
 }
 
@@ -91,6 +93,10 @@ impl Handler for Uploading<'_> {
             Vec::new()
         })
     }
+
+    fn is_over(&self) -> bool {
+        self.uploads.is_over() && self.failure.is_none()
+    }
 }
 
 impl Uploading<'_> {
@@ -98,12 +104,11 @@ impl Uploading<'_> {
     fn next(&mut self) -> Result<Vec<Command>, Error> {
         loop {
             self.settle()?;
-            if self.over || self.out.len() >= PARTS {
+            if self.uploads.is_over() || self.out.len() >= PARTS {
                 return Ok(Vec::new());
             }
             let parcels = self.uploads.next()?;
             if parcels.is_empty() {
-                self.over = true;
                 continue;
             }
             let (part, commands) = self.part(parcels);
@@ -307,6 +312,10 @@ mod tests {
             Ok(part.into_iter().collect())
         }
 
+        fn is_over(&self) -> bool {
+            self.waiting.is_empty()
+        }
+
         fn answered(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
             self.out -= 1;
             self.answers.extend(answers.into_iter().flatten());
@@ -479,6 +488,10 @@ mod tests {
     impl Uploads for Failing {
         fn next(&mut self) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError> {
             self.call()?.next()
+        }
+
+        fn is_over(&self) -> bool {
+            self.parts.is_over()
         }
 
         fn answered(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {

@@ -1,16 +1,19 @@
 //! The command layer: bursts of pipelined commands, each ended by its own tagged answer and by nothing else.
 
-use std::collections::{HashMap, VecDeque};
+mod burst;
+
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, lines};
 use super::capability::Capabilities;
 use super::error::Error;
 use super::response::{Condition, Response, Status, Untagged, parse};
-use super::wire::{BUFFER, LiteralSink, Reply, Wire};
-use crate::store::{BodySource, LocalError, LocalErrorKind};
+use super::wire::{LiteralSink, Reply, Wire};
+use crate::store::BodySource;
+pub(super) use burst::Burst;
 
 /// A command, as what has to be sent one after the other.
 #[derive(Debug)]
@@ -112,6 +115,11 @@ pub(super) trait Handler {
         Vec::new()
     }
 
+    /// Returns true if there will be nothing else to be sent.
+    fn is_over(&self) -> bool {
+        true
+    }
+
     /// Returns true once nothing more is to be listened for.
     fn has_enough(&self) -> bool {
         false
@@ -146,26 +154,47 @@ pub(super) struct Connection {
     out_of_step: bool,
     /// The server can't stand a command before the one in front of it is answered.
     one_at_a_time: bool,
-    /// What was sent behind the log-in.
-    ahead: Option<Ahead>,
-    /// The server dropped it.
+    /// What was sent and is not asked for yet.
+    early: Option<Early>,
+    /// The server dropped what was sent behind the log-in.
     dropped: bool,
+}
+
+/// Commands that were sent before they are asked for.
+#[derive(Debug)]
+struct Early {
+    /// What they are; `None` if it is too late to ask for them.
+    lines: Option<Vec<Vec<u8>>>,
+    burst: Burst,
+    /// They went behind the log-in, where some servers drop them.
+    doubtful: bool,
 }
 
 impl Connection {
     /// Takes over a wire.
     pub(super) fn new(wire: Wire) -> Self {
-        Self { wire, tags: 0, bye: None, out_of_step: false, one_at_a_time: false, ahead: None, dropped: false }
+        Self { wire, tags: 0, bye: None, out_of_step: false, one_at_a_time: false, early: None, dropped: false }
     }
 
     /// Takes over a wire on which this was sent behind the log-in.
     pub(super) fn with_ahead(wire: Wire, ahead: Option<Ahead>) -> Self {
-        Self { ahead, ..Self::new(wire) }
+        let mut connection = Self::new(wire);
+        let early = |ahead: Ahead| {
+            let burst = Burst::sent(ahead.commands(), &mut connection.tags);
+            Early { lines: Some(ahead.lines), burst, doubtful: true }
+        };
+        connection.early = ahead.map(early);
+        connection
     }
 
     /// Returns true if what was sent behind the log-in was not heard yet.
     pub(super) fn has_ahead(&self) -> bool {
-        self.ahead.is_some()
+        self.early.as_ref().is_some_and(|early| early.doubtful)
+    }
+
+    /// Returns true if commands were sent that are not asked for yet.
+    pub(super) fn has_early(&self) -> bool {
+        self.early.is_some()
     }
 
     /// Returns true if the server dropped it.
@@ -195,25 +224,62 @@ impl Connection {
         commands: Vec<Command>,
         handler: &mut dyn Handler,
     ) -> Result<Vec<Status>, Error> {
+        self.run_ahead(commands, handler, Vec::new()).await
+    }
+
+    /// As [`Connection::run`], with commands behind that are to be run next: if they are, what is waited for has begun
+    /// already, and if others are, it was in vain.
+    pub(super) async fn run_ahead(
+        &mut self,
+        commands: Vec<Command>,
+        handler: &mut dyn Handler,
+        behind: Vec<Command>,
+    ) -> Result<Vec<Status>, Error> {
         if std::mem::replace(&mut self.out_of_step, true) {
             return Err(Error::BrokenOff);
         }
-        let result = self.run_burst(commands, handler).await;
+        let result = self.run_burst(commands, handler, behind).await;
         self.ended(result)
     }
 
-    async fn run_burst(&mut self, commands: Vec<Command>, handler: &mut dyn Handler) -> Result<Vec<Status>, Error> {
-        if let Some(ahead) = self.ahead.take() {
-            let sent = Burst::sent(ahead.commands(), &mut self.tags);
-            match self.wire.hears_soon().await? {
-                true if ahead.is(&commands) => return self.drive(sent, handler).await,
-                true => drop(self.drive(sent, &mut |_, _| {}).await?),
-                false => self.dropped = true,
-            }
+    async fn run_burst(
+        &mut self,
+        commands: Vec<Command>,
+        handler: &mut dyn Handler,
+        mut behind: Vec<Command>,
+    ) -> Result<Vec<Status>, Error> {
+        let lines = lines(&behind).filter(|_| !self.one_at_a_time);
+        if lines.is_none() {
+            behind.clear();
         }
-        let burst = Burst { one_at_a_time: self.one_at_a_time, ..Burst::new(commands, &mut self.tags) };
-        self.wire.count_round_trip();
-        self.drive(burst, handler).await
+        let sent = self.take_early(&commands).await?;
+        let mut burst = sent.unwrap_or_else(|| {
+            self.wire.count_round_trip();
+            Burst::new(commands, &mut self.tags).one_at_a_time(self.one_at_a_time)
+        });
+        burst = burst.with_behind(behind);
+        self.drive(&mut burst, handler).await?;
+        let (answers, rest) = burst.split();
+        self.early = rest.map(|burst| Early {
+            lines: lines.filter(|_| burst.is_unanswered()),
+            burst,
+            doubtful: false,
+        });
+        Ok(answers)
+    }
+
+    /// Returns what was sent already, if it is this. Everything else that was is heard out.
+    async fn take_early(&mut self, wanted: &[Command]) -> Result<Option<Burst>, Error> {
+        let Some(Early { lines: sent, mut burst, doubtful }) = self.early.take() else { return Ok(None) };
+        if doubtful && !self.wire.hears_soon().await? {
+            self.dropped = true;
+            return Ok(None);
+        }
+        if sent.is_some() && sent == lines(wanted) {
+            return Ok(Some(burst));
+        }
+        self.drive(&mut burst, &mut |_, _| {}).await?;
+        Ok(None)
     }
 
     /// Sends a command alone and hears nothing behind its tagged answer: `changed` is called on an OK, and what follows
@@ -227,8 +293,7 @@ impl Connection {
         if std::mem::replace(&mut self.out_of_step, true) {
             return Err(Error::BrokenOff);
         }
-        let burst = Burst::new(vec![command], &mut self.tags);
-        let answered = self.drive_to_answer(burst).await;
+        let answered = self.drive_to_answer(command).await;
         let result = answered.and_then(|status| match status.is_ok() {
             true => changed(&mut self.wire).map(|()| status),
             false => Ok(status),
@@ -260,17 +325,13 @@ impl Connection {
         if std::mem::replace(&mut self.out_of_step, true) {
             return Err(Error::BrokenOff);
         }
-        let burst = Burst::new(vec![Command::idle()], &mut self.tags);
-        let result = self.drive_idle(burst, time, handler).await;
+        let result = self.drive_idle(time, handler).await;
         self.ended(result)
     }
 
-    async fn drive_idle(
-        &mut self,
-        mut burst: Burst,
-        time: Duration,
-        handler: &mut dyn Handler,
-    ) -> Result<Status, Error> {
+    async fn drive_idle(&mut self, time: Duration, handler: &mut dyn Handler) -> Result<Status, Error> {
+        self.take_early(&[]).await?;
+        let mut burst = Burst::new(vec![Command::idle()], &mut self.tags);
         let enough = tokio::time::Instant::now() + time;
         loop {
             burst.feed(&mut self.wire)?;
@@ -300,35 +361,42 @@ impl Connection {
         }
     }
 
-    async fn drive(&mut self, mut burst: Burst, handler: &mut dyn Handler) -> Result<Vec<Status>, Error> {
+    /// Sends a burst and hears its answers, but for those to what goes behind it.
+    async fn drive(&mut self, burst: &mut Burst, handler: &mut dyn Handler) -> Result<(), Error> {
         loop {
             burst.feed(&mut self.wire)?;
-            while self.wire.next(handler.sink(burst.oldest()))? {
+            while !burst.is_at_what_is_behind() && self.wire.next(handler.sink(burst.oldest()))? {
                 let reply = self.wire.take_reply();
-                self.dispatch(&reply, &mut burst, handler)?;
+                self.dispatch(&reply, burst, handler)?;
                 self.wire.recycle(reply);
             }
             if burst.unsent.is_empty() {
-                self.send_more(&mut burst, handler);
-            }
-            if burst.unanswered.is_empty() && burst.unsent.is_empty() {
-                return Ok(burst.answers.into_iter().flatten().collect());
+                self.send_more(burst, handler);
             }
             burst.feed(&mut self.wire)?;
+            if burst.is_over() {
+                return Ok(());
+            }
             poll_fn(|cx| handler.poll_ready(cx)).await;
             self.wire.progress().await?;
         }
     }
 
     fn send_more(&mut self, burst: &mut Burst, handler: &mut dyn Handler) {
-        let more = handler.more();
-        if burst.unanswered.is_empty() && !more.is_empty() {
+        let (more, idle) = (handler.more(), burst.unanswered.is_empty());
+        let mut is_more = !more.is_empty();
+        burst.add(more, &mut self.tags);
+        if handler.is_over() {
+            is_more |= burst.add_behind(&mut self.tags);
+        }
+        if idle && is_more {
             self.wire.count_round_trip();
         }
-        burst.add(more, &mut self.tags);
     }
 
-    async fn drive_to_answer(&mut self, mut burst: Burst) -> Result<Status, Error> {
+    async fn drive_to_answer(&mut self, command: Command) -> Result<Status, Error> {
+        self.take_early(&[]).await?;
+        let mut burst = Burst::new(vec![command], &mut self.tags);
         self.wire.count_round_trip();
         burst.feed(&mut self.wire)?;
         loop {
@@ -374,170 +442,6 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-/// How many untagged responses about messages a command may bring, and how many others: more than any account has
-/// messages, or mailboxes. What never ends must not be listened to, or kept, without end.
-const MAX_ABOUT_MESSAGES: u32 = 1 << 25;
-const MAX_OTHERS: u32 = 1 << 21;
-
-/// Commands on their way.
-pub(super) struct Burst {
-    /// Untagged responses since the last tagged one.
-    about_messages: u32,
-    others: u32,
-    tags: HashMap<Vec<u8>, usize>,
-    unsent: VecDeque<(usize, Command)>,
-    unanswered: VecDeque<usize>,
-    answers: Vec<Option<Status>>,
-    chunk: Vec<u8>,
-    one_at_a_time: bool,
-}
-
-impl Burst {
-    /// Gives commands their tags.
-    pub(super) fn new(commands: Vec<Command>, counter: &mut u64) -> Self {
-        let mut burst = Self {
-            about_messages: 0,
-            others: 0,
-            tags: HashMap::with_capacity(commands.len()),
-            unsent: VecDeque::with_capacity(commands.len()),
-            unanswered: VecDeque::with_capacity(commands.len()),
-            answers: Vec::with_capacity(commands.len()),
-            chunk: Vec::new(),
-            one_at_a_time: false,
-        };
-        burst.add(commands, counter);
-        burst
-    }
-
-    /// Adds commands behind those that there are.
-    fn add(&mut self, commands: Vec<Command>, counter: &mut u64) {
-        for mut command in commands {
-            let at = self.answers.len();
-            *counter += 1;
-            let tag = format!("m{counter}");
-            if let Some(Segment::Bytes(bytes)) = command.segments.front_mut() {
-                bytes.splice(0..0, format!("{tag} ").into_bytes());
-            }
-            command.segments.push_back(Segment::Bytes(b"\r\n".to_vec()));
-            self.tags.insert(tag.into_bytes(), at);
-            self.unsent.push_back((at, command));
-            self.unanswered.push_back(at);
-            self.answers.push(None);
-        }
-    }
-
-    /// As [`Burst::new`], of commands that were sent already.
-    fn sent(commands: Vec<Command>, counter: &mut u64) -> Self {
-        Self { unsent: VecDeque::new(), ..Self::new(commands, counter) }
-    }
-
-    /// Returns what is to be sent, of commands that have a line each.
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        let segments = self.unsent.iter().flat_map(|(_, command)| &command.segments);
-        segments
-            .filter_map(|segment| if let Segment::Bytes(bytes) = segment { Some(bytes) } else { None })
-            .flatten()
-            .copied()
-            .collect()
-    }
-
-    /// Queues what may be sent now, up to the cap.
-    fn feed(&mut self, wire: &mut Wire) -> Result<(), Error> {
-        let (one_at_a_time, oldest) = (self.one_at_a_time, self.oldest());
-        while let Some((at, command)) = self.unsent.front_mut() {
-            if wire.queued() >= BUFFER || (one_at_a_time && *at != oldest) {
-                return Ok(());
-            }
-            match command.segments.front_mut() {
-                None => {
-                    self.unsent.pop_front();
-                }
-                Some(Segment::Wait | Segment::Listen) => return Ok(()),
-                Some(Segment::Bytes(bytes)) => {
-                    wire.send(bytes);
-                    command.segments.pop_front();
-                }
-                Some(Segment::Body(_, 0)) => {
-                    command.segments.pop_front();
-                }
-                Some(Segment::Body(source, left)) => *left -= send_part(source.as_mut(), *left, &mut self.chunk, wire)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts what is untagged. An error means that there is no end to it.
-    fn count(&mut self, data: &Untagged) -> Result<(), Error> {
-        match data {
-            Untagged::Fetch(_) | Untagged::Search(_) | Untagged::Vanished { .. } => self.about_messages += 1,
-            _ => self.others += 1,
-        }
-        match self.about_messages > MAX_ABOUT_MESSAGES || self.others > MAX_OTHERS {
-            true => Err(Error::Garbled("responses without end")),
-            false => Ok(()),
-        }
-    }
-
-    /// Returns true if only now the next command may be sent.
-    fn waits_for_answers(&self) -> bool {
-        self.one_at_a_time && !self.unsent.is_empty()
-    }
-
-    fn oldest(&self) -> usize {
-        self.unanswered.front().copied().unwrap_or(self.answers.len().saturating_sub(1))
-    }
-
-    /// Notes a tagged answer. A command refused before all of it was sent is not sent any further: that is allowed
-    /// only while a literal's `+` is awaited, and no server answers earlier.
-    fn complete(&mut self, tag: &[u8], status: Status) -> Option<(usize, &Status)> {
-        let at = self.tags.remove(tag)?;
-        (self.about_messages, self.others) = (0, 0);
-        match self.unanswered.front() {
-            Some(&first) if first == at => drop(self.unanswered.pop_front()),
-            _ => self.unanswered.retain(|&other| other != at),
-        }
-        let waits = |command: &Command| matches!(command.segments.front(), Some(Segment::Wait | Segment::Listen));
-        if self.unsent.front().is_some_and(|(first, command)| *first == at && waits(command)) {
-            self.unsent.pop_front();
-        }
-        let answer = self.answers.get_mut(at)?;
-        Some((at, answer.insert(status)))
-    }
-
-    /// Returns true while nothing is to be sent and the server may speak as it likes.
-    fn listens(&self) -> bool {
-        self.unsent.front().is_some_and(|(_, command)| matches!(command.segments.front(), Some(Segment::Listen)))
-    }
-
-    fn end_listening(&mut self) {
-        if let Some((_, command)) = self.unsent.front_mut() {
-            command.segments.pop_front();
-        }
-    }
-
-    /// Takes the server's `+`. Returns false if nothing was waiting for it.
-    fn go_on(&mut self) -> bool {
-        let segments = self.unsent.front_mut().map(|(_, command)| &mut command.segments);
-        match segments {
-            Some(segments) if matches!(segments.front(), Some(Segment::Wait)) => segments.pop_front().is_some(),
-            _ => false,
-        }
-    }
-}
-
-/// Queues a part of a message. A source that ends early has promised bytes that nobody can give any more.
-fn send_part(source: &mut dyn BodySource, left: u64, chunk: &mut Vec<u8>, wire: &mut Wire) -> Result<u64, Error> {
-    chunk.resize(64 * 1024, 0);
-    let room = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
-    let read = source.read(chunk.get_mut(..room).unwrap_or_default())?;
-    if read == 0 {
-        let cause = "a message became shorter while it was sent".into();
-        return Err(LocalError { kind: LocalErrorKind::Item, cause }.into());
-    }
-    wire.send(chunk.get(..read).unwrap_or_default());
-    Ok(read as u64)
 }
 
 #[cfg(test)]

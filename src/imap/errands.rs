@@ -104,8 +104,12 @@ impl ImapStore {
         self.stores_in_one_burst() && !quirk::deleted_is_final(&self.capabilities)
     }
 
-    /// Runs errands in one burst.
-    pub(super) async fn run_errands(&mut self, errands: Vec<Errand>) -> Result<Vec<Result<Told, Error>>, Error> {
+    /// Runs errands in one burst, the last for now or not.
+    pub(super) async fn run_errands(
+        &mut self,
+        errands: Vec<Errand>,
+        last: bool,
+    ) -> Result<Vec<Result<Told, Error>>, Error> {
         self.introduce().await?;
         self.upcoming.clear();
         let (mut burst, mut commands) = (Burst::default(), Vec::new());
@@ -114,7 +118,10 @@ impl ImapStore {
         }
         if !commands.is_empty() {
             self.about_to_select();
-            self.connection.run(commands, &mut burst).await?;
+            match last {
+                true => self.run_then_look(commands, &mut burst).await?,
+                false => self.connection.run(commands, &mut burst).await?,
+            };
         }
         let last = burst.uses.last().and_then(|(of, _)| burst.messages.get(*of).zip(burst.told.get(*of)));
         if let Some((messages, told)) = last {
@@ -185,7 +192,7 @@ impl ImapStore {
             stores: messages.uids.chunks(u32::MAX, RANGES).into_iter().map(delete).collect(),
         };
         let errands: Vec<Errand> = orders.iter().map(errand).collect();
-        let told = self.run_errands(errands).await?;
+        let told = self.run_errands(errands, false).await?;
         let flagged: Vec<Result<(), Error>> = told.into_iter().map(|told| require(told?.answers)).collect();
         let expunge = |part| Command::new(format!("UID EXPUNGE {part}"));
         let ready = orders.iter().zip(&flagged).filter(|(_, flagged)| flagged.is_ok());
@@ -195,7 +202,7 @@ impl ImapStore {
                 stores: messages.uids.chunks(u32::MAX, RANGES).into_iter().map(expunge).collect(),
             })
             .collect();
-        let mut expunged = self.run_errands(errands).await?.into_iter();
+        let mut expunged = self.run_errands(errands, true).await?.into_iter();
         let answer = |flagged: Result<(), Error>| {
             flagged?;
             let told = expunged.next().unwrap_or_else(|| Err(Error::Unusable("nothing was expunged".to_owned())))?;

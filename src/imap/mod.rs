@@ -60,7 +60,7 @@ use names::Names;
 use select::Selected;
 pub use watch::{Change, Reach, Watch};
 
-use crate::model::{FlagDelta, MailboxName, Quota, Role, UidSet, UidValidity};
+use crate::model::{FlagDelta, MailboxName, Quota, Role, UidSet, UidValidity, Watermark};
 use crate::reconcile::snapshot::{RemoteListing, RemoteRequest};
 use crate::store::{
     BodySink, Expunged, FlagChanges, Identities, Messages, Observed, RemoteError, RemoteStore, StoredFlags, Traffic,
@@ -153,6 +153,8 @@ pub struct ImapStore {
     within: bool,
     /// The mailboxes whose messages are to be changed next, in this order.
     upcoming: VecDeque<MailboxName>,
+    /// The looks that follow once the next changes are made.
+    next_looks: Vec<(MailboxName, Watermark)>,
     outlook: Outlook,
     /// How to make this connection again, and how often this run may.
     settings: Option<Box<Settings>>,
@@ -238,6 +240,7 @@ impl ImapStore {
             selected: None,
             within: false,
             upcoming,
+            next_looks: Vec::new(),
             outlook: Outlook::default(),
             settings: None,
             reconnections: RECONNECTIONS,
@@ -262,6 +265,7 @@ impl ImapStore {
         (self.before, self.elsewhere) = (self.connection.wire().traffic(), Traffic::default());
         (self.selected, self.quota_told, self.reconnections) = (None, false, RECONNECTIONS);
         self.upcoming.clear();
+        self.next_looks.clear();
         let mut ignore = |_, _| {};
         let noop = self.connection.run(vec![Command::new("NOOP")], &mut ignore);
         let answered = tokio::time::timeout(RENEWAL, noop).await.unwrap_or(Err(Error::Silent(RENEWAL)));
@@ -356,6 +360,10 @@ impl RemoteStore for ImapStore {
 
     fn about_to_change(&mut self, mailboxes: Vec<MailboxName>) {
         self.upcoming = mailboxes.into();
+    }
+
+    fn about_to_look(&mut self, looks: Vec<(MailboxName, Watermark)>) {
+        self.next_looks = looks;
     }
 
     async fn store_flags(

@@ -50,7 +50,7 @@ impl ImapStore {
             let messages = Messages { mailbox: mailbox.clone(), validity: *validity, uids };
             Errand { messages, stores: orders.iter().map(Order::command).collect() }
         };
-        let told = self.run_errands(all.iter().map(errand).collect()).await?;
+        let told = self.run_errands(all.iter().map(errand).collect(), true).await?;
         let mut results = Vec::with_capacity(all.len());
         for (told, FlagChanges { mailbox, validity, changes }) in told.into_iter().zip(all) {
             results.push(match told.map(|told| told.stored(changes)) {

@@ -93,7 +93,7 @@ impl ImapStore {
         let commands = self.move_commands(moves, &mut burst);
         self.about_to_select();
         if !commands.is_empty() {
-            self.connection.run(commands, &mut burst).await?;
+            self.run_then_look(commands, &mut burst).await?;
         }
         let Burst { uses, mut outcomes } = burst;
         let last = uses.iter().rev().find_map(|one| match one {

@@ -12,6 +12,7 @@ use super::command::{Command, Handler};
 use super::error::Error;
 use super::response::{Status, Untagged};
 use super::select::Selection;
+use crate::model::UidSet;
 use crate::reconcile::snapshot::RemoteRequest;
 use crate::store::Observed;
 use look::{Look, Next, Way};
@@ -111,6 +112,41 @@ impl ImapStore {
         }
     }
 
+    /// Returns the SELECT of a look, and what goes behind it.
+    fn look_commands(&self, look: &Look<'_>) -> Result<Vec<Command>, Error> {
+        let select = self.select_command(look.verb(), &look.request.mailbox, look.since())?;
+        let behind = look.fetches(self.capabilities.has("ESEARCH")).into_iter().map(Command::new);
+        Ok(std::iter::once(select).chain(behind).collect())
+    }
+
+    /// Runs the last commands that change anything for now, with the look behind them that was announced: it begins a round
+    /// trip earlier. If something else is asked for after all, that look was in vain.
+    pub(super) async fn run_then_look(
+        &mut self,
+        commands: Vec<Command>,
+        handler: &mut dyn Handler,
+    ) -> Result<Vec<Status>, Error> {
+        let behind = self.announced_looks();
+        let answers = self.connection.run_ahead(commands, handler, behind).await?;
+        if self.connection.has_early() {
+            self.about_to_select();
+        }
+        Ok(answers)
+    }
+
+    /// Returns the commands of the looks that were announced. Without QRESYNC they depend on what is known by then.
+    pub(super) fn announced_looks(&mut self) -> Vec<Command> {
+        let announced = std::mem::take(&mut self.next_looks);
+        if !self.qresync {
+            return Vec::new();
+        }
+        let commands = announced.into_iter().map(|(mailbox, since)| {
+            let request = RemoteRequest { mailbox, since: Some(since), known: UidSet::new() };
+            self.look_commands(&self.first_look(0, &request))
+        });
+        commands.collect::<Result<Vec<_>, Error>>().unwrap_or_default().into_iter().flatten().collect()
+    }
+
     /// Sends one burst and returns the looks with what was seen, and those that are to begin anew. A mailbox whose name
     /// can't be sent fails at once.
     async fn look<'a>(&mut self, looks: Vec<Look<'a>>, observed: &mut [Option<Observed>]) -> Result<Parted<'a>, Error> {
@@ -118,23 +154,21 @@ impl ImapStore {
             Looks { looks: Vec::with_capacity(looks.len()), commands: Vec::new(), answered: BTreeSet::new() };
         let mut commands = Vec::new();
         for look in looks {
-            let mailbox = &look.request.mailbox;
-            match self.select_command(look.verb(), mailbox, look.since()) {
+            match self.look_commands(&look) {
                 Err(error) => {
+                    let mailbox = &look.request.mailbox;
                     let outcome = Err(doing(error, mailbox));
                     note(observed, look.at, Observed { mailbox: mailbox.clone(), outcome });
                 }
-                Ok(select) => {
+                Ok(own) => {
                     let owner = burst.looks.len();
-                    let behind = look.fetches(self.capabilities.has("ESEARCH"));
-                    burst.commands.push((owner, true));
-                    burst.commands.extend(behind.iter().map(|_| (owner, false)));
-                    commands.push(select);
-                    commands.extend(behind.into_iter().map(Command::new));
+                    burst.commands.extend((0..own.len()).map(|at| (owner, at == 0)));
+                    commands.extend(own);
                     burst.looks.push(look);
                 }
             }
         }
+        self.next_looks.clear();
         self.about_to_select();
         if !commands.is_empty() {
             match self.connection.run(commands, &mut burst).await {

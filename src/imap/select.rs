@@ -149,7 +149,7 @@ impl ImapStore {
         mut commands: Vec<Command>,
         handler: &mut dyn Handler,
     ) -> Result<Vec<Status>, Error> {
-        let Some((next, command)) = self.next_select() else { return self.connection.run(commands, handler).await };
+        let Some((next, command)) = self.next_select() else { return self.run_then_look(commands, handler).await };
         let mut ahead = Ahead { inner: handler, at: commands.len(), selection: Selection::default() };
         commands.push(command);
         self.about_to_select();
@@ -181,8 +181,9 @@ impl ImapStore {
         Ok(())
     }
 
-    /// Remembers which mailbox is selected.
+    /// Remembers which mailbox is selected, unless what went behind has selected another.
     pub(super) fn selected(&mut self, mailbox: &MailboxName, selection: &Selection) {
-        self.selected = selection.verified().ok().map(|(validity, _)| Selected { mailbox: mailbox.clone(), validity });
+        let verified = selection.verified().ok().filter(|_| !self.connection.has_early());
+        self.selected = verified.map(|(validity, _)| Selected { mailbox: mailbox.clone(), validity });
     }
 }

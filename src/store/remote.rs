@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use serde::{Deserialize, Serialize};
 
 use super::error::{LocalError, RemoteError};
-use crate::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Timestamp, Uid, UidSet, UidValidity};
+use crate::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Timestamp, Uid, UidSet, UidValidity, Watermark};
 use crate::reconcile::snapshot::{RemoteListing, RemoteRequest, RemoteSnapshot};
 
 /// What a message's arrival brings besides its bytes.
@@ -53,7 +53,7 @@ pub trait BodySink {
 }
 
 /// Gives a message's bytes with CRLF line ends, piece by piece.
-pub trait BodySource: fmt::Debug {
+pub trait BodySource: fmt::Debug + Send {
     /// Returns how many bytes [`BodySource::read`] gives in all.
     fn size(&self) -> u64;
     /// Returns true if a NUL is among the bytes, which only BINARY can carry.
@@ -80,6 +80,8 @@ pub struct Append {
 pub trait Uploads {
     /// Returns the next part, by mailbox, the messages of each in order; nothing if there is no more.
     fn next(&mut self) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError>;
+    /// Returns true if there is no more.
+    fn is_over(&self) -> bool;
     /// Hears what came of the first part that is out: as many answers as messages.
     fn answered(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), LocalError>;
 }
@@ -214,6 +216,10 @@ pub trait RemoteStore {
     /// Says in which mailboxes messages are to be changed next, in which order, so that the way to each can be prepared while
     /// the one before it is changed. Nothing depends on it but time.
     fn about_to_change(&mut self, _mailboxes: Vec<MailboxName>) {}
+
+    /// Says which mailboxes are looked at once what is changed next is done, and since when, so that it can be asked for
+    /// behind that. Nothing depends on it but time.
+    fn about_to_look(&mut self, _looks: Vec<(MailboxName, Watermark)>) {}
 
     /// Changes flags, as far as the server takes them: what it refuses keeps no other flag from being stored.
     fn store_flags(

@@ -1,11 +1,11 @@
 //! Message contents, each traceable by the number in its body.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use mailtide::model::{FileStat, Fingerprint, Identity, MessageHash, Timestamp};
 
 /// A message as it is on the wire.
-pub(super) type Bytes = Rc<[u8]>;
+pub(super) type Bytes = Arc<[u8]>;
 
 /// How the header tells a message from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

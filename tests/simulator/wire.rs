@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::pending;
 
 use mailtide::apply::is_fatal;
-use mailtide::model::{Flag, FlagDelta, FlagSet, MailboxName, Role, Uid, UidSet, UidValidity};
+use mailtide::model::{Flag, FlagDelta, FlagSet, MailboxName, Role, Uid, UidSet, UidValidity, Watermark};
 use mailtide::reconcile::snapshot::{Abilities, RemoteListing, RemoteRequest, RemoteSnapshot};
 use mailtide::store::{
     Append, Appended, BodySink, Expunged, FetchedMessage, FlagChanges, Identities, Messages, Observed, RemoteError,
@@ -15,7 +15,7 @@ use mailtide::store::{
 use super::mail;
 use super::rng::Rng;
 use super::schedule::{Heard, Schedule};
-use super::server::{Message, refuse};
+use super::server::{Message, Server, refuse};
 use super::world::{Shared, Verdict, World};
 
 /// What NO may mean to the engine where nothing is said of a mailbox: BAD means no more anywhere.
@@ -39,6 +39,7 @@ impl World {
             return Err(Some(lost()));
         }
         self.asked += 1;
+        self.then = None;
         let verdict = self.before(call);
         self.obey(verdict, before, false)?;
         let done = deed(self);
@@ -129,6 +130,24 @@ impl World {
 }
 
 impl World {
+    /// What was announced is looked at right behind what has just been changed.
+    fn look_ahead(&mut self) {
+        let looks = std::mem::take(&mut self.announced);
+        if self.server.abilities.mod_seq && !looks.is_empty() {
+            self.then = Some((looks, self.server.clone()));
+        }
+    }
+
+    /// Returns the server as these looks saw it, if they were sent before they were asked for.
+    fn seen_ahead(&mut self, requests: &[RemoteRequest]) -> Option<Server> {
+        self.announced.clear();
+        let (looks, then) = self.then.take()?;
+        let asked = requests.iter().map(|request| Some((request.mailbox.clone(), request.since?)));
+        (asked.collect::<Option<Vec<_>>>()? == looks).then_some(then)
+    }
+}
+
+impl World {
     fn writable(&self, mailbox: &MailboxName) -> Result<(), RemoteError> {
         match self.mishaps.read_only.contains(mailbox) {
             true => Err(refuse(RemoteErrorKind::Refused, "NO [NOPERM] read-only")),
@@ -182,7 +201,7 @@ impl Shared {
 
     /// Looks at one mailbox. In a blur its watermark is older than what is seen, or the answer full where it need not
     /// be.
-    async fn look(&self, request: &RemoteRequest) -> Result<Observed, RemoteError> {
+    async fn look(&self, request: &RemoteRequest, then: &mut Option<Server>) -> Result<Observed, RemoteError> {
         let mailbox = request.mailbox.clone();
         let seen = self.ask(
             PLAIN,
@@ -191,11 +210,12 @@ impl Shared {
                 if world.mishaps.unlooked.as_ref() == Some(&request.mailbox) {
                     return Ok(Err(refuse(RemoteErrorKind::Busy, "NO [INUSE] later")));
                 }
-                let mut watermark = match world.server.watermark(&request.mailbox) {
+                let now = then.as_mut().unwrap_or(&mut world.server);
+                let mut watermark = match now.watermark(&request.mailbox) {
                     Ok(watermark) => watermark,
                     Err(error) => return Ok(Err(error)),
                 };
-                if world.is_blurred() {
+                if then.is_none() && world.is_blurred() {
                     super::users::edit(world);
                     // As long as a mailbox is selected its UIDs mean what they meant: it was selected after that.
                     match world.server.watermark(&request.mailbox) {
@@ -205,7 +225,8 @@ impl Shared {
                 }
                 let deltas = !world.is_blurred();
                 let read_only = world.mishaps.read_only.contains(&request.mailbox);
-                let snapshot = world.server.observe(request, watermark, deltas);
+                let now = then.as_mut().unwrap_or(&mut world.server);
+                let snapshot = now.observe(request, watermark, deltas);
                 Ok(snapshot.map(|snapshot| RemoteSnapshot { read_only, ..snapshot }))
             },
         );
@@ -458,11 +479,15 @@ impl RemoteStore for Shared {
 
     async fn observe(&mut self, requests: &[RemoteRequest]) -> Result<Vec<Observed>, RemoteError> {
         self.dawdle().await;
-        let mut all = Vec::new();
+        let (mut all, mut then) = (Vec::new(), self.world().seen_ahead(requests));
         for request in requests {
-            all.push(self.look(request).await?);
+            all.push(self.look(request, &mut then).await?);
         }
         Ok(all)
+    }
+
+    fn about_to_look(&mut self, looks: Vec<(MailboxName, Watermark)>) {
+        self.world().announced = looks;
     }
 
     async fn identify_all(
@@ -514,6 +539,7 @@ impl RemoteStore for Shared {
                 uploads.answered(answers)?;
             }
             if over {
+                self.world().look_ahead();
                 return Ok(());
             }
         }
@@ -551,6 +577,7 @@ impl RemoteStore for Shared {
     async fn store_all(&mut self, all: &[FlagChanges]) -> Vec<Result<StoredFlags, RemoteError>> {
         let Abilities { mod_seq, uid_plus, .. } = self.world().server.abilities;
         let stored = store_one_by_one(self, all).await;
+        self.world().look_ahead();
         if mod_seq && uid_plus { in_one_burst(stored) } else { stored }
     }
 
@@ -590,6 +617,7 @@ impl RemoteStore for Shared {
     async fn move_all(&mut self, moves: &[(Messages, MailboxName)]) -> Vec<Result<Transfer, RemoteError>> {
         let Abilities { moves: able, uid_plus, .. } = self.world().server.abilities;
         let moved = move_one_by_one(self, moves).await;
+        self.world().look_ahead();
         if able && uid_plus { in_one_burst(moved) } else { moved }
     }
 
@@ -601,7 +629,9 @@ impl RemoteStore for Shared {
     ) -> Result<Expunged, RemoteError> {
         let messages = Messages { mailbox: mailbox.clone(), validity, uids: uids.clone() };
         self.flag_deleted(&messages).await?;
-        self.expunge_flagged(&messages).await
+        let expunged = self.expunge_flagged(&messages).await;
+        self.world().look_ahead();
+        expunged
     }
 
     /// In two bursts: all are flagged first.
@@ -623,6 +653,7 @@ impl RemoteStore for Shared {
                 answer => answer,
             };
         }
+        self.world().look_ahead();
         expunged
     }
 

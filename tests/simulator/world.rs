@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use mailtide::cycle::restore::{Restoration, bring_back};
 use mailtide::cycle::{self, Account, Compared, Outcome};
-use mailtide::model::{FlagSet, MailboxName, Stamp, Timestamp, UniqueName};
+use mailtide::model::{FlagSet, MailboxName, Stamp, Timestamp, UniqueName, Watermark};
 use mailtide::reconcile::policy::{KeepDeleted, Options, Policy};
 use mailtide::store::{LocalError, LocalErrorKind, Staged, Trashed};
 
@@ -144,6 +144,9 @@ pub(super) struct World {
     pub(super) complaints: Vec<String>,
     /// What happened, if anybody wants to know.
     pub(super) log: Option<Vec<String>>,
+    /// The looks that are to come, and the server as it was when they were sent behind the last change.
+    pub(super) announced: Vec<(MailboxName, Watermark)>,
+    pub(super) then: Option<(Vec<(MailboxName, Watermark)>, Server)>,
 }
 
 /// Both sides and the database as far as anybody can see them.
@@ -183,6 +186,8 @@ impl World {
             identified: 0,
             complaints: Vec::new(),
             log: None,
+            announced: Vec::new(),
+            then: None,
         }
     }
 
@@ -298,6 +303,7 @@ impl World {
     /// Ends the process: what it held in memory is gone, after a power cut also what it did not sync.
     fn end_run(&mut self) {
         let power = self.dead.take().is_some_and(|at| at.power);
+        (self.announced, self.then) = (Vec::new(), None);
         if power {
             self.maildir.power_cut(&mut self.rng);
         }
