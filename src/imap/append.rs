@@ -267,7 +267,8 @@ fn expand(ranges: &[(Uid, Uid)], count: usize) -> Option<Vec<Uid>> {
 mod tests {
     use crate::imap::script::{Step, block_on, name, scripted, uid};
     use crate::model::MailboxName;
-    use crate::model::{Flag, FlagSet, Timestamp, UidValidity};
+    use crate::model::{Flag, FlagSet, ModSeq, Timestamp, Uid, UidValidity, Watermark};
+    use crate::reconcile::snapshot::RemoteRequest;
     use crate::store::{
         Append, Appended, BodySource, LocalError, LocalErrorKind, RemoteError, RemoteErrorKind, RemoteStore, Uploads,
     };
@@ -497,6 +498,32 @@ mod tests {
         fn answered(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
             self.call()?.answered(answers)
         }
+    }
+
+    #[test]
+    fn the_look_that_follows_goes_behind_the_last_part() {
+        block_on(async {
+            let seen = "m2 OK x\r\n* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 4] x\r\n\
+                        * OK [HIGHESTMODSEQ 12] x\r\n$ OK x\r\n";
+            let script: Vec<Step> = vec![
+                ("APPEND \"A\" {3+}\r\none", "$ OK x\r\n"),
+                ("APPEND \"A\" {3+}\r\ntwo", ""),
+                ("SELECT \"A\" (QRESYNC (7 10))", seen),
+                ("UID FETCH 4:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE)", "$ OK x\r\n"),
+            ];
+            let (mut store, server) = scripted(&["QRESYNC", "CONDSTORE", "LITERAL+"], script);
+            store.qresync = true;
+            let since = Watermark { uid_validity: UidValidity(7), uid_next: 4, messages: 3, mod_seq: ModSeq::new(10) };
+            store.about_to_look(vec![(name("A"), since)]);
+            let waiting = [b"one", b"two"].map(|body| vec![message(body)]).into();
+            store.append(&mut Parts { waiting, ..Parts::default() }).await.unwrap();
+            let known = (1..4).filter_map(Uid::new).collect();
+            let request = RemoteRequest { mailbox: name("A"), since: Some(since), known };
+            let seen = store.observe(&[request]).await.unwrap().pop().unwrap().outcome.unwrap();
+            server.await.unwrap();
+            assert_eq!(seen.watermark.mod_seq, ModSeq::new(12));
+            assert_eq!(store.traffic().round_trips, 1);
+        });
     }
 
     #[test]

@@ -260,11 +260,7 @@ impl Connection {
         burst = burst.with_behind(behind);
         self.drive(&mut burst, handler).await?;
         let (answers, rest) = burst.split();
-        self.early = rest.map(|burst| Early {
-            lines: lines.filter(|_| burst.is_unanswered()),
-            burst,
-            doubtful: false,
-        });
+        self.early = rest.map(|burst| Early { lines: lines.filter(|_| burst.is_unanswered()), burst, doubtful: false });
         Ok(answers)
     }
 
