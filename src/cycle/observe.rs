@@ -211,6 +211,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     ) -> Result<(BTreeMap<MailboxName, RemoteSnapshot>, Vec<Scan>), Failure> {
         let (mut seen, requests) = self.requests(targets, rows);
         let dry_run = self.options.dry_run;
+        // What is gone from one mailbox may have come to another: all are listed again before it is let go of.
+        let asked = |target: &Target<'_>| requests.iter().any(|request| request.mailbox == target.folder.name);
+        if scene.first && !dry_run && targets.iter().any(|it| asked(it) && has_lost_some(scene, &it.row)) {
+            self.account.remote.about_to_list();
+        }
         let Account { remote, local, .. } = &mut *self.account;
         let asked = async {
             match requests.is_empty() {
@@ -325,6 +330,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         sight.memory = sight.recall(&self.uploaded);
         Ok(Some(sight))
     }
+}
+
+/// Returns true if a mailbox has fewer messages than those that were in it and those that have come since.
+fn has_lost_some(scene: &Scene, row: &MailboxRow) -> bool {
+    let status = scene.listing.mailboxes.get(&row.name).and_then(|listed| listed.status);
+    status.zip(row.watermark).is_some_and(|(now, before)| {
+        let come = now.uid_next.saturating_sub(before.uid_next);
+        now.uid_validity == before.uid_validity && now.messages < before.messages.saturating_add(come)
+    })
 }
 
 fn scan<L: LocalStore>(local: &mut L, dry_run: bool, scene: &Scene, folder: &Folder, row: &MailboxRow) -> Scan {

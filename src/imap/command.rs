@@ -192,9 +192,10 @@ impl Connection {
         self.early.as_ref().is_some_and(|early| early.doubtful)
     }
 
-    /// Returns true if commands were sent that are not asked for yet.
-    pub(super) fn has_early(&self) -> bool {
-        self.early.is_some()
+    /// Returns true if what was sent and is not asked for yet selects a mailbox.
+    pub(super) fn selects_early(&self) -> bool {
+        let selects = |line: &Vec<u8>| line.starts_with(b"SELECT ");
+        self.early.as_ref().is_some_and(|early| early.lines.as_ref().is_none_or(|lines| lines.iter().any(selects)))
     }
 
     /// Returns true if the server dropped it.

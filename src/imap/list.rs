@@ -102,9 +102,20 @@ impl ImapStore {
         })
     }
 
+    /// Returns the commands of the listing that was announced.
+    pub(super) fn announced_listing(&mut self) -> Vec<Command> {
+        match std::mem::take(&mut self.lists_next) {
+            true => self.questions().commands,
+            false => Vec::new(),
+        }
+    }
+
+    fn questions(&self) -> Questions {
+        Questions::new(&self.capabilities, !self.introduced, !self.quota_told)
+    }
+
     async fn ask(&mut self, heard: &mut Heard) -> Result<Asked, Error> {
-        let Questions { commands, list_at, lsub_at } =
-            Questions::new(&self.capabilities, !self.introduced, !self.quota_told);
+        let Questions { commands, list_at, lsub_at } = self.questions();
         let answers = self.connection.run(commands, &mut |_, data| heard.take(data)).await?;
         Ok(Asked { answers, list_at, lsub_at })
     }

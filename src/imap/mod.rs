@@ -155,6 +155,8 @@ pub struct ImapStore {
     upcoming: VecDeque<MailboxName>,
     /// The looks that follow once the next changes are made.
     next_looks: Vec<(MailboxName, Watermark)>,
+    /// A listing follows once the next looks are taken.
+    lists_next: bool,
     outlook: Outlook,
     /// How to make this connection again, and how often this run may.
     settings: Option<Box<Settings>>,
@@ -241,6 +243,7 @@ impl ImapStore {
             within: false,
             upcoming,
             next_looks: Vec::new(),
+            lists_next: false,
             outlook: Outlook::default(),
             settings: None,
             reconnections: RECONNECTIONS,
@@ -265,7 +268,7 @@ impl ImapStore {
         (self.before, self.elsewhere) = (self.connection.wire().traffic(), Traffic::default());
         (self.selected, self.quota_told, self.reconnections) = (None, false, RECONNECTIONS);
         self.upcoming.clear();
-        self.next_looks.clear();
+        (self.next_looks, self.lists_next) = (Vec::new(), false);
         let mut ignore = |_, _| {};
         let noop = self.connection.run(vec![Command::new("NOOP")], &mut ignore);
         let answered = tokio::time::timeout(RENEWAL, noop).await.unwrap_or(Err(Error::Silent(RENEWAL)));
@@ -364,6 +367,10 @@ impl RemoteStore for ImapStore {
 
     fn about_to_look(&mut self, looks: Vec<(MailboxName, Watermark)>) {
         self.next_looks = looks;
+    }
+
+    fn about_to_list(&mut self) {
+        self.lists_next = true;
     }
 
     async fn store_flags(

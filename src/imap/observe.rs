@@ -128,7 +128,7 @@ impl ImapStore {
     ) -> Result<Vec<Status>, Error> {
         let behind = self.announced_looks();
         let answers = self.connection.run_ahead(commands, handler, behind).await?;
-        if self.connection.has_early() {
+        if self.connection.selects_early() {
             self.about_to_select();
         }
         Ok(answers)
@@ -169,9 +169,10 @@ impl ImapStore {
             }
         }
         self.next_looks.clear();
+        let behind = self.announced_listing();
         self.about_to_select();
         if !commands.is_empty() {
-            match self.connection.run(commands, &mut burst).await {
+            match self.connection.run_ahead(commands, &mut burst, behind).await {
                 Err(Error::Lost(said)) => return self.look_on(said, burst, observed).await,
                 answers => drop(answers?),
             }

@@ -221,6 +221,10 @@ pub trait RemoteStore {
     /// behind that. Nothing depends on it but time.
     fn about_to_look(&mut self, _looks: Vec<(MailboxName, Watermark)>) {}
 
+    /// Says that all mailboxes are listed once those are looked at that are looked at next, so that it can be asked for behind
+    /// that. Nothing depends on it but time.
+    fn about_to_list(&mut self) {}
+
     /// Changes flags, as far as the server takes them: what it refuses keeps no other flag from being stored.
     fn store_flags(
         &mut self,

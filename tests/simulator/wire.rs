@@ -39,7 +39,7 @@ impl World {
             return Err(Some(lost()));
         }
         self.asked += 1;
-        self.then = None;
+        (self.then, self.listed) = (None, None);
         let verdict = self.before(call);
         self.obey(verdict, before, false)?;
         let done = deed(self);
@@ -462,8 +462,9 @@ impl World {
 
 impl RemoteStore for Shared {
     async fn list(&mut self) -> Result<RemoteListing, RemoteError> {
+        let ahead = self.world().listed.take();
         let listing = |world: &mut World| {
-            let mut listing = world.server.list();
+            let mut listing = ahead.as_ref().unwrap_or(&world.server).list();
             listing.mailboxes.retain(|name, _| world.mishaps.unlisted.as_ref() != Some(name));
             if world.is_blurred() {
                 let names: Vec<_> = listing.mailboxes.keys().cloned().collect();
@@ -483,11 +484,17 @@ impl RemoteStore for Shared {
         for request in requests {
             all.push(self.look(request, &mut then).await?);
         }
+        let world = &mut *self.world();
+        world.listed = std::mem::take(&mut world.lists_next).then(|| world.server.clone());
         Ok(all)
     }
 
     fn about_to_look(&mut self, looks: Vec<(MailboxName, Watermark)>) {
         self.world().announced = looks;
+    }
+
+    fn about_to_list(&mut self) {
+        self.world().lists_next = true;
     }
 
     async fn identify_all(

@@ -147,6 +147,9 @@ pub(super) struct World {
     /// The looks that are to come, and the server as it was when they were sent behind the last change.
     pub(super) announced: Vec<(MailboxName, Watermark)>,
     pub(super) then: Option<(Vec<(MailboxName, Watermark)>, Server)>,
+    /// A listing is to come, and what it was when it was sent behind the last look.
+    pub(super) lists_next: bool,
+    pub(super) listed: Option<Server>,
 }
 
 /// Both sides and the database as far as anybody can see them.
@@ -188,6 +191,8 @@ impl World {
             log: None,
             announced: Vec::new(),
             then: None,
+            lists_next: false,
+            listed: None,
         }
     }
 
@@ -303,7 +308,7 @@ impl World {
     /// Ends the process: what it held in memory is gone, after a power cut also what it did not sync.
     fn end_run(&mut self) {
         let power = self.dead.take().is_some_and(|at| at.power);
-        (self.announced, self.then) = (Vec::new(), None);
+        (self.announced, self.then, self.lists_next, self.listed) = (Vec::new(), None, false, None);
         if power {
             self.maildir.power_cut(&mut self.rng);
         }

@@ -526,4 +526,22 @@ mod announced {
             server.await.unwrap();
         });
     }
+
+    #[test]
+    fn a_listing_goes_behind_a_look() {
+        block_on(async {
+            let list =
+                [("NAMESPACE", "m2 OK x\r\n$ OK x\r\n"), ("LIST \"\" \"*\"", NOTHING), ("LSUB \"\" \"*\"", NOTHING)];
+            let (mut store, server) =
+                scripted(&["NAMESPACE", "QRESYNC", "CONDSTORE"], [&[(LOOK, SEEN), (NEW, "")], &list[..]].concat());
+            store.qresync = true;
+            store.about_to_list();
+            assert_eq!(look(&mut store).await, [2]);
+            assert!(store.has_selected(&name("A"), UidValidity(7)), "a listing leaves it selected");
+            let listing = store.list().await.unwrap();
+            server.await.unwrap();
+            assert!(listing.mailboxes.is_empty());
+            assert_eq!(store.traffic().round_trips, 1);
+        });
+    }
 }
