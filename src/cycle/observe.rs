@@ -9,8 +9,8 @@ use super::waiting::{asks_for_full_look, is_due, is_unsent};
 use super::{Account, Run, Scene, role_of};
 use crate::apply::{Ground, is_fatal, local_problem, mailbox_problem};
 use crate::model::{
-    KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, PermanentFlags, Role, Stamp, Timestamp, Tombstone,
-    UidSet, UidValidity, UniqueName, Watermark,
+    KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, PermanentFlags, Role, Stamp, Timestamp,
+    UidValidity, UniqueName, Watermark,
 };
 use crate::reconcile::adopt::Match;
 use crate::reconcile::flags::FlagRules;
@@ -23,7 +23,9 @@ use crate::reconcile::replace::Saves;
 use crate::reconcile::report::Problem;
 use crate::reconcile::snapshot::{LocalSnapshot, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::reconcile::view::View;
-use crate::store::{Failure, FailureRow, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteStore};
+use crate::store::{
+    Failure, FailureRow, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteStore, StateError,
+};
 
 /// What was seen of one mailbox in one pass.
 pub(super) struct Sight {
@@ -71,24 +73,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         unsettled: &BTreeSet<MailboxId>,
     ) -> Result<Vec<Sight>, Failure> {
         let mut targets = self.targets(scene, unsettled)?;
-        let mut rows: BTreeMap<MailboxId, Vec<MessageRow>> = BTreeMap::new();
-        for target in &mut targets {
-            let known = match target.rows.take() {
-                Some(known) => known,
-                None => self.account.journal.messages(target.row.id)?,
-            };
-            rows.insert(target.row.id, known);
-        }
-        let (mut seen, scans) = self.look(scene, &targets, &rows).await?;
+        let (mut seen, here) = self.look(scene, &mut targets).await?;
         self.leave_overtaken(scene, &targets, &mut seen).await?;
         let is_seen = |target: &Target<'_>| target.look == Look::Skip || seen.contains_key(&target.folder.name);
         self.blind.extend(targets.iter().filter(|target| !is_seen(target)).map(|target| target.folder.local.clone()));
-        let mut looks: Vec<(Target<'_>, Scan)> = targets.into_iter().zip(scans).collect();
+        let mut looks: Vec<(Target<'_>, (Scan, Vec<MessageRow>))> = targets.into_iter().zip(here).collect();
         looks.retain(|(target, _)| is_seen(target));
         let mut sights = Vec::with_capacity(looks.len());
-        for (target, scan) in looks {
+        for (target, (scan, rows)) in looks {
             let remote = seen.remove(&target.folder.name);
-            let rows = rows.remove(&target.row.id).unwrap_or_default();
             let Some(mut sight) = self.sight(scene, target, rows, remote, scan)? else { continue };
             match self.look_closer(scene, &mut sight).await {
                 Ok(true) => {}
@@ -202,36 +195,41 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(unchanged)
     }
 
-    /// Looks at the mailboxes on the server, and at their maildirs while it answers.
+    /// Looks at the mailboxes on the server. Their maildirs and what is known of them are read while it answers.
     async fn look(
         &mut self,
         scene: &Scene,
-        targets: &[Target<'_>],
-        rows: &BTreeMap<MailboxId, Vec<MessageRow>>,
-    ) -> Result<(BTreeMap<MailboxName, RemoteSnapshot>, Vec<Scan>), Failure> {
-        let (mut seen, requests) = self.requests(targets, rows);
+        targets: &mut [Target<'_>],
+    ) -> Result<(BTreeMap<MailboxName, RemoteSnapshot>, Vec<(Scan, Vec<MessageRow>)>), Failure> {
+        let (mut seen, requests) = self.requests(targets)?;
         let dry_run = self.options.dry_run;
         // What is gone from one mailbox may have come to another: all are listed again before it is let go of.
         let asked = |target: &Target<'_>| requests.iter().any(|request| request.mailbox == target.folder.name);
         if scene.first && !dry_run && targets.iter().any(|it| asked(it) && has_lost_some(scene, &it.row)) {
             self.account.remote.about_to_list();
         }
-        let Account { remote, local, .. } = &mut *self.account;
+        let Account { remote, local, journal } = &mut *self.account;
         let asked = async {
             match requests.is_empty() {
                 true => Ok(Vec::new()),
                 false => remote.observe(&requests).await,
             }
         };
-        let scanned = async {
-            let mut scans = Vec::with_capacity(targets.len());
+        let read = async {
+            let mut here = Vec::with_capacity(targets.len());
             for target in targets {
-                scans.push(scan(local, dry_run, scene, target.folder, &target.row));
+                let scan = scan(local, dry_run, scene, target.folder, &target.row);
                 yield_now().await;
+                let rows = match target.rows.take() {
+                    Some(rows) => rows,
+                    None => journal.messages(target.row.id)?,
+                };
+                yield_now().await;
+                here.push((scan, rows));
             }
-            scans
+            Ok::<_, StateError>(here)
         };
-        let (answers, scans) = join(asked, scanned).await;
+        let (answers, here) = join(asked, read).await;
         for observed in answers? {
             match observed.outcome {
                 Ok(snapshot) => drop(seen.insert(observed.mailbox, snapshot)),
@@ -239,15 +237,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 Err(error) => self.report.problem(mailbox_problem(&observed.mailbox, &error)),
             }
         }
-        Ok((seen, scans))
+        Ok((seen, here?))
     }
 
     /// Returns what is known without asking the server, and what it is to be asked.
     fn requests(
-        &self,
+        &mut self,
         targets: &[Target<'_>],
-        rows: &BTreeMap<MailboxId, Vec<MessageRow>>,
-    ) -> (BTreeMap<MailboxName, RemoteSnapshot>, Vec<RemoteRequest>) {
+    ) -> Result<(BTreeMap<MailboxName, RemoteSnapshot>, Vec<RemoteRequest>), Failure> {
         let mut seen = BTreeMap::new();
         let mut requests = Vec::new();
         for target in targets.iter().filter(|target| target.look != Look::Skip) {
@@ -260,18 +257,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 seen.insert(target.folder.name.clone(), nothing);
                 continue;
             }
-            let rows = rows.get(&target.row.id).map(Vec::as_slice).unwrap_or_default();
+            let id = target.row.id;
             let since = match target.look {
                 // What waits to be expunged is only if it is seen, without UIDPLUS together with all that is flagged so.
-                Look::Since(_) if rows.iter().any(|row| row.tombstone == Some(Tombstone::Waiting)) => None,
+                Look::Since(_) if self.account.journal.has_waiting(id)? => None,
                 Look::Since(_) if target.failures.iter().any(|failure| asks_for_full_look(failure, self.now)) => None,
                 Look::Since(watermark) => Some(watermark),
                 Look::Full | Look::Skip => None,
             };
-            let known: UidSet = rows.iter().map(|row| row.uid).collect();
+            let known = self.account.journal.uids(id)?;
             requests.push(RemoteRequest { mailbox: target.folder.name.clone(), since, known });
         }
-        (seen, requests)
+        Ok((seen, requests))
     }
 
     fn sight(

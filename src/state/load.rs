@@ -6,7 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Params, Result};
 
 use super::columns::Columns;
 use crate::model::{
-    MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, Quota, Role, Side, Timestamp, UidValidity, UniqueName,
+    MailboxId, MailboxName, MailboxRow, MessageId, MessageRow, Quota, Role, Side, Timestamp, UidSet, UidValidity,
+    UniqueName,
 };
 use crate::store::{FailureRow, Header, HoldRow, KeptRow, Trashed};
 
@@ -116,6 +117,23 @@ pub(super) const OF_SIZE: &str = "SELECT uid, unique_name, flags, keywords, tomb
 
 pub(super) fn messages_of_size(connection: &Connection, size: u64) -> Result<Vec<MessageRow>> {
     rows(connection, OF_SIZE, [size.cast_signed()], message)
+}
+
+/// By the index that keeps a mailbox's UIDs apart, and by it alone.
+pub(super) const UIDS: &str = "SELECT uid FROM message WHERE mailbox = ?1 ORDER BY uid";
+
+pub(super) fn uids(connection: &Connection, mailbox: MailboxId) -> Result<UidSet> {
+    let mut statement = connection.prepare_cached(UIDS)?;
+    let uids = statement.query_map([mailbox.0], |row| Columns::of(row).uid())?;
+    uids.collect()
+}
+
+/// By the index that keeps a mailbox's names apart: what waits has no file.
+pub(super) const WAITING: &str =
+    "SELECT 1 FROM message WHERE mailbox = ?1 AND unique_name IS NULL AND tombstone = 'waiting' LIMIT 1";
+
+pub(super) fn has_waiting(connection: &Connection, mailbox: MailboxId) -> Result<bool> {
+    connection.prepare_cached(WAITING)?.exists([mailbox.0])
 }
 
 /// By the index that keeps a mailbox's names apart, mailbox by mailbox.

@@ -27,7 +27,7 @@ pub use damage::is_damage;
 pub use error::DatabaseError;
 pub use lock::Lock;
 
-use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, Side, Timestamp, UniqueName};
+use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, Side, Timestamp, UidSet, UniqueName};
 use crate::store::{FailureRow, Header, Intent, IntentId, Journal, KeptRow, Record, StateError};
 
 /// An account's database, open.
@@ -119,6 +119,14 @@ impl Journal for Database {
 
     fn messages(&mut self, mailbox: MailboxId) -> Result<Vec<MessageRow>, StateError> {
         self.read("reading a folder's messages", |connection| load::messages(connection, mailbox))
+    }
+
+    fn uids(&mut self, mailbox: MailboxId) -> Result<UidSet, StateError> {
+        self.read("reading a folder's UIDs", |connection| load::uids(connection, mailbox))
+    }
+
+    fn has_waiting(&mut self, mailbox: MailboxId) -> Result<bool, StateError> {
+        self.read("reading a folder's messages", |connection| load::has_waiting(connection, mailbox))
     }
 
     fn drafts(&mut self) -> Result<Vec<MessageRow>, StateError> {

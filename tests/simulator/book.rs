@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mailtide::model::{
     Circumstances, Fingerprint, Flag, FlagSet, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId,
-    MessageRow, PermanentFlags, Quota, Side, Timestamp, Tombstone, Uid, UidValidity, UniqueName,
+    MessageRow, PermanentFlags, Quota, Side, Timestamp, Tombstone, Uid, UidSet, UidValidity, UniqueName,
 };
 use mailtide::store::{
     FailureRow, Header, HoldRow, Intent, IntentId, Journal, KeptRow, NewMessage, Record, Renaming, Renumbered,
@@ -311,6 +311,19 @@ impl Journal for Shared {
             rows.filter(|row| row.mailbox == mailbox).cloned().collect()
         };
         self.state(|| format!("messages {mailbox:?}"), mine)
+    }
+
+    fn uids(&mut self, mailbox: MailboxId) -> Result<UidSet, StateError> {
+        let rows = |world: &mut World| {
+            let rows = world.book.messages.values();
+            rows.filter(|row| row.mailbox == mailbox).map(|row| row.uid).collect()
+        };
+        self.state(|| format!("uids {mailbox:?}"), rows)
+    }
+
+    fn has_waiting(&mut self, mailbox: MailboxId) -> Result<bool, StateError> {
+        let waits = |row: &MessageRow| row.mailbox == mailbox && row.tombstone == Some(Tombstone::Waiting);
+        self.state(|| format!("has_waiting {mailbox:?}"), |world| world.book.messages.values().any(waits))
     }
 
     fn drafts(&mut self) -> Result<Vec<MessageRow>, StateError> {

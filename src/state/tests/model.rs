@@ -226,6 +226,9 @@ impl Model {
                 prop_assert_eq!(row.replaced_by.as_ref(), successor);
             }
             prop_assert_eq!(found.len(), self.messages.range(all_of(id)).count());
+            prop_assert_eq!(database.uids(id).unwrap(), found.iter().map(|row| row.uid).collect::<UidSet>());
+            let waits = found.iter().any(|row| row.tombstone == Some(Tombstone::Waiting));
+            prop_assert_eq!(database.has_waiting(id).unwrap(), waits);
             let failures: Vec<_> = self.failures.iter().filter(|failure| failure.mailbox == id).cloned().collect();
             prop_assert_eq!(database.failures(id).unwrap(), failures);
         }

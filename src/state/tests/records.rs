@@ -486,6 +486,23 @@ fn a_files_name_is_looked_for_by_the_index_of_each_mailbox() {
 }
 
 #[test]
+fn uids_and_what_waits_are_read_from_the_indexes() {
+    let (mut account, id) = Account::with_mailbox();
+    let other = account.open().add_mailbox(&name(2), &name(2)).unwrap();
+    account.commit(&[
+        Record::Insert(id, message(4)),
+        Record::Insert(id, tombstone(3, Tombstone::Kept)),
+        Record::Insert(other, tombstone(5, Tombstone::Waiting)),
+    ]);
+    assert_eq!(account.open().uids(id).unwrap().to_string(), "3:4");
+    assert_eq!([id, other].map(|mailbox| account.open().has_waiting(mailbox).unwrap()), [false, true]);
+    let plan = account.plan(crate::state::load::UIDS);
+    assert!(plan[0].contains("USING COVERING INDEX"), "{plan:?}");
+    let plan = account.plan(crate::state::load::WAITING);
+    assert!(plan[0].contains("unique_name=?"), "{plan:?}");
+}
+
+#[test]
 fn mailboxes_get_names_all_together() {
     let (mut account, one) = Account::with_mailbox();
     let two = account.open().add_mailbox(&name(2), &name(1)).unwrap();
