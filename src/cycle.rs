@@ -122,7 +122,7 @@ struct Run<'a, R, L, J> {
     robbed: BTreeSet<MailboxId>,
     /// Mailboxes whose names others may have got that have lost their own: that the numbers are those known says nothing.
     contested: BTreeSet<MailboxId>,
-    /// Mailboxes that were numbered anew, and nothing of them was found under their names: a pass followed what is elsewhere.
+    /// Mailboxes that were numbered anew and not wholly found under their names: a pass followed what is elsewhere.
     stranded: BTreeSet<MailboxId>,
     /// Mailboxes that were looked at in full, and not all that was seen could be acted on: a look at what changed since
     /// would not show it again.

@@ -5,9 +5,13 @@ use std::pin::pin;
 use futures_util::future::{Either, select};
 use tokio::task::yield_now;
 
-use crate::model::{MailboxRow, Stamp};
+use crate::model::{MailboxRow, Stamp, UniqueName};
 use crate::reconcile::policy::Options;
-use crate::store::{Failure, Journal, LocalStore};
+use crate::reconcile::snapshot::LocalEntry;
+use crate::store::{Failure, Journal, LocalStore, StateError};
+
+/// How many files are read before it is seen whether the server is there.
+const AT_ONCE: usize = 100;
 
 /// Waits for one thing, and does another as long as that takes.
 pub async fn meanwhile<T>(awaited: impl Future<Output = T>, other: impl Future<Output = ()>) -> T {
@@ -22,7 +26,7 @@ pub async fn meanwhile<T>(awaited: impl Future<Output = T>, other: impl Future<O
 pub async fn read_ahead(local: &mut impl LocalStore, journal: &mut impl Journal, options: &Options) {
     match to_be_read(local, journal, options) {
         Ok(rows) => {
-            for row in rows {
+            for row in &rows {
                 yield_now().await;
                 let read = local.read_ahead(&row.local, &row.letters);
                 tracing::debug!(folder = %row.local, "read ahead");
@@ -30,9 +34,38 @@ pub async fn read_ahead(local: &mut impl LocalStore, journal: &mut impl Journal,
                     return;
                 }
             }
+            for row in &rows {
+                if let Err(error) = identify_ahead(local, journal, row).await {
+                    tracing::debug!(folder = %row.local, "its new files are not read ahead: {error}");
+                }
+            }
         }
         Err(failure) => tracing::debug!("nothing is read ahead: {failure}"),
     }
+}
+
+/// Reads the new files of a maildir that holds more than is known: they are about to be sent, or compared with what is new on
+/// the server.
+async fn identify_ahead(
+    local: &mut impl LocalStore,
+    journal: &mut impl Journal,
+    row: &MailboxRow,
+) -> Result<(), StateError> {
+    let Some(scan) = local.scanned_ahead(&row.local).filter(|scan| scan.entries.len() as u64 > row.with_uid) else {
+        return Ok(());
+    };
+    let mut new: Vec<(UniqueName, LocalEntry)> = Vec::new();
+    for (unique, entry) in &scan.entries {
+        if !journal.is_known(unique)? {
+            new.push((unique.clone(), entry.clone()));
+        }
+    }
+    for part in new.chunks(AT_ONCE) {
+        yield_now().await;
+        let part: Vec<_> = part.iter().map(|(unique, entry)| (unique, entry)).collect();
+        local.identify_ahead(&row.local, &part);
+    }
+    Ok(())
 }
 
 /// Returns the mailboxes whose maildirs are going to be read. After a run that was cut short nobody knows: what it did is not

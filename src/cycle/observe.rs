@@ -41,7 +41,7 @@ pub(super) struct Sight {
     pub(super) failures: Vec<FailureRow>,
     /// The mailbox has another name now that it can't be followed to, and another mailbox has the one it had.
     pub(super) displaced: bool,
-    /// Nothing of it was found under its name, numbered anew: that the rest is not there proves nothing.
+    /// Of these rows nothing was found under its name, numbered anew: that the rest is not there proves nothing.
     pub(super) stranded: bool,
     memory: Memory,
     pub(super) role: Option<Role>,
@@ -203,9 +203,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     ) -> Result<(BTreeMap<MailboxName, RemoteSnapshot>, Vec<(Scan, Vec<MessageRow>)>), Failure> {
         let (mut seen, requests) = self.requests(targets)?;
         let dry_run = self.options.dry_run;
-        // What is gone from one mailbox may have come to another: all are listed again before it is let go of.
-        let asked = |target: &Target<'_>| requests.iter().any(|request| request.mailbox == target.folder.name);
-        if scene.first && !dry_run && targets.iter().any(|it| asked(it) && has_lost_some(scene, &it.row)) {
+        // What is gone from one mailbox may have come to another: all are listed again before it is let go of. If anything has
+        // come, it is looked into first.
+        let changes = targets.iter().filter_map(|target| news(scene, &target.row));
+        let (come, gone) = changes.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+        if scene.first && !dry_run && !requests.is_empty() && come == 0 && gone > 0 {
             self.account.remote.about_to_list();
         }
         let Account { remote, local, journal } = &mut *self.account;
@@ -329,13 +331,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 }
 
-/// Returns true if a mailbox has fewer messages than those that were in it and those that have come since.
-fn has_lost_some(scene: &Scene, row: &MailboxRow) -> bool {
-    let status = scene.listing.mailboxes.get(&row.name).and_then(|listed| listed.status);
-    status.zip(row.watermark).is_some_and(|(now, before)| {
-        let come = now.uid_next.saturating_sub(before.uid_next);
-        now.uid_validity == before.uid_validity && now.messages < before.messages.saturating_add(come)
-    })
+/// Returns how many messages have come to a mailbox since it was looked at, and how many have gone, as far as the listing tells.
+fn news(scene: &Scene, row: &MailboxRow) -> Option<(u64, u64)> {
+    let now = scene.listing.mailboxes.get(&row.name)?.status?;
+    let before = row.watermark.filter(|before| before.uid_validity == now.uid_validity)?;
+    let come = u64::from(now.uid_next.saturating_sub(before.uid_next));
+    Some((come, (u64::from(before.messages) + come).saturating_sub(now.messages.into())))
 }
 
 fn scan<L: LocalStore>(local: &mut L, dry_run: bool, scene: &Scene, folder: &Folder, row: &MailboxRow) -> Scan {

@@ -112,8 +112,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.report.problem(unfinished(&sight.row.name, why));
             return Ok(false);
         }
-        if known == 0 && untold.is_empty() && self.may_be_stranded(sight) {
-            self.strand(sight, flags)?;
+        if known < rows && untold.is_empty() && self.may_be_stranded(sight, &found) {
+            self.strand(sight, flags, &found)?;
             return Ok(true);
         }
         if self.is_to_wait(scene, sight, known) {
@@ -132,23 +132,33 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(untold.is_empty())
     }
 
-    /// Returns true, once in a run, if a mailbox none of whose messages are under its name may be elsewhere, renamed and
-    /// numbered anew, and what has the name be another. A dry run has no pass after the one that follows what is elsewhere.
-    fn may_be_stranded(&mut self, sight: &Sight) -> bool {
+    /// Returns true, once in a run, if messages of a mailbox that are not under its name may be elsewhere: it may have
+    /// been renamed and numbered anew, and what has its name be another, to which others or this program sent what is
+    /// found. A dry run has no pass after the one that follows what is elsewhere.
+    fn may_be_stranded(&mut self, sight: &Sight, found: &BTreeMap<Uid, Uid>) -> bool {
+        let files = sight.rows.iter().filter_map(|row| Some((row.uid, row.unique.as_ref()?)));
+        let (here, elsewhere): (Vec<_>, Vec<_>) = files.partition(|(uid, _)| found.contains_key(uid));
         sight.row.uid_validity.is_some()
             && has_another_validity(sight)
-            && sight.rows.iter().any(|row| row.unique.is_some())
+            && !elsewhere.is_empty()
+            // Moved in the Maildir, it would be new there as long as nothing is decided about it here.
+            && here.iter().all(|(_, unique)| sight.scan.entries.contains_key(*unique))
             && !self.options.dry_run
             && self.stranded.insert(sight.row.id)
     }
 
     /// What is new elsewhere is followed there first; that the rest is not here proves nothing, and the next pass decides
-    /// about it.
-    fn strand(&mut self, sight: &mut Sight, flags: Vec<Record>) -> Result<(), Failure> {
+    /// about it. Let go of before, its files would be sent as new, and its messages fetched as new from where they are.
+    fn strand(&mut self, sight: &mut Sight, flags: Vec<Record>, found: &BTreeMap<Uid, Uid>) -> Result<(), Failure> {
         self.account.journal.commit(&[forget_failures(sight), flags].concat())?;
         sight.failures.retain(|failure| failure.uid.is_none());
         // What left other mailboxes may be in what has the name, which is not looked at yet.
         self.robbed.insert(sight.row.id);
+        // What is found stays as it is until then: it is neither gone nor new.
+        let known = sight.rows.extract_if(.., |row| found.contains_key(&row.uid));
+        for unique in known.filter_map(|row| row.unique) {
+            sight.scan.entries.remove(&unique);
+        }
         sight.find_it_stranded();
         Ok(())
     }

@@ -64,7 +64,7 @@ impl ImapStore {
             false => connection.run_ahead(first, &mut uploading, behind).await.map(drop),
         };
         let done = uploading.failure.take().map_or(sent, Err).map_err(|error| error.doing(uploading.words()));
-        if self.connection.selects_early() {
+        if self.connection.has_early() {
             self.about_to_select();
         }
         done

@@ -192,10 +192,14 @@ impl Connection {
         self.early.as_ref().is_some_and(|early| early.doubtful)
     }
 
-    /// Returns true if what was sent and is not asked for yet selects a mailbox.
-    pub(super) fn selects_early(&self) -> bool {
-        let selects = |line: &Vec<u8>| line.starts_with(b"SELECT ");
-        self.early.as_ref().is_some_and(|early| early.lines.as_ref().is_none_or(|lines| lines.iter().any(selects)))
+    /// Returns true if commands were sent that are not asked for yet.
+    pub(super) fn has_early(&self) -> bool {
+        self.early.is_some()
+    }
+
+    /// Returns how many commands were sent.
+    pub(super) fn sent(&self) -> u64 {
+        self.tags
     }
 
     /// Returns true if the server dropped it.
@@ -249,6 +253,9 @@ impl Connection {
         handler: &mut dyn Handler,
         mut behind: Vec<Command>,
     ) -> Result<Vec<Status>, Error> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
         let lines = lines(&behind).filter(|_| !self.one_at_a_time);
         if lines.is_none() {
             behind.clear();

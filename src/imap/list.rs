@@ -16,7 +16,7 @@ use crate::store::RemoteErrorKind;
 
 /// What the server said in a listing burst.
 #[derive(Debug, Default)]
-struct Heard {
+pub(super) struct Heard {
     namespaces: Option<Namespaces>,
     listed: Vec<Listed>,
     subscribed: Vec<Listed>,
@@ -28,7 +28,13 @@ struct Heard {
 }
 
 impl Heard {
-    fn take(&mut self, data: Untagged) {
+    /// Returns true for what a listing says, and a look does not.
+    pub(super) fn wants(data: &Untagged) -> bool {
+        matches!(data, Untagged::Namespace(_) | Untagged::List(_) | Untagged::Lsub(_) | Untagged::MailboxStatus(_))
+    }
+
+    /// Takes what is said.
+    pub(super) fn take(&mut self, data: Untagged) {
         match data {
             Untagged::Namespace(namespaces) => self.namespaces = Some(namespaces),
             Untagged::List(listed) => self.listed.push(listed),
@@ -68,8 +74,15 @@ impl ImapStore {
     /// Lists all mailboxes. The first time, what introduces us goes in the same burst. Where that went behind the log-in and
     /// the connection ends over it, it goes over another, behind the answer.
     pub(super) async fn list_mailboxes(&mut self) -> Result<RemoteListing, Error> {
-        let (went_ahead, mut heard) = (self.connection.has_ahead(), Heard::default());
-        let mut asked = self.ask(&mut heard).await;
+        let went_ahead = self.connection.has_ahead();
+        // If anything was sent since, it is old.
+        let along = self.went_along.take().filter(|(.., sent)| *sent == self.connection.sent());
+        let (asked, heard) = along.map(|(asked, heard, _)| (asked, heard)).unzip();
+        let mut heard: Heard = heard.unwrap_or_default();
+        let mut asked = match asked {
+            Some(asked) => Ok(asked),
+            None => self.ask(&mut heard).await,
+        };
         if went_ahead && asked.is_err() && Box::pin(self.reconnect()).await {
             (self.introduced, self.not_ahead, heard) = (true, true, Heard::default());
             asked = self.ask(&mut heard).await;
@@ -102,22 +115,15 @@ impl ImapStore {
         })
     }
 
-    /// Returns the commands of the listing that was announced.
-    pub(super) fn announced_listing(&mut self) -> Vec<Command> {
-        match std::mem::take(&mut self.lists_next) {
-            true => self.questions().commands,
-            false => Vec::new(),
-        }
-    }
-
-    fn questions(&self) -> Questions {
+    /// Returns what a listing asks now.
+    pub(super) fn questions(&self) -> Questions {
         Questions::new(&self.capabilities, !self.introduced, !self.quota_told)
     }
 
     async fn ask(&mut self, heard: &mut Heard) -> Result<Asked, Error> {
-        let Questions { commands, list_at, lsub_at } = self.questions();
-        let answers = self.connection.run(commands, &mut |_, data| heard.take(data)).await?;
-        Ok(Asked { answers, list_at, lsub_at })
+        let mut questions = self.questions();
+        let commands = std::mem::take(&mut questions.commands);
+        Ok(questions.asked(self.connection.run(commands, &mut |_, data| heard.take(data)).await?))
     }
 
     /// Returns what the next run is to know of the server before it says so itself.
@@ -193,14 +199,16 @@ impl ImapStore {
 }
 
 /// The commands of a listing.
-struct Questions {
-    commands: Vec<Command>,
+pub(super) struct Questions {
+    /// What they are.
+    pub(super) commands: Vec<Command>,
     list_at: usize,
     lsub_at: Option<usize>,
 }
 
 /// What came of them.
-struct Asked {
+#[derive(Debug)]
+pub(super) struct Asked {
     answers: Vec<Status>,
     list_at: usize,
     lsub_at: Option<usize>,
@@ -217,6 +225,11 @@ impl Questions {
         let ask_quota = ask_quota && capabilities.has("QUOTA");
         commands.extend(ask_quota.then(|| Command::new("GETQUOTAROOT \"INBOX\"")));
         Self { commands, list_at, lsub_at }
+    }
+
+    /// Goes with the answers.
+    pub(super) fn asked(self, answers: Vec<Status>) -> Asked {
+        Asked { answers, list_at: self.list_at, lsub_at: self.lsub_at }
     }
 }
 

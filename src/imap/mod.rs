@@ -56,6 +56,7 @@ use command::{Command, Connection};
 pub use compress::Compress;
 use compress::Outlook;
 use error::Error;
+use list::{Asked, Heard};
 use names::Names;
 use select::Selected;
 pub use watch::{Change, Reach, Watch};
@@ -157,6 +158,8 @@ pub struct ImapStore {
     next_looks: Vec<(MailboxName, Watermark)>,
     /// A listing follows once the next looks are taken.
     lists_next: bool,
+    /// What a listing that went along with looks brought, and how many commands had been sent by then.
+    went_along: Option<(Asked, Heard, u64)>,
     outlook: Outlook,
     /// How to make this connection again, and how often this run may.
     settings: Option<Box<Settings>>,
@@ -244,6 +247,7 @@ impl ImapStore {
             upcoming,
             next_looks: Vec::new(),
             lists_next: false,
+            went_along: None,
             outlook: Outlook::default(),
             settings: None,
             reconnections: RECONNECTIONS,
@@ -268,7 +272,7 @@ impl ImapStore {
         (self.before, self.elsewhere) = (self.connection.wire().traffic(), Traffic::default());
         (self.selected, self.quota_told, self.reconnections) = (None, false, RECONNECTIONS);
         self.upcoming.clear();
-        (self.next_looks, self.lists_next) = (Vec::new(), false);
+        (self.next_looks, self.lists_next, self.went_along) = (Vec::new(), false, None);
         let mut ignore = |_, _| {};
         let noop = self.connection.run(vec![Command::new("NOOP")], &mut ignore);
         let answered = tokio::time::timeout(RENEWAL, noop).await.unwrap_or(Err(Error::Silent(RENEWAL)));
@@ -300,7 +304,7 @@ impl ImapStore {
     fn go_on_with(&mut self, new: ImapStore) {
         (self.elsewhere, self.before) = (self.traffic(), Traffic::default());
         (self.connection, self.capabilities, self.qresync) = (new.connection, new.capabilities, new.qresync);
-        (self.selected, self.within) = (None, false);
+        (self.selected, self.within, self.went_along) = (None, false, None);
         self.outlook.go_on_with(&new.outlook);
     }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use super::ImapStore;
 use super::command::{Command, Handler};
 use super::error::Error;
+use super::list::Heard;
 use super::response::{Status, Untagged};
 use super::select::Selection;
 use crate::model::UidSet;
@@ -30,6 +31,8 @@ struct Looks<'a> {
     commands: Vec<(usize, bool)>,
     /// The commands that were answered.
     answered: BTreeSet<usize>,
+    /// What a listing behind the looks says. It may come before the last of them is answered.
+    heard: Option<Heard>,
 }
 
 impl Looks<'_> {
@@ -42,7 +45,9 @@ impl Looks<'_> {
 
 impl Handler for Looks<'_> {
     fn untagged(&mut self, at: usize, data: Untagged) -> Result<(), Error> {
-        if let Some(&(owner, selecting)) = self.commands.get(at)
+        if let Some(heard) = self.heard.as_mut().filter(|_| Heard::wants(&data)) {
+            heard.take(data);
+        } else if let Some(&(owner, selecting)) = self.commands.get(at)
             && let Some(look) = self.looks.get_mut(owner)
         {
             look.take(data, selecting);
@@ -128,7 +133,7 @@ impl ImapStore {
     ) -> Result<Vec<Status>, Error> {
         let behind = self.announced_looks();
         let answers = self.connection.run_ahead(commands, handler, behind).await?;
-        if self.connection.selects_early() {
+        if self.connection.has_early() {
             self.about_to_select();
         }
         Ok(answers)
@@ -150,8 +155,8 @@ impl ImapStore {
     /// Sends one burst and returns the looks with what was seen, and those that are to begin anew. A mailbox whose name
     /// can't be sent fails at once.
     async fn look<'a>(&mut self, looks: Vec<Look<'a>>, observed: &mut [Option<Observed>]) -> Result<Parted<'a>, Error> {
-        let mut burst =
-            Looks { looks: Vec::with_capacity(looks.len()), commands: Vec::new(), answered: BTreeSet::new() };
+        let (answered, heard) = Default::default();
+        let mut burst = Looks { looks: Vec::with_capacity(looks.len()), commands: Vec::new(), answered, heard };
         let mut commands = Vec::new();
         for look in looks {
             match self.look_commands(&look) {
@@ -169,12 +174,19 @@ impl ImapStore {
             }
         }
         self.next_looks.clear();
-        let behind = self.announced_listing();
+        let mut listing = std::mem::take(&mut self.lists_next).then(|| self.questions());
         self.about_to_select();
         if !commands.is_empty() {
-            match self.connection.run_ahead(commands, &mut burst, behind).await {
+            let looks = commands.len();
+            burst.heard = listing.is_some().then(Heard::default);
+            commands.extend(listing.iter_mut().flat_map(|listing| std::mem::take(&mut listing.commands)));
+            match self.connection.run(commands, &mut burst).await {
                 Err(Error::Lost(said)) => return self.look_on(said, burst, observed).await,
-                answers => drop(answers?),
+                answers => {
+                    let (answers, sent) = (answers?.split_off(looks), self.connection.sent());
+                    let listed = listing.zip(burst.heard.take());
+                    self.went_along = listed.map(|(listing, heard)| (listing.asked(answers), heard, sent));
+                }
             }
         }
         if let Some(last) = burst.looks.last().filter(|look| look.verb() == "SELECT") {

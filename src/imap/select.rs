@@ -183,7 +183,7 @@ impl ImapStore {
 
     /// Remembers which mailbox is selected, unless what went behind has selected another.
     pub(super) fn selected(&mut self, mailbox: &MailboxName, selection: &Selection) {
-        let verified = selection.verified().ok().filter(|_| !self.connection.selects_early());
+        let verified = selection.verified().ok().filter(|_| !self.connection.has_early());
         self.selected = verified.map(|(validity, _)| Selected { mailbox: mailbox.clone(), validity });
     }
 }

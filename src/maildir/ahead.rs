@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::scan::Seen;
 use crate::model::MailboxName;
+use crate::reconcile::snapshot::LocalSnapshot;
 
 /// So many messages may be held this way, in all maildirs together: what is scanned when it is asked for is let go of
 /// one by one.
@@ -31,6 +32,11 @@ impl Ahead {
         let seen = self.seen.remove(mailbox)?;
         self.messages -= seen.snapshot.entries.len();
         Some(seen)
+    }
+
+    /// Returns a scan.
+    pub(super) fn get(&self, mailbox: &MailboxName) -> Option<&LocalSnapshot> {
+        self.seen.get(mailbox).map(|seen| &seen.snapshot)
     }
 
     /// Returns true if more may be kept.

@@ -103,7 +103,7 @@ pub(super) fn are_two(
 }
 
 /// Looks at the file observed, without opening it; `None` as in [`open`].
-fn look_at((path, entry): (&Path, &LocalEntry)) -> Result<Option<Metadata>, LocalError> {
+pub(super) fn look_at((path, entry): (&Path, &LocalEntry)) -> Result<Option<Metadata>, LocalError> {
     Ok(look(path)?.filter(|meta| meta.is_file() && meta.ino() == entry.inode))
 }
 

@@ -15,6 +15,7 @@ mod error;
 mod find;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod identified;
 mod keywords;
 mod layout;
 mod lines;
@@ -43,6 +44,7 @@ pub use self::diary::Diary;
 use self::dirs::Hand;
 use self::error::found;
 pub use self::find::{beginning, find};
+use self::identified::Identified;
 use self::name::UniqueNames;
 use self::scan::Seen;
 use self::stage::Stage;
@@ -89,6 +91,8 @@ pub struct Maildir {
     seen: BTreeMap<MailboxName, Stamp>,
     /// Maildirs scanned before they were asked for.
     ahead: Ahead,
+    /// Files identified before they were asked for.
+    identified: Identified,
     /// The folder whose files are being changed,
     here: Hand,
     /// and the one that they are moved to.
@@ -100,8 +104,8 @@ impl Maildir {
     pub fn new(settings: Settings) -> Self {
         let trash = Trash::new(settings.trash.clone());
         let (clock, names, stage) = (FileClock::default(), UniqueNames::new(), Stage::default());
-        let (diary, seen, ahead, here, there) = Default::default();
-        Self { settings, clock, names, stage, trash, diary, seen, ahead, here, there }
+        let (diary, seen, ahead, identified, here, there) = Default::default();
+        Self { settings, clock, names, stage, trash, diary, seen, ahead, identified, here, there }
     }
 
     /// Returns the Maildir with a diary, in which it notes what it does to message files.
@@ -186,6 +190,16 @@ impl LocalStore for Maildir {
         Ok(self.ahead.has_room())
     }
 
+    fn scanned_ahead(&self, mailbox: &MailboxName) -> Option<&LocalSnapshot> {
+        self.ahead.get(mailbox)
+    }
+
+    fn identify_ahead(&mut self, mailbox: &MailboxName, files: &[(&UniqueName, &LocalEntry)]) {
+        if let Ok(maildir) = self.locate(mailbox) {
+            self.identified.read(&maildir, files, self.clock);
+        }
+    }
+
     fn is_stirred(&mut self) -> Result<bool, LocalError> {
         let (_, now) = list::list(&self.settings, self.clock)?;
         Ok(now != self.seen)
@@ -197,7 +211,11 @@ impl LocalStore for Maildir {
         unique: &UniqueName,
         entry: &LocalEntry,
     ) -> Result<Edit<(Identity, FileStat)>, LocalError> {
-        body::identify(&self.locate_file(mailbox, unique, entry)?, entry)
+        let path = self.locate_file(mailbox, unique, entry)?;
+        match self.identified.get(&path, entry)? {
+            Some(found) => Ok(Edit::Done(found)),
+            None => body::identify(&path, entry),
+        }
     }
 
     fn read(

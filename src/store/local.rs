@@ -104,6 +104,14 @@ pub trait LocalStore {
         Ok(false)
     }
 
+    /// Returns a scan that was made ahead and is not asked for yet.
+    fn scanned_ahead(&self, _mailbox: &MailboxName) -> Option<&LocalSnapshot> {
+        None
+    }
+
+    /// Reads files that are going to be identified, several at once. Nothing depends on it but time.
+    fn identify_ahead(&mut self, _mailbox: &MailboxName, _files: &[(&UniqueName, &LocalEntry)]) {}
+
     /// Returns true if any maildir changed since it was last listed or scanned, or appeared or vanished since, or if its last
     /// scan was not quiet. As long as none has, a file missing from one of them is in no other.
     fn is_stirred(&mut self) -> Result<bool, LocalError>;

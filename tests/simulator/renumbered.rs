@@ -939,3 +939,50 @@ fn a_folder_renamed_there_and_numbered_anew_is_followed_though_a_file_changes_me
     assert_followed(&shared, "flagged meanwhile");
     struck_everywhere(renamed_and_numbered_anew, &[("One", &[70]), ("New", &[2, 3, 4])]);
 }
+
+/// Seed 1796000548290485: what was being sent to it came to another that had got its name. Found there, it made that
+/// look like the one numbered anew: the rest was sent there, too, and fetched from where it is.
+#[test]
+fn a_folder_renamed_there_and_numbered_anew_is_followed_though_what_has_its_name_got_a_message_sent_to_it() {
+    let mut world = World::new(Server::new(FULL), policy(Delete::Trash), Rng::new(1));
+    world.server.create(&folder("Trash"), Some(Role::Trash));
+    [2, 3].iter().for_each(|id| remote(&mut world, "One", *id, &[]));
+    // One of them is adopted, the other sent.
+    (0..2).for_each(|_| local(&mut world, "One", 2, &["\\Seen"]));
+    world.meanwhile = Some(("append 2 to One", |world| {
+        world.remote_rename_folder(&folder("One"), &folder("New"));
+        remote(world, "One", 70, &[]);
+    }));
+    let shared = Shared::new(world);
+    shared.world().now.0 += 60;
+    calm_run(&shared, &Options::default());
+    assert!(shared.world().meanwhile.is_none());
+    assert_eq!((remote_ids(&shared, "One"), remote_ids(&shared, "New")), (vec![2, 70], vec![2, 3]));
+    shared.world().remote_renumber(&folder("New"));
+    quiet(&shared);
+    assert_kept(&shared, "sent to what has its name");
+    for ids in [local_ids, remote_ids] {
+        assert_eq!((ids(&shared, "One"), ids(&shared, "New")), (vec![2, 2, 70], vec![2, 3]));
+    }
+}
+
+/// The same with a message that others moved there.
+#[test]
+fn a_folder_renamed_there_and_numbered_anew_is_followed_though_a_part_of_it_is_in_what_has_its_name() {
+    let make = || {
+        let shared = renamed_and_numbered_anew();
+        {
+            let mut world = shared.world();
+            let (new, moved) = uid(&world, 2);
+            world.remote_move(&new, moved, &folder("One"));
+            local_flag(&mut world, 2, "\\Flagged", true);
+            local_flag(&mut world, 3, "\\Flagged", true);
+        }
+        shared
+    };
+    let shared = make();
+    let report = calm_run(&shared, &Options::default());
+    assert_eq!((report.local.added, report.local.removed, report.remote.added), (1, 0, 0), "{report:?}");
+    assert_eq!((report.local.moved, report.remote.flags), (2, 2), "{report:?}");
+    struck_everywhere(make, &[("One", &[2, 70]), ("New", &[3, 4])]);
+}

@@ -44,6 +44,35 @@ fn the_second_sync_does_nothing_in_few_round_trips() {
     }
 }
 
+/// The look that follows a change goes with it, and so does the listing that follows a look at what has gone.
+#[test]
+fn a_change_on_one_side_takes_hardly_more_round_trips_than_none() {
+    type Change = (&'static str, u32, fn(&Setup));
+    let changes: [Change; 6] = [
+        ("flagged here", 2, |setup| drop(setup.root.inbox().set_flags(&setup.root.inbox().find("message 1."), "F"))),
+        ("new here", 2, |setup| drop(setup.root.inbox().deliver(&corpus::ordinary(40)[30].body, Some(""), Some(DATE)))),
+        ("moved here", 2, |setup| {
+            let entry = setup.root.inbox().find("message 2.");
+            let target = setup.root.folder(&["Lists"]).0.join("cur").join(entry.path.file_name().unwrap());
+            fs::rename(entry.path, target).unwrap();
+        }),
+        // What comes to Trash by that is fetched.
+        ("removed here", 3, |setup| fs::remove_file(setup.root.inbox().find("message 3.").path).unwrap()),
+        ("flagged there", 2, |setup| setup.imap().store(&["INBOX"], "5", "+FLAGS (\\Flagged)")),
+        ("removed there", 2, |setup| setup.imap().expunge(&["INBOX"], "6")),
+    ];
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(20));
+    setup.keys = "disable = [\"AUTH=SCRAM-SHA-256\", \"AUTH=SCRAM-SHA-1\"]".to_owned();
+    setup.imap().create(&["Lists"]);
+    setup.sync_in_step();
+    for (what, round_trips, change) in changes {
+        change(&setup);
+        let run = setup.sync_in_step();
+        assert_eq!(run.account()["round_trips"], round_trips, "{what}: {}", run.stdout);
+        assert_eq!(setup.sync_in_step().expect_nothing_done().account()["round_trips"], 1, "{what}");
+    }
+}
+
 #[test]
 fn mail_on_both_sides_is_adopted_and_nothing_doubled() {
     for kind in SERVERS {

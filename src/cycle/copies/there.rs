@@ -187,7 +187,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         for (sight, plan) in all.sights.iter().zip(all.plans.iter_mut()) {
             let mut moving = Vec::new();
             let new = plan.upload.iter().filter(|upload| !plan.replace.contains_key(&upload.unique));
-            for upload in new.filter(is_read) {
+            let new: Vec<&Upload> = new.filter(is_read).collect();
+            let files: Vec<_> = new.iter().map(|upload| (&upload.unique, &upload.entry)).collect();
+            self.account.local.identify_ahead(&sight.row.local, &files);
+            for upload in new {
                 match self.read_arrival(sight, &upload.unique, &upload.entry)? {
                     Reading::Message(arrival) => {
                         arrivals.insert((plan.mailbox, upload.unique.clone()), arrival);

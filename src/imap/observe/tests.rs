@@ -527,21 +527,33 @@ mod announced {
         });
     }
 
+    /// Dovecot answers NAMESPACE before a FETCH that came earlier. If anything is changed since, folders are listed again.
     #[test]
-    fn a_listing_goes_behind_a_look() {
+    fn a_listing_goes_along_with_a_look() {
         block_on(async {
-            let list =
-                [("NAMESPACE", "m2 OK x\r\n$ OK x\r\n"), ("LIST \"\" \"*\"", NOTHING), ("LSUB \"\" \"*\"", NOTHING)];
-            let (mut store, server) =
-                scripted(&["NAMESPACE", "QRESYNC", "CONDSTORE"], [&[(LOOK, SEEN), (NEW, "")], &list[..]].concat());
-            store.qresync = true;
-            store.about_to_list();
-            assert_eq!(look(&mut store).await, [2]);
-            assert!(store.has_selected(&name("A"), UidValidity(7)), "a listing leaves it selected");
-            let listing = store.list().await.unwrap();
-            server.await.unwrap();
-            assert!(listing.mailboxes.is_empty());
-            assert_eq!(store.traffic().round_trips, 1);
+            let list = [
+                ("NAMESPACE", "$ OK x\r\n"),
+                ("LIST \"\" \"*\"", ""),
+                ("LSUB \"\" \"*\"", "m2 OK x\r\nm4 OK x\r\n$ OK x\r\n"),
+            ];
+            let anew = [("NAMESPACE", NOTHING), ("LIST \"\" \"*\"", NOTHING), ("LSUB \"\" \"*\"", NOTHING)];
+            for (again, round_trips) in [(false, 1), (true, 3)] {
+                let mut script = [&[(LOOK, SEEN), (NEW, "")], &list[..]].concat();
+                if again {
+                    script.extend(flagging().into_iter().chain(anew));
+                }
+                let (mut store, server) = scripted(&["NAMESPACE", "QRESYNC", "CONDSTORE", "UIDPLUS"], script);
+                store.qresync = true;
+                store.about_to_list();
+                assert_eq!(look(&mut store).await, [2]);
+                assert!(store.has_selected(&name("A"), UidValidity(7)), "a listing leaves it selected");
+                if again {
+                    flag(&mut store).await;
+                }
+                assert!(store.list().await.unwrap().mailboxes.is_empty());
+                server.await.unwrap();
+                assert_eq!(store.traffic().round_trips, round_trips);
+            }
         });
     }
 }
