@@ -531,18 +531,19 @@ mod announced {
     #[test]
     fn a_listing_goes_along_with_a_look() {
         block_on(async {
-            let list = [
-                ("NAMESPACE", "$ OK x\r\n"),
-                ("LIST \"\" \"*\"", ""),
-                ("LSUB \"\" \"*\"", "m2 OK x\r\nm4 OK x\r\n$ OK x\r\n"),
-            ];
-            let anew = [("NAMESPACE", NOTHING), ("LIST \"\" \"*\"", NOTHING), ("LSUB \"\" \"*\"", NOTHING)];
+            const LIST: &str =
+                "LIST \"\" \"*\" RETURN (SUBSCRIBED STATUS (MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ))";
+            let listed =
+                "* LIST () \"/\" A\r\n* STATUS A (MESSAGES 3 UIDNEXT 4 UIDVALIDITY 7)\r\nm2 OK x\r\n$ OK x\r\n";
+            let list = [("NAMESPACE", "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n$ OK x\r\n"), (LIST, listed)];
+            let anew = [("NAMESPACE", NOTHING), (LIST, NOTHING)];
             for (again, round_trips) in [(false, 1), (true, 3)] {
                 let mut script = [&[(LOOK, SEEN), (NEW, "")], &list[..]].concat();
                 if again {
                     script.extend(flagging().into_iter().chain(anew));
                 }
-                let (mut store, server) = scripted(&["NAMESPACE", "QRESYNC", "CONDSTORE", "UIDPLUS"], script);
+                let able = ["NAMESPACE", "LIST-EXTENDED", "LIST-STATUS", "QRESYNC", "CONDSTORE", "UIDPLUS"];
+                let (mut store, server) = scripted(&able, script);
                 store.qresync = true;
                 store.about_to_list();
                 assert_eq!(look(&mut store).await, [2]);
@@ -550,7 +551,8 @@ mod announced {
                 if again {
                     flag(&mut store).await;
                 }
-                assert!(store.list().await.unwrap().mailboxes.is_empty());
+                let listing = store.list().await.unwrap();
+                assert_eq!(listing.mailboxes.contains_key(&name("A")), !again, "{listing:?}");
                 server.await.unwrap();
                 assert_eq!(store.traffic().round_trips, round_trips);
             }
