@@ -95,7 +95,7 @@ impl Handler for Uploading<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.uploads.is_over() && self.failure.is_none()
+        self.uploads.is_over()
     }
 }
 
@@ -266,6 +266,7 @@ fn expand(ranges: &[(Uid, Uid)], count: usize) -> Option<Vec<Uid>> {
 #[cfg(test)]
 mod tests {
     use crate::imap::script::{Step, block_on, name, scripted, uid};
+    use crate::imap::select::Selected;
     use crate::model::MailboxName;
     use crate::model::{Flag, FlagSet, ModSeq, Timestamp, Uid, UidValidity, Watermark};
     use crate::reconcile::snapshot::RemoteRequest;
@@ -503,11 +504,12 @@ mod tests {
     #[test]
     fn the_look_that_follows_goes_behind_the_last_part() {
         block_on(async {
-            let seen = "m2 OK x\r\n* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 4] x\r\n\
+            let seen = "m2 OK x\r\nm3 OK x\r\n* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [UIDNEXT 4] x\r\n\
                         * OK [HIGHESTMODSEQ 12] x\r\n$ OK x\r\n";
             let script: Vec<Step> = vec![
                 ("APPEND \"A\" {3+}\r\none", "$ OK x\r\n"),
                 ("APPEND \"A\" {3+}\r\ntwo", ""),
+                ("APPEND \"A\" {3+}\r\nsix", ""),
                 ("SELECT \"A\" (QRESYNC (7 10))", seen),
                 ("UID FETCH 4:4294967295 (UID FLAGS INTERNALDATE RFC822.SIZE)", "$ OK x\r\n"),
             ];
@@ -515,8 +517,10 @@ mod tests {
             store.qresync = true;
             let since = Watermark { uid_validity: UidValidity(7), uid_next: 4, messages: 3, mod_seq: ModSeq::new(10) };
             store.about_to_look(vec![(name("A"), since)]);
-            let waiting = [b"one", b"two"].map(|body| vec![message(body)]).into();
+            store.selected = Some(Selected { mailbox: name("B"), validity: UidValidity(5) });
+            let waiting = [b"one", b"two", b"six"].map(|body| vec![message(body)]).into();
             store.append(&mut Parts { waiting, ..Parts::default() }).await.unwrap();
+            assert_eq!(store.selected, None, "the look selects another");
             let known = (1..4).filter_map(Uid::new).collect();
             let request = RemoteRequest { mailbox: name("A"), since: Some(since), known };
             let seen = store.observe(&[request]).await.unwrap().pop().unwrap().outcome.unwrap();

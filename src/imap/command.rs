@@ -253,9 +253,6 @@ impl Connection {
         handler: &mut dyn Handler,
         mut behind: Vec<Command>,
     ) -> Result<Vec<Status>, Error> {
-        if commands.is_empty() {
-            return Ok(Vec::new());
-        }
         let lines = lines(&behind).filter(|_| !self.one_at_a_time);
         if lines.is_none() {
             behind.clear();

@@ -446,6 +446,25 @@ mod announced {
         });
     }
 
+    #[test]
+    fn goes_behind_what_is_changed_in_one_mailbox_alone() {
+        block_on(async {
+            let script = vec![
+                ("SELECT \"A\"", OPENED),
+                ("UID STORE 1 +FLAGS.SILENT (\\Deleted)", NOTHING),
+                ("UID EXPUNGE 1", NOTHING),
+                (LOOK, SEEN),
+                (NEW, NOTHING),
+            ];
+            let (mut store, server) = about_to_look(script);
+            let expunged = store.expunge(&name("A"), UidValidity(7), &uids(&[1])).await.unwrap();
+            assert_eq!((expunged, store.has_selected(&name("A"), UidValidity(7))), (Expunged::Done, false));
+            assert_eq!(look(&mut store).await, [2]);
+            server.await.unwrap();
+            assert_eq!(store.traffic().round_trips, 2);
+        });
+    }
+
     /// What the look in vain says is nobody's.
     #[test]
     fn in_vain_if_something_else_is_asked_for_and_then_asked_for_anew() {
