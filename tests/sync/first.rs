@@ -48,7 +48,7 @@ fn the_second_sync_does_nothing_in_few_round_trips() {
 #[test]
 fn a_change_on_one_side_takes_hardly_more_round_trips_than_none() {
     type Change = (&'static str, u32, fn(&Setup));
-    let changes: [Change; 6] = [
+    let changes: [Change; 7] = [
         ("flagged here", 2, |setup| drop(setup.root.inbox().set_flags(&setup.root.inbox().find("message 1."), "F"))),
         ("new here", 2, |setup| drop(setup.root.inbox().deliver(&corpus::ordinary(40)[30].body, Some(""), Some(DATE)))),
         ("moved here", 2, |setup| {
@@ -58,7 +58,12 @@ fn a_change_on_one_side_takes_hardly_more_round_trips_than_none() {
         }),
         // What comes to Trash by that is fetched.
         ("removed here", 3, |setup| fs::remove_file(setup.root.inbox().find("message 3.").path).unwrap()),
-        ("flagged there", 2, |setup| setup.imap().store(&["INBOX"], "5", "+FLAGS (\\Flagged)")),
+        ("flagged there", 2, |setup| setup.imap().store(&["INBOX"], "5", "+FLAGS (later)")),
+        // Looked at first, and after the change here once more.
+        ("flagged on both sides", 3, |setup| {
+            setup.imap().store(&["INBOX"], "8", "+FLAGS (later)");
+            setup.root.inbox().set_flags(&setup.root.inbox().find("message 9."), "F");
+        }),
         ("removed there", 2, |setup| setup.imap().expunge(&["INBOX"], "6")),
     ];
     let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(20));
