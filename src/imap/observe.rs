@@ -36,6 +36,11 @@ struct Looks<'a> {
 }
 
 impl Looks<'_> {
+    /// Returns true if all mailboxes were selected: what is gone from them was gone before.
+    fn are_all_selected(&self) -> bool {
+        self.commands.iter().enumerate().all(|(at, (_, selecting))| !selecting || self.answered.contains(&at))
+    }
+
     /// Returns the look whose SELECT is the oldest command without an answer.
     fn selecting(&self) -> Option<usize> {
         let oldest = (0..self.commands.len()).find(|at| !self.answered.contains(at))?;
@@ -45,8 +50,12 @@ impl Looks<'_> {
 
 impl Handler for Looks<'_> {
     fn untagged(&mut self, at: usize, data: Untagged) -> Result<(), Error> {
-        if let Some(heard) = self.heard.as_mut().filter(|_| Heard::wants(&data)) {
-            heard.take(data);
+        if self.heard.is_some() && Heard::wants(&data) {
+            // A server may list before it selects: then it is to be asked again.
+            self.heard = self.heard.take().filter(|_| self.are_all_selected());
+            if let Some(heard) = &mut self.heard {
+                heard.take(data);
+            }
         } else if let Some(&(owner, selecting)) = self.commands.get(at)
             && let Some(look) = self.looks.get_mut(owner)
         {

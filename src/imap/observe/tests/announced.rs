@@ -221,3 +221,24 @@ fn a_listing_goes_along_with_a_look() {
         }
     });
 }
+
+/// What is gone from a folder that is selected later may have come to one that was listed before.
+#[test]
+fn a_listing_that_comes_before_a_look_is_asked_for_again() {
+    block_on(async {
+        let early = "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n$ OK x\r\n* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n\
+                     * OK [UIDNEXT 4] x\r\n* OK [HIGHESTMODSEQ 12] x\r\nm1 OK x\r\nm2 OK x\r\n";
+        let list = [("NAMESPACE", NOTHING), ("LIST \"\" \"*\"", NOTHING), ("LSUB \"\" \"*\"", NOTHING)];
+        let mut script = vec![(LOOK, ""), (NEW, "")];
+        script.extend(list);
+        script[2].1 = early;
+        script.extend(list);
+        let (mut store, server) = scripted(&["NAMESPACE", "QRESYNC", "CONDSTORE"], script);
+        store.qresync = true;
+        store.about_to_list();
+        assert_eq!(look(&mut store).await, Vec::<u32>::new());
+        store.list().await.unwrap();
+        server.await.unwrap();
+        assert_eq!(store.traffic().round_trips, 2);
+    });
+}
