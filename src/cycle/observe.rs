@@ -331,7 +331,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 }
 
-/// Returns how many messages have come to a mailbox since it was looked at, and how many have gone, as far as the listing tells.
+/// Returns how many messages have come to a mailbox since it was looked at, and how many have gone, as far as the listing
+/// tells.
 fn news(scene: &Scene, row: &MailboxRow) -> Option<(u64, u64)> {
     let now = scene.listing.mailboxes.get(&row.name)?.status?;
     let before = row.watermark.filter(|before| before.uid_validity == now.uid_validity)?;
