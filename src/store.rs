@@ -17,6 +17,7 @@ pub use journal::{
 };
 pub use local::{Edit, FileAt, KeptFile, LocalStore, PutBack, Root, Staged, Trashed};
 pub use remote::{
-    Append, Appended, BodySink, BodySource, Expunged, FetchedMessage, FlagChanges, Identities, Messages, Observed,
-    RemoteStore, StoredFlags, Traffic, Transfer, Uploads, expunge_one_by_one, move_one_by_one, store_one_by_one,
+    Append, Appended, BodySink, BodySource, Expunged, FetchedMessage, FlagChanges, Identities, Lane, Messages,
+    Observed, RemoteStore, StoredFlags, Traffic, Transfer, Uploads, expunge_one_by_one, move_one_by_one,
+    store_one_by_one,
 };

@@ -2,20 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use super::{Apply, local_problem};
+use super::{Aftermath, Terms, local_problem, mailbox_done};
 use crate::model::{MailboxId, Side};
 use crate::reconcile::guard::{is_news, is_watched};
 use crate::reconcile::plan::{LocalRemoval, MailboxPlan};
 use crate::reconcile::policy::KeepDeleted;
-use crate::reconcile::report::Event;
-use crate::store::{
-    Edit, Failure, Intent, IntentId, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteStore,
-};
+use crate::reconcile::report::{Event, Report};
+use crate::store::{Edit, Failure, Intent, IntentId, Journal, LocalError, LocalErrorKind, LocalStore, Record};
 
-impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
+/// What it takes to remove files.
+pub(super) struct LocalRemovals<'a, L, J> {
+    pub(super) local: &'a mut L,
+    pub(super) journal: &'a mut J,
+    pub(super) report: &'a mut Report,
+    pub(super) progress: &'a dyn Fn(Event),
+    pub(super) terms: &'a Terms,
+    pub(super) aftermath: &'a mut BTreeMap<MailboxId, Aftermath>,
+}
+
+impl<L: LocalStore, J: Journal> LocalRemovals<'_, L, J> {
     /// Removes files from all maildirs together: what was made durable one after the other costs a journal commit of the
     /// file system each.
-    pub(super) fn remove_locally(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
+    pub(super) fn carry_out(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
         let kept = self.keep(plans)?;
         let mut begun = self.begin_removals(&kept)?;
         let mut gone: Vec<(&MailboxPlan, Vec<&LocalRemoval>)> = Vec::new();
@@ -31,9 +39,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 records.extend(self.removed(plan, &removals));
                 records.extend(begun.remove(&plan.mailbox).into_iter().flatten().map(Record::Settled));
             }
-            self.mailbox_done(plan, synced.map_err(Failure::from))?;
+            mailbox_done(self.report, self.aftermath, plan, synced.map_err(Failure::from))?;
         }
-        self.commit(records)
+        Ok(self.journal.commit(&records)?)
+    }
+
+    fn after(&mut self, mailbox: MailboxId) -> &mut Aftermath {
+        self.aftermath.entry(mailbox).or_default()
     }
 
     /// Journals the removals of which a run cut short must not forget that they are no user's.
@@ -126,7 +138,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         if !index.is_empty() {
             self.local.sync_kept()?;
         }
-        self.commit(index)?;
+        self.journal.commit(&index)?;
         Ok(all)
     }
 }

@@ -185,9 +185,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         self.announce_looks(Change::Trash, last);
         self.move_ahead(removals).await;
         self.announce(plans, |plan| !plan.remove_remote.is_empty());
-        self.remove_locally(plans)?;
         self.announce_looks(Change::Remove, last);
-        self.expunge_ahead(plans).await;
+        self.flush()?;
+        self.expunge_ahead(plans).await?;
         for plan in plans {
             let done = self.remove_remotely(plan).await;
             self.mailbox_done(plan, done)?;
@@ -288,25 +288,34 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         self.letters.get(&plan.mailbox).cloned().unwrap_or_default()
     }
 
-    /// Passes on what concerns the whole account; reports the rest.
     fn mailbox_done(&mut self, plan: &MailboxPlan, done: Result<(), Failure>) -> Result<(), Failure> {
-        match done {
-            Err(Failure::Remote(error)) if !is_fatal(&error) => {
-                let after = self.after(plan.mailbox);
-                match error.kind {
-                    RemoteErrorKind::UidValidityChanged => after.overtaken = true,
-                    _ => after.failed = true,
-                }
-                self.report.problem(mailbox_problem(&plan.name, &error));
-                Ok(())
+        mailbox_done(self.report, &mut self.aftermath, plan, done)
+    }
+}
+
+/// Passes on what concerns the whole account; reports the rest.
+fn mailbox_done(
+    report: &mut Report,
+    aftermath: &mut BTreeMap<MailboxId, Aftermath>,
+    plan: &MailboxPlan,
+    done: Result<(), Failure>,
+) -> Result<(), Failure> {
+    match done {
+        Err(Failure::Remote(error)) if !is_fatal(&error) => {
+            let after = aftermath.entry(plan.mailbox).or_default();
+            match error.kind {
+                RemoteErrorKind::UidValidityChanged => after.overtaken = true,
+                _ => after.failed = true,
             }
-            Err(Failure::Local(error)) if error.kind == LocalErrorKind::Item => {
-                self.after(plan.mailbox).failed = true;
-                self.report.problem(local_problem(&plan.name, None, &error));
-                Ok(())
-            }
-            done => done,
+            report.problem(mailbox_problem(&plan.name, &error));
+            Ok(())
         }
+        Err(Failure::Local(error)) if error.kind == LocalErrorKind::Item => {
+            aftermath.entry(plan.mailbox).or_default().failed = true;
+            report.problem(local_problem(&plan.name, None, &error));
+            Ok(())
+        }
+        done => done,
     }
 }
 

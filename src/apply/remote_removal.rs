@@ -2,6 +2,9 @@
 //!
 //! An EXPUNGE needs no intent: repeated, it finds nothing.
 
+use futures_util::future::join;
+
+use super::local_removal::LocalRemovals;
 use super::{Apply, Ground};
 use crate::model::{Flag, FlagDelta, FlagSet, MailboxId, MailboxName, MessageId, Side, Tombstone, Uid, UidSet};
 use crate::reconcile::guard::is_watched;
@@ -36,9 +39,29 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         Ok(())
     }
 
-    /// Expunges from many mailboxes at once. What came of it is recorded when the turn of each comes: a crash before that
-    /// leaves what looks removed on both sides.
-    pub(super) async fn expunge_ahead(&mut self, plans: &[MailboxPlan]) {
+    /// Expunges from many mailboxes at once, and meanwhile removes files. What came of the former is recorded when the turn
+    /// of each comes: a crash before that leaves what looks removed on both sides.
+    pub(super) async fn expunge_ahead(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
+        let (ids, orders) = self.expunges(plans);
+        let Self { remote, local, journal, report, progress, terms, aftermath, .. } = self;
+        let mut here =
+            LocalRemovals { local: *local, journal: *journal, report, progress: *progress, terms, aftermath };
+        let there = async {
+            match orders.len() {
+                0 | 1 => Vec::new(),
+                _ => remote.expunge_all(&orders).await,
+            }
+        };
+        // The other one first: what it asks of the server is sent before anything is done here.
+        let (expunged, removed) = join(there, async { here.carry_out(plans) }).await;
+        for ((mailbox, messages), done) in ids.into_iter().zip(orders).zip(expunged) {
+            self.expunged.entry(mailbox).or_default().push((messages.uids, done));
+        }
+        removed
+    }
+
+    /// Returns what is to be expunged, and from which mailboxes.
+    fn expunges(&mut self, plans: &[MailboxPlan]) -> (Vec<MailboxId>, Vec<Messages>) {
         let (mut ids, mut orders) = (Vec::new(), Vec::new());
         for plan in plans {
             let Some(ground) = self.ground(plan) else { continue };
@@ -50,13 +73,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 }
             }
         }
-        if orders.len() < 2 {
-            return;
-        }
-        let expunged = self.remote.expunge_all(&orders).await;
-        for ((mailbox, messages), done) in ids.into_iter().zip(orders).zip(expunged) {
-            self.expunged.entry(mailbox).or_default().push((messages.uids, done));
-        }
+        (ids, orders)
     }
 
     /// Returns what is to be moved to Trash on the server.

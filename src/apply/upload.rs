@@ -1,9 +1,9 @@
 //! Uploads, part by part: an intent for every message of a part, then the messages, then the rows. While the server works
-//! on one part the next is read and sent. A message whose UID the server does not tell keeps its intent until the next
-//! look finds it.
+//! on one part the next is read and sent, and what goes to several mailboxes may take two lanes. A message whose UID the
+//! server does not tell keeps its intent until the next look finds it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::vec;
+use std::slice;
 
 use super::{Aftermath, Apply, Ground, RETRY_AFTER, is_fatal};
 use crate::model::{
@@ -14,12 +14,18 @@ use crate::reconcile::flags::upload_flags;
 use crate::reconcile::plan::{MailboxPlan, Upload};
 use crate::reconcile::report::{Event, Problem, Report};
 use crate::store::{
-    Append, Appended, Edit, Failure, FailureRow, Intent, IntentId, Journal, LocalError, LocalErrorKind, LocalStore,
-    NewMessage, Record, RemoteError, RemoteErrorKind, RemoteStore, Uploads,
+    Append, Appended, Edit, Failure, FailureRow, Intent, IntentId, Journal, Lane, LocalError, LocalErrorKind,
+    LocalStore, NewMessage, Record, RemoteError, RemoteErrorKind, RemoteStore, Uploads,
 };
 
 /// How many bytes, in files, make a part of an upload, unless there are enough messages first.
 const PART_BYTES: u64 = 16 << 20;
+
+/// How many open files do: four parts are out at most.
+const PART_OPEN: usize = 100;
+
+/// New messages of one maildir that were not read yet.
+type Folder<'p> = (&'p MailboxPlan, Ground, slice::Iter<'p, Upload>);
 
 /// A file that was read and is about to be sent.
 struct Outgoing<'p> {
@@ -48,25 +54,37 @@ struct Outbox<'a, 'p, L, J> {
     given: &'a mut BTreeSet<(MailboxId, Uid)>,
     alone: &'a mut BTreeSet<(MailboxId, UniqueName)>,
     now: Timestamp,
-    /// What was not read yet,
-    waiting: vec::IntoIter<(&'p MailboxPlan, Ground, &'p Upload)>,
-    /// and in parts of how many messages it is sent.
+    /// The maildirs that no lane has taken yet,
+    waiting: VecDeque<Folder<'p>>,
+    /// how many messages make a part,
     part: usize,
-    /// The parts that are out, each file with its intent.
-    out: VecDeque<Vec<(Outgoing<'p>, IntentId)>>,
+    /// and whether a second lane could take as many.
+    is_large: bool,
+    first: OneLane<'p>,
+    second: OneLane<'p>,
     /// What went wrong where the error type of the interface can't say it.
     failure: Option<Failure>,
 }
 
+/// What takes one lane.
+#[derive(Default)]
+struct OneLane<'p> {
+    /// The maildir that is being sent from.
+    folder: Option<Folder<'p>>,
+    /// The parts that are out, each file with its intent.
+    out: VecDeque<Vec<(Outgoing<'p>, IntentId)>>,
+}
+
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     /// Sends new messages to all mailboxes, in parts that don't care where one mailbox ends.
-    pub(super) async fn upload(&mut self, plans: &[&MailboxPlan]) -> Result<(), Failure> {
-        let grounded = plans.iter().filter_map(|plan| Some((*plan, self.ground(plan)?)));
-        let waiting = grounded.flat_map(|(plan, ground)| plan.upload.iter().map(move |upload| (plan, ground, upload)));
-        let waiting: Vec<(&MailboxPlan, Ground, &Upload)> = waiting.collect();
+    pub(super) async fn upload<'p>(&mut self, plans: &[&'p MailboxPlan]) -> Result<(), Failure> {
+        let busy = plans.iter().filter(|plan| !plan.upload.is_empty());
+        let folder = |plan: &&'p MailboxPlan| Some((*plan, self.ground(plan)?, plan.upload.iter()));
+        let waiting: VecDeque<Folder<'_>> = busy.filter_map(folder).collect();
         if waiting.is_empty() {
             return Ok(());
         }
+        let is_large = second_share(&waiting) >= R::PART;
         let mut outbox = Outbox {
             local: &mut *self.local,
             journal: &mut *self.journal,
@@ -77,9 +95,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             given: &mut self.given,
             alone: &mut self.alone,
             now: self.terms.now,
-            waiting: waiting.into_iter(),
+            waiting,
             part: R::PART,
-            out: VecDeque::new(),
+            is_large,
+            first: OneLane::default(),
+            second: OneLane::default(),
             failure: None,
         };
         let sent = self.remote.append(&mut outbox).await;
@@ -91,17 +111,25 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
 }
 
 impl<L: LocalStore, J: Journal> Uploads for Outbox<'_, '_, L, J> {
-    fn next(&mut self) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError> {
-        let prepared = self.prepare();
+    fn is_large(&self) -> bool {
+        self.is_large
+    }
+
+    fn next(&mut self, lane: Lane) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError> {
+        let prepared = self.prepare(lane);
         self.unless_failed(prepared)
     }
 
-    fn is_over(&self) -> bool {
-        self.waiting.as_slice().is_empty()
+    fn is_over(&self, lane: Lane) -> bool {
+        let (own, other) = match lane {
+            Lane::First => (&self.first, &self.second),
+            Lane::Second => (&self.second, &self.first),
+        };
+        self.waiting.is_empty() && own.is_read() && other.is_read() && other.out.is_empty()
     }
 
-    fn answered(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
-        let recorded = self.record(answers);
+    fn answered(&mut self, lane: Lane, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
+        let recorded = self.record(lane, answers);
         self.unless_failed(recorded)
     }
 }
@@ -110,7 +138,7 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
     fn unless_failed<T>(&mut self, done: Result<T, Failure>) -> Result<T, LocalError> {
         done.map_err(|failure| {
             let words = failure.to_string();
-            self.failure = Some(failure);
+            self.failure.get_or_insert(failure);
             LocalError { kind: LocalErrorKind::Unusable, cause: words.into() }
         })
     }
@@ -119,14 +147,33 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
         self.aftermath.entry(mailbox).or_default()
     }
 
-    /// Reads the files of the next part, and records that they are about to be sent.
-    fn prepare(&mut self) -> Result<Vec<(MailboxName, Vec<Append>)>, Failure> {
-        let (mut outgoing, mut bytes) = (Vec::new(), 0);
+    fn lane(&mut self, lane: Lane) -> &mut OneLane<'p> {
+        match lane {
+            Lane::First => &mut self.first,
+            Lane::Second => &mut self.second,
+        }
+    }
+
+    /// Returns what is to be read next for a lane.
+    fn next_upload(&mut self, lane: Lane) -> Option<(&'p MailboxPlan, Ground, &'p Upload)> {
+        loop {
+            let next = |(plan, ground, uploads): &mut Folder<'p>| Some((*plan, *ground, uploads.next()?));
+            if let Some(upload) = self.lane(lane).folder.as_mut().and_then(next) {
+                return Some(upload);
+            }
+            self.lane(lane).folder = Some(self.waiting.pop_front()?);
+        }
+    }
+
+    /// Reads the files of a lane's next part, and records that they are about to be sent.
+    fn prepare(&mut self, lane: Lane) -> Result<Vec<(MailboxName, Vec<Append>)>, Failure> {
+        let (mut outgoing, mut bytes, mut open) = (Vec::new(), 0, 0);
         let mut parcels: Vec<(MailboxName, Vec<Append>)> = Vec::new();
-        while outgoing.len() < self.part && bytes < PART_BYTES {
-            let Some((plan, ground, upload)) = self.waiting.next() else { break };
+        while outgoing.len() < self.part && bytes < PART_BYTES && open < PART_OPEN {
+            let Some((plan, ground, upload)) = self.next_upload(lane) else { break };
             let Some((file, message)) = self.open(plan, ground, upload)? else { continue };
             bytes += file.stat.size;
+            open += usize::from(message.body.is_open());
             outgoing.push(file);
             match parcels.last_mut() {
                 Some((mailbox, messages)) if *mailbox == plan.name => messages.push(message),
@@ -139,13 +186,13 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
         outgoing.iter().for_each(|file| self.after(file.plan.mailbox).remote_changed = true);
         let intents: Vec<Intent> = outgoing.iter().map(Outgoing::intent).collect();
         let intents = self.journal.begin(&intents)?;
-        self.out.push_back(outgoing.into_iter().zip(intents).collect());
+        self.lane(lane).out.push_back(outgoing.into_iter().zip(intents).collect());
         Ok(parcels)
     }
 
-    /// Records what came of the first part that is out.
-    fn record(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), Failure> {
-        let (part, mut records) = (self.out.pop_front().unwrap_or_default(), Vec::new());
+    /// Records what came of the first part that is out in a lane.
+    fn record(&mut self, lane: Lane, answers: Vec<Vec<Appended>>) -> Result<(), Failure> {
+        let (part, mut records) = (self.lane(lane).out.pop_front().unwrap_or_default(), Vec::new());
         for ((file, intent), answer) in part.iter().zip(answers.into_iter().flatten()) {
             records.extend(self.sent(file, *intent, answer)?);
         }
@@ -304,10 +351,25 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
     }
 }
 
+/// Returns how many messages are not of the maildir that has the most: what a second lane could take while the first takes
+/// those.
+fn second_share(waiting: &VecDeque<Folder<'_>>) -> usize {
+    let count = |(_, _, uploads): &Folder<'_>| uploads.len();
+    let most = waiting.iter().map(count).max().unwrap_or_default();
+    waiting.iter().map(count).sum::<usize>() - most
+}
+
 /// Returns the record of a message that something was sent in place of: should it not be expunged now, it must not count
 /// as removed by the next run, and be moved to Trash as well.
 pub(super) fn left(leaves: Option<MessageId>) -> Option<Record> {
     leaves.map(|row| Record::Bury(row, Tombstone::Waiting))
+}
+
+impl OneLane<'_> {
+    /// Returns true if its maildir is read to the end.
+    fn is_read(&self) -> bool {
+        self.folder.as_ref().is_none_or(|(_, _, uploads)| uploads.len() == 0)
+    }
 }
 
 impl Outgoing<'_> {

@@ -35,6 +35,12 @@ pub async fn read_ahead(local: &mut impl LocalStore, journal: &mut impl Journal,
                 }
             }
             for row in &rows {
+                yield_now().await;
+                if let Err(error) = journal.read_ahead(row.id) {
+                    tracing::debug!(folder = %row.local, "what is known of it is not read ahead: {error}");
+                }
+            }
+            for row in &rows {
                 if let Err(error) = identify_ahead(local, journal, row).await {
                     tracing::debug!(folder = %row.local, "its new files are not read ahead: {error}");
                 }

@@ -57,7 +57,7 @@ pub(super) struct Target<'a> {
     pub(super) row: MailboxRow,
     look: Look,
     failures: Vec<FailureRow>,
-    /// Its rows, if they were read to find out whether it is to be looked at. Its maildir was, too, but that may have changed.
+    /// Its rows, if they were read to find out whether it is to be looked at.
     rows: Option<Vec<MessageRow>>,
 }
 
@@ -188,10 +188,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         };
         let rows = self.account.journal.messages(row.id)?;
         let unchanged = is_as_agreed(row, &rows, &scan);
-        if let (true, Some(stamp)) = (unchanged, scan.stamp) {
-            stamps.push(Record::Scanned(row.id, Some(stamp)));
+        match (unchanged, scan.stamp) {
+            (true, Some(stamp)) => stamps.push(Record::Scanned(row.id, Some(stamp))),
+            (true, None) => {}
+            (false, _) => {
+                self.account.local.take_back(&folder.local, scan);
+                target.rows = Some(rows);
+            }
         }
-        target.rows = Some(rows).filter(|_| !unchanged);
         Ok(unchanged)
     }
 

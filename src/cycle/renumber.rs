@@ -159,6 +159,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         for unique in known.filter_map(|row| row.unique) {
             sight.scan.entries.remove(&unique);
         }
+        // That leaves out what is there.
+        sight.scan.stamp = None;
         sight.find_it_stranded();
         Ok(())
     }

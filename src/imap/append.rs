@@ -1,23 +1,28 @@
 //! APPEND: all in one burst, and several messages with one command where the server can (MULTIAPPEND, RFC 3502). What is
-//! next is prepared while the server works on what it has.
+//! next is prepared while the server works on what it has. A large upload takes two connections, for a server works on one
+//! command of each at a time.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
+
+use futures_util::future::join;
 
 use super::ImapStore;
 use super::capability::Capabilities;
 use super::command::{Command, Handler};
 use super::date;
 use super::error::Error;
+use super::lanes::Further;
 use super::names::Names;
 use super::response::{Code, Status, Untagged};
 use crate::model::{MailboxName, Uid};
-use crate::store::{Append, Appended, RemoteError, Uploads};
+use crate::store::{Append, Appended, Lane, RemoteError, Uploads};
 
 /// How many messages go in one command (RFC 3502), and how many bytes: what is refused is refused as a whole, and sent
 /// again one by one.
 const TOGETHER: (usize, u64) = (50, 8 << 20);
 
-/// How many parts of an upload are out at once.
+/// How many parts of an upload are out at once in a lane.
 const PARTS: usize = 2;
 
 /// An APPEND: which of a parcel's messages it holds.
@@ -35,9 +40,13 @@ struct Part {
     orders: Vec<Order>,
 }
 
-/// An upload.
-struct Uploading<'a> {
-    uploads: &'a mut dyn Uploads,
+/// What all lanes take from.
+type Source<'a> = RefCell<&'a mut dyn Uploads>;
+
+/// An upload, as far as it takes one lane.
+struct Uploading<'a, 'u> {
+    uploads: &'a Source<'u>,
+    lane: Lane,
     names: &'a Names,
     capabilities: &'a Capabilities,
     out: VecDeque<Part>,
@@ -53,11 +62,29 @@ impl ImapStore {
     /// that is known.
     pub(super) async fn append_messages(&mut self, uploads: &mut dyn Uploads) -> Result<(), RemoteError> {
         self.introduce().await.map_err(|error| error.doing("uploading"))?;
+        let others = self.others.clone().filter(|_| uploads.is_large());
+        let uploads = RefCell::new(uploads);
+        let Some(others) = others else { return self.append_in(Lane::First, &uploads).await };
+        tracing::info!("a large upload is divided");
+        let further = Further::new(&others, self);
+        let first = async {
+            let sent = self.append_in(Lane::First, &uploads).await;
+            further.is_needed_no_more();
+            sent
+        };
+        let is_late = || uploads.borrow().is_over(Lane::Second);
+        let second = further.lend(is_late, async |store| store.append_in(Lane::Second, &uploads).await);
+        let (first, second) = join(first, Box::pin(second)).await;
+        self.count_further(further);
+        first.and(second.unwrap_or(Ok(())))
+    }
+
+    async fn append_in(&mut self, lane: Lane, uploads: &Source<'_>) -> Result<(), RemoteError> {
         let behind = self.announced_looks();
         let Self { connection, names, capabilities, .. } = self;
         let (out, mailboxes) = Default::default();
         let failure = None;
-        let mut uploading = Uploading { uploads, names, capabilities, out, first: 0, mailboxes, failure };
+        let mut uploading = Uploading { uploads, lane, names, capabilities, out, first: 0, mailboxes, failure };
         let first = uploading.more();
         let sent = match first.is_empty() {
             true => Ok(()),
@@ -71,7 +98,7 @@ impl ImapStore {
     }
 }
 
-impl Handler for Uploading<'_> {
+impl Handler for Uploading<'_, '_> {
     fn untagged(&mut self, _: usize, _: Untagged) -> Result<(), Error> {
         Ok(())
     }
@@ -95,21 +122,21 @@ impl Handler for Uploading<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.uploads.is_over()
+        self.uploads.borrow().is_over(self.lane)
     }
 }
 
-impl Uploading<'_> {
+impl Uploading<'_, '_> {
     /// Returns the next part's commands, if there is any and room for it.
     fn next(&mut self) -> Result<Vec<Command>, Error> {
         loop {
             self.settle()?;
-            if self.uploads.is_over() || self.out.len() >= PARTS {
+            if self.out.len() >= PARTS {
                 return Ok(Vec::new());
             }
-            let parcels = self.uploads.next()?;
+            let parcels = self.uploads.borrow_mut().next(self.lane)?;
             if parcels.is_empty() {
-                continue;
+                return Ok(Vec::new());
             }
             let (part, commands) = self.part(parcels);
             self.out.push_back(part);
@@ -125,7 +152,7 @@ impl Uploading<'_> {
         while self.out.front().is_some_and(is_answered) {
             let Some(part) = self.out.pop_front() else { break };
             self.first += part.orders.len();
-            self.uploads.answered(part.outcomes())?;
+            self.uploads.borrow_mut().answered(self.lane, part.outcomes())?;
         }
         Ok(())
     }
@@ -271,7 +298,8 @@ mod tests {
     use crate::model::{Flag, FlagSet, ModSeq, Timestamp, Uid, UidValidity, Watermark};
     use crate::reconcile::snapshot::RemoteRequest;
     use crate::store::{
-        Append, Appended, BodySource, LocalError, LocalErrorKind, RemoteError, RemoteErrorKind, RemoteStore, Uploads,
+        Append, Appended, BodySource, Lane, LocalError, LocalErrorKind, RemoteError, RemoteErrorKind, RemoteStore,
+        Uploads,
     };
     use std::collections::VecDeque;
     use std::io::Read as _;
@@ -307,18 +335,22 @@ mod tests {
     }
 
     impl Uploads for Parts {
-        fn next(&mut self) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError> {
+        fn is_large(&self) -> bool {
+            false
+        }
+
+        fn next(&mut self, _: Lane) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError> {
             let part = self.waiting.pop_front().map(|messages| (name("A"), messages));
             self.out += usize::from(part.is_some());
             self.most = self.most.max(self.out);
             Ok(part.into_iter().collect())
         }
 
-        fn is_over(&self) -> bool {
+        fn is_over(&self, _: Lane) -> bool {
             self.waiting.is_empty()
         }
 
-        fn answered(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
+        fn answered(&mut self, _: Lane, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
             self.out -= 1;
             self.answers.extend(answers.into_iter().flatten());
             Ok(())
@@ -488,16 +520,20 @@ mod tests {
     }
 
     impl Uploads for Failing {
-        fn next(&mut self) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError> {
-            self.call()?.next()
+        fn is_large(&self) -> bool {
+            false
         }
 
-        fn is_over(&self) -> bool {
-            self.parts.is_over()
+        fn next(&mut self, lane: Lane) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError> {
+            self.call()?.next(lane)
         }
 
-        fn answered(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
-            self.call()?.answered(answers)
+        fn is_over(&self, lane: Lane) -> bool {
+            self.parts.is_over(lane)
+        }
+
+        fn answered(&mut self, lane: Lane, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
+            self.call()?.answered(lane, answers)
         }
     }
 

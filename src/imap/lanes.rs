@@ -4,27 +4,23 @@
 //! and further ones, made for this and closed afterwards, take one after the other, until all are done. What a further
 //! connection could not do, the store's own does, and it decides what came of it.
 
+mod further;
 mod share;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use futures_util::future::{try_join, try_join_all};
-use tokio::sync::Notify;
 
+pub(super) use self::further::Further;
 use self::share::{Lane, Shared};
 use super::error::Error;
 use super::fetch::{PER_COMMAND, WHOLE};
-use super::names::Names;
-use super::{Compress, ImapStore, Settings, connect};
-use crate::store::{BodySink, Messages, Traffic};
+use super::{ImapStore, Settings};
+use crate::store::{BodySink, Messages};
 
 /// How many bytes a piece of work is about: a second of a link that is not quite slow.
 const PIECE: u64 = 2 << 20;
-
-/// How long a further connection is waited for that has nothing left to do. What it brings is counted.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// What came of a fetch, for each mailbox.
 type Outcomes = Vec<Result<(), Error>>;
@@ -38,40 +34,33 @@ struct Piece {
 
 /// All that is to be done.
 #[derive(Debug)]
-struct Work {
+struct Work<'a> {
+    further: &'a Further,
     left: RefCell<VecDeque<Piece>>,
-    /// Whoever is still being connected is needed no more.
-    none_left: Notify,
     /// What further connections could not do, for the store's own.
     given_back: RefCell<Vec<Piece>>,
     outcomes: RefCell<Outcomes>,
-    /// What went over further connections.
-    traffic: RefCell<Traffic>,
-    /// One could not be made.
-    refused: Cell<bool>,
 }
 
-impl Work {
+impl<'a> Work<'a> {
     /// Divides what was asked for; so many messages make a piece.
-    fn new(asked: &[Messages], messages: u32) -> Self {
+    fn new(asked: &[Messages], messages: u32, further: &'a Further) -> Self {
         let pieces = asked.iter().enumerate().flat_map(|(of, asked)| {
             let chunks = asked.uids.chunks(messages, PER_COMMAND.1).into_iter();
             chunks.map(move |uids| Piece { of, messages: Messages { uids, ..asked.clone() } })
         });
         Self {
+            further,
             left: RefCell::new(pieces.collect()),
-            none_left: Notify::new(),
             given_back: RefCell::default(),
             outcomes: RefCell::new(asked.iter().map(|_| Ok(())).collect()),
-            traffic: RefCell::default(),
-            refused: Cell::new(false),
         }
     }
 
     fn take(&self) -> Option<Piece> {
         let piece = self.left.borrow_mut().pop_front();
         if piece.is_none() {
-            self.none_left.notify_waiters();
+            self.further.is_needed_no_more();
         }
         piece
     }
@@ -85,14 +74,6 @@ impl Work {
         if let Some(known) = self.outcomes.borrow_mut().get_mut(of).filter(|known| known.is_ok()) {
             *known = outcome;
         }
-    }
-
-    /// Counts what went over a connection.
-    fn count(&self, store: &ImapStore) {
-        let Traffic { bytes_in, bytes_out, .. } = store.connection.wire().traffic();
-        let mut all = self.traffic.borrow_mut();
-        all.bytes_in += bytes_in;
-        all.bytes_out += bytes_out;
     }
 }
 
@@ -130,31 +111,25 @@ impl ImapStore {
         others: &Settings,
         sink: &mut dyn BodySink,
     ) -> Result<Outcomes, Error> {
-        let work = Work::new(asked, self.outlook.messages_in(PIECE));
+        let further = Further::new(others, self);
+        let work = Work::new(asked, self.outlook.messages_in(PIECE), &further);
         let shared = Shared::new(sink);
         let pieces = work.left.borrow().len();
         let count = usize::from(others.connections).min(pieces).saturating_sub(1);
         tracing::info!(pieces, connections = count + 1, "the server is slow: a large fetch is divided");
-        let compress = if self.outlook.is_compressed() { Compress::On } else { others.compress };
-        let others = Settings { compress, connections: 1, ..others.clone() };
-        let names = self.names.clone();
-        let helping = (0..count).map(|_| Box::pin(help(&others, &names, &work, &shared)));
+        let helping = (0..count).map(|_| Box::pin(help(&work, &shared)));
         let mut done = try_join(self.carry_out(&work, &shared), try_join_all(helping)).await.map(drop);
         if done.is_ok() {
             // What others gave back.
             done = self.carry_out(&work, &shared).await;
         }
-        let Traffic { bytes_in, bytes_out, .. } = work.traffic.into_inner();
-        self.elsewhere.bytes_in += bytes_in;
-        self.elsewhere.bytes_out += bytes_out;
-        if work.refused.get() {
-            self.others = None;
-        }
-        done.map(|()| work.outcomes.into_inner())
+        let outcomes = work.outcomes.into_inner();
+        self.count_further(further);
+        done.map(|()| outcomes)
     }
 
     /// Does what is left, piece by piece.
-    async fn carry_out(&mut self, work: &Work, shared: &Shared<'_>) -> Result<(), Error> {
+    async fn carry_out(&mut self, work: &Work<'_>, shared: &Shared<'_>) -> Result<(), Error> {
         while let Some(piece) = work.take().or_else(|| work.take_back()) {
             let mut lane = Lane::new(shared, piece.of);
             let fetched = self.fetch_alone(std::slice::from_ref(&piece.messages), &mut lane).await?;
@@ -164,7 +139,7 @@ impl ImapStore {
     }
 
     /// Does what is left as far as it can, and gives back the rest.
-    async fn help_out(&mut self, work: &Work, shared: &Shared<'_>) -> Result<(), Error> {
+    async fn help_out(&mut self, work: &Work<'_>, shared: &Shared<'_>) -> Result<(), Error> {
         while let Some(piece) = work.take() {
             let mut lane = Lane::new(shared, piece.of);
             let fetched = self.fetch_alone(std::slice::from_ref(&piece.messages), &mut lane).await;
@@ -179,35 +154,13 @@ impl ImapStore {
     }
 }
 
-/// Makes a further connection, and does with it what is left. Only what concerns the Maildir is an error.
-async fn help(settings: &Settings, names: &Names, work: &Work, shared: &Shared<'_>) -> Result<(), Error> {
-    let late = async {
-        work.none_left.notified().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    let connected = tokio::select! {
-        biased;
-        connected = connect(settings) => connected,
-        () = late => return Ok(()),
-    };
-    let mut store = match connected {
-        Ok(store) => store,
-        Err(error) => {
-            tracing::info!("no further connection: {error}");
-            work.refused.set(true);
-            return Ok(());
-        }
-    };
-    let too_late = work.left.borrow().is_empty();
-    let helped = match if too_late { Ok(()) } else { store.introduce_with(names.clone()).await } {
-        Ok(()) => store.help_out(work, shared).await,
-        Err(error) => Err(error),
-    };
-    work.count(&store);
-    match helped {
-        Err(error @ Error::Local(_)) => return Err(error),
-        Err(error) => tracing::info!("a further connection is given up: {error}"),
-        Ok(()) => store.logout().await,
+/// Does what is left over a further connection. Only what concerns the Maildir is an error.
+async fn help(work: &Work<'_>, shared: &Shared<'_>) -> Result<(), Error> {
+    let is_late = || work.left.borrow().is_empty();
+    match work.further.lend(is_late, async |store| store.help_out(work, shared).await).await {
+        Some(Err(error @ Error::Local(_))) => return Err(error),
+        Some(Err(error)) => tracing::info!("a further connection is given up: {error}"),
+        Some(Ok(())) | None => {}
     }
     Ok(())
 }

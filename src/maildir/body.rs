@@ -1,7 +1,7 @@
 //! Reads message files: to identify their content, and to send them.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -15,6 +15,9 @@ use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{BodySource, Edit, LocalError, LocalErrorKind};
 
 const BUFFER: usize = 64 * 1024;
+
+/// A file of no more bytes is not kept open while it waits to be sent: what was read of it is kept.
+const SMALL: u64 = 16 * 1024;
 
 /// Returns how large a buffer to read a file of this size by: hundreds are open at once, and most are small.
 fn capacity(size: u64) -> usize {
@@ -116,36 +119,41 @@ pub(super) fn look(path: &Path) -> Result<Option<Metadata>, LocalError> {
     }
 }
 
-/// Opens a file for uploading.
+/// Reads a file for uploading.
 pub(super) fn read(path: &Path, entry: &LocalEntry) -> Result<Edit<Box<dyn BodySource>>, LocalError> {
     let Some((mut file, meta)) = open(path, entry)? else { return Ok(Edit::Changed) };
     refuse_empty(path, &meta)?;
-    let (mut lines, mut left, mut has_nul) = (ToWire::default(), 0, false);
+    let (mut lines, mut left, mut has_nul, mut held) = (ToWire::default(), 0, false, Vec::new());
+    let is_small = meta.size() <= SMALL;
     let measured = read_through(&mut file, meta.size(), |piece| {
         left += lines.measure(piece);
         has_nul |= piece.contains(&0);
+        held.extend_from_slice(if is_small { piece } else { &[] });
     });
     let measured = measured.and_then(|()| file.rewind()).and_then(|()| file.metadata());
     let Some(after) = unchanged(path, &meta, measured)? else { return Ok(Edit::Changed) };
-    let file = BufReader::with_capacity(capacity(meta.size()), file);
-    Ok(Edit::Done(Box::new(Body {
-        path: path.to_owned(),
-        file,
-        stat: after,
-        size: left,
-        left,
-        has_nul,
-        lines: ToWire::default(),
-    })))
+    let content = match is_small {
+        true => Content::Held(Cursor::new(held)),
+        false => Content::Open(BufReader::with_capacity(BUFFER, file), after),
+    };
+    let (path, lines) = (path.to_owned(), ToWire::default());
+    Ok(Edit::Done(Box::new(Body { path, content, size: left, left, has_nul, lines })))
+}
+
+/// Where a file's bytes come from.
+#[derive(Debug)]
+enum Content {
+    /// They are here.
+    Held(Cursor<Vec<u8>>),
+    /// They are read again from the file, which was like this when it was measured.
+    Open(BufReader<File>, FileStat),
 }
 
 /// A file's bytes with CRLF line ends: as many as were announced, or an error.
 #[derive(Debug)]
 struct Body {
     path: PathBuf,
-    file: BufReader<File>,
-    /// As it was measured.
-    stat: FileStat,
+    content: Content,
     size: u64,
     /// What is still to be given.
     left: u64,
@@ -155,14 +163,18 @@ struct Body {
 
 impl Body {
     fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let content: &mut dyn BufRead = match &mut self.content {
+            Content::Held(bytes) => bytes,
+            Content::Open(file, _) => file,
+        };
         let mut filled = 0;
         while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
-            let bytes = self.file.fill_buf()?;
+            let bytes = content.fill_buf()?;
             if bytes.is_empty() {
                 break;
             }
             let (taken, len) = self.lines.convert(bytes, room);
-            self.file.consume(taken);
+            content.consume(taken);
             filled += len;
         }
         Ok(filled)
@@ -171,9 +183,10 @@ impl Body {
     /// The size was announced from one reading, the bytes are from another: they are of one message only if the file
     /// was not written to in between.
     fn check(&self) -> Result<(), LocalError> {
-        let meta = self.file.get_ref().metadata();
+        let Content::Open(file, stat) = &self.content else { return Ok(()) };
+        let meta = file.get_ref().metadata();
         let now = meta.map_err(|error| failed("look at", &self.path, Reach::One, error))?;
-        match stamp::file_stat(&now) == self.stat {
+        match stamp::file_stat(&now) == *stat {
             true => Ok(()),
             false => Err(found(&self.path, "was written to while it was being sent")),
         }
@@ -187,6 +200,10 @@ impl BodySource for Body {
 
     fn has_nul(&self) -> bool {
         self.has_nul
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.content, Content::Open(..))
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LocalError> {

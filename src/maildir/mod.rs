@@ -46,7 +46,7 @@ use self::error::found;
 pub use self::find::{beginning, find};
 use self::identified::Identified;
 use self::name::UniqueNames;
-use self::scan::Seen;
+use self::scan::{Basis, Seen};
 use self::stage::Stage;
 use self::stamp::FileClock;
 use self::trash::Trash;
@@ -89,6 +89,8 @@ pub struct Maildir {
     diary: Diary,
     /// The directories as last listed or scanned, without those whose last scan was not quiet.
     seen: BTreeMap<MailboxName, Stamp>,
+    /// What the last scan of each stands on.
+    bases: BTreeMap<MailboxName, Basis>,
     /// Maildirs scanned before they were asked for.
     ahead: Ahead,
     /// Files identified before they were asked for.
@@ -104,8 +106,8 @@ impl Maildir {
     pub fn new(settings: Settings) -> Self {
         let trash = Trash::new(settings.trash.clone());
         let (clock, names, stage) = (FileClock::default(), UniqueNames::new(), Stage::default());
-        let (diary, seen, ahead, identified, here, there) = Default::default();
-        Self { settings, clock, names, stage, trash, diary, seen, ahead, identified, here, there }
+        let (diary, seen, bases, ahead, identified, here, there) = Default::default();
+        Self { settings, clock, names, stage, trash, diary, seen, bases, ahead, identified, here, there }
     }
 
     /// Returns the Maildir with a diary, in which it notes what it does to message files.
@@ -170,16 +172,25 @@ impl LocalStore for Maildir {
         self.let_go();
         let maildir = self.locate(mailbox)?;
         let ahead = self.ahead.take(mailbox).map_or(Ok(None), |seen| seen.again(&maildir, letters))?;
-        let Seen { snapshot, before: stamp, .. } = match ahead {
+        let Seen { snapshot, basis } = match ahead {
             Some(seen) => seen,
             None => scan::observe(&maildir, self.clock, letters)?,
         };
         // Changes within one tick leave the times as they were: what such a scan missed would not show.
         match snapshot.quiet {
-            true => drop(self.seen.insert(mailbox.clone(), stamp)),
+            true => drop(self.seen.insert(mailbox.clone(), basis.before)),
             false => drop(self.seen.remove(mailbox)),
         }
+        self.bases.insert(mailbox.clone(), basis);
         Ok(snapshot)
+    }
+
+    fn take_back(&mut self, mailbox: &MailboxName, scan: LocalSnapshot) {
+        // Two scans of the same times that could be trusted showed the same.
+        let basis = self.bases.remove(mailbox).filter(|basis| scan.stamp == Some(basis.before));
+        if let Some(basis) = basis.filter(|_| self.ahead.has_room()) {
+            self.ahead.put(mailbox, Seen { snapshot: scan, basis });
+        }
     }
 
     fn read_ahead(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<bool, LocalError> {

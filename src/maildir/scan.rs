@@ -43,7 +43,13 @@ struct Reading {
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) snapshot: LocalSnapshot,
-    /// What the directories looked like before the scan.
+    pub(super) basis: Basis,
+}
+
+/// What a scan stands on.
+#[derive(Debug)]
+pub(super) struct Basis {
+    /// What the directories looked like before it.
     pub(super) before: Stamp,
     /// What the letters on the files' names were taken for,
     meaning: KeywordLetters,
@@ -54,13 +60,13 @@ pub(super) struct Seen {
 impl Seen {
     /// Returns what a scan would show now, without one: `None` if anything has changed, or may have.
     pub(super) fn again(self, maildir: &Path, known: &KeywordLetters) -> Result<Option<Self>, LocalError> {
-        let Seen { snapshot, before, meaning, borne } = self;
-        if snapshot.stamp.is_none() || look(maildir)? != before {
+        let Seen { snapshot, basis } = self;
+        if snapshot.stamp.is_none() || look(maildir)? != basis.before {
             return Ok(None);
         }
-        let (now, letters) = keywords::meanings(maildir, known, &borne)?;
+        let (now, letters) = keywords::meanings(maildir, known, &basis.borne)?;
         let snapshot = LocalSnapshot { letters, dovecot: keywords::is_used_by_dovecot(maildir), ..snapshot };
-        Ok((now == meaning).then_some(Seen { snapshot, before, meaning, borne }))
+        Ok((now == basis.meaning).then_some(Seen { snapshot, basis }))
     }
 }
 
@@ -91,7 +97,7 @@ pub(super) fn observe(maildir: &Path, clock: FileClock, known: &KeywordLetters) 
         dovecot: keywords::is_used_by_dovecot(maildir),
         duplicates,
     };
-    Ok(Seen { snapshot, before: reading.before, meaning, borne })
+    Ok(Seen { snapshot, basis: Basis { before: reading.before, meaning, borne } })
 }
 
 /// Returns the keyword letters on files' names: all those seen until a scan was quiet.

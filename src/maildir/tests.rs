@@ -355,15 +355,30 @@ fn a_file_written_to_while_it_is_sent_is_noticed() {
     let path = account.path(&unique, &entry);
     let later = SystemTime::now() + Duration::from_secs(5);
     for edit in [
-        (|path, _| fs::write(path, "longer than it was before it was edited, by far").unwrap())
-            as fn(&Path, SystemTime),
+        (|path, _| fs::write(path, "longer than it was\n".repeat(2_000)).unwrap()) as fn(&Path, SystemTime),
         |path, _| fs::write(path, "short").unwrap(),
         |path, later| fs::File::options().write(true).open(path).unwrap().set_modified(later).unwrap(),
     ] {
+        fs::write(&path, "a long one\n".repeat(2_000)).unwrap();
         let mut source = body(account.store.read(&inbox(), &unique, &entry).unwrap());
         edit(&path, later);
         assert_eq!(source.read(&mut [0; 1024]).unwrap_err().kind, LocalErrorKind::Item);
     }
+}
+
+#[test]
+fn a_small_file_is_sent_as_it_was_when_it_was_read() {
+    let mut account = account();
+    let unique = account.deliver(&[]);
+    let entry = account.entry(&unique);
+    let path = account.path(&unique, &entry);
+    fs::write(&path, "A: b\n\nc\n").unwrap();
+    let mut source = body(account.store.read(&inbox(), &unique, &entry).unwrap());
+    fs::write(&path, "something else\n").unwrap();
+    let mut sent = [0; 1024];
+    let count = source.read(&mut sent).unwrap();
+    assert_eq!(&sent[..count], b"A: b\r\n\r\nc\r\n");
+    assert!(!source.is_open());
 }
 
 #[test]

@@ -35,7 +35,12 @@ use crate::store::{FailureRow, Header, Intent, IntentId, Journal, KeptRow, Recor
 pub struct Database {
     connection: Connection,
     path: PathBuf,
+    /// Messages read before they were asked for: nothing was written since.
+    ahead: BTreeMap<MailboxId, Vec<MessageRow>>,
 }
+
+/// So many messages may be read before they are asked for, of all mailboxes together.
+const AHEAD: usize = 50_000;
 
 impl Database {
     /// Opens the database in this file, `<account>.sqlite3`; creates it, with its directory, if it is missing. An
@@ -45,7 +50,7 @@ impl Database {
     /// The cause is a [`DatabaseError`]. A file that is damaged, another program's or a later mailtide's is left as
     /// it is.
     pub fn open(path: &Path) -> Result<Database, StateError> {
-        Ok(Database { connection: open::file(path, migrate::MIGRATIONS)?, path: path.to_owned() })
+        Ok(Database::new(open::file(path, migrate::MIGRATIONS)?, path.to_owned()))
     }
 
     /// Sets a damaged database aside as `<name>.damaged-<UTC time>`, never over another file, and creates a new one in
@@ -68,7 +73,7 @@ impl Database {
     /// # Errors
     /// As [`Database::open`].
     pub fn for_dry_run(path: &Path) -> Result<Database, StateError> {
-        Ok(Database { connection: open::copy_in_memory(path, migrate::MIGRATIONS)?, path: path.to_owned() })
+        Ok(Database::new(open::copy_in_memory(path, migrate::MIGRATIONS)?, path.to_owned()))
     }
 
     /// Makes an empty database that lives in memory.
@@ -77,7 +82,11 @@ impl Database {
     /// No memory.
     pub fn in_memory() -> Result<Database, StateError> {
         let path = PathBuf::from(":memory:");
-        Ok(Database { connection: open::in_memory(&path)?, path })
+        Ok(Database::new(open::in_memory(&path)?, path))
+    }
+
+    fn new(connection: Connection, path: PathBuf) -> Database {
+        Database { connection, path, ahead: BTreeMap::new() }
     }
 
     fn read<T>(&self, doing: &'static str, read: impl FnOnce(&Connection) -> SqlResult<T>) -> Result<T, StateError> {
@@ -89,6 +98,7 @@ impl Database {
         doing: &'static str,
         write: impl FnOnce(&Transaction<'_>) -> SqlResult<T>,
     ) -> Result<T, StateError> {
+        self.ahead.clear();
         self.transact(write).map_err(|error| self.failed(doing, error))
     }
 
@@ -118,7 +128,18 @@ impl Journal for Database {
     }
 
     fn messages(&mut self, mailbox: MailboxId) -> Result<Vec<MessageRow>, StateError> {
-        self.read("reading a folder's messages", |connection| load::messages(connection, mailbox))
+        match self.ahead.remove(&mailbox) {
+            Some(rows) => Ok(rows),
+            None => self.read("reading a folder's messages", |connection| load::messages(connection, mailbox)),
+        }
+    }
+
+    fn read_ahead(&mut self, mailbox: MailboxId) -> Result<(), StateError> {
+        if self.ahead.values().map(Vec::len).sum::<usize>() < AHEAD {
+            let rows = self.messages(mailbox)?;
+            self.ahead.insert(mailbox, rows);
+        }
+        Ok(())
     }
 
     fn uids(&mut self, mailbox: MailboxId) -> Result<UidSet, StateError> {

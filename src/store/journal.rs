@@ -353,6 +353,12 @@ pub trait Journal {
     /// Reads a mailbox's messages, in order of UID.
     fn messages(&mut self, mailbox: MailboxId) -> Result<Vec<MessageRow>, StateError>;
 
+    /// Reads messages that are going to be asked for: as long as nothing is recorded, that is the answer. Nothing depends on
+    /// it but time.
+    fn read_ahead(&mut self, _mailbox: MailboxId) -> Result<(), StateError> {
+        Ok(())
+    }
+
     /// Reads the UIDs of a mailbox's messages: that takes a fraction of what the messages take.
     fn uids(&mut self, mailbox: MailboxId) -> Result<UidSet, StateError>;
 

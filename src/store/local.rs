@@ -109,6 +109,10 @@ pub trait LocalStore {
         None
     }
 
+    /// Takes an observation back, as it is going to be asked for again: as long as the maildir stays as it is, it is the next
+    /// one, too. Nothing depends on it but time.
+    fn take_back(&mut self, _mailbox: &MailboxName, _scan: LocalSnapshot) {}
+
     /// Reads files that are going to be identified, several at once. Nothing depends on it but time.
     fn identify_ahead(&mut self, _mailbox: &MailboxName, _files: &[(&UniqueName, &LocalEntry)]) {}
 

@@ -58,6 +58,10 @@ pub trait BodySource: fmt::Debug + Send {
     fn size(&self) -> u64;
     /// Returns true if a NUL is among the bytes, which only BINARY can carry.
     fn has_nul(&self) -> bool;
+    /// Returns true if a file is kept open for it.
+    fn is_open(&self) -> bool {
+        false
+    }
     /// Fills the buffer and returns how much of it; 0 at the end.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, LocalError>;
 }
@@ -76,14 +80,26 @@ pub struct Append {
 }
 
 /// Messages on their way to the server, given a part at a time. While one part is on its way the next is prepared; no more
-/// than two are out at once, for the files of all of them are open.
+/// than two are out at once in each lane, for files may be open for them.
 pub trait Uploads {
-    /// Returns the next part, by mailbox, the messages of each in order; nothing if there is no more.
-    fn next(&mut self) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError>;
-    /// Returns true if there is no more.
-    fn is_over(&self) -> bool;
-    /// Hears what came of the first part that is out: as many answers as messages.
-    fn answered(&mut self, answers: Vec<Vec<Appended>>) -> Result<(), LocalError>;
+    /// Returns true if there is so much, for several mailboxes, that both lanes should be used, and not the first alone.
+    fn is_large(&self) -> bool;
+    /// Returns a lane's next part, by mailbox; nothing if there is no more. A mailbox's messages all take the same lane, in
+    /// order.
+    fn next(&mut self, lane: Lane) -> Result<Vec<(MailboxName, Vec<Append>)>, LocalError>;
+    /// Returns true if there is no more for this lane, and nothing is out in the other.
+    fn is_over(&self, lane: Lane) -> bool;
+    /// Hears what came of the first part that is out in this lane: as many answers as messages.
+    fn answered(&mut self, lane: Lane, answers: Vec<Vec<Appended>>) -> Result<(), LocalError>;
+}
+
+/// A way that messages take to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// The only one, as a rule.
+    First,
+    /// Beside it.
+    Second,
 }
 
 /// How an append ended.
@@ -209,7 +225,7 @@ pub trait RemoteStore {
     /// How many messages one part of an upload should have at most.
     const PART: usize;
 
-    /// Appends messages to mailboxes. An error concerns the whole account: of what is out and was not answered nothing is
+    /// Appends messages to mailboxes, if they are large over a further connection as well. An error concerns the whole account: of what is out and was not answered nothing is
     /// known.
     fn append(&mut self, uploads: &mut dyn Uploads) -> impl Future<Output = Result<(), RemoteError>>;
 

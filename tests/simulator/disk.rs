@@ -184,6 +184,18 @@ impl LocalStore for Shared {
         )
     }
 
+    fn take_back(&mut self, mailbox: &MailboxName, scan: LocalSnapshot) {
+        let world = &mut *self.world();
+        // What the letters mean now is found out anew.
+        fn files(scan: &LocalSnapshot) -> impl Iterator<Item = (&UniqueName, bool, &str, u64)> {
+            scan.entries.iter().map(|(unique, entry)| (unique, entry.in_new, &*entry.info, entry.inode))
+        }
+        let is_true = |now: &LocalSnapshot| now.stamp != scan.stamp || files(now).eq(files(&scan));
+        if scan.stamp.is_some() && world.folder(mailbox).is_ok_and(|folder| !is_true(&folder.scan(None))) {
+            world.complain(format!("a scan of {mailbox} is given back that is not what it shows"));
+        }
+    }
+
     fn is_stirred(&mut self) -> Result<bool, LocalError> {
         self.touch(
             LocalErrorKind::Unusable,

@@ -7,9 +7,9 @@ use mailtide::apply::is_fatal;
 use mailtide::model::{Flag, FlagDelta, FlagSet, MailboxName, Role, Uid, UidSet, UidValidity, Watermark};
 use mailtide::reconcile::snapshot::{Abilities, RemoteListing, RemoteRequest, RemoteSnapshot};
 use mailtide::store::{
-    Append, Appended, BodySink, Expunged, FetchedMessage, FlagChanges, Identities, Messages, Observed, RemoteError,
-    RemoteErrorKind, RemoteStore, StoredFlags, Traffic, Transfer, Uploads, expunge_one_by_one, move_one_by_one,
-    store_one_by_one,
+    Append, Appended, BodySink, Expunged, FetchedMessage, FlagChanges, Identities, Lane, Messages, Observed,
+    RemoteError, RemoteErrorKind, RemoteStore, StoredFlags, Traffic, Transfer, Uploads, expunge_one_by_one,
+    move_one_by_one, store_one_by_one,
 };
 
 use super::mail;
@@ -236,6 +236,22 @@ impl Shared {
             Ok(outcome) => outcome,
         };
         Ok(Observed { mailbox, outcome })
+    }
+
+    /// Appends a lane's next part, and passes on what came of the one before it; returns false if there is no more.
+    async fn append_next(
+        &self,
+        uploads: &mut dyn Uploads,
+        lane: Lane,
+        unanswered: &mut Option<Vec<Vec<Appended>>>,
+    ) -> Result<bool, RemoteError> {
+        let parcels = uploads.next(lane)?;
+        let over = parcels.is_empty();
+        let answers = if over { None } else { Some(self.append_part(parcels).await?) };
+        if let Some(answers) = std::mem::replace(unanswered, answers) {
+            uploads.answered(lane, answers)?;
+        }
+        Ok(!over)
     }
 
     async fn append_part(&self, parcels: Vec<(MailboxName, Vec<Append>)>) -> Result<Vec<Vec<Appended>>, RemoteError> {
@@ -537,19 +553,23 @@ impl RemoteStore for Shared {
     const PART: usize = 3;
 
     async fn append(&mut self, uploads: &mut dyn Uploads) -> Result<(), RemoteError> {
-        let mut unanswered = None;
-        loop {
-            let parcels = uploads.next()?;
-            let over = parcels.is_empty();
-            let answers = if over { None } else { Some(self.append_part(parcels).await?) };
-            if let Some(answers) = std::mem::replace(&mut unanswered, answers) {
-                uploads.answered(answers)?;
-            }
-            if over {
-                self.world().look_ahead();
-                return Ok(());
+        let mut open = vec![(Lane::First, None)];
+        open.extend(uploads.is_large().then_some((Lane::Second, None)));
+        let mut done = Ok(());
+        while !open.is_empty() {
+            let at = if open.len() > 1 { self.world().rng.below(2) } else { 0 };
+            let (lane, unanswered) = &mut open[at];
+            match self.append_next(uploads, *lane, unanswered).await {
+                Ok(true) => {}
+                Ok(false) => drop(open.remove(at)),
+                // The other lane goes on.
+                Err(error) => {
+                    done = done.and(Err(error));
+                    open.remove(at);
+                }
             }
         }
+        done.inspect(|()| self.world().look_ahead())
     }
 
     async fn store_flags(
@@ -654,6 +674,8 @@ impl RemoteStore for Shared {
                 flagged => expunged.push(flagged.map(|()| Expunged::Flagged)),
             }
         }
+        // Other things are done here meanwhile.
+        self.dawdle().await;
         for (one, answer) in messages.iter().zip(&mut expunged).filter(|(_, flagged)| flagged.is_ok()) {
             *answer = match self.expunge_flagged(one).await {
                 Err(error) if is_fatal(&error) => return vec![Err(error)],

@@ -1,7 +1,8 @@
-//! Large downloads from a server that gives each connection only so much.
+//! Large transfers over several connections: downloads from a server that gives each only so much, and uploads.
 
 use std::io::Write;
 
+use crate::support::compare::canonical;
 use crate::support::corpus;
 use crate::support::dovecot::Kind;
 use crate::support::proxy::Proxy;
@@ -56,4 +57,90 @@ fn come_whole_and_once_when_further_connections_break() {
         proxy.heal();
         setup.sync().expect(0).expect_nothing_done();
     }
+}
+
+/// Puts messages into two folders here, with a proxy between, and so many connections.
+fn new_mail_here(connections: u8) -> (Setup, Proxy) {
+    let mut setup = Setup::new(Kind::Full);
+    setup.sync().expect(0);
+    for folder in FOLDERS {
+        let maildir = setup.root.folder(&[folder]);
+        maildir.create();
+        for number in 0..PER_FOLDER {
+            maildir.deliver(format!("Subject: {folder} {number}\n\n{number}\n").as_bytes(), None, None);
+        }
+    }
+    let proxy = Proxy::start(setup.server.port);
+    (setup.port, setup.tls) = (proxy.port, "none");
+    setup.keys = format!("compress = \"off\"\nconnections = {connections}");
+    (setup, proxy)
+}
+
+const FOLDERS: [&str; 2] = ["One", "Two"];
+
+/// More than is on its way before the second connection is there.
+const PER_FOLDER: usize = 600;
+
+#[test]
+fn uploads_to_several_folders_take_two_connections_and_stay_in_order() {
+    let (setup, proxy) = new_mail_here(2);
+    let run = setup.sync().expect(0);
+    assert_eq!(proxy.connections(), 2);
+    let goodbyes = proxy.passed().checked_sub(usize::try_from(run.bytes()).unwrap());
+    assert!(goodbyes.is_some_and(|bytes| bytes < 2 * 150), "{goodbyes:?} more passed: {}", run.stdout);
+    setup.assert_equal();
+    let mut imap = setup.imap();
+    for folder in FOLDERS {
+        let there: Vec<Vec<u8>> = imap.messages(&[folder]).iter().map(|message| canonical(&message.body)).collect();
+        let here = setup.root.folder(&[folder]).messages();
+        assert_eq!(there, here.iter().map(|entry| canonical(&entry.content)).collect::<Vec<_>>());
+    }
+    proxy.heal();
+    setup.sync().expect(0).expect_nothing_done();
+    assert_eq!(proxy.connections(), 1);
+}
+
+#[test]
+fn uploads_take_one_connection_if_there_may_be_no_other() {
+    let (setup, proxy) = new_mail_here(1);
+    setup.sync().expect(0);
+    assert_eq!(proxy.connections(), 1);
+    setup.assert_equal();
+}
+
+/// It is refused; it breaks in the log-in.
+#[test]
+fn uploads_go_on_over_the_first_connection_if_there_is_no_second() {
+    for further in [0, 300] {
+        let (setup, proxy) = new_mail_here(2);
+        proxy.break_further(further);
+        setup.sync().expect(0);
+        assert_eq!(proxy.connections(), 2, "{further}");
+        setup.assert_equal();
+        proxy.heal();
+        setup.sync().expect(0).expect_nothing_done();
+    }
+}
+
+/// What is out over it then may have arrived or not: the next run finds out.
+#[test]
+fn uploads_over_a_second_connection_that_breaks_are_neither_lost_nor_doubled() {
+    // Somewhere behind the log-in: in front of all answers, or between them.
+    let broken = [700, 800, 900, 1_000].into_iter().filter(|further| {
+        let (setup, proxy) = new_mail_here(2);
+        proxy.break_further(*further);
+        let run = setup.sync();
+        assert_eq!(proxy.connections(), 2, "{further}");
+        assert_eq!(setup.imap().messages(&["One"]).len(), PER_FOLDER, "{further}: the first connection goes on");
+        proxy.break_further(usize::MAX);
+        if run.code == Some(0) {
+            return false;
+        }
+        run.expect(4);
+        setup.sync().expect(0);
+        setup.assert_equal();
+        setup.sync().expect(0).expect_nothing_done();
+        true
+    });
+    assert!(broken.count() >= 2);
 }

@@ -1,0 +1,98 @@
+//! Connections beside the store's own, made for one task and closed after it.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::super::names::Names;
+use super::super::{Compress, ImapStore, Settings, connect};
+use crate::store::Traffic;
+
+/// How long one is waited for that has nothing left to do. What it brings is counted.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How to make further connections for a task, and what came of them.
+#[derive(Debug)]
+pub(in crate::imap) struct Further {
+    settings: Settings,
+    names: Names,
+    /// Whoever is still being connected is needed no more.
+    no_more: Notify,
+    /// What went over them.
+    traffic: RefCell<Traffic>,
+    /// One could not be made.
+    refused: Cell<bool>,
+}
+
+impl Further {
+    /// Connections to the same server.
+    pub(in crate::imap) fn new(settings: &Settings, beside: &ImapStore) -> Self {
+        let compress = if beside.outlook.is_compressed() { Compress::On } else { settings.compress };
+        let settings = Settings { compress, connections: 1, ..settings.clone() };
+        let names = beside.names.clone();
+        Self { settings, names, no_more: Notify::new(), traffic: RefCell::default(), refused: Cell::new(false) }
+    }
+
+    /// Says that nothing is left to do for one that is still being connected.
+    pub(in crate::imap) fn is_needed_no_more(&self) {
+        self.no_more.notify_waiters();
+    }
+
+    /// Makes a connection, does something with it unless it is too late then, and closes it. Returns nothing if there is no
+    /// connection to be had.
+    pub(in crate::imap) async fn lend<T>(
+        &self,
+        is_late: impl Fn() -> bool,
+        work: impl AsyncFnOnce(&mut ImapStore) -> T,
+    ) -> Option<T> {
+        let needless = async {
+            self.no_more.notified().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        let connected = tokio::select! {
+            biased;
+            connected = connect(&self.settings) => connected,
+            () = needless => return None,
+        };
+        let mut store = match connected {
+            Ok(store) => store,
+            Err(error) => {
+                tracing::info!("no further connection: {error}");
+                self.refused.set(true);
+                return None;
+            }
+        };
+        let introduced = if is_late() { None } else { Some(store.introduce_with(self.names.clone()).await) };
+        let done = match introduced {
+            Some(Ok(())) => Some(work(&mut store).await),
+            Some(Err(error)) => {
+                tracing::info!("a further connection is given up: {error}");
+                None
+            }
+            None => None,
+        };
+        self.count(&store);
+        store.logout().await;
+        done
+    }
+
+    fn count(&self, store: &ImapStore) {
+        let Traffic { bytes_in, bytes_out, .. } = store.connection.wire().traffic();
+        let mut all = self.traffic.borrow_mut();
+        all.bytes_in += bytes_in;
+        all.bytes_out += bytes_out;
+    }
+}
+
+impl ImapStore {
+    /// Counts what went over further connections. Where one could not be made no other is tried.
+    pub(in crate::imap) fn count_further(&mut self, further: Further) {
+        let Traffic { bytes_in, bytes_out, .. } = further.traffic.into_inner();
+        self.elsewhere.bytes_in += bytes_in;
+        self.elsewhere.bytes_out += bytes_out;
+        if further.refused.get() {
+            self.others = None;
+        }
+    }
+}
