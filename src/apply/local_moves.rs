@@ -28,12 +28,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
                 }
             }
         }
-        let sources: BTreeSet<MailboxId> = arrived.values().flatten().map(|(plan, _)| plan.mailbox).collect();
+        let sources = arrived.values().flatten().map(|(plan, _)| plan.mailbox);
+        let sources: BTreeSet<MailboxId> = sources.filter(|source| !arrived.contains_key(source)).collect();
         let of = |ids: BTreeSet<MailboxId>| plans.iter().filter(move |plan| ids.contains(&plan.mailbox));
         let targets: Vec<&MailboxPlan> = of(arrived.keys().copied().collect()).collect();
         // The new names first: a file is rather in both places than in none. Where files come to a maildir and others leave
         // it, a file system that does not rename atomically may lose one in between to a power cut: it is fetched again,
-        // for its message is on the server.
+        // for its message is on the server. To make such a maildir durable once is enough, for all has moved by then.
         let mut unsure = BTreeSet::new();
         for plan in targets.iter().copied().chain(of(sources)) {
             let synced = self.local.sync(&plan.local);

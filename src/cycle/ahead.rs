@@ -84,7 +84,7 @@ fn to_be_read(
     if !journal.intents()?.is_empty() {
         return Ok(Vec::new());
     }
-    let maildirs = local.list()?;
+    let maildirs = local.list_ahead()?;
     let has_changed = |row: &MailboxRow| {
         let stamp: Option<Option<Stamp>> = maildirs.find(&row.local).map(|maildir| maildir.stamp);
         stamp.is_some_and(|now| options.full || now.is_none() || now != row.stamp)

@@ -1,9 +1,10 @@
 //! STOREs in one or many mailboxes in one burst, each behind the SELECT of its mailbox.
 //!
 //! As with MOVEs (see `moves`), nothing waits for the SELECT, and what was not meant is undone: in front of each STORE
-//! the flags are fetched as they are before it.
+//! the flags are fetched as they are before it. What can't be undone, as EXPUNGE, follows in the same burst once the STOREs of
+//! its mailbox are answered, while the server works on those of others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::ImapStore;
 use super::command::{Command, Handler};
@@ -21,6 +22,8 @@ pub(super) struct Errand {
     pub(super) messages: Messages,
     /// The commands.
     pub(super) stores: Vec<Command>,
+    /// What follows if they are carried out, and the mailbox is the one that was meant.
+    pub(super) then: Vec<Command>,
 }
 
 /// What came of an errand.
@@ -34,6 +37,10 @@ pub(super) struct Told {
     pub(super) now: BTreeMap<Uid, FlagSet>,
     /// The answers to the STOREs.
     pub(super) answers: Vec<Status>,
+    /// What came of the SELECT in front of what followed them,
+    reselection: Selection,
+    /// and the answers to that.
+    last: Vec<Status>,
 }
 
 impl Told {
@@ -50,6 +57,13 @@ impl Told {
         }
         answers.iter().all(Status::is_ok).then_some(now)
     }
+
+    /// Returns what came of what was to follow the STOREs.
+    fn followed(self, validity: UidValidity) -> Result<(), Error> {
+        require(self.answers)?;
+        self.reselection.check(validity)?;
+        require(self.last)
+    }
 }
 
 /// What a command of the burst is.
@@ -58,6 +72,8 @@ enum Part {
     Select,
     Before,
     Store,
+    Reselect,
+    Then,
 }
 
 #[derive(Default)]
@@ -66,6 +82,29 @@ struct Burst {
     uses: Vec<(usize, Part)>,
     messages: Vec<Messages>,
     told: Vec<Told>,
+    /// What follows the STOREs of each errand, a SELECT in front of it, and how many STOREs are not answered yet.
+    then: Vec<(Vec<Command>, usize)>,
+    /// The errands whose STOREs are answered, and of which nothing was sent since.
+    ready: VecDeque<usize>,
+}
+
+impl Burst {
+    /// Hears that a STORE was answered.
+    fn stored(&mut self, of: usize) {
+        let Some((then, left)) = self.then.get_mut(of) else { return };
+        *left = left.saturating_sub(1);
+        if *left == 0 && !then.is_empty() {
+            self.ready.push_back(of);
+        }
+    }
+
+    /// Returns true if what follows the STOREs of an errand may be sent.
+    fn may_follow(&self, of: usize) -> bool {
+        let all = self.told.get(of).zip(self.messages.get(of));
+        all.is_some_and(|(told, messages)| {
+            told.answers.iter().all(Status::is_ok) && told.selection.check(messages.validity).is_ok()
+        })
+    }
 }
 
 impl Handler for Burst {
@@ -76,18 +115,43 @@ impl Handler for Burst {
                 Part::Select => told.selection.take(&data),
                 Part::Before => hear(data, &messages.uids, &mut told.before),
                 Part::Store => hear(data, &messages.uids, &mut told.now),
+                Part::Reselect => told.reselection.take(&data),
+                Part::Then => {}
             }
         }
         Ok(())
     }
 
     fn completed(&mut self, at: usize, status: &Status) {
-        let Some((of, part)) = self.uses.get(at) else { return };
-        match (self.told.get_mut(*of), part) {
-            (Some(told), Part::Select) => told.selection.answer = Some(status.clone()),
-            (Some(told), Part::Store) => told.answers.push(status.clone()),
-            (_, Part::Before) | (None, _) => {}
+        let Some(&(of, part)) = self.uses.get(at) else { return };
+        let Some(told) = self.told.get_mut(of) else { return };
+        match part {
+            Part::Select => told.selection.answer = Some(status.clone()),
+            Part::Before => {}
+            Part::Store => {
+                told.answers.push(status.clone());
+                self.stored(of);
+            }
+            Part::Reselect => told.reselection.answer = Some(status.clone()),
+            Part::Then => told.last.push(status.clone()),
         }
+    }
+
+    fn more(&mut self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        while let Some(of) = self.ready.pop_front() {
+            let may_follow = self.may_follow(of);
+            let then = self.then.get_mut(of).map(|(then, _)| std::mem::take(then)).filter(|_| may_follow);
+            for (at, command) in then.into_iter().flatten().enumerate() {
+                self.uses.push((of, if at == 0 { Part::Reselect } else { Part::Then }));
+                commands.push(command);
+            }
+        }
+        commands
+    }
+
+    fn is_over(&self) -> bool {
+        self.then.iter().all(|(then, _)| then.is_empty())
     }
 }
 
@@ -104,12 +168,8 @@ impl ImapStore {
         self.stores_in_one_burst() && !quirk::deleted_is_final(&self.capabilities)
     }
 
-    /// Runs errands in one burst, the last for now or not.
-    pub(super) async fn run_errands(
-        &mut self,
-        errands: Vec<Errand>,
-        last: bool,
-    ) -> Result<Vec<Result<Told, Error>>, Error> {
+    /// Runs errands in one burst.
+    pub(super) async fn run_errands(&mut self, errands: Vec<Errand>) -> Result<Vec<Result<Told, Error>>, Error> {
         self.introduce().await?;
         self.upcoming.clear();
         let (mut burst, mut commands) = (Burst::default(), Vec::new());
@@ -118,14 +178,13 @@ impl ImapStore {
         }
         if !commands.is_empty() {
             self.about_to_select();
-            match last {
-                true => self.run_then_look(commands, &mut burst).await?,
-                false => self.connection.run(commands, &mut burst).await?,
-            };
+            self.run_then_look(commands, &mut burst).await?;
         }
-        let last = burst.uses.last().and_then(|(of, _)| burst.messages.get(*of).zip(burst.told.get(*of)));
-        if let Some((messages, told)) = last {
-            self.selected(&messages.mailbox, &told.selection);
+        let last = burst.uses.last();
+        let last = last.and_then(|(of, part)| Some((part, burst.messages.get(*of)?, burst.told.get(*of)?)));
+        if let Some((part, messages, told)) = last {
+            let again = matches!(part, Part::Reselect | Part::Then);
+            self.selected(&messages.mailbox, if again { &told.reselection } else { &told.selection });
         }
         let mut results = Vec::with_capacity(burst.told.len());
         for (mut told, messages) in burst.told.into_iter().zip(burst.messages) {
@@ -141,21 +200,29 @@ impl ImapStore {
     }
 
     /// Adds an errand to the burst. One whose name can't be sent fails alone.
-    fn add(&self, Errand { messages, stores }: Errand, burst: &mut Burst, commands: &mut Vec<Command>) {
+    fn add(&self, Errand { messages, stores, mut then }: Errand, burst: &mut Burst, commands: &mut Vec<Command>) {
         let (at, mut told) = (burst.told.len(), Told::default());
         let ask = |part| Command::new(format!("UID FETCH {part} (UID FLAGS)"));
-        match self.select_command("SELECT", &messages.mailbox, None) {
-            Ok(select) => {
+        let select = || self.select_command("SELECT", &messages.mailbox, None);
+        let again = if then.is_empty() { Ok(None) } else { select().map(Some) };
+        let count = stores.len();
+        match select().and_then(|first| Ok((first, again?))) {
+            Ok((select, again)) => {
+                then.splice(0..0, again);
                 let asks = messages.uids.chunks(u32::MAX, RANGES).into_iter().map(ask).collect();
                 for (part, kind) in [(vec![select], Part::Select), (asks, Part::Before), (stores, Part::Store)] {
                     burst.uses.extend(part.iter().map(|_| (at, kind)));
                     commands.extend(part);
                 }
             }
-            Err(error) => told.failed = Some(error),
+            Err(error) => {
+                told.failed = Some(error);
+                then.clear();
+            }
         }
         burst.messages.push(messages);
         burst.told.push(told);
+        burst.then.push((then, count));
     }
 
     /// Gives messages of another mailbox of that name the flags that they had.
@@ -179,36 +246,25 @@ impl ImapStore {
         require(self.connection.run(commands, &mut |_, _| {}).await?)
     }
 
-    /// Expunges messages from many mailboxes, in two bursts: all are flagged first, and only in mailboxes that are the ones
-    /// that were meant is anything expunged. Should one be replaced between the two, `UID EXPUNGE` takes nothing in it that
-    /// was not flagged there.
+    /// Expunges messages from many mailboxes: they are flagged first, and only in mailboxes that are the ones that were meant
+    /// is anything expunged. Should one be replaced between the two, `UID EXPUNGE` takes nothing in it that was not flagged
+    /// there.
     pub(super) async fn expunge_all_messages(
         &mut self,
         orders: &[Messages],
     ) -> Result<Vec<Result<Expunged, Error>>, Error> {
-        let delete = |part| Command::new(format!("UID STORE {part} +FLAGS.SILENT (\\Deleted)"));
-        let errand = |messages: &Messages| Errand {
-            messages: messages.clone(),
-            stores: messages.uids.chunks(u32::MAX, RANGES).into_iter().map(delete).collect(),
+        let delete = |part: &UidSet| Command::new(format!("UID STORE {part} +FLAGS.SILENT (\\Deleted)"));
+        let expunge = |part: &UidSet| Command::new(format!("UID EXPUNGE {part}"));
+        let errand = |messages: &Messages| {
+            let parts = messages.uids.chunks(u32::MAX, RANGES);
+            let (stores, then) = (parts.iter().map(delete).collect(), parts.iter().map(expunge).collect());
+            Errand { messages: messages.clone(), stores, then }
         };
-        let errands: Vec<Errand> = orders.iter().map(errand).collect();
-        let told = self.run_errands(errands, false).await?;
-        let flagged: Vec<Result<(), Error>> = told.into_iter().map(|told| require(told?.answers)).collect();
-        let expunge = |part| Command::new(format!("UID EXPUNGE {part}"));
-        let ready = orders.iter().zip(&flagged).filter(|(_, flagged)| flagged.is_ok());
-        let errands: Vec<Errand> = ready
-            .map(|(messages, _)| Errand {
-                messages: Messages { uids: UidSet::new(), ..messages.clone() },
-                stores: messages.uids.chunks(u32::MAX, RANGES).into_iter().map(expunge).collect(),
-            })
-            .collect();
-        let mut expunged = self.run_errands(errands, true).await?.into_iter();
-        let answer = |flagged: Result<(), Error>| {
-            flagged?;
-            let told = expunged.next().unwrap_or_else(|| Err(Error::Unusable("nothing was expunged".to_owned())))?;
-            require(told.answers).map(|()| Expunged::Done)
+        let told = self.run_errands(orders.iter().map(errand).collect()).await?;
+        let answer = |(told, messages): (Result<Told, Error>, &Messages)| {
+            told?.followed(messages.validity).map(|()| Expunged::Done)
         };
-        Ok(flagged.into_iter().map(answer).collect())
+        Ok(told.into_iter().zip(orders).map(answer).collect())
     }
 }
 
@@ -227,23 +283,25 @@ mod tests {
     }
 
     #[test]
-    fn expunging_from_many_mailboxes_takes_two_round_trips() {
+    fn what_is_flagged_in_one_of_many_mailboxes_is_expunged_while_the_server_flags_in_others() {
         block_on(async {
+            let last =
+                "m6 NO read-only\r\n* 9 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\nm7 OK x\r\n* 1 EXPUNGE\r\n$ OK x\r\n";
             let script: Vec<Step> = vec![
                 ("SELECT \"A\" (CONDSTORE)", A),
                 ("UID FETCH 1:2 (UID FLAGS)", "* 1 FETCH (UID 1 FLAGS ())\r\n$ OK x\r\n"),
                 ("UID STORE 1:2 +FLAGS.SILENT (\\Deleted)", "$ OK x\r\n"),
                 ("SELECT \"B\" (CONDSTORE)", B),
                 ("UID FETCH 4 (UID FLAGS)", "$ OK x\r\n"),
-                ("UID STORE 4 +FLAGS.SILENT (\\Deleted)", "$ NO read-only\r\n"),
-                ("SELECT \"A\" (CONDSTORE)", A),
-                ("UID EXPUNGE 1:2", "* 1 EXPUNGE\r\n$ OK x\r\n"),
+                ("UID STORE 4 +FLAGS.SILENT (\\Deleted)", ""),
+                ("SELECT \"A\" (CONDSTORE)", ""),
+                ("UID EXPUNGE 1:2", last),
             ];
             let (mut store, server) = scripted(&["UIDPLUS", "CONDSTORE"], script);
             let done = store.expunge_all(&[of_a(&[1, 2]), of_b(&[4])]).await;
             server.await.unwrap();
             assert_eq!(kinds(done), [Ok(Expunged::Done), Err(RemoteErrorKind::Refused)]);
-            assert_eq!(store.traffic().round_trips, 2);
+            assert_eq!(store.traffic().round_trips, 1);
             assert!(store.has_selected(&name("A"), UidValidity(7)));
         });
     }
@@ -316,10 +374,11 @@ mod tests {
                 ("SELECT \"B\" (CONDSTORE)", OTHER),
                 ("UID FETCH 4:5 (UID FLAGS)", before),
                 ("UID STORE 4:5 +FLAGS.SILENT (\\Deleted)", "$ OK x\r\n"),
-                ("UID STORE 4 FLAGS.SILENT (\\Seen)", "$ OK x\r\n"),
-                ("UID STORE 5 FLAGS.SILENT (\\Deleted)", "$ OK x\r\n"),
                 ("SELECT \"A\" (CONDSTORE)", A),
                 ("UID EXPUNGE 1", "* 1 EXPUNGE\r\n$ OK x\r\n"),
+                ("SELECT \"B\" (CONDSTORE)", OTHER),
+                ("UID STORE 4 FLAGS.SILENT (\\Seen)", "$ OK x\r\n"),
+                ("UID STORE 5 FLAGS.SILENT (\\Deleted)", "$ OK x\r\n"),
             ];
             let (mut store, server) = scripted(&["UIDPLUS", "CONDSTORE"], script);
             let done = store.expunge_all(&[of_a(&[1]), of_b(&[4, 5])]).await;

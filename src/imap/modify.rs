@@ -48,9 +48,9 @@ impl ImapStore {
         let errand = |FlagChanges { mailbox, validity, changes }: &FlagChanges| {
             let (uids, orders) = orders(changes);
             let messages = Messages { mailbox: mailbox.clone(), validity: *validity, uids };
-            Errand { messages, stores: orders.iter().map(Order::command).collect() }
+            Errand { messages, stores: orders.iter().map(Order::command).collect(), then: Vec::new() }
         };
-        let told = self.run_errands(all.iter().map(errand).collect(), true).await?;
+        let told = self.run_errands(all.iter().map(errand).collect()).await?;
         let mut results = Vec::with_capacity(all.len());
         for (told, FlagChanges { mailbox, validity, changes }) in told.into_iter().zip(all) {
             results.push(match told.map(|told| told.stored(changes)) {
@@ -143,14 +143,15 @@ impl ImapStore {
     }
 }
 
-/// Returns which messages are to be changed, and the orders that do it.
+/// Returns which messages are to be changed, and the orders that do it. What is done to the same messages comes one after the
+/// other: Dovecot works on some commands together, and renames the file of each message once for all of them.
 fn orders(changes: &[(FlagDelta, UidSet)]) -> (UidSet, Vec<Order>) {
     let (mut wanted, mut orders) = (UidSet::new(), Vec::new());
     for (delta, uids) in changes {
         wanted.union_with(uids);
-        for (sign, flags) in [('+', &delta.add), ('-', &delta.remove)] {
-            let parts = uids.chunks(u32::MAX, RANGES).into_iter().filter(|_| !flags.is_empty());
-            orders.extend(parts.map(|part| Order { part, sign, flags: flags.clone() }));
+        for part in uids.chunks(u32::MAX, RANGES) {
+            let both = [('+', &delta.add), ('-', &delta.remove)].into_iter().filter(|(_, flags)| !flags.is_empty());
+            orders.extend(both.map(|(sign, flags)| Order { part: part.clone(), sign, flags: flags.clone() }));
         }
     }
     (wanted, orders)

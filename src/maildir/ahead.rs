@@ -1,20 +1,46 @@
-//! Scans made before they were asked for.
+//! Scans and listings made before they were asked for.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
+use super::list::Stamps;
 use super::scan::Seen;
 use crate::model::MailboxName;
-use crate::reconcile::snapshot::LocalSnapshot;
+use crate::reconcile::snapshot::{LocalListing, LocalSnapshot};
 
 /// So many messages may be held this way, in all maildirs together: what is scanned when it is asked for is let go of
 /// one by one.
 const MOST: usize = 50_000;
+
+/// How long a listing counts.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// What tells a root from another that is mounted there.
+type Id = Option<(u64, u64)>;
+
+/// Returns which directory a root is.
+pub(super) fn id(root: &Path) -> Id {
+    fs::metadata(root).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// A listing.
+#[derive(Debug)]
+struct Listed {
+    made: Instant,
+    root: Id,
+    listing: LocalListing,
+    stamps: Stamps,
+}
 
 /// Maildirs as they were, by their names then.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     seen: BTreeMap<MailboxName, Seen>,
     messages: usize,
+    listed: Option<Listed>,
 }
 
 impl Ahead {
@@ -39,6 +65,19 @@ impl Ahead {
         self.seen.get(mailbox).map(|seen| &seen.snapshot)
     }
 
+    /// Keeps a listing of a root that was this before.
+    pub(super) fn put_listing(&mut self, root: Id, listing: LocalListing, stamps: Stamps) {
+        self.listed = Some(Listed { made: Instant::now(), root, listing, stamps });
+    }
+
+    /// Gives the listing back, if it is young, and the root still the one that was listed: what was mounted since must not
+    /// look empty.
+    pub(super) fn take_listing(&mut self, root: &Path) -> Option<(LocalListing, Stamps)> {
+        let listed = self.listed.take()?;
+        let counts = listed.made.elapsed() < FRESH && listed.root.is_some() && listed.root == id(root);
+        counts.then_some((listed.listing, listed.stamps))
+    }
+
     /// Returns true if more may be kept.
     pub(super) fn has_room(&self) -> bool {
         self.messages < MOST
@@ -49,6 +88,7 @@ impl Ahead {
 mod tests {
     use crate::maildir::{Layout, Maildir, Settings, stamp};
     use crate::model::{KeywordLetters, MailboxName};
+    use crate::reconcile::snapshot::LocalListing;
     use crate::store::LocalStore;
     use std::fs::{self, File};
     use std::path::{Path, PathBuf};
@@ -84,6 +124,30 @@ mod tests {
         file.set_modified(SystemTime::now() + Duration::from_secs(10)).unwrap();
         store.clock.learn(stamp::wall_ns(), &file.metadata().unwrap());
         store
+    }
+
+    fn names(listing: LocalListing) -> Vec<String> {
+        listing.maildirs.into_iter().map(|maildir| maildir.name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_listing_made_ahead_counts_once_and_for_the_root_that_was_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fill(&root.join("INBOX"), "text");
+        let mut store = store(&root);
+        assert_eq!(names(store.list_ahead().unwrap()), ["INBOX"]);
+        fill(&root.join("Other"), "text");
+        assert_eq!(names(store.list().unwrap()), ["INBOX"]);
+        assert_eq!(names(store.list().unwrap()), ["INBOX", "Other"]);
+        // As an empty directory looks before something is mounted there.
+        fs::create_dir(dir.path().join("empty")).unwrap();
+        fs::rename(&root, dir.path().join("away")).unwrap();
+        fs::rename(dir.path().join("empty"), &root).unwrap();
+        assert!(names(store.list_ahead().unwrap()).is_empty());
+        fs::rename(&root, dir.path().join("empty")).unwrap();
+        fs::rename(dir.path().join("away"), &root).unwrap();
+        assert_eq!(names(store.list().unwrap()), ["INBOX", "Other"]);
     }
 
     #[test]

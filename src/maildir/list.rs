@@ -29,7 +29,7 @@ pub(super) fn list(settings: &Settings, clock: FileClock) -> Result<(LocalListin
 }
 
 /// The directories of each maildir as they are.
-type Stamps = BTreeMap<MailboxName, Stamp>;
+pub(super) type Stamps = BTreeMap<MailboxName, Stamp>;
 
 struct Walk<'a> {
     settings: &'a Settings,

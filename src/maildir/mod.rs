@@ -163,8 +163,18 @@ impl LocalStore for Maildir {
 
     fn list(&mut self) -> Result<LocalListing, LocalError> {
         self.let_go();
-        let (listing, seen) = list::list(&self.settings, self.clock)?;
+        let (listing, seen) = match self.ahead.take_listing(&self.settings.root) {
+            Some(listed) => listed,
+            None => list::list(&self.settings, self.clock)?,
+        };
         self.seen = seen;
+        Ok(listing)
+    }
+
+    fn list_ahead(&mut self) -> Result<LocalListing, LocalError> {
+        let root = ahead::id(&self.settings.root);
+        let (listing, stamps) = list::list(&self.settings, self.clock)?;
+        self.ahead.put_listing(root, listing.clone(), stamps);
         Ok(listing)
     }
 

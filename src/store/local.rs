@@ -95,6 +95,11 @@ pub trait LocalStore {
     /// Lists all maildirs.
     fn list(&mut self) -> Result<LocalListing, LocalError>;
 
+    /// Lists all maildirs shortly before they are listed, and while nothing is changed here: that is the listing then.
+    fn list_ahead(&mut self) -> Result<LocalListing, LocalError> {
+        self.list()
+    }
+
     /// Scans a maildir until a scan was quiet, at most five times. `letters` are the meanings last known.
     fn observe(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError>;
 

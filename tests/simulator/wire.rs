@@ -425,6 +425,22 @@ impl Shared {
         self.ask(NAMED, || format!("expunge {mailbox} {uids}"), deed).await
     }
 
+    /// Expunges from one of many mailboxes, if it is flagged there. An error concerns the whole account.
+    async fn expunge_next(
+        &self,
+        messages: &[Messages],
+        answers: &mut [Result<Expunged, RemoteError>],
+        at: usize,
+    ) -> Result<(), RemoteError> {
+        if answers[at].is_ok() {
+            answers[at] = match self.expunge_flagged(&messages[at]).await {
+                Err(error) if is_fatal(&error) => return Err(error),
+                answer => answer,
+            };
+        }
+        Ok(())
+    }
+
     async fn expunge_flagged(&self, Messages { mailbox, validity, uids }: &Messages) -> Result<Expunged, RemoteError> {
         let deed = |world: &mut World| {
             let alone = world.server.abilities.uid_plus;
@@ -661,26 +677,31 @@ impl RemoteStore for Shared {
         expunged
     }
 
-    /// In two bursts: all are flagged first.
+    /// All are flagged first. What is flagged in one mailbox may be expunged before the others are dealt with.
     async fn expunge_all(&mut self, messages: &[Messages]) -> Vec<Result<Expunged, RemoteError>> {
         let Abilities { mod_seq, uid_plus, deleted_is_final, .. } = self.world().server.abilities;
         if !(mod_seq && uid_plus) || deleted_is_final {
             return expunge_one_by_one(self, messages).await;
         }
-        let mut expunged = Vec::new();
+        let (mut expunged, mut at_once) = (Vec::new(), 0);
         for one in messages {
             match self.flag_deleted(one).await {
                 Err(error) if is_fatal(&error) => return vec![Err(error)],
                 flagged => expunged.push(flagged.map(|()| Expunged::Flagged)),
             }
+            if at_once + 1 < expunged.len() && self.world().rng.chance(300) {
+                if let Err(error) = self.expunge_next(messages, &mut expunged, at_once).await {
+                    return vec![Err(error)];
+                }
+                at_once += 1;
+            }
         }
         // Other things are done here meanwhile.
         self.dawdle().await;
-        for (one, answer) in messages.iter().zip(&mut expunged).filter(|(_, flagged)| flagged.is_ok()) {
-            *answer = match self.expunge_flagged(one).await {
-                Err(error) if is_fatal(&error) => return vec![Err(error)],
-                answer => answer,
-            };
+        for at in at_once..messages.len() {
+            if let Err(error) = self.expunge_next(messages, &mut expunged, at).await {
+                return vec![Err(error)];
+            }
         }
         self.world().look_ahead();
         expunged
