@@ -258,8 +258,10 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
             records.push(Record::Settled(intent));
         }
         // Where it can't be made durable, the intents tell the next run what may be there.
-        for (of, done) in touched {
-            let synced = self.parts.get(of).map_or(Ok(()), |(plan, _)| self.local.sync(&plan.local));
+        let parts = touched.into_iter().filter_map(|(of, done)| Some((of, &self.parts.get(of)?.0.local, done)));
+        let parts: Vec<_> = parts.collect();
+        let synced = self.local.sync_all(&parts.iter().map(|(_, maildir, _)| *maildir).collect::<Vec<_>>());
+        for ((of, _, done), synced) in parts.into_iter().zip(synced) {
             records.extend(self.unless_refused(of, synced)?.map(|()| done).into_iter().flatten());
         }
         self.journal.commit(&records)?;

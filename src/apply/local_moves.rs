@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Apply;
 use super::label::Label;
 use super::moves::moved_row;
-use crate::model::MailboxId;
+use crate::model::{MailboxId, MailboxName};
 use crate::reconcile::plan::{LocalMove, MailboxPlan};
 use crate::reconcile::report::Event;
 use crate::store::{Edit, Failure, Journal, LocalErrorKind, LocalStore, NewMessage, Record, RemoteStore};
@@ -36,10 +36,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         // it, a file system that does not rename atomically may lose one in between to a power cut: it is fetched again,
         // for its message is on the server. To make such a maildir durable once is enough, for all has moved by then.
         let mut unsure = BTreeSet::new();
-        for plan in targets.iter().copied().chain(of(sources)) {
-            let synced = self.local.sync(&plan.local);
-            unsure.extend(synced.is_err().then_some(plan.mailbox));
-            self.mailbox_done(plan, synced.map_err(Failure::from))?;
+        for plans in [targets.clone(), of(sources).collect()] {
+            let maildirs: Vec<&MailboxName> = plans.iter().map(|plan| &plan.local).collect();
+            for (plan, synced) in plans.iter().zip(self.local.sync_all(&maildirs)) {
+                unsure.extend(synced.is_err().then_some(plan.mailbox));
+                self.mailbox_done(plan, synced.map_err(Failure::from))?;
+            }
         }
         for target in targets.into_iter().filter(|target| !unsure.contains(&target.mailbox)) {
             let mut files = arrived.remove(&target.mailbox).unwrap_or_default();

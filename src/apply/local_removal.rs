@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Aftermath, Terms, local_problem, mailbox_done};
-use crate::model::{MailboxId, Side};
+use crate::model::{MailboxId, MailboxName, Side};
 use crate::reconcile::guard::{is_news, is_watched};
 use crate::reconcile::plan::{LocalRemoval, MailboxPlan};
 use crate::reconcile::policy::KeepDeleted;
@@ -33,8 +33,9 @@ impl<L: LocalStore, J: Journal> LocalRemovals<'_, L, J> {
             gone.push((plan, removed));
         }
         let mut records = Vec::new();
-        for (plan, removals) in gone {
-            let synced = self.local.sync(&plan.local);
+        let maildirs: Vec<&MailboxName> = gone.iter().map(|(plan, _)| &plan.local).collect();
+        let synced = self.local.sync_all(&maildirs);
+        for ((plan, removals), synced) in gone.into_iter().zip(synced) {
             if synced.is_ok() {
                 records.extend(self.removed(plan, &removals));
                 records.extend(begun.remove(&plan.mailbox).into_iter().flatten().map(Record::Settled));

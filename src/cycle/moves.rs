@@ -224,8 +224,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     ) -> Result<Vec<Missing<'s>>, Failure> {
         let (rows, mut missing) = (all.rows(), Vec::new());
         for (sight, plan) in all.sights.iter().zip(&*all.plans) {
-            for LocalRemoval { row, unique, entry } in &plan.remove_local {
-                let Some(row) = rows.get(row).copied().filter(|row| may_have_arrived(row)) else { continue };
+            let gone = plan.remove_local.iter().filter_map(|one| Some((rows.get(&one.row).copied()?, one)));
+            let gone: Vec<(&MessageRow, &LocalRemoval)> = gone.filter(|(row, _)| may_have_arrived(row)).collect();
+            let files: Vec<_> = gone.iter().map(|(_, one)| (&one.unique, &one.entry)).collect();
+            self.account.local.identify_ahead(&sight.row.local, &files);
+            for (row, LocalRemoval { unique, entry, .. }) in gone {
                 let place = (plan.mailbox, unique.clone());
                 let arrival = self.arrival(sight, unique, entry)?;
                 let same = arrival.filter(|file| row.content.is_none() || file.identity.content == row.content);

@@ -4,11 +4,12 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, linkat, statat, unlinkat};
 
 use super::error::{Reach, failed};
+use super::threads;
 use crate::store::LocalError;
 
 /// Opens a file for reading, a symbolic link excepted.
@@ -47,6 +48,11 @@ pub(super) fn make_dirs(path: &Path) -> Result<(), LocalError> {
 pub(super) fn sync_dir(path: &Path) -> Result<(), LocalError> {
     let done = File::open(path).and_then(|dir| dir.sync_all());
     done.map_err(|error| failed("sync the directory", path, Reach::All, error))
+}
+
+/// Makes the entries of many directories durable. Each is waited for, not worked on: together they take hardly longer than one.
+pub(super) fn sync_dirs(paths: &[PathBuf]) -> Vec<Result<(), LocalError>> {
+    threads::each(paths, (paths.len() / 2).min(8), |path| sync_dir(path))
 }
 
 /// Replaces a file's content durably: readers see the old or the new, now and after a power cut.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::stamp::{self, FileClock};
-use super::{body, name};
+use super::{body, name, threads};
 use crate::model::{FileStat, Identity, UniqueName};
 use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Edit, LocalError};
@@ -36,21 +36,9 @@ impl Identified {
             paths.truncate(MOST);
         }
         let threads = thread::available_parallelism().map_or(1, usize::from).min(paths.len().div_ceil(FEW)).max(1);
-        let share = paths.len().div_ceil(threads).max(1);
-        let read = |paths: &[(PathBuf, &LocalEntry)]| -> Vec<(PathBuf, Found)> {
-            paths.iter().filter_map(|(path, entry)| Some((path.clone(), settled(path, entry, clock)?))).collect()
-        };
-        thread::scope(|scope| {
-            let mut shares = paths.chunks(share);
-            let own = shares.next();
-            let others: Vec<_> =
-                shares.map(|share| (share, thread::Builder::new().spawn_scoped(scope, move || read(share)))).collect();
-            self.files.extend(own.into_iter().flat_map(read));
-            for (share, other) in others {
-                let found = other.ok().and_then(|other| other.join().ok());
-                self.files.extend(found.unwrap_or_else(|| read(share)));
-            }
-        });
+        let found = threads::each(&paths, threads, |(path, entry)| settled(path, entry, clock));
+        let paths = paths.into_iter().map(|(path, _)| path);
+        self.files.extend(paths.zip(found).filter_map(|(path, found)| Some((path, found?))));
     }
 
     /// Returns what was found in a file, if it was read and is still the same.

@@ -30,6 +30,7 @@ mod saved;
 mod scan;
 mod stage;
 mod stamp;
+mod threads;
 mod trash;
 mod watch;
 
@@ -356,6 +357,19 @@ impl LocalStore for Maildir {
     fn sync(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
         let maildir = self.locate(mailbox)?;
         ["cur", "new"].iter().try_for_each(|part| durable::sync_dir(&maildir.join(part)))
+    }
+
+    fn sync_all(&mut self, mailboxes: &[&MailboxName]) -> Vec<Result<(), LocalError>> {
+        let maildirs: Vec<Result<PathBuf, LocalError>> = mailboxes.iter().map(|mailbox| self.locate(mailbox)).collect();
+        let parts = |maildir: &PathBuf| ["cur", "new"].map(|part| maildir.join(part));
+        let dirs: Vec<PathBuf> = maildirs.iter().flatten().flat_map(parts).collect();
+        let mut synced = durable::sync_dirs(&dirs).into_iter();
+        let done = |maildir: Result<PathBuf, LocalError>| {
+            maildir?;
+            let [cur, new] = [synced.next(), synced.next()].map(|part| part.unwrap_or(Ok(())));
+            cur.and(new)
+        };
+        maildirs.into_iter().map(done).collect()
     }
 
     fn set_flags(

@@ -17,6 +17,8 @@ use super::message::{Fingerprint, Identity, Timestamp};
 pub struct IdentityHasher {
     /// A CR was the last byte seen: what follows decides what it is.
     pending_cr: bool,
+    /// Bytes of the canonical form that are not counted and hashed yet.
+    gathered: Vec<u8>,
     /// Length of the canonical form so far, and the LFs in it.
     length: u64,
     line_ends: u64,
@@ -24,6 +26,9 @@ pub struct IdentityHasher {
     content: Option<blake3::Hasher>,
     loose: Option<LooseHasher>,
 }
+
+/// So many bytes are hashed together, where that takes a fraction of what they take line by line.
+const TOGETHER: usize = 16 * 1024;
 
 impl IdentityHasher {
     /// Computes everything.
@@ -39,18 +44,19 @@ impl IdentityHasher {
     /// Computes what the header block tells, from that block (`BODY.PEEK[HEADER]`) or from the whole message. The size
     /// is that of the bytes given.
     pub fn header_only() -> Self {
-        Self { pending_cr: false, length: 0, line_ends: 0, header: HeaderBlock::default(), content: None, loose: None }
+        let header = HeaderBlock::default();
+        Self { pending_cr: false, gathered: Vec::new(), length: 0, line_ends: 0, header, content: None, loose: None }
     }
 
     /// Takes the next piece.
     pub fn update(&mut self, mut bytes: &[u8]) {
         while let Some(&first) = bytes.first() {
             if self.pending_cr && first != b'\n' {
-                self.canonical(b"\r");
+                self.gather(b"\r");
             }
             let until_cr = memchr::memchr(b'\r', bytes);
             let (plain, rest) = bytes.split_at(until_cr.unwrap_or(bytes.len()));
-            self.canonical(plain);
+            self.gather(plain);
             self.pending_cr = until_cr.is_some();
             bytes = rest.get(1..).unwrap_or_default();
         }
@@ -59,8 +65,10 @@ impl IdentityHasher {
     /// Ends the message.
     pub fn finish(mut self, date: Option<Timestamp>) -> Identity {
         if self.pending_cr {
-            self.canonical(b"\r");
+            self.gather(b"\r");
         }
+        let rest = std::mem::take(&mut self.gathered);
+        self.canonical(&rest);
         let open = self.header.end();
         self.count(&open, &[]);
         let (header, message_id) = self.header.finish();
@@ -71,6 +79,19 @@ impl IdentityHasher {
             header,
             content: self.content.map(|hasher| fingerprint(&hasher)),
             loose: self.loose.map(LooseHasher::finish),
+        }
+    }
+
+    fn gather(&mut self, bytes: &[u8]) {
+        if self.gathered.is_empty() && bytes.len() >= TOGETHER {
+            return self.canonical(bytes);
+        }
+        self.gathered.extend_from_slice(bytes);
+        if self.gathered.len() >= TOGETHER {
+            let mut gathered = std::mem::take(&mut self.gathered);
+            self.canonical(&gathered);
+            gathered.clear();
+            self.gathered = gathered;
         }
     }
 
@@ -114,25 +135,12 @@ struct LooseHasher {
 }
 
 impl LooseHasher {
-    const BUFFER: usize = 4096;
-
     fn header(&mut self, bytes: &[u8]) {
         let survivors: Vec<u8> = bytes.iter().copied().map(survivor).collect();
         self.body(&survivors);
     }
 
     fn body(&mut self, bytes: &[u8]) {
-        let mut from = 0;
-        for end in memchr::memchr_iter(b'\n', bytes) {
-            self.line(bytes.get(from..end).unwrap_or_default());
-            self.newlines += 1;
-            from = end + 1;
-        }
-        self.line(bytes.get(from..).unwrap_or_default());
-    }
-
-    /// Takes a part of a line.
-    fn line(&mut self, bytes: &[u8]) {
         let mut from = 0;
         for left_out in memchr::memchr3_iter(b'\r', 0, 0x80, bytes) {
             self.keep(bytes.get(from..left_out).unwrap_or_default());
@@ -141,16 +149,24 @@ impl LooseHasher {
         self.keep(bytes.get(from..).unwrap_or_default());
     }
 
+    /// Takes bytes that are not left out.
     fn keep(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
+        let trailing = bytes.iter().rev().take_while(|byte| **byte == b'\n').count();
+        let (kept, trailing) = bytes.split_at(bytes.len() - trailing);
+        if !kept.is_empty() {
             (0..std::mem::take(&mut self.newlines)).for_each(|_| self.push(b"\n"));
-            self.push(bytes);
+            self.push(kept);
         }
+        self.newlines += trailing.len() as u64;
     }
 
     fn push(&mut self, bytes: &[u8]) {
+        if self.buffer.is_empty() && bytes.len() >= TOGETHER {
+            self.hasher.update(bytes);
+            return;
+        }
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= Self::BUFFER {
+        if self.buffer.len() >= TOGETHER {
             self.hasher.update(&self.buffer);
             self.buffer.clear();
         }
@@ -188,13 +204,20 @@ mod tests {
                 Just("Lines: 1\r\n 2")
             ],
             body,
+            // More than is hashed together.
+            prop_oneof![9 => Just(1), 1 => 600usize..900],
         )
-            .prop_map(|(head, body)| [head.as_bytes(), &body].concat())
+            .prop_map(|(head, body, times)| [head.as_bytes(), &body.repeat(times)].concat())
+    }
+
+    /// Where a message may be cut: near its beginning, or anywhere.
+    fn cuts() -> impl Strategy<Value = Vec<usize>> {
+        proptest::collection::vec(prop_oneof![0usize..80, 0usize..50_000], 0..6)
     }
 
     proptest! {
         #[test]
-        fn cuts_make_no_difference(bytes in bytes(), cuts in proptest::collection::vec(0usize..80, 0..6)) {
+        fn cuts_make_no_difference(bytes in bytes(), cuts in cuts()) {
             let mut cuts: Vec<usize> = cuts.into_iter().map(|at| at.min(bytes.len())).chain([0, bytes.len()]).collect();
             cuts.sort_unstable();
             let mut hasher = IdentityHasher::whole();

@@ -223,6 +223,11 @@ pub trait LocalStore {
     /// Makes the names of a maildir's `cur` and `new` durable.
     fn sync(&mut self, mailbox: &MailboxName) -> Result<(), LocalError>;
 
+    /// Makes the names of many maildirs durable, in no order. As many answers as maildirs.
+    fn sync_all(&mut self, mailboxes: &[&MailboxName]) -> Vec<Result<(), LocalError>> {
+        mailboxes.iter().map(|mailbox| self.sync(mailbox)).collect()
+    }
+
     /// Changes the flags on a file's name, if it still has the name observed. Letters without a meaning stay.
     fn set_flags(
         &mut self,
