@@ -206,10 +206,23 @@ pub(super) fn require(answers: impl IntoIterator<Item = Status>) -> Result<(), E
 
 #[cfg(test)]
 mod tests {
+    use super::{RANGES, orders};
     use crate::imap::script::{Step, block_on, name, scripted, uid, uids};
     use crate::imap::select::Selected;
-    use crate::model::{Flag, FlagDelta, FlagSet, UidValidity};
+    use crate::model::{Flag, FlagDelta, FlagSet, Uid, UidSet, UidValidity};
     use crate::store::{Expunged, RemoteErrorKind, RemoteStore, StoredFlags};
+
+    #[test]
+    fn what_is_done_to_the_same_messages_comes_one_after_the_other() {
+        let odd: UidSet = (1..=2 * RANGES as u32 + 1).step_by(2).filter_map(Uid::new).collect();
+        let (add, remove) = (FlagSet::of(&[Flag::Seen]), FlagSet::of(&[Flag::Flagged]));
+        let changes = [(FlagDelta { add, remove }, odd.clone())];
+        let (wanted, orders) = orders(&changes);
+        assert_eq!(wanted, odd);
+        let signs: String = orders.iter().map(|order| order.sign).collect();
+        assert_eq!(signs, "+-+-");
+        assert!(orders.chunks(2).all(|both| both[0].part == both[1].part));
+    }
 
     fn add(flags: &[Flag]) -> FlagDelta {
         FlagDelta { add: FlagSet::of(flags), remove: FlagSet::new() }

@@ -150,9 +150,9 @@ mod tests {
         assert_eq!(names(store.list().unwrap()), ["INBOX", "Other"]);
     }
 
-    #[test]
-    fn what_was_read_ahead_is_taken_only_if_it_is_still_so() {
-        let acts: [fn(&Path); 8] = [
+    /// What may become of a maildir.
+    fn acts() -> [fn(&Path); 8] {
+        [
             |_| {},
             |inbox| fs::write(inbox.join("new/3.c"), "three").unwrap(),
             |inbox| fs::write(inbox.join("cur/3.c:2,"), "three").unwrap(),
@@ -164,19 +164,54 @@ mod tests {
                 fs::rename(inbox, inbox.with_extension("gone")).unwrap();
                 fill(inbox, "another");
             },
-        ];
-        for (at, act) in acts.into_iter().enumerate() {
+        ]
+    }
+
+    #[test]
+    fn what_was_read_ahead_or_given_back_is_taken_only_if_it_is_still_so() {
+        for (at, act) in acts().into_iter().enumerate() {
             let dir = tempfile::tempdir().unwrap();
             let path: PathBuf = dir.path().join("INBOX");
             fill(&path, "text");
             tick(dir.path());
             let mut store = store(dir.path());
-            assert!(store.read_ahead(&inbox(), &KeywordLetters::new()).unwrap());
+            let letters = KeywordLetters::new();
+            assert!(store.read_ahead(&inbox(), &letters).unwrap());
             assert_eq!(store.ahead.messages, 2);
             act(&path);
-            let seen = store.observe(&inbox(), &KeywordLetters::new()).unwrap();
+            let seen = store.observe(&inbox(), &letters).unwrap();
             assert_eq!((store.ahead.seen.len(), store.ahead.messages), (0, 0));
-            assert_eq!(seen, store.observe(&inbox(), &KeywordLetters::new()).unwrap(), "act {at}");
+            assert_eq!(seen, store.observe(&inbox(), &letters).unwrap(), "act {at}");
         }
+        for (at, act) in acts().into_iter().enumerate() {
+            let dir = tempfile::tempdir().unwrap();
+            let path: PathBuf = dir.path().join("INBOX");
+            fill(&path, "text");
+            tick(dir.path());
+            let mut store = store(dir.path());
+            let letters = KeywordLetters::new();
+            let seen = store.observe(&inbox(), &letters).unwrap();
+            store.take_back(&inbox(), seen);
+            assert_eq!(store.ahead.messages, 2);
+            act(&path);
+            let seen = store.observe(&inbox(), &letters).unwrap();
+            assert_eq!(seen, store.observe(&inbox(), &letters).unwrap(), "act {at}, given back");
+        }
+    }
+
+    #[test]
+    fn a_scan_older_than_the_last_is_not_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path: PathBuf = dir.path().join("INBOX");
+        fill(&path, "text");
+        tick(dir.path());
+        let mut store = store(dir.path());
+        let letters = KeywordLetters::new();
+        let old = store.observe(&inbox(), &letters).unwrap();
+        fs::write(path.join("new/3.c"), "three").unwrap();
+        tick(dir.path());
+        let new = store.observe(&inbox(), &letters).unwrap();
+        store.take_back(&inbox(), old);
+        assert_eq!(store.observe(&inbox(), &letters).unwrap(), new);
     }
 }

@@ -476,3 +476,13 @@ fn a_maildir_counts_as_stirred_until_a_scan_of_it_was_quiet() {
     assert!(account.store.observe(&inbox(), &KeywordLetters::new()).unwrap().quiet);
     assert!(!account.store.is_stirred().unwrap());
 }
+
+#[test]
+fn of_many_maildirs_made_durable_each_has_its_own_answer() {
+    let mut account = account();
+    let names = ["A", "gone", "B"].map(|name| MailboxName::parse(name).unwrap());
+    [&names[0], &names[2]].into_iter().for_each(|name| account.store.create(name).unwrap());
+    let synced = account.store.sync_all(&names.each_ref());
+    assert_eq!(synced.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    assert!(account.store.sync_all(&[]).is_empty());
+}

@@ -577,7 +577,12 @@ impl RemoteStore for Shared {
             let (lane, unanswered) = &mut open[at];
             match self.append_next(uploads, *lane, unanswered).await {
                 Ok(true) => {}
-                Ok(false) => drop(open.remove(at)),
+                Ok(false) => {
+                    if *lane == Lane::First && uploads.is_over(Lane::First) {
+                        self.world().look_ahead();
+                    }
+                    open.remove(at);
+                }
                 // The other lane goes on.
                 Err(error) => {
                     done = done.and(Err(error));
@@ -585,7 +590,7 @@ impl RemoteStore for Shared {
                 }
             }
         }
-        done.inspect(|()| self.world().look_ahead())
+        done
     }
 
     async fn store_flags(

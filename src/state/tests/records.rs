@@ -525,3 +525,15 @@ fn mailboxes_get_names_all_together() {
     account.commit(&[Record::Renamed(vec![renaming(one, 2, 3)])]);
     assert_eq!(names(&mut account)[1], (one, name(2), name(3)), "its own name is no other's");
 }
+
+#[test]
+fn messages_read_ahead_are_those_that_there_are_when_they_are_asked_for() {
+    let (mut account, id) = Account::with_mailbox();
+    let database = account.commit(&[Record::Insert(id, message(1)), Record::Insert(id, message(2))]);
+    database.read_ahead(id).unwrap();
+    let before = database.messages(id).unwrap();
+    assert_eq!(before.len(), 2);
+    database.read_ahead(id).unwrap();
+    database.commit(&[Record::Forget(before[0].id)]).unwrap();
+    assert_eq!(database.messages(id).unwrap(), before[1..]);
+}
