@@ -204,10 +204,14 @@ mod tests {
                 Just("Lines: 1\r\n 2")
             ],
             body,
-            // More than is hashed together.
+            // More than is hashed together, with and without what is left out.
             prop_oneof![9 => Just(1), 1 => 600usize..900],
+            any::<bool>(),
         )
-            .prop_map(|(head, body, times)| [head.as_bytes(), &body.repeat(times)].concat())
+            .prop_map(|(head, mut body, times, plain)| {
+                body.retain(|byte| times == 1 || !plain || !matches!(byte, b'\r' | 0 | 0x80));
+                [head.as_bytes(), &body.repeat(times)].concat()
+            })
     }
 
     /// Where a message may be cut: near its beginning, or anywhere.
