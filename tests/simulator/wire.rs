@@ -571,17 +571,19 @@ impl RemoteStore for Shared {
     async fn append(&mut self, uploads: &mut dyn Uploads) -> Result<(), RemoteError> {
         let mut open = vec![(Lane::First, None)];
         open.extend(uploads.is_large().then_some((Lane::Second, None)));
-        let mut done = Ok(());
+        let (mut done, mut looked) = (Ok(()), false);
         while !open.is_empty() {
             let at = if open.len() > 1 { self.world().rng.below(2) } else { 0 };
             let (lane, unanswered) = &mut open[at];
             match self.append_next(uploads, *lane, unanswered).await {
+                Ok(true) if looked => self.world().complain("something is sent behind the look".to_owned()),
                 Ok(true) => {}
                 Ok(false) => {
-                    if *lane == Lane::First && uploads.is_over(Lane::First) {
-                        self.world().look_ahead();
+                    let (lane, _) = open.remove(at);
+                    looked |= lane == Lane::First && uploads.is_over(Lane::First);
+                    if looked && open.iter().any(|(_, unanswered)| unanswered.is_some()) {
+                        self.world().complain("the look does not see what is out".to_owned());
                     }
-                    open.remove(at);
                 }
                 // The other lane goes on.
                 Err(error) => {
@@ -589,6 +591,9 @@ impl RemoteStore for Shared {
                     open.remove(at);
                 }
             }
+        }
+        if looked {
+            self.world().look_ahead();
         }
         done
     }

@@ -96,8 +96,10 @@ fn uploads_to_several_folders_take_two_connections_and_stay_in_order() {
         assert_eq!(there, here.iter().map(|entry| canonical(&entry.content)).collect::<Vec<_>>());
     }
     proxy.heal();
-    setup.sync().expect(0).expect_nothing_done();
+    let second = setup.sync().expect(0).expect_nothing_done();
     assert_eq!(proxy.connections(), 1);
+    let third = setup.sync().expect(0);
+    assert_eq!(second.bytes(), third.bytes(), "the look behind the uploads saw all of them");
 }
 
 #[test]
