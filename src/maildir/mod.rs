@@ -1,7 +1,7 @@
 //! The local side: Maildirs on disk. Only this module knows file names.
 //!
 //! `layout` gives each folder its directory, `list` finds and creates them, `rename` moves them, `scan` observes one, `ahead`
-//! keeps what was scanned before it was asked for,
+//! keeps what was listed or scanned before it was asked for, `threads` does many things at once,
 //! `stage` and `edit` change message files, `body` reads them, `saved` tells which were saved again, `trash` keeps what
 //! leaves, `put_back` brings it back, `keywords` and `name` know what names mean, `watch` tells when something changes.
 
