@@ -125,7 +125,7 @@ impl<L: LocalStore, J: Journal> Uploads for Outbox<'_, '_, L, J> {
             Lane::First => (&self.first, &self.second),
             Lane::Second => (&self.second, &self.first),
         };
-        self.waiting.is_empty() && own.is_read() && other.is_read() && other.out.is_empty()
+        self.waiting.is_empty() && own.is_read() && other.out.is_empty()
     }
 
     fn answered(&mut self, lane: Lane, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
