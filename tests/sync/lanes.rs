@@ -99,7 +99,7 @@ fn uploads_to_several_folders_take_two_connections_and_stay_in_order() {
     let second = setup.sync().expect(0).expect_nothing_done();
     assert_eq!(proxy.connections(), 1);
     let third = setup.sync().expect(0);
-    assert_eq!(second.bytes(), third.bytes(), "the look behind the uploads saw all of them");
+    assert_eq!(second.bytes_out(), third.bytes_out(), "the look behind the uploads saw all of them");
 }
 
 #[test]

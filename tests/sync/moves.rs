@@ -361,8 +361,7 @@ fn three_hundred_moved_each_way_take_a_few_kilobytes() {
     for kind in [Kind::Full, Kind::Bare] {
         let setup = many(kind, 600);
         let run = setup.sync().expect(0).expect_only(&[("remote", "moved", 300), ("local", "moved", 300)]);
-        let out = run.account()["bytes_out"].as_u64().unwrap();
-        assert!(out < 20_000, "{kind:?}: {}", run.stdout);
+        assert!(run.bytes_out() < 20_000, "{kind:?}: {}", run.stdout);
         assert!(run.account()["held"].as_array().unwrap().is_empty(), "{kind:?}: {}", run.stdout);
         assert_many(&setup, 600, &format!("{kind:?}"));
         setup.sync().expect(0).expect_nothing_done();
