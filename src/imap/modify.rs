@@ -193,7 +193,7 @@ impl Order {
             return Vec::new();
         }
         let system = self.flags.system().map(|flag| FlagSet::of(&[flag]));
-        let keywords = self.flags.keywords.iter().map(|word| FlagSet::from_parts(0, [word.clone()].into()));
+        let keywords = self.flags.keywords.iter().map(|word| FlagSet::from_parts(0, [word.clone()]));
         let order = |flags| Order { part: self.part.clone(), sign: self.sign, flags };
         system.chain(keywords).map(order).collect()
     }

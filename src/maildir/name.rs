@@ -208,12 +208,12 @@ mod tests {
     }
 
     fn set(system: &[Flag], keywords: &[&str]) -> FlagSet {
-        FlagSet::from_parts(FlagSet::of(system).bits(), keywords.iter().filter_map(|word| Keyword::new(word)).collect())
+        FlagSet::from_parts(FlagSet::of(system).bits(), keywords.iter().filter_map(|word| Keyword::new(word)))
     }
 
     fn any_set() -> impl Strategy<Value = FlagSet> {
         (0u8..32, proptest::sample::subsequence(vec!["$Junk", "work", "$Forwarded", "other"], 0..4))
-            .prop_map(|(bits, words)| FlagSet::from_parts(bits, set(&[], &words).keywords))
+            .prop_map(|(bits, words)| FlagSet::from_parts(bits, set(&[], &words).keywords.iter().cloned()))
     }
 
     proptest! {

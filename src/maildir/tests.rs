@@ -210,7 +210,7 @@ fn flags_change_on_the_name_and_in_cur() {
         account.entry(&unique)
     };
     assert!(change(&mut account, &FlagDelta::default()).in_new);
-    let work = FlagSet::from_parts(1, [Keyword::new("work").unwrap()].into());
+    let work = FlagSet::from_parts(1, [Keyword::new("work").unwrap()]);
     let entry = change(&mut account, &FlagDelta { add: work.clone(), remove: FlagSet::new() });
     assert_eq!((entry.in_new, &*entry.info), (false, "2,Sa"));
     let entry = change(&mut account, &FlagDelta { add: FlagSet::new(), remove: work });
@@ -229,7 +229,7 @@ fn a_keyword_letter_that_goes_as_its_capital_comes() {
         let [add, remove] = [add, remove].map(|word| match word {
             "" => FlagSet::new(),
             "\\Seen" => FlagSet::of(&[Flag::Seen]),
-            word => FlagSet::from_parts(0, [Keyword::new(word).unwrap()].into()),
+            word => FlagSet::from_parts(0, [Keyword::new(word).unwrap()]),
         });
         let entry = account.entry(&unique);
         let delta = FlagDelta { add, remove };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::flag::Keyword;
+use super::keyword::Keyword;
 
 /// Identity and times of one directory. Compared by inequality only: a clock may run backwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

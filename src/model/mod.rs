@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod flag;
 pub mod identity;
+pub mod keyword;
 pub mod local;
 pub mod mailbox;
 pub mod message;
@@ -11,8 +12,9 @@ pub mod side;
 pub mod uid;
 
 pub use clock::Clock;
-pub use flag::{Flag, FlagDelta, FlagSet, Keyword, PermanentFlags};
+pub use flag::{Flag, FlagDelta, FlagSet, PermanentFlags};
 pub use identity::IdentityHasher;
+pub use keyword::{Keyword, Keywords};
 pub use local::{Circumstances, DirId, DirStamp, FileStat, KeywordLetters, Marker, Stamp};
 pub use mailbox::{MailboxId, MailboxName, MailboxRow, Role, Watermark};
 pub use message::{

@@ -193,7 +193,7 @@ mod tests {
     }
 
     fn words(words: &[&str]) -> FlagSet {
-        FlagSet::from_parts(0, words.iter().filter_map(|word| Keyword::new(word)).collect())
+        FlagSet::from_parts(0, words.iter().filter_map(|word| Keyword::new(word)))
     }
 
     fn entry(flags: FlagSet) -> LocalEntry {
@@ -326,10 +326,10 @@ mod tests {
             (seen, dovecot, deleted_is_local, read_only, new_keywords) in any::<(bool, bool, bool, bool, bool)>(),
             storable in 0u8..32,
         ) {
-            let flags = FlagSet::from_parts(bits, words(&tagged).keywords);
+            let flags = FlagSet::from_parts(bits, words(&tagged).keywords.iter().cloned());
             let letters = lettered.map(|lettered| scan(&lettered).letters.unwrap());
             let found = LocalSnapshot { letters, dovecot, ..scan(&[]) };
-            let permanent = PermanentFlags { flags: FlagSet::from_parts(storable, [].into()), new_keywords };
+            let permanent = PermanentFlags { flags: FlagSet::from_parts(storable, []), new_keywords };
             let rules = FlagRules { deleted_is_local, permanent, read_only };
             let before = scan(&agreed).letters.unwrap();
             let remote = seen.then_some(&flags);

@@ -46,7 +46,7 @@ fn unique(n: u32) -> UniqueName {
 
 fn flags() -> impl Strategy<Value = FlagSet> {
     (0u8..32, proptest::collection::btree_set(prop_oneof!["work", "home"], 0..3)).prop_map(|(bits, words)| {
-        FlagSet::from_parts(bits, words.iter().filter_map(|word| Keyword::new(word)).collect())
+        FlagSet::from_parts(bits, words.iter().filter_map(|word| Keyword::new(word)))
     })
 }
 

@@ -156,7 +156,7 @@ impl World {
         let Some((id, after)) = self.local_id(name, unique).zip(self.local_flags(name, unique)) else { return };
         let letters = self.maildir.folders[name].letters.clone();
         let lettered = |word: &&Keyword| letters.letter(word).is_some();
-        let dropped = FlagSet::from_parts(0, after.keywords.iter().filter(lettered).cloned().collect());
+        let dropped = FlagSet::from_parts(0, after.keywords.iter().filter(lettered).cloned());
         let info = info_of(&after.difference(&dropped), &letters, "");
         let rename = |place: &Place| Some(Place { info: info.clone(), ..place.clone() });
         self.maildir.user(name, unique, rename);

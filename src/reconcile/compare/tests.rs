@@ -143,7 +143,7 @@ fn seen() -> FlagSet {
 }
 
 fn work() -> FlagSet {
-    FlagSet::from_parts(0, Keyword::new("work").into_iter().collect())
+    FlagSet::from_parts(0, Keyword::new("work"))
 }
 
 #[test]

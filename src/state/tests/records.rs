@@ -60,7 +60,7 @@ fn uid(number: u32) -> Uid {
 }
 
 fn flags() -> FlagSet {
-    FlagSet::from_parts(19, ["$Junk", "work"].into_iter().filter_map(Keyword::new).collect())
+    FlagSet::from_parts(19, ["$Junk", "work"].into_iter().filter_map(Keyword::new))
 }
 
 fn stat() -> FileStat {
@@ -423,7 +423,7 @@ fn drafts_are_read_by_their_index() {
     let message = |number: u32, bits, file: Option<&str>| NewMessage {
         uid: uid(number),
         unique: file.and_then(UniqueName::new),
-        flags: FlagSet::from_parts(bits, Default::default()),
+        flags: FlagSet::from_parts(bits, []),
         tombstone: file.is_none().then_some(Tombstone::Kept),
         date: None,
         size: None,
