@@ -133,7 +133,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             flags.keywords.iter().filter(|keyword| letters.letter(keyword).is_some()).cloned().collect()
         };
         if lettered(&meant).is_empty() {
-            meant.keywords.append(&mut lettered(&row.flags));
+            meant.keywords.extend(lettered(&row.flags));
         }
         Some(meant)
     }

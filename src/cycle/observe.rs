@@ -14,14 +14,14 @@ use crate::model::{
 };
 use crate::reconcile::adopt::Match;
 use crate::reconcile::flags::FlagRules;
-use crate::reconcile::look::{Look, decide, is_as_agreed};
+use crate::reconcile::look::{Agreement, Look, decide};
 use crate::reconcile::mailboxes::{Fate, Folder};
 use crate::reconcile::memory::Memory;
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::Delete;
 use crate::reconcile::replace::Saves;
 use crate::reconcile::report::Problem;
-use crate::reconcile::snapshot::{LocalSnapshot, RemoteMessages, RemoteRequest, RemoteSnapshot};
+use crate::reconcile::snapshot::{Entries, Listed, LocalSnapshot, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::reconcile::view::View;
 use crate::store::{
     Failure, FailureRow, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteStore, StateError,
@@ -57,8 +57,6 @@ pub(super) struct Target<'a> {
     pub(super) row: MailboxRow,
     look: Look,
     failures: Vec<FailureRow>,
-    /// Its rows, if they were read to find out whether it is to be looked at.
-    rows: Option<Vec<MessageRow>>,
 }
 
 /// What a look at a maildir brought.
@@ -72,8 +70,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         scene: &Scene,
         unsettled: &BTreeSet<MailboxId>,
     ) -> Result<Vec<Sight>, Failure> {
-        let mut targets = self.targets(scene, unsettled)?;
-        let (mut seen, here) = self.look(scene, &mut targets).await?;
+        let (targets, stamps) = self.targets(scene, unsettled)?;
+        let (mut seen, here) = self.look(scene, &targets).await?;
+        // Not earlier: what was read ahead counts as long as nothing is recorded.
+        self.account.journal.commit(&stamps)?;
         self.leave_overtaken(scene, &targets, &mut seen).await?;
         let is_seen = |target: &Target<'_>| target.look == Look::Skip || seen.contains_key(&target.folder.name);
         self.blind.extend(targets.iter().filter(|target| !is_seen(target)).map(|target| target.folder.local.clone()));
@@ -117,7 +117,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(true)
     }
 
-    fn targets<'s>(&mut self, scene: &'s Scene, unsettled: &BTreeSet<MailboxId>) -> Result<Vec<Target<'s>>, Failure> {
+    /// Returns the mailboxes to be looked at, and what is to be recorded of others.
+    fn targets<'s>(
+        &mut self,
+        scene: &'s Scene,
+        unsettled: &BTreeSet<MailboxId>,
+    ) -> Result<(Vec<Target<'s>>, Vec<Record>), Failure> {
         let mut rows: BTreeMap<MailboxName, MailboxRow> =
             self.account.journal.mailboxes()?.into_iter().map(|row| (row.name.clone(), row)).collect();
         let mut drafts = self.drafts()?;
@@ -131,11 +136,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let look = self.how_to_look(scene, folder, &row, failures.iter().any(|failure| is_due(failure, self.now)));
             let unsent = failures.iter().any(is_unsent);
             let flagged = drafts.remove(&row.id);
-            let mut target = Target { folder, row, look, failures, rows: None };
+            let target = Target { folder, row, look, failures };
             let untouched = scene.first
                 && look == Look::Skip
                 && !unsent
-                && (!self.local_changed(scene, &target.row) || self.is_unchanged(&mut target, &mut stamps)?)
+                && (!self.local_changed(scene, &target.row) || self.is_unchanged(&target, &mut stamps)?)
                 && !self.drafts_changed(scene, &target.row, flagged)?;
             if untouched {
                 self.list_waiting(&folder.name, &target.failures);
@@ -144,10 +149,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 targets.push(target);
             }
         }
-        if !stamps.is_empty() {
-            self.account.journal.commit(&stamps)?;
-        }
-        Ok(targets)
+        Ok((targets, stamps))
     }
 
     fn how_to_look(&self, scene: &Scene, folder: &Folder, row: &MailboxRow, failed: bool) -> Look {
@@ -176,7 +178,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Reads a maildir whose times say nothing, as they were too young when it was last read. If nothing in it has changed
     /// that is to be recorded, and it is let go of at once: after much was fetched these may be all, and together too many
     /// to hold in memory.
-    fn is_unchanged(&mut self, target: &mut Target<'_>, stamps: &mut Vec<Record>) -> Result<bool, Failure> {
+    fn is_unchanged(&mut self, target: &Target<'_>, stamps: &mut Vec<Record>) -> Result<bool, Failure> {
         let Target { folder, row, .. } = target;
         let is_due = row.stamp.is_some() || !target.failures.is_empty() || folder.fate != Fate::Paired;
         if is_due || self.options.full || self.options.dry_run {
@@ -186,15 +188,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             Err(error) if error.kind == LocalErrorKind::Item => return Ok(false),
             scan => scan?,
         };
-        let rows = self.account.journal.messages(row.id)?;
-        let unchanged = is_as_agreed(row, &rows, &scan);
+        let mut agreement = Agreement::new(row, &scan);
+        self.account.journal.show_messages(row.id, &mut |message| agreement.take(message))?;
+        let unchanged = agreement.is_whole();
         match (unchanged, scan.stamp) {
             (true, Some(stamp)) => stamps.push(Record::Scanned(row.id, Some(stamp))),
             (true, None) => {}
-            (false, _) => {
-                self.account.local.take_back(&folder.local, scan);
-                target.rows = Some(rows);
-            }
+            (false, _) => self.account.local.take_back(&folder.local, scan),
         }
         Ok(unchanged)
     }
@@ -203,7 +203,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     async fn look(
         &mut self,
         scene: &Scene,
-        targets: &mut [Target<'_>],
+        targets: &[Target<'_>],
     ) -> Result<(BTreeMap<MailboxName, RemoteSnapshot>, Vec<(Scan, Vec<MessageRow>)>), Failure> {
         let (mut seen, requests) = self.requests(targets)?;
         let dry_run = self.options.dry_run;
@@ -226,10 +226,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             for target in targets {
                 let scan = scan(local, dry_run, scene, target.folder, &target.row);
                 yield_now().await;
-                let rows = match target.rows.take() {
-                    Some(rows) => rows,
-                    None => journal.messages(target.row.id)?,
-                };
+                let rows = journal.messages(target.row.id)?;
                 yield_now().await;
                 here.push((scan, rows));
             }
@@ -349,7 +346,7 @@ fn scan<L: LocalStore>(local: &mut L, dry_run: bool, scene: &Scene, folder: &Fol
     if unmade || scene.is_missing(&folder.name) {
         let letters = Some(row.letters.clone());
         return Ok(LocalSnapshot {
-            entries: [].into(),
+            entries: Entries::new(),
             quiet: true,
             stamp: None,
             directory: None,
@@ -446,7 +443,7 @@ fn not_there_yet() -> RemoteSnapshot {
         watermark: Watermark { uid_validity: UidValidity(0), uid_next: 1, messages: 0, mod_seq: None },
         permanent: PermanentFlags::all(),
         read_only: false,
-        messages: RemoteMessages::Full(BTreeMap::new()),
+        messages: RemoteMessages::Full(Listed::new()),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::renames::is_another;
 use crate::reconcile::renumber::{Numbers, Remembered, Renumbering, is_suspicious, numbers};
 use crate::reconcile::report::Reason;
-use crate::reconcile::snapshot::{RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot};
+use crate::reconcile::snapshot::{Listed, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::store::{
     Edit, Failure, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteError, RemoteErrorKind, RemoteStore,
     Renumbered, untaken,
@@ -186,7 +186,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     fn settle_flags(
         &mut self,
         sight: &Sight,
-        messages: &BTreeMap<Uid, RemoteMessage>,
+        messages: &Listed,
         found: &BTreeMap<Uid, Uid>,
     ) -> Result<Vec<Record>, Failure> {
         let untaken = untaken(&sight.failures);
@@ -249,11 +249,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// Returns the new UIDs of the rows that are found, by the old ones, and the messages that the server would not show.
     /// Files are read, of messages only headers are fetched; bodies only of those that remain in doubt.
-    async fn find_again(
-        &mut self,
-        sight: &Sight,
-        messages: &BTreeMap<Uid, RemoteMessage>,
-    ) -> Result<(BTreeMap<Uid, Uid>, UidSet), Failure> {
+    async fn find_again(&mut self, sight: &Sight, messages: &Listed) -> Result<(BTreeMap<Uid, Uid>, UidSet), Failure> {
         let files = self.files_of_rows(sight)?;
         let remembered = sight.rows.iter().map(|row| (row.uid, Remembered::new(row, files.get(&row.uid).copied())));
         let all: UidSet = messages.keys().copied().collect();
@@ -271,7 +267,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     async fn identities(
         &mut self,
         sight: &Sight,
-        messages: &BTreeMap<Uid, RemoteMessage>,
+        messages: &Listed,
         uids: &UidSet,
         whole: bool,
     ) -> Result<BTreeMap<Uid, Identity>, Failure> {
@@ -289,7 +285,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     fn files_of_rows(&mut self, sight: &Sight) -> Result<BTreeMap<Uid, Identity>, Failure> {
         let mut files = BTreeMap::new();
         for row in &sight.rows {
-            let file = row.unique.as_ref().and_then(|unique| sight.scan.entries.get_key_value(unique));
+            let file = row.unique.as_ref().and_then(|unique| Some((unique, sight.scan.entries.get(unique)?)));
             let Some((unique, entry)) = file else { continue };
             match self.account.local.identify(&sight.row.local, unique, entry) {
                 Ok(Edit::Done((identity, _))) => drop(files.insert(row.uid, identity)),
@@ -337,7 +333,7 @@ fn others_under_its_uids(sight: &Sight) -> Vec<(Uid, &MessageRow)> {
 }
 
 /// Failures of files stay: their time has not come because of this. Those of messages are of other messages now.
-fn records(sight: &Sight, messages: &BTreeMap<Uid, RemoteMessage>, found: &BTreeMap<Uid, Uid>) -> Vec<Record> {
+fn records(sight: &Sight, messages: &Listed, found: &BTreeMap<Uid, Uid>) -> Vec<Record> {
     let Some(remote) = &sight.remote else { return Vec::new() };
     let id = sight.row.id;
     let new = |row: &MessageRow| {

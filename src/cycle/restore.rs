@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::apply::local_problem;
 use crate::model::{MailboxName, MailboxRow, UniqueName};
 use crate::reconcile::report::Problem;
-use crate::reconcile::snapshot::LocalEntry;
+use crate::reconcile::snapshot::Entries;
 use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, PutBack, Record, Trashed};
 
 /// A message that is back.
@@ -109,7 +109,7 @@ impl<L: LocalStore, J: Journal> Work<'_, L, J> {
         self.let_go(row, back, gone)
     }
 
-    fn one(&mut self, kept: &Trashed, here: &mut BTreeMap<UniqueName, LocalEntry>) -> Result<Option<PutBack>, Failure> {
+    fn one(&mut self, kept: &Trashed, here: &mut Entries) -> Result<Option<PutBack>, Failure> {
         match self.local.put_back(kept, here) {
             Ok(PutBack::Gone) => {
                 self.done.problems.push(missing(kept));

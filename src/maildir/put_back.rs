@@ -3,7 +3,6 @@
 //! Each step can be repeated: a message that is back already is recognised by its file or its content, and the only other
 //! name it can get is the one it has in the trash, which is its alone.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +13,7 @@ use super::name::{self, NO_FLAGS};
 use super::trash::{copy_durably, is_kept_name};
 use super::{body, durable};
 use crate::model::{Fingerprint, Flag, FlagDelta, FlagSet, IdentityHasher, KeywordLetters, UniqueName};
-use crate::reconcile::snapshot::LocalEntry;
+use crate::reconcile::snapshot::{Entries, LocalEntry};
 use crate::store::{LocalError, PutBack, Trashed};
 
 /// A file in the trash, open.
@@ -29,7 +28,7 @@ pub(super) fn put_back(
     maildir: &Path,
     path: &Path,
     trashed: &Trashed,
-    here: &mut BTreeMap<UniqueName, LocalEntry>,
+    here: &mut Entries,
 ) -> Result<PutBack, LocalError> {
     let Some(mut kept) = open(path)? else { return Ok(PutBack::Gone) };
     for (unique, info) in names(trashed) {
@@ -147,7 +146,7 @@ mod tests {
 
     struct Place {
         dir: tempfile::TempDir,
-        here: BTreeMap<UniqueName, LocalEntry>,
+        here: Entries,
     }
 
     impl Place {
@@ -157,7 +156,7 @@ mod tests {
             fs::write(dir.path().join("kept"), content).unwrap();
             let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
             File::options().write(true).open(dir.path().join("kept")).unwrap().set_modified(old).unwrap();
-            Self { dir, here: BTreeMap::new() }
+            Self { dir, here: Entries::new() }
         }
 
         fn put_back(&mut self, file: &str) -> PutBack {

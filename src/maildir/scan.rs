@@ -1,9 +1,10 @@
 //! Observes a maildir. A directory read while files are renamed in it may leave files out, so an absence is known only
 //! from a scan during which the directories stood still.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::mem;
 use std::os::unix::fs::DirEntryExt;
 use std::path::Path;
 use std::thread::sleep;
@@ -12,11 +13,20 @@ use super::error::{Reach, failed, found};
 use super::stamp::{self, FileClock};
 use super::{keywords, name};
 use crate::model::{FlagSet, KeywordLetters, Stamp, UniqueName};
-use crate::reconcile::snapshot::{LocalEntry, LocalSnapshot};
+use crate::reconcile::snapshot::{Entries, LocalEntry, LocalSnapshot};
 use crate::store::LocalError;
 
 /// How often a scan is tried until one is quiet.
 const TRIES: usize = 5;
+
+/// How many bytes of a directory a file takes at least, with a name such as mail programs give.
+const NAME_BYTES: u64 = 48;
+
+/// From how many bytes on that is done,
+const LARGE: u64 = 1 << 18;
+
+/// and for how many files at most: a directory that says that it is enormous may have been so once.
+const MOST_ROOM: usize = 1 << 20;
 
 /// A file as listed, its flags not read yet. Nothing is asked of the system but its name, kind and inode: that an empty
 /// file is no message shows when it is identified or read, as an error of that file. (Held for one at once, a message
@@ -128,13 +138,20 @@ fn read(maildir: &Path, clock: FileClock) -> Result<Reading, LocalError> {
     }
     let start_ns = clock.now_ns();
     let settled = stamp::settling(&before, start_ns).is_none();
-    let mut files = Vec::new();
+    let mut files = Vec::with_capacity(room(maildir));
     for part in ["new", "cur"] {
         let path = maildir.join(part);
         list(&path, part == "new", &mut files).map_err(|error| failed("list", &path, reach(&error), error))?;
     }
     let quiet = settled && look(maildir)? == before;
     Ok(Reading { files, before, start_ns, quiet })
+}
+
+/// Returns for about how many files there should be room, by what their names take on common file systems: a list that
+/// grows is held twice each time. What is not needed takes no memory as long as nothing is put there.
+fn room(maildir: &Path) -> usize {
+    let bytes = fs::metadata(maildir.join("cur")).map_or(0, |meta| meta.len());
+    if bytes < LARGE { 0 } else { usize::try_from(bytes / NAME_BYTES).unwrap_or(MOST_ROOM).min(MOST_ROOM) }
 }
 
 fn look(maildir: &Path) -> Result<Stamp, LocalError> {
@@ -182,11 +199,7 @@ fn is_file(kind: io::Result<bool>) -> io::Result<bool> {
 
 /// Returns the messages, and the second files of messages. In an unquiet scan a name listed twice may be one file,
 /// seen before and after a rename: the later sight counts.
-fn entries(
-    mut files: Vec<File>,
-    known: &KeywordLetters,
-    quiet: bool,
-) -> (BTreeMap<UniqueName, LocalEntry>, Vec<String>) {
+fn entries(mut files: Vec<File>, known: &KeywordLetters, quiet: bool) -> (Entries, Vec<String>) {
     let mut duplicates = Vec::new();
     if quiet {
         // What counts of two files must not depend on the order of the listing: what lies in `cur`, with most flags.
@@ -195,12 +208,20 @@ fn entries(
         let second = |(unique, entry): &File| format!("{}/{}", part(entry), name::format(unique, &entry.info));
         duplicates.extend(pairs.map(|(one, _)| second(one)));
         duplicates.sort();
+    } else {
+        files.sort_by(|one, other| one.0.cmp(&other.0));
     }
     for (_, entry) in &mut files {
         entry.flags = name::flags(&entry.info, known);
     }
     // Of equal names the last one stays.
-    (files.into_iter().collect(), duplicates)
+    files.dedup_by(|next, last| {
+        next.0 == last.0 && {
+            mem::swap(next, last);
+            true
+        }
+    });
+    (Entries::from_sorted_store_unchecked(files), duplicates)
 }
 
 fn part(entry: &LocalEntry) -> &'static str {

@@ -230,9 +230,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_flags() -> impl Strategy<Value = FlagSet> {
-        (0u8..32, proptest::collection::btree_set("[a-d]", 0..4)).prop_map(|(bits, words)| {
-            FlagSet::from_parts(bits, words.iter().filter_map(|word| Keyword::new(word)))
-        })
+        (0u8..32, proptest::collection::btree_set("[a-d]", 0..4))
+            .prop_map(|(bits, words)| FlagSet::from_parts(bits, words.iter().filter_map(|word| Keyword::new(word))))
     }
 
     proptest! {

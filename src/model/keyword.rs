@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, btree_set};
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// A user-defined flag, or a registered one such as `$Junk`. Keeps the case it was first seen in, compares without it
@@ -78,10 +78,28 @@ impl fmt::Display for Keyword {
 }
 
 /// The keywords of one message. Of hundreds of thousands most have none: those take no more room than a pointer.
-#[derive(Clone, Default)]
-pub struct Keywords(Option<Arc<BTreeSet<Keyword>>>);
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Keywords(
+    /// Never empty.
+    Option<Arc<BTreeSet<Keyword>>>,
+);
 
 static NONE: BTreeSet<Keyword> = BTreeSet::new();
+
+impl Keywords {
+    /// Adds a keyword. Returns false if it was there.
+    pub fn insert(&mut self, keyword: Keyword) -> bool {
+        Arc::make_mut(self.0.get_or_insert_default()).insert(keyword)
+    }
+
+    /// Keeps only those that fulfil a condition.
+    pub fn retain(&mut self, keep: impl FnMut(&Keyword) -> bool) {
+        if let Some(some) = &mut self.0 {
+            Arc::make_mut(some).retain(keep);
+        }
+        self.0.take_if(|some| some.is_empty());
+    }
+}
 
 impl Deref for Keywords {
     type Target = BTreeSet<Keyword>;
@@ -91,42 +109,25 @@ impl Deref for Keywords {
     }
 }
 
-impl DerefMut for Keywords {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        Arc::make_mut(self.0.get_or_insert_default())
-    }
-}
-
-impl PartialEq for Keywords {
-    fn eq(&self, other: &Self) -> bool {
-        **self == **other
-    }
-}
-
-impl Eq for Keywords {}
-
-impl PartialOrd for Keywords {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Keywords {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (**self).cmp(other)
-    }
-}
-
 impl fmt::Debug for Keywords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }
 }
 
+impl Extend<Keyword> for Keywords {
+    fn extend<I: IntoIterator<Item = Keyword>>(&mut self, keywords: I) {
+        for keyword in keywords {
+            self.insert(keyword);
+        }
+    }
+}
+
 impl FromIterator<Keyword> for Keywords {
     fn from_iter<I: IntoIterator<Item = Keyword>>(keywords: I) -> Self {
-        let keywords: BTreeSet<Keyword> = keywords.into_iter().collect();
-        Self(Some(keywords).filter(|some| !some.is_empty()).map(Arc::new))
+        let mut all = Self::default();
+        all.extend(keywords);
+        all
     }
 }
 
@@ -154,12 +155,15 @@ mod tests {
     #[test]
     fn no_keywords_are_no_keywords_whether_there_were_some_or_not() {
         let work = Keyword::new("work").unwrap();
-        let (none, mut some) = (Keywords::default(), Keywords::from_iter([work.clone()]));
+        let (mut none, mut some) = (Keywords::default(), Keywords::from_iter([work.clone()]));
+        none.extend([]);
         let shared = some.clone();
-        assert!(none != some && none < some);
-        assert!(some.remove(&work) && some.is_empty());
+        assert!(none != some && none < some && none.is_empty());
+        some.retain(|keyword| *keyword != work);
         assert_eq!((&none, none.cmp(&some)), (&some, Ordering::Equal));
         assert_eq!(shared.iter().collect::<Vec<_>>(), [&work], "the other one has them still");
+        let mut shared = shared;
+        assert!(!shared.insert(work) && none.0.is_none(), "nothing is held for none");
         assert_eq!(size_of::<Keywords>(), size_of::<usize>());
     }
 }

@@ -206,7 +206,7 @@ mod tests {
             letters.assign(letter, Keyword::new(word).unwrap());
         }
         LocalSnapshot {
-            entries: [].into(),
+            entries: crate::reconcile::snapshot::Entries::new(),
             quiet: true,
             stamp: None,
             directory: None,

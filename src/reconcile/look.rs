@@ -44,20 +44,39 @@ pub fn decide(
     }
 }
 
-/// Returns true if a maildir holds the files of the baseline, with names that say the same, and no other.
-pub fn is_as_agreed(row: &MailboxRow, messages: &[MessageRow], scan: &LocalSnapshot) -> bool {
-    let is_same = |message: &MessageRow| {
-        let Some(unique) = &message.unique else { return true };
+/// Finds out, message by message, whether a maildir holds the files of the baseline, with names that say the same, and no
+/// other.
+#[derive(Debug)]
+pub struct Agreement<'a> {
+    scan: &'a LocalSnapshot,
+    holds: bool,
+    files: usize,
+}
+
+impl<'a> Agreement<'a> {
+    /// Begins with what the mailbox's row says.
+    pub fn new(row: &MailboxRow, scan: &'a LocalSnapshot) -> Self {
+        let holds = scan.quiet
+            && scan.duplicates.is_empty()
+            && scan.directory == row.directory
+            && scan.letters.as_ref() == Some(&row.letters);
+        Self { scan, holds, files: 0 }
+    }
+
+    /// Takes the next message of the baseline. Returns false if no other matters any more.
+    pub fn take(&mut self, message: &MessageRow) -> bool {
+        let Some(unique) = &message.unique else { return self.holds };
         let same_file = |inode| message.stat.is_none_or(|stat| stat.inode == inode);
-        scan.entries.get(unique).is_some_and(|entry| entry.flags == message.flags && same_file(entry.inode))
-    };
-    let files = messages.iter().filter(|message| message.unique.is_some()).count();
-    scan.quiet
-        && scan.duplicates.is_empty()
-        && scan.directory == row.directory
-        && scan.letters.as_ref() == Some(&row.letters)
-        && scan.entries.len() == files
-        && messages.iter().all(is_same)
+        let entry = self.scan.entries.get(unique);
+        self.holds &= entry.is_some_and(|entry| entry.flags == message.flags && same_file(entry.inode));
+        self.files += 1;
+        self.holds
+    }
+
+    /// Returns whether it does, once all messages were taken.
+    pub fn is_whole(&self) -> bool {
+        self.holds && self.files == self.scan.entries.len()
+    }
 }
 
 /// Spread over the week by the mailbox's row, so that not all come due in one run.

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::flags::FlagRules;
-use super::look::is_as_agreed;
+use super::look::Agreement;
 use super::memory::Memory;
 use super::plan::{MailboxPlan, Removal};
 use super::policy::Delete;
 use super::replace::Saves;
-use super::snapshot::{LocalEntry, LocalSnapshot, RemoteMessage, RemoteMessages, RemoteSnapshot};
+use super::snapshot::{Listed, LocalEntry, LocalSnapshot, RemoteMessage, RemoteMessages, RemoteSnapshot};
 use super::view::View;
 use crate::model::{
     DirId, FileStat, Flag, FlagSet, Keyword, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageId, MessageRow,
@@ -45,9 +45,8 @@ fn unique(n: u32) -> UniqueName {
 }
 
 fn flags() -> impl Strategy<Value = FlagSet> {
-    (0u8..32, proptest::collection::btree_set(prop_oneof!["work", "home"], 0..3)).prop_map(|(bits, words)| {
-        FlagSet::from_parts(bits, words.iter().filter_map(|word| Keyword::new(word)))
-    })
+    (0u8..32, proptest::collection::btree_set(prop_oneof!["work", "home"], 0..3))
+        .prop_map(|(bits, words)| FlagSet::from_parts(bits, words.iter().filter_map(|word| Keyword::new(word))))
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
@@ -119,8 +118,7 @@ impl World {
 
     fn look(&self, full: bool) -> RemoteSnapshot {
         let message = |flags: &FlagSet| RemoteMessage { flags: flags.clone(), date: None, size: None, email_id: None };
-        let all: BTreeMap<Uid, RemoteMessage> =
-            self.remote.iter().map(|(uid, (_, flags))| (*uid, message(flags))).collect();
+        let all: Listed = self.remote.iter().map(|(uid, (_, flags))| (*uid, message(flags))).collect();
         let vanished: UidSet = self.before.keys().copied().filter(|uid| !all.contains_key(uid)).collect();
         let changed = |uid: &Uid, message: &RemoteMessage| self.before.get(uid) != Some(&message.flags);
         let messages = match full {
@@ -232,6 +230,13 @@ fn expected_flags(world: &World) -> BTreeMap<u32, FlagSet> {
     let new_here = world.local.values().filter(|(content, _)| *content >= 100).cloned();
     let new_there = world.remote.values().filter(|(content, _)| *content >= 100).cloned();
     both.chain(new_here).chain(new_there).collect()
+}
+
+/// Returns whether a maildir needs no look.
+fn is_as_agreed(row: &MailboxRow, messages: &[MessageRow], scan: &LocalSnapshot) -> bool {
+    let mut agreement = Agreement::new(row, scan);
+    messages.iter().take_while(|message| agreement.take(message)).for_each(drop);
+    agreement.is_whole()
 }
 
 proptest! {

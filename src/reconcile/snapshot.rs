@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use litemap::LiteMap;
+
 use crate::model::{
     DirId, EmailId, FlagSet, KeywordLetters, MailboxName, PermanentFlags, Quota, Role, Stamp, Timestamp, Uid, UidSet,
     UidValidity, UniqueName, Watermark,
@@ -63,15 +65,21 @@ pub struct RemoteSnapshot {
     pub messages: RemoteMessages,
 }
 
+/// Messages of a mailbox by UID, in the room of a list: there may be hundreds of thousands.
+pub type Listed = LiteMap<Uid, RemoteMessage>;
+
+/// Files of a maildir by unique name, in the room of a list.
+pub type Entries = LiteMap<UniqueName, LocalEntry>;
+
 /// The messages of a [`RemoteSnapshot`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RemoteMessages {
     /// Every message: a UID not listed is gone.
-    Full(BTreeMap<Uid, RemoteMessage>),
+    Full(Listed),
     /// What differs from the watermark asked about: a UID in neither part is as it was.
     Delta {
         /// New messages, and known ones whose flags may differ.
-        changed: BTreeMap<Uid, RemoteMessage>,
+        changed: Listed,
         /// UIDs that are gone; may name ones that never were.
         vanished: UidSet,
     },
@@ -123,7 +131,7 @@ impl LocalListing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalSnapshot {
     /// The message files by unique name.
-    pub entries: BTreeMap<UniqueName, LocalEntry>,
+    pub entries: Entries,
     /// Whether a name not listed is known to be gone: true only for a scan during which `cur` and `new` stood still.
     pub quiet: bool,
     /// What to store as the maildir's stamp once everything seen here is acted on; `None` if it can't be trusted.
@@ -180,7 +188,7 @@ impl RemoteMessages {
     }
 
     /// Returns the messages listed, by UID.
-    pub fn listed(&self) -> &BTreeMap<Uid, RemoteMessage> {
+    pub fn listed(&self) -> &Listed {
         match self {
             RemoteMessages::Full(messages) => messages,
             RemoteMessages::Delta { changed, .. } => changed,

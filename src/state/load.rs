@@ -82,20 +82,40 @@ pub(super) fn mailboxes(connection: &Connection) -> Result<Vec<MailboxRow>> {
     })
 }
 
-pub(super) fn messages(connection: &Connection, mailbox: MailboxId) -> Result<Vec<MessageRow>> {
-    let sql = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, inode, \
-               file_size, mtime_ns, email_id, id, mailbox, replaced_by FROM message WHERE mailbox = ?1 ORDER BY uid";
+/// Returns how many messages a mailbox has. A damaged count is no error here.
+pub(super) fn count(connection: &Connection, mailbox: MailboxId) -> Result<usize> {
     let count: Option<u32> = connection
         .prepare_cached("SELECT message_rows FROM mailbox WHERE id = ?1")?
         .query_row([mailbox.0], |row| row.get(0))
         .optional()?;
+    Ok(count.unwrap_or_default() as usize)
+}
+
+pub(super) fn messages(connection: &Connection, mailbox: MailboxId) -> Result<Vec<MessageRow>> {
     // As many as there are, and no room for more: there may be hundreds of thousands. A damaged count takes no memory.
-    let mut messages = Vec::with_capacity(count.unwrap_or_default().min(1 << 18) as usize);
+    let mut messages = Vec::with_capacity(count(connection, mailbox)?.min(1 << 18));
+    show_messages(connection, mailbox, |row| {
+        messages.push(row);
+        true
+    })?;
+    Ok(messages)
+}
+
+/// Reads a mailbox's messages one by one, until one is answered with `false`.
+pub(super) fn show_messages(
+    connection: &Connection,
+    mailbox: MailboxId,
+    mut see: impl FnMut(MessageRow) -> bool,
+) -> Result<()> {
+    let sql = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, inode, \
+               file_size, mtime_ns, email_id, id, mailbox, replaced_by FROM message WHERE mailbox = ?1 ORDER BY uid";
     let mut statement = connection.prepare_cached(sql)?;
     for row in statement.query_map([mailbox.0], |row| message(&mut Columns::of(row)))? {
-        messages.push(row?);
+        if !see(row?) {
+            break;
+        }
     }
-    Ok(messages)
+    Ok(())
 }
 
 /// By the index of drafts, whose condition this repeats word for word: else all messages would be read.

@@ -134,8 +134,22 @@ impl Journal for Database {
         }
     }
 
+    fn show_messages(
+        &mut self,
+        mailbox: MailboxId,
+        see: &mut dyn FnMut(&MessageRow) -> bool,
+    ) -> Result<(), StateError> {
+        if let Some(rows) = self.ahead.get(&mailbox) {
+            rows.iter().take_while(|row| see(row)).for_each(drop);
+            return Ok(());
+        }
+        let show = |connection: &Connection| load::show_messages(connection, mailbox, |row| see(&row));
+        self.read("reading a folder's messages", show)
+    }
+
     fn read_ahead(&mut self, mailbox: MailboxId) -> Result<(), StateError> {
-        if self.ahead.values().map(Vec::len).sum::<usize>() < AHEAD {
+        let count = self.read("counting a folder's messages", |connection| load::count(connection, mailbox))?;
+        if self.ahead.values().map(Vec::len).sum::<usize>() + count <= AHEAD {
             let rows = self.messages(mailbox)?;
             self.ahead.insert(mailbox, rows);
         }

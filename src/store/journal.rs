@@ -353,6 +353,17 @@ pub trait Journal {
     /// Reads a mailbox's messages, in order of UID.
     fn messages(&mut self, mailbox: MailboxId) -> Result<Vec<MessageRow>, StateError>;
 
+    /// Shows a mailbox's messages one by one, in order of UID, until one is answered with `false`: for that they need not all
+    /// be held.
+    fn show_messages(
+        &mut self,
+        mailbox: MailboxId,
+        see: &mut dyn FnMut(&MessageRow) -> bool,
+    ) -> Result<(), StateError> {
+        self.messages(mailbox)?.iter().take_while(|row| see(row)).for_each(drop);
+        Ok(())
+    }
+
     /// Reads messages that are going to be asked for: as long as nothing is recorded, that is the answer. Nothing depends on
     /// it but time.
     fn read_ahead(&mut self, _mailbox: MailboxId) -> Result<(), StateError> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mailtide::model::{
     DirStamp, FileStat, FlagDelta, FlagSet, Keyword, KeywordLetters, MailboxName, Marker, Stamp, Timestamp, UniqueName,
 };
-use mailtide::reconcile::snapshot::{LocalEntry, LocalSnapshot};
+use mailtide::reconcile::snapshot::{Entries, LocalEntry, LocalSnapshot};
 
 use mailtide::store::{PutBack, Trashed};
 
@@ -163,7 +163,7 @@ impl Folder {
                 LocalEntry { in_new: place.dir == Dir::New, info: place.info.clone(), inode: file.inode, flags };
             Some((place.unique.clone(), entry))
         };
-        let entries: BTreeMap<_, _> = self.messages().filter_map(entry).collect();
+        let entries: Entries = self.messages().filter_map(entry).collect();
         // Letters that never had a meaning have lost none.
         let explained = entries.values().any(|entry| entry.info.bytes().any(|byte| letters.keyword(byte).is_some()));
         LocalSnapshot {
@@ -273,11 +273,7 @@ impl Maildir {
     }
 
     /// Links a file from the recoverable trash into a folder; not durable.
-    pub(super) fn put_back(
-        &mut self,
-        trashed: &Trashed,
-        here: &mut BTreeMap<UniqueName, LocalEntry>,
-    ) -> Option<PutBack> {
+    pub(super) fn put_back(&mut self, trashed: &Trashed, here: &mut Entries) -> Option<PutBack> {
         let folder = self.folders.get_mut(&trashed.mailbox)?;
         let Some(kept) = self.trash.iter().find(|kept| kept.name == trashed.kept_as) else {
             return Some(PutBack::Gone);
@@ -551,7 +547,7 @@ mod tests {
         let (mut maildir, inbox) = with_inbox();
         maildir.deliver(&inbox, compose(1, Kind::Ordinary), Timestamp(1), None);
         let folder = maildir.folders.get_mut(&inbox).unwrap();
-        let (unique, entry) = folder.scan(None).entries.pop_first().unwrap();
+        let (unique, entry) = folder.scan(None).entries.into_iter().next().unwrap();
         assert!(folder.unlink(&unique, &entry, None));
         assert!(!folder.unlink(&unique, &entry, None));
         let left: BTreeSet<usize> = after_power_cut(&maildir).iter().map(messages).collect();

@@ -8,7 +8,7 @@ use mailtide::model::{
     UidValidity, Watermark,
 };
 use mailtide::reconcile::snapshot::{
-    Abilities, ListedMailbox, RemoteListing, RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot,
+    Abilities, Listed, ListedMailbox, RemoteListing, RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot,
 };
 use mailtide::store::{RemoteError, RemoteErrorKind, Transfer};
 
@@ -172,8 +172,7 @@ impl Mailbox {
     fn newest(&self, window: usize, request: &RemoteRequest, email_ids: EmailIds) -> RemoteMessages {
         let all = self.all(&RemoteRequest { known: UidSet::new(), ..request.clone() }, email_ids);
         let hidden = self.messages.len() - window;
-        let changed: BTreeMap<Uid, RemoteMessage> =
-            all.listed().iter().skip(hidden).map(|(uid, message)| (*uid, message.clone())).collect();
+        let changed: Listed = all.listed().iter().skip(hidden).map(|(uid, message)| (*uid, message.clone())).collect();
         let oldest = changed.keys().next().copied();
         let is_gone = |uid: &Uid| oldest.is_some_and(|oldest| *uid >= oldest) && !changed.contains_key(uid);
         let vanished = request.known.iter().filter(is_gone).collect();

@@ -209,7 +209,7 @@ fn homes(all: &Plans<'_>, contents: &BTreeSet<Fingerprint>) -> Homes {
     let mut homes = Homes::new();
     for (sight, row) in all.sights.iter().flat_map(|sight| sight.rows.iter().map(move |row| (sight, row))) {
         let Some(content) = row.content.filter(|content| contents.contains(content)) else { continue };
-        let seen = row.unique.as_ref().and_then(|unique| sight.scan.entries.get_key_value(unique));
+        let seen = row.unique.as_ref().and_then(|unique| Some((unique, sight.scan.entries.get(unique)?)));
         let file = seen.map(|(unique, entry)| (sight.row.id, unique.clone(), entry.clone()));
         homes.entry(content).or_default().extend(file);
     }

@@ -1,6 +1,5 @@
 //! What is agreed on, what is decided, and what follows.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_compression::tokio::write::DeflateEncoder;
@@ -10,7 +9,7 @@ use super::*;
 use crate::imap::deflate::Stream;
 use crate::imap::script::{Kept, Step, block_on, of_a, serve, store, uid};
 use crate::model::FlagSet;
-use crate::reconcile::snapshot::RemoteMessage;
+use crate::reconcile::snapshot::{Listed, RemoteMessage};
 use crate::store::{RemoteErrorKind, RemoteStore};
 
 const OFFER: [&str; 1] = ["COMPRESS=DEFLATE"];
@@ -158,7 +157,7 @@ fn sizes_are_learnt_from_looks() {
     let message = |size| RemoteMessage { flags: FlagSet::default(), date: None, size, email_id: None };
     let messages = [(uid(1), message(Some(10))), (uid(2), message(None)), (uid(3), message(Some(30)))];
     let mut outlook = Outlook::default();
-    outlook.note(&RemoteMessages::Full(BTreeMap::from(messages)));
+    outlook.note(&RemoteMessages::Full(Listed::from_iter(messages)));
     assert_eq!(outlook.average(), Some(20));
 }
 

@@ -1,12 +1,15 @@
 //! One look at one mailbox: what to ask, what was seen, and whether that is all.
 
 use std::collections::BTreeMap;
+use std::mem;
+
+use litemap::LiteMap;
 
 use super::Selection;
 use crate::imap::error::{Error, refusal_kind};
 use crate::imap::response::{Condition, Fetch, Status, Untagged};
 use crate::model::{EmailId, FlagSet, PermanentFlags, Timestamp, Uid, UidSet, Watermark};
-use crate::reconcile::snapshot::{RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot};
+use crate::reconcile::snapshot::{Listed, RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::store::RemoteErrorKind;
 
 /// How a mailbox is looked at.
@@ -57,7 +60,9 @@ pub(super) struct Look<'a> {
     window: Option<u32>,
     way: Way,
     examine: bool,
-    seen: BTreeMap<Uid, Seen>,
+    seen: LiteMap<Uid, Seen>,
+    /// What a server lists out of order, until all is there.
+    late: BTreeMap<Uid, Seen>,
     vanished: UidSet,
     searched: Option<UidSet>,
     disturbed: bool,
@@ -78,7 +83,8 @@ impl<'a> Look<'a> {
             window: None,
             way,
             examine: false,
-            seen: BTreeMap::new(),
+            seen: LiteMap::new(),
+            late: BTreeMap::new(),
             vanished: UidSet::new(),
             searched: None,
             disturbed: false,
@@ -161,6 +167,7 @@ impl<'a> Look<'a> {
     fn start_over(&mut self) {
         self.selection = Selection::default();
         self.seen.clear();
+        self.late.clear();
         self.vanished = UidSet::new();
         self.searched = None;
         self.disturbed = false;
@@ -168,11 +175,21 @@ impl<'a> Look<'a> {
 
     fn fetched(&mut self, fetch: Fetch) {
         let Some(uid) = fetch.uid else { return };
-        let seen = self.seen.entry(uid).or_default();
+        let email_id = fetch.email_id.filter(|_| self.email_id_item.is_some());
+        let seen = self.seen(uid);
         seen.flags = fetch.flags.or(seen.flags.take());
         seen.date = fetch.date.or(seen.date);
         seen.size = fetch.size.or(seen.size);
-        seen.email_id = fetch.email_id.filter(|_| self.email_id_item.is_some()).or(seen.email_id);
+        seen.email_id = email_id.or(seen.email_id);
+    }
+
+    /// Returns what was said about a message. Servers list messages in order of UID; to put others where they belong one by
+    /// one would take the square of their number.
+    fn seen(&mut self, uid: Uid) -> &mut Seen {
+        if self.seen.last().is_some_and(|(last, _)| uid < *last) && !self.seen.contains_key(&uid) {
+            return self.late.entry(uid).or_default();
+        }
+        self.seen.entry(uid).or_default()
     }
 
     /// Hears a tagged answer.
@@ -203,6 +220,7 @@ impl<'a> Look<'a> {
                 false => Next::Again(Box::new(Look { examine: true, ..self.anew(self.way) })),
             };
         }
+        self.seen.extend(mem::take(&mut self.late));
         let exists = match self.selection.verified() {
             Ok((_, exists)) => exists,
             Err(error) => return Next::Failed(error),
@@ -265,7 +283,7 @@ impl<'a> Look<'a> {
                 gone.difference(&self.seen.keys().copied().collect())
             }
             Way::Flags(_) => known.difference(&self.seen.keys().copied().collect()),
-            Way::Full => match self.seen.first_key_value() {
+            Way::Full => match self.seen.first() {
                 // Those after the oldest shown are shown if they are there.
                 Some((oldest, _)) => {
                     let mut older = UidSet::new();
@@ -328,15 +346,20 @@ impl<'a> Look<'a> {
         };
         let read_only = self.examine || self.selection.read_only();
         let permanent = self.selection.permanent.filter(|_| !self.examine);
-        let listed = self.seen.into_iter().filter_map(|(uid, seen)| {
-            let date = seen.date.flatten();
-            Some((uid, RemoteMessage { flags: seen.flags?, date, size: seen.size, email_id: seen.email_id }))
-        });
         let messages = match is_all {
-            true => RemoteMessages::Full(listed.collect()),
-            false => RemoteMessages::Delta { changed: listed.collect(), vanished },
+            true => RemoteMessages::Full(listed(self.seen)),
+            false => RemoteMessages::Delta { changed: listed(self.seen), vanished },
         };
         let permanent = permanent.unwrap_or_else(PermanentFlags::all);
         RemoteSnapshot { watermark, permanent, read_only, messages }
     }
+}
+
+/// In the place that they take already, and in the order that they have.
+fn listed(seen: LiteMap<Uid, Seen>) -> Listed {
+    let message = |(uid, seen): (Uid, Seen)| {
+        let Seen { flags, date, size, email_id } = seen;
+        Some((uid, RemoteMessage { flags: flags?, date: date.flatten(), size, email_id }))
+    };
+    Listed::from_sorted_store_unchecked(seen.into_iter().filter_map(message).collect())
 }

@@ -5,7 +5,7 @@ use crate::model::{
     FileStat, Fingerprint, FlagSet, Keyword, KeywordLetters, MailboxId, MessageHash, PermanentFlags, Timestamp,
     UidValidity, Watermark,
 };
-use crate::reconcile::snapshot::{LocalEntry, RemoteMessages};
+use crate::reconcile::snapshot::{Listed, LocalEntry, RemoteMessages};
 
 /// Everything that an [`Evidence`] refers to.
 #[derive(Clone)]
@@ -118,7 +118,7 @@ impl Case {
         (evidence.compare(), doubtful)
     }
 
-    fn there(&mut self) -> &mut BTreeMap<Uid, RemoteMessage> {
+    fn there(&mut self) -> &mut Listed {
         match &mut self.remote.messages {
             RemoteMessages::Full(messages) => messages,
             RemoteMessages::Delta { .. } => panic!("it is a full look"),

@@ -226,6 +226,17 @@ impl Model {
                 prop_assert_eq!(row.replaced_by.as_ref(), successor);
             }
             prop_assert_eq!(found.len(), self.messages.range(all_of(id)).count());
+            // Read one by one they are the same, also of those that were read ahead, and no more are shown than asked for.
+            for most in [0, 1, found.len()] {
+                let mut shown = Vec::new();
+                let mut see = |row: &MessageRow| {
+                    shown.push(row.clone());
+                    shown.len() <= most
+                };
+                database.show_messages(id, &mut see).unwrap();
+                prop_assert_eq!(&shown[..], &found[..found.len().min(most + 1)]);
+                database.read_ahead(id).unwrap();
+            }
             prop_assert_eq!(database.uids(id).unwrap(), found.iter().map(|row| row.uid).collect::<UidSet>());
             let waits = found.iter().any(|row| row.tombstone == Some(Tombstone::Waiting));
             prop_assert_eq!(database.has_waiting(id).unwrap(), waits);
