@@ -285,6 +285,22 @@ mod tests {
     }
 
     #[test]
+    fn of_a_file_seen_twice_in_an_unquiet_scan_the_later_sight_counts() {
+        let file = |name: &str, info: &str| {
+            let (info, flags) = (info.into(), FlagSet::new());
+            (UniqueName::new(name).unwrap(), LocalEntry { in_new: false, info, inode: 1, flags })
+        };
+        let files =
+            vec![file("3.c", "2,"), file("1.a", "2,"), file("2.b", "2,"), file("1.a", "2,S"), file("3.c", "2,F")];
+        let (entries, duplicates) = entries(files, &KeywordLetters::new(), false);
+        let seen = entries.iter().map(|(unique, entry)| (unique.as_str(), &*entry.info)).collect::<Vec<_>>();
+        assert_eq!(seen, [("1.a", "2,S"), ("2.b", "2,"), ("3.c", "2,F")]);
+        assert!(
+            duplicates.is_empty() && seen.iter().all(|(name, _)| entries.contains_key(&UniqueName::new(name).unwrap()))
+        );
+    }
+
+    #[test]
     fn letters_without_a_file_are_read_as_last_known_but_not_certain() {
         let dir = maildir();
         fs::write(dir.path().join("cur/1.a:2,Sa"), "x").unwrap();

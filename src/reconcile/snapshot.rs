@@ -195,3 +195,15 @@ impl RemoteMessages {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a folder of 200,000 each byte here is 200 KB.
+    #[test]
+    fn a_message_takes_little_room() {
+        assert!(size_of::<(Uid, RemoteMessage)>() <= 64);
+        assert!(size_of::<(UniqueName, LocalEntry)>() <= 64);
+    }
+}

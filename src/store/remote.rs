@@ -225,8 +225,8 @@ pub trait RemoteStore {
     /// How many messages one part of an upload should have at most.
     const PART: usize;
 
-    /// Appends messages to mailboxes, if they are large over a further connection as well. An error concerns the whole account: of what is out and was not answered nothing is
-    /// known.
+    /// Appends messages to mailboxes, if it is a large upload over a further connection as well. An error concerns the whole
+    /// account: of what is out and was not answered nothing is known.
     fn append(&mut self, uploads: &mut dyn Uploads) -> impl Future<Output = Result<(), RemoteError>>;
 
     /// Says in which mailboxes messages are to be changed next, in which order, so that the way to each can be prepared while

@@ -112,6 +112,24 @@ fn a_delta_that_does_not_add_up_becomes_a_full_look() {
 }
 
 #[test]
+fn messages_listed_out_of_order_are_listed_once_with_what_was_said_last() {
+    block_on(async {
+        let again = |n: u32| format!("* {n} FETCH (UID {n} FLAGS (\\Draft))\r\n");
+        let listed = messages(&[1, 4, 3, 2]).replace("$ OK done\r\n", "");
+        let listed = leak(format!("{listed}{}{}$ OK done\r\n", again(1), again(4)));
+        let script = vec![("SELECT \"A\"", selected(4, "")), (ALL, listed)];
+        let request = RemoteRequest { since: None, known: UidSet::new(), ..known() };
+        let (snapshot, _) = observe(&[], script, request).await;
+        let RemoteMessages::Full(all) = snapshot.unwrap().messages else { panic!("not all") };
+        assert_eq!(all.keys().map(|uid| uid.get()).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        for (uid, message) in &all {
+            assert_eq!(message.flags.has(Flag::Draft), [1, 4].contains(&uid.get()), "{uid:?}");
+            assert!(message.date.is_some() && message.size == Some(9), "{uid:?}");
+        }
+    });
+}
+
+#[test]
 fn condstore_alone_takes_a_search_for_what_is_left() {
     block_on(async {
         let script = vec![
