@@ -4,13 +4,13 @@
 //! A row that is not found proves nothing: its file stays, and is new from then on. If few are found this is hardly the
 //! mailbox that the baseline speaks of, and the user is asked first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::observe::Sight;
 use super::settle::unfinished;
 use super::{Run, Scene};
 use crate::apply::recover::shown;
-use crate::model::{Identity, MessageRow, Side, Uid, UidSet};
+use crate::model::{Identity, MessageRow, Side, Uid, UidSet, UniqueName};
 use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::renames::is_another;
 use crate::reconcile::renumber::{Numbers, Remembered, Renumbering, is_suspicious, numbers};
@@ -156,9 +156,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.robbed.insert(sight.row.id);
         // What is found stays as it is until then: it is neither gone nor new.
         let known = sight.rows.extract_if(.., |row| found.contains_key(&row.uid));
-        for unique in known.filter_map(|row| row.unique) {
-            sight.scan.entries.remove(&unique);
-        }
+        let known: BTreeSet<UniqueName> = known.filter_map(|row| row.unique).collect();
+        sight.scan.entries.retain(|unique, _| !known.contains(unique));
         // That leaves out what is there.
         sight.scan.stamp = None;
         sight.find_it_stranded();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::apply::local_problem;
 use crate::model::{MailboxName, MailboxRow, UniqueName};
 use crate::reconcile::report::Problem;
-use crate::reconcile::snapshot::Entries;
+use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, PutBack, Record, Trashed};
 
 /// A message that is back.
@@ -90,14 +90,16 @@ impl<L: LocalStore, J: Journal> Work<'_, L, J> {
             return Ok(());
         }
         let letters = row.map(|row| row.letters.clone()).unwrap_or_default();
-        let mut seen = self.local.observe(folder, &letters)?;
+        let seen = self.local.observe(folder, &letters)?;
         if !seen.quiet {
             self.done.problems.push(unquiet(folder));
             return Ok(());
         }
+        // Each that is put back has its place among them.
+        let mut here: BTreeMap<UniqueName, LocalEntry> = seen.entries.into_iter().collect();
         let (mut back, mut gone) = (Vec::new(), Vec::new());
         for kept in wanted {
-            match self.one(kept, &mut seen.entries)? {
+            match self.one(kept, &mut here)? {
                 Some(PutBack::Done(unique) | PutBack::Already(unique)) => {
                     back.push(Restored { kept: (*kept).clone(), unique });
                 }
@@ -109,7 +111,7 @@ impl<L: LocalStore, J: Journal> Work<'_, L, J> {
         self.let_go(row, back, gone)
     }
 
-    fn one(&mut self, kept: &Trashed, here: &mut Entries) -> Result<Option<PutBack>, Failure> {
+    fn one(&mut self, kept: &Trashed, here: &mut BTreeMap<UniqueName, LocalEntry>) -> Result<Option<PutBack>, Failure> {
         match self.local.put_back(kept, here) {
             Ok(PutBack::Gone) => {
                 self.done.problems.push(missing(kept));

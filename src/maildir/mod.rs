@@ -56,7 +56,7 @@ use crate::model::{
     FileStat, Fingerprint, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Stamp,
     Timestamp, UniqueName,
 };
-use crate::reconcile::snapshot::{Entries, LocalEntry, LocalListing, LocalSnapshot};
+use crate::reconcile::snapshot::{LocalEntry, LocalListing, LocalSnapshot};
 use crate::store::{BodySource, Edit, FileAt, KeptFile, LocalError, LocalStore, PutBack, Root, Staged, Trashed};
 
 /// Where an account's Maildirs are and how they are laid out.
@@ -456,7 +456,7 @@ impl LocalStore for Maildir {
         self.trash.files()
     }
 
-    fn put_back(&mut self, kept: &Trashed, here: &mut Entries) -> Result<PutBack, LocalError> {
+    fn put_back(&mut self, kept: &Trashed, here: &mut BTreeMap<UniqueName, LocalEntry>) -> Result<PutBack, LocalError> {
         if !trash::is_kept_name(&kept.kept_as) {
             return Err(found(Path::new(&kept.kept_as), "is no name that a kept file has"));
         }

@@ -3,6 +3,7 @@
 //! Each step can be repeated: a message that is back already is recognised by its file or its content, and the only other
 //! name it can get is the one it has in the trash, which is its alone.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +14,7 @@ use super::name::{self, NO_FLAGS};
 use super::trash::{copy_durably, is_kept_name};
 use super::{body, durable};
 use crate::model::{Fingerprint, Flag, FlagDelta, FlagSet, IdentityHasher, KeywordLetters, UniqueName};
-use crate::reconcile::snapshot::{Entries, LocalEntry};
+use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{LocalError, PutBack, Trashed};
 
 /// A file in the trash, open.
@@ -28,7 +29,7 @@ pub(super) fn put_back(
     maildir: &Path,
     path: &Path,
     trashed: &Trashed,
-    here: &mut Entries,
+    here: &mut BTreeMap<UniqueName, LocalEntry>,
 ) -> Result<PutBack, LocalError> {
     let Some(mut kept) = open(path)? else { return Ok(PutBack::Gone) };
     for (unique, info) in names(trashed) {
@@ -146,7 +147,7 @@ mod tests {
 
     struct Place {
         dir: tempfile::TempDir,
-        here: Entries,
+        here: BTreeMap<UniqueName, LocalEntry>,
     }
 
     impl Place {
@@ -156,7 +157,7 @@ mod tests {
             fs::write(dir.path().join("kept"), content).unwrap();
             let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
             File::options().write(true).open(dir.path().join("kept")).unwrap().set_modified(old).unwrap();
-            Self { dir, here: Entries::new() }
+            Self { dir, here: BTreeMap::new() }
         }
 
         fn put_back(&mut self, file: &str) -> PutBack {

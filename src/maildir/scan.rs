@@ -19,13 +19,13 @@ use crate::store::LocalError;
 /// How often a scan is tried until one is quiet.
 const TRIES: usize = 5;
 
-/// How many bytes of a directory a file takes at least, with a name such as mail programs give.
-const NAME_BYTES: u64 = 48;
-
-/// From how many bytes on that is done,
+/// From how many bytes on room is made by a directory's size,
 const LARGE: u64 = 1 << 18;
 
-/// and for how many files at most: a directory that says that it is enormous may have been so once.
+/// how many of them a file takes at least, with a name such as mail programs give,
+const NAME_BYTES: u64 = 48;
+
+/// and for how many files there is room at most: a directory that says that it is enormous may have been so once.
 const MOST_ROOM: usize = 1 << 20;
 
 /// A file as listed, its flags not read yet. Nothing is asked of the system but its name, kind and inode: that an empty
@@ -148,7 +148,7 @@ fn read(maildir: &Path, clock: FileClock) -> Result<Reading, LocalError> {
 }
 
 /// Returns for about how many files there should be room, by what their names take on common file systems: a list that
-/// grows is held twice each time. What is not needed takes no memory as long as nothing is put there.
+/// grows is held twice for a moment. Room that nothing is put in takes no memory.
 fn room(maildir: &Path) -> usize {
     let bytes = fs::metadata(maildir.join("cur")).map_or(0, |meta| meta.len());
     if bytes < LARGE { 0 } else { usize::try_from(bytes / NAME_BYTES).unwrap_or(MOST_ROOM).min(MOST_ROOM) }

@@ -1,6 +1,6 @@
 //! The interface of the Maildir side.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::LocalError;
 use super::remote::BodySource;
@@ -8,7 +8,7 @@ use crate::model::{
     FileStat, Fingerprint, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, MessageHash,
     Timestamp, UniqueName,
 };
-use crate::reconcile::snapshot::{Entries, LocalEntry, LocalListing, LocalSnapshot};
+use crate::reconcile::snapshot::{LocalEntry, LocalListing, LocalSnapshot};
 
 /// What the root of a Maildir looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -296,5 +296,5 @@ pub trait LocalStore {
     /// Links or copies a file from the recoverable trash into its folder's `cur`, under its old name without the flag
     /// that marks it as deleted; under the name it has in the trash if another message took the old one. `here`: the
     /// folder's messages as just observed; what is put back is added. Durable after [`LocalStore::sync`].
-    fn put_back(&mut self, kept: &Trashed, here: &mut Entries) -> Result<PutBack, LocalError>;
+    fn put_back(&mut self, kept: &Trashed, here: &mut BTreeMap<UniqueName, LocalEntry>) -> Result<PutBack, LocalError>;
 }

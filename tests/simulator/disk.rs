@@ -1,11 +1,11 @@
 //! The way to the Maildir: [`LocalStore`] with faults.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mailtide::model::{
     FileStat, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Stamp, Timestamp, UniqueName,
 };
-use mailtide::reconcile::snapshot::{Entries, LocalEntry, LocalListing, LocalMaildir, LocalSnapshot};
+use mailtide::reconcile::snapshot::{LocalEntry, LocalListing, LocalMaildir, LocalSnapshot};
 use mailtide::store::{
     BodySource, Edit, FileAt, KeptFile, LocalError, LocalErrorKind, LocalStore, PutBack, Root, Staged, Trashed,
 };
@@ -607,7 +607,7 @@ impl LocalStore for Shared {
         self.touch(LocalErrorKind::Unusable, || "kept_files".to_owned(), all)
     }
 
-    fn put_back(&mut self, kept: &Trashed, here: &mut Entries) -> Result<PutBack, LocalError> {
+    fn put_back(&mut self, kept: &Trashed, here: &mut BTreeMap<UniqueName, LocalEntry>) -> Result<PutBack, LocalError> {
         self.touch(
             LocalErrorKind::Item,
             || format!("put_back {kept:?}"),

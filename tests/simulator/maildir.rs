@@ -273,7 +273,11 @@ impl Maildir {
     }
 
     /// Links a file from the recoverable trash into a folder; not durable.
-    pub(super) fn put_back(&mut self, trashed: &Trashed, here: &mut Entries) -> Option<PutBack> {
+    pub(super) fn put_back(
+        &mut self,
+        trashed: &Trashed,
+        here: &mut BTreeMap<UniqueName, LocalEntry>,
+    ) -> Option<PutBack> {
         let folder = self.folders.get_mut(&trashed.mailbox)?;
         let Some(kept) = self.trash.iter().find(|kept| kept.name == trashed.kept_as) else {
             return Some(PutBack::Gone);
