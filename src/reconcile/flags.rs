@@ -187,6 +187,7 @@ mod tests {
     use proptest::sample::subsequence;
 
     use super::*;
+    use crate::reconcile::snapshot::Entries;
 
     fn rules() -> FlagRules {
         FlagRules { deleted_is_local: false, permanent: PermanentFlags::all(), read_only: false }
@@ -206,7 +207,7 @@ mod tests {
             letters.assign(letter, Keyword::new(word).unwrap());
         }
         LocalSnapshot {
-            entries: crate::reconcile::snapshot::Entries::new(),
+            entries: Entries::new(),
             quiet: true,
             stamp: None,
             directory: None,
