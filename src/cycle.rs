@@ -349,7 +349,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let rows = self.account.journal.mailboxes()?;
         let mut census: BTreeMap<MailboxId, u64> = rows.iter().map(|row| (row.id, row.with_uid)).collect();
         // Tombstones can't be lost any more: counted, they would make a folder look fuller than it is.
-        let held = |sight: &observe::Sight| sight.rows.iter().filter(|row| row.unique.is_some()).count() as u64;
+        let held = |sight: &observe::Sight| {
+            sight.rows.iter().filter(|row| row.unique.is_some()).count() as u64 + sight.agreed.count()
+        };
         census.extend(views.iter().map(|sight| (sight.row.id, held(sight))));
         let lost = self.account.journal.losses(Timestamp(self.now.0 - LOSS_WINDOW))?;
         let limits = self.policy.max_delete;

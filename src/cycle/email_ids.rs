@@ -46,7 +46,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         for near in [true, false] {
             let mut left = Vec::new();
             for one in missing {
-                match self.take_spot(all, &mut free, &one, near) {
+                match self.take_spot(all, &mut free, &one, near)? {
                     Some(spot) => self.move_file(all, one, spot),
                     None => left.push(one),
                 }
@@ -59,20 +59,23 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// Takes the place where a message has arrived, if its file is good for it and can go there.
     fn take_spot(
-        &self,
+        &mut self,
         all: &Plans<'_>,
         free: &mut BTreeMap<Name, Vec<Spot>>,
         one: &Missing<'_>,
         near: bool,
-    ) -> Option<Spot> {
-        let recorded = one.row.content?;
-        if one.arrival.identity.content != Some(recorded) || self.unmovable.contains(&one.row.id) {
-            return None;
+    ) -> Result<Option<Spot>, Failure> {
+        let recorded = one.row.content;
+        if recorded.is_none() || one.arrival.identity.content != recorded || self.unmovable.contains(&one.row.id) {
+            return Ok(None);
         }
-        let spots = free.get_mut(&name_of_row(one.row)?)?;
-        let fits = |(to, _): &Spot| (!near || *to == one.place.0) && !self.is_taken(all, one, *to);
-        let at = spots.iter().position(fits)?;
-        Some(spots.remove(at))
+        let Some(spots) = name_of_row(one.row).and_then(|name| free.get_mut(&name)) else { return Ok(None) };
+        for (at, (to, _)) in spots.iter().enumerate() {
+            if (!near || *to == one.place.0) && !self.is_taken(all, one, *to)? {
+                return Ok(Some(spots.remove(at)));
+            }
+        }
+        Ok(None)
     }
 
     /// Finds the new messages on the server whose files are here already, by their email ids. Of several new ones that have

@@ -16,7 +16,7 @@ use crate::reconcile::adopt::Matcher;
 use crate::reconcile::moves::{Arrival, Arrivals, Place, may_be_a_move, pair};
 use crate::reconcile::plan::{LocalMove, LocalRemoval, MailboxPlan, RemoteMove, Removal, Renamed};
 use crate::reconcile::snapshot::LocalEntry;
-use crate::store::{Failure, Journal, LocalStore, Messages, RemoteStore};
+use crate::store::{Failure, Journal, LocalStore, Messages, RemoteStore, StateError};
 
 /// A message that has gone from the server and whose file is still somewhere.
 pub(super) struct Missing<'s> {
@@ -191,10 +191,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             return Ok(());
         };
         for one in missing {
-            match found.get(&one.row.id) {
-                Some(spot) if !self.is_taken(all, &one, spot.0) => self.move_file(all, one, *spot),
-                Some(_) | None if one.at_home => {}
-                Some(_) | None => {
+            let spot = found.get(&one.row.id).copied();
+            let spot = match spot {
+                Some(spot) if self.is_taken(all, &one, spot.0)? => None,
+                spot => spot,
+            };
+            match spot {
+                Some(spot) => self.move_file(all, one, spot),
+                None if one.at_home => {}
+                None => {
                     if let Some(plan) = all.of(one.place.0) {
                         plan.refiled.insert(one.place.1, one.row.mailbox);
                     }
@@ -298,9 +303,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// Another file may have the name already, or one that has gone and that the baseline still knows. What was moved away
     /// and back there, its file elsewhere here, has it itself.
-    pub(super) fn is_taken(&self, all: &Plans<'_>, one: &Missing<'_>, to: MailboxId) -> bool {
+    pub(super) fn is_taken(&mut self, all: &Plans<'_>, one: &Missing<'_>, to: MailboxId) -> Result<bool, StateError> {
         let (here, unique) = &one.place;
-        to != *here && (all.has_file(to, unique) || all.has_other_row(to, unique, one.row.id))
+        if to == *here || all.has_file(to, unique) {
+            return Ok(to != *here);
+        }
+        Ok(self.account.journal.message_named(to, unique)?.is_some_and(|row| row.id != one.row.id))
     }
 
     /// Plans that a file follows its message.

@@ -1,10 +1,12 @@
 //! Looking: only at what may have changed, on both sides of a mailbox if on either.
 
+mod here;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join;
-use tokio::task::yield_now;
 
+use self::here::Here;
 use super::waiting::{asks_for_full_look, is_due, is_unsent};
 use super::{Account, Run, Scene, role_of};
 use crate::apply::{Ground, is_fatal, local_problem, mailbox_problem};
@@ -13,26 +15,28 @@ use crate::model::{
     UidValidity, UniqueName, Watermark,
 };
 use crate::reconcile::adopt::Match;
+use crate::reconcile::agreed::{Agreed, Agreement};
 use crate::reconcile::flags::FlagRules;
-use crate::reconcile::look::{Agreement, Look, decide};
+use crate::reconcile::look::{Look, decide};
 use crate::reconcile::mailboxes::{Fate, Folder};
 use crate::reconcile::memory::Memory;
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::Delete;
 use crate::reconcile::replace::Saves;
 use crate::reconcile::report::Problem;
-use crate::reconcile::snapshot::{Entries, Listed, LocalSnapshot, RemoteMessages, RemoteRequest, RemoteSnapshot};
+use crate::reconcile::snapshot::{Listed, LocalSnapshot, RemoteMessages, RemoteRequest, RemoteSnapshot};
 use crate::reconcile::view::View;
-use crate::store::{
-    Failure, FailureRow, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteStore, StateError,
-};
+use crate::store::{Failure, FailureRow, Journal, LocalErrorKind, LocalStore, Record, RemoteStore, StateError};
 
 /// What was seen of one mailbox in one pass.
 pub(super) struct Sight {
     pub(super) row: MailboxRow,
     /// The letters as recorded: those of the maildir that is known, which may be another than this one.
     pub(super) recorded: KeywordLetters,
+    /// The rows about which there may be something to decide, in order of UID,
     pub(super) rows: Vec<MessageRow>,
+    /// and the files of the others.
+    pub(super) agreed: Agreed,
     pub(super) scan: LocalSnapshot,
     pub(super) remote: Option<RemoteSnapshot>,
     pub(super) saves: Saves,
@@ -57,10 +61,9 @@ pub(super) struct Target<'a> {
     pub(super) row: MailboxRow,
     look: Look,
     failures: Vec<FailureRow>,
+    /// Of messages that are as they were no row is needed.
+    lets_go: bool,
 }
-
-/// What a look at a maildir brought.
-type Scan = Result<LocalSnapshot, LocalError>;
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Looks at every mailbox that may have changed. What can't be looked at is reported and left out: nothing is
@@ -77,12 +80,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.leave_overtaken(scene, &targets, &mut seen).await?;
         let is_seen = |target: &Target<'_>| target.look == Look::Skip || seen.contains_key(&target.folder.name);
         self.blind.extend(targets.iter().filter(|target| !is_seen(target)).map(|target| target.folder.local.clone()));
-        let mut looks: Vec<(Target<'_>, (Scan, Vec<MessageRow>))> = targets.into_iter().zip(here).collect();
+        let mut looks: Vec<(Target<'_>, Here)> = targets.into_iter().zip(here).collect();
         looks.retain(|(target, _)| is_seen(target));
         let mut sights = Vec::with_capacity(looks.len());
-        for (target, (scan, rows)) in looks {
+        for (target, mut here) in looks {
             let remote = seen.remove(&target.folder.name);
-            let Some(mut sight) = self.sight(scene, target, rows, remote, scan)? else { continue };
+            here.heed(&mut self.account.journal, &target.row, remote.as_ref())?;
+            let Some(mut sight) = self.sight(scene, target, here, remote)? else { continue };
             match self.look_closer(scene, &mut sight).await {
                 Ok(true) => {}
                 Ok(false) => {
@@ -136,7 +140,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let look = self.how_to_look(scene, folder, &row, failures.iter().any(|failure| is_due(failure, self.now)));
             let unsent = failures.iter().any(is_unsent);
             let flagged = drafts.remove(&row.id);
-            let target = Target { folder, row, look, failures };
+            let lets_go = self.lets_go(scene, folder, look, &failures);
+            let target = Target { folder, row, look, failures, lets_go };
             let untouched = scene.first
                 && look == Look::Skip
                 && !unsent
@@ -170,6 +175,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
     }
 
+    /// Returns true if of messages that are as they were on both sides no row is needed: unless something waits in the mailbox,
+    /// or a file may have been saved again without its name telling, or the server will tell of all messages anyway.
+    fn lets_go(&self, scene: &Scene, folder: &Folder, look: Look, failures: &[FailureRow]) -> bool {
+        failures.is_empty()
+            && look != Look::Full
+            && self.abilities.mod_seq
+            && !self.options.full
+            && role_of(scene, &folder.name) != Some(Role::Drafts)
+    }
+
     fn local_changed(&self, scene: &Scene, row: &MailboxRow) -> bool {
         let stamp: Option<Stamp> = scene.maildirs.find(&row.local).and_then(|maildir| maildir.stamp);
         self.options.full || stamp.is_none() || stamp != row.stamp
@@ -189,8 +204,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             scan => scan?,
         };
         let mut agreement = Agreement::new(row, &scan);
-        self.account.journal.show_messages(row.id, &mut |message| agreement.take(message))?;
-        let unchanged = agreement.is_whole();
+        let mut unchanged = true;
+        self.account.journal.show_messages(row.id, &mut |message| {
+            unchanged = agreement.stays(message);
+            unchanged
+        })?;
+        unchanged &= agreement.is_whole();
         match (unchanged, scan.stamp) {
             (true, Some(stamp)) => stamps.push(Record::Scanned(row.id, Some(stamp))),
             (true, None) => {}
@@ -204,7 +223,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         &mut self,
         scene: &Scene,
         targets: &[Target<'_>],
-    ) -> Result<(BTreeMap<MailboxName, RemoteSnapshot>, Vec<(Scan, Vec<MessageRow>)>), Failure> {
+    ) -> Result<(BTreeMap<MailboxName, RemoteSnapshot>, Vec<Here>), Failure> {
         let (mut seen, requests) = self.requests(targets)?;
         let dry_run = self.options.dry_run;
         // What is gone from one mailbox may have come to another: all are listed again before it is let go of. If anything has
@@ -224,11 +243,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let read = async {
             let mut here = Vec::with_capacity(targets.len());
             for target in targets {
-                let scan = scan(local, dry_run, scene, target.folder, &target.row);
-                yield_now().await;
-                let rows = journal.messages(target.row.id)?;
-                yield_now().await;
-                here.push((scan, rows));
+                here.push(here::look(local, journal, (scene, dry_run), target).await?);
             }
             Ok::<_, StateError>(here)
         };
@@ -278,16 +293,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         &mut self,
         scene: &Scene,
         target: Target<'_>,
-        rows: Vec<MessageRow>,
+        here: Here,
         remote: Option<RemoteSnapshot>,
-        mut scanned: Scan,
     ) -> Result<Option<Sight>, Failure> {
         let Target { folder, mut row, failures, .. } = target;
+        let Here { scan: mut scanned, rows, agreed } = here;
         let recorded = row.letters.clone();
         // In another maildir letters don't mean what they meant in the one before.
         if matches!(&scanned, Ok(scan) if scan.letters.is_none() && has_replaced(scan, &row)) {
             row.letters = KeywordLetters::new();
-            scanned = scan(&mut self.account.local, self.options.dry_run, scene, folder, &row);
+            scanned = here::scan(&mut self.account.local, self.options.dry_run, scene, folder, &row);
         }
         let scan = match scanned {
             Ok(scan) => scan,
@@ -312,6 +327,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             row,
             recorded,
             rows,
+            agreed,
             scan,
             remote,
             saves: Saves::default(),
@@ -341,23 +357,6 @@ fn news(scene: &Scene, row: &MailboxRow) -> Option<(u64, u64)> {
     Some((come, (u64::from(before.messages) + come).saturating_sub(now.messages.into())))
 }
 
-fn scan<L: LocalStore>(local: &mut L, dry_run: bool, scene: &Scene, folder: &Folder, row: &MailboxRow) -> Scan {
-    let unmade = dry_run && matches!(folder.fate, Fate::CreateLocal | Fate::GoneLocal);
-    if unmade || scene.is_missing(&folder.name) {
-        let letters = Some(row.letters.clone());
-        return Ok(LocalSnapshot {
-            entries: Entries::new(),
-            quiet: true,
-            stamp: None,
-            directory: None,
-            letters,
-            dovecot: false,
-            duplicates: Vec::new(),
-        });
-    }
-    local.observe(&folder.local, &row.letters)
-}
-
 impl Sight {
     pub(super) fn view(&self) -> View<'_> {
         let reset = self.remote.as_ref().is_some_and(|snapshot| self.row.uid_validity != Some(snapshot.uid_validity()));
@@ -367,6 +366,7 @@ impl Sight {
             local: &self.row.local,
             role: self.role,
             rows: &self.rows,
+            agreed: &self.agreed,
             scan: &self.scan,
             remote: self.remote.as_ref(),
             rules: self.rules.clone(),
@@ -409,6 +409,11 @@ impl Sight {
     pub(super) fn ground(&self) -> Option<Ground> {
         let mark = self.remote.as_ref().map(|snapshot| snapshot.watermark).or(self.row.watermark)?;
         Some(Ground { uid_validity: mark.uid_validity, uid_next: mark.uid_next })
+    }
+
+    /// Returns true if the baseline knows a file of this name here.
+    pub(super) fn knows(&self, unique: &UniqueName) -> bool {
+        self.view().knows(unique)
     }
 
     pub(super) fn was_looked_at_in_full(&self) -> bool {

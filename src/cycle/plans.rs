@@ -1,6 +1,5 @@
 //! All plans of a pass beside what they were made from: what crosses mailboxes is found here.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::observe::Sight;
@@ -23,13 +22,11 @@ pub(super) fn key(size: Option<u64>, date: Option<Timestamp>) -> Option<Key> {
 pub(super) struct Plans<'a> {
     pub(super) sights: &'a [Sight],
     pub(super) plans: &'a mut [MailboxPlan],
-    /// The rows by their files' names, made when it is first asked for.
-    named: OnceCell<BTreeMap<(MailboxId, &'a UniqueName), MessageId>>,
 }
 
 impl<'a> Plans<'a> {
     pub(super) fn new(sights: &'a [Sight], plans: &'a mut [MailboxPlan]) -> Self {
-        Self { sights, plans, named: OnceCell::new() }
+        Self { sights, plans }
     }
 
     pub(super) fn of(&mut self, mailbox: MailboxId) -> Option<&mut MailboxPlan> {
@@ -58,6 +55,7 @@ impl<'a> Plans<'a> {
         Some(letters)
     }
 
+    /// Returns the rows about which there may be something to decide.
     pub(super) fn rows(&self) -> BTreeMap<MessageId, &'a MessageRow> {
         self.sights.iter().flat_map(|sight| &sight.rows).map(|row| (row.id, row)).collect()
     }
@@ -68,15 +66,6 @@ impl<'a> Plans<'a> {
 
     pub(super) fn has_file(&self, mailbox: MailboxId, unique: &UniqueName) -> bool {
         self.sight(mailbox).is_some_and(|sight| sight.scan.entries.contains_key(unique))
-    }
-
-    pub(super) fn has_other_row(&self, mailbox: MailboxId, unique: &UniqueName, than: MessageId) -> bool {
-        let sights = self.sights;
-        let named = self.named.get_or_init(|| {
-            let rows = sights.iter().flat_map(|sight| &sight.rows);
-            rows.filter_map(|row| Some(((row.mailbox, row.unique.as_ref()?), row.id))).collect()
-        });
-        named.get(&(mailbox, unique)).is_some_and(|row| *row != than)
     }
 
     /// Returns where this pass found the files of messages that others moved or renamed.

@@ -28,7 +28,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// What is found is committed at once, in one transaction, with the watermark taken away. Before it the old rows are
     /// found again by the next run, after it everything is looked at.
     pub(super) async fn renumber(&mut self, scene: &Scene, sight: &mut Sight) -> Result<bool, Failure> {
-        let highest = sight.rows.iter().map(|row| row.uid).max();
+        let highest = sight.row.highest;
         // What is seen now is what the rows will speak of: the id that was listed is another's, and would lead them to it.
         if highest.is_none()
             && sight.row.object_id.is_some()
@@ -46,6 +46,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if highest.is_none() || matches!(now(sight), None | Some(Numbers::Kept)) {
             return Ok(true);
         }
+        sight.hold_all(&mut self.account.journal)?;
         if is_replaced(scene, sight) {
             self.report.problem(unfinished(&sight.row.name, "another folder took its place during this sync"));
             return Ok(false);

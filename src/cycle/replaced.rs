@@ -69,11 +69,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if view.reset {
             return Ok(saves);
         }
-        let known = LazyCell::new(|| sight.rows.iter().filter_map(|row| row.unique.as_ref()).collect::<BTreeSet<_>>());
+        let named = LazyCell::new(|| sight.rows.iter().filter_map(|row| row.unique.as_ref()).collect::<BTreeSet<_>>());
+        let knows = |unique: &UniqueName| named.contains(unique) || sight.agreed.contains(&sight.scan, unique);
         for row in &sight.rows {
             match (&row.unique, &row.replaced_by) {
                 (Some(unique), _) => records.extend(self.visit_known(sight, row, unique, &mut saves)?),
-                (None, Some(by)) if !known.contains(by) => self.visit_pending(sight, by, &mut saves)?,
+                (None, Some(by)) if !knows(by) => self.visit_pending(sight, by, &mut saves)?,
                 (None, _) => {}
             }
         }
@@ -219,7 +220,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 fn is_elsewhere(all: &[Sight], here: &Sight, name: &UniqueName) -> bool {
     let others = all.iter().filter(|sight| sight.row.id != here.row.id);
     let mut holding = others.filter(|sight| sight.scan.entries.contains_key(name));
-    holding.any(|sight| sight.rows.iter().all(|row| row.unique.as_ref() != Some(name)))
+    holding.any(|sight| !sight.knows(name))
 }
 
 /// Where the baseline knows no content, only another size shows that it is another; where it knows no stat either,

@@ -1,7 +1,7 @@
-//! Which mailboxes have to be looked at on the server, and from where on, and which maildirs need no look at all.
+//! Which mailboxes have to be looked at on the server, and from where on.
 
-use super::snapshot::{ListedMailbox, LocalSnapshot};
-use crate::model::{MailboxRow, MessageRow, Timestamp, Watermark};
+use super::snapshot::ListedMailbox;
+use crate::model::{MailboxRow, Timestamp, Watermark};
 
 /// Every mailbox gets a look at all UIDs and flags at least this often, in seconds: a server that lost its index
 /// leaves changes out of its deltas.
@@ -41,41 +41,6 @@ pub fn decide(
     match proven && !unsettled {
         true => Look::Skip,
         false => Look::Since(watermark),
-    }
-}
-
-/// Finds out, message by message, whether a maildir holds the files of the baseline, with names that say the same, and no
-/// other.
-#[derive(Debug)]
-pub struct Agreement<'a> {
-    scan: &'a LocalSnapshot,
-    holds: bool,
-    files: usize,
-}
-
-impl<'a> Agreement<'a> {
-    /// Begins with what the mailbox's row says.
-    pub fn new(row: &MailboxRow, scan: &'a LocalSnapshot) -> Self {
-        let holds = scan.quiet
-            && scan.duplicates.is_empty()
-            && scan.directory == row.directory
-            && scan.letters.as_ref() == Some(&row.letters);
-        Self { scan, holds, files: 0 }
-    }
-
-    /// Takes the next message of the baseline. Returns false if no other matters any more.
-    pub fn take(&mut self, message: &MessageRow) -> bool {
-        let Some(unique) = &message.unique else { return self.holds };
-        let same_file = |inode| message.stat.is_none_or(|stat| stat.inode == inode);
-        let entry = self.scan.entries.get(unique);
-        self.holds &= entry.is_some_and(|entry| entry.flags == message.flags && same_file(entry.inode));
-        self.files += 1;
-        self.holds
-    }
-
-    /// Returns whether it does, once all messages were taken.
-    pub fn is_whole(&self) -> bool {
-        self.holds && self.files == self.scan.entries.len()
     }
 }
 

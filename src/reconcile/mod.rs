@@ -1,6 +1,7 @@
 //! Decisions. Pure: what was seen goes in, what to do comes out.
 
 pub mod adopt;
+pub mod agreed;
 pub mod changes;
 pub mod compare;
 pub mod flags;

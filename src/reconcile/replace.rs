@@ -127,7 +127,7 @@ impl View<'_> {
 
     /// Returns true if the server has the file as it is.
     fn is_sent(&self, unique: &UniqueName) -> bool {
-        !self.saves.replaced.contains_key(unique) && self.rows.iter().any(|row| row.unique.as_ref() == Some(unique))
+        !self.saves.replaced.contains_key(unique) && self.knows(unique)
     }
 
     fn outdate(

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::adopt::Match;
+use super::agreed::Agreed;
 use super::flags::{FlagRules, plan_flags, plan_union, united_flags};
 use super::memory::{Memory, borne};
 use super::plan::{Adoption, FlagChange, LocalRemoval, MailboxPlan, RemoteRemoval, Removal, Upload};
@@ -22,8 +23,10 @@ pub struct View<'a> {
     pub local: &'a MailboxName,
     /// Its special use.
     pub role: Option<Role>,
-    /// The baseline.
+    /// The baseline, but for rows about which there is nothing to decide,
     pub rows: &'a [MessageRow],
+    /// and the files of these.
+    pub agreed: &'a Agreed,
     /// The Maildir.
     pub scan: &'a LocalSnapshot,
     /// The server; `None` if it says that nothing changed.
@@ -296,6 +299,11 @@ impl View<'_> {
         united_flags(&row.flags, &entry, remote, self.scan, &self.rules, &self.memory.letters)
     }
 
+    /// Returns true if the baseline knows a file of this name here.
+    pub fn knows(&self, unique: &UniqueName) -> bool {
+        self.rows.iter().any(|row| row.unique.as_ref() == Some(unique)) || self.agreed.contains(self.scan, unique)
+    }
+
     fn known_uids(&self) -> impl Iterator<Item = Uid> + '_ {
         self.rows.iter().map(|row| row.uid)
     }
@@ -304,7 +312,7 @@ impl View<'_> {
     pub fn new_files(&self) -> impl Iterator<Item = (&UniqueName, &LocalEntry)> {
         let known: HashSet<&UniqueName> = self.rows.iter().filter_map(|row| row.unique.as_ref()).collect();
         let is_new = move |unique: &UniqueName| !known.contains(unique) || self.saves.replaced.contains_key(unique);
-        self.scan.entries.iter().filter(move |(unique, _)| is_new(unique))
+        self.agreed.others(self.scan).filter(move |(unique, _)| is_new(unique))
     }
 
     /// Returns the messages on the server that the baseline does not know.

@@ -118,6 +118,19 @@ pub(super) fn show_messages(
     Ok(())
 }
 
+/// By the index that keeps a mailbox's UIDs apart, range by range.
+pub(super) const AMONG: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, \
+                                inode, file_size, mtime_ns, email_id, id, mailbox, replaced_by FROM message \
+                                WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid";
+
+pub(super) fn messages_among(connection: &Connection, mailbox: MailboxId, uids: &UidSet) -> Result<Vec<MessageRow>> {
+    let mut messages = Vec::new();
+    for (first, last) in uids.ranges() {
+        messages.extend(rows::<_, Vec<_>>(connection, AMONG, (mailbox.0, first, last), message)?);
+    }
+    Ok(messages)
+}
+
 /// By the index of drafts, whose condition this repeats word for word: else all messages would be read.
 pub(super) const DRAFTS: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, \
                                  message_id, inode, file_size, mtime_ns, email_id, id, mailbox, \
@@ -162,6 +175,20 @@ pub(super) const OF_NAME: &str = "SELECT 1 FROM mailbox CROSS JOIN message \
 
 pub(super) fn is_known(connection: &Connection, unique: &UniqueName) -> Result<bool> {
     connection.prepare_cached(OF_NAME)?.exists([unique.as_str()])
+}
+
+/// By the index that keeps a mailbox's names apart.
+pub(super) const NAMED: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, \
+                                inode, file_size, mtime_ns, email_id, id, mailbox, replaced_by FROM message \
+                                WHERE mailbox = ?1 AND unique_name = ?2";
+
+pub(super) fn message_named(
+    connection: &Connection,
+    mailbox: MailboxId,
+    unique: &UniqueName,
+) -> Result<Option<MessageRow>> {
+    let mut statement = connection.prepare_cached(NAMED)?;
+    statement.query_row((mailbox.0, unique.as_str()), |row| message(&mut Columns::of(row))).optional()
 }
 
 fn message(columns: &mut Columns<'_>) -> Result<MessageRow> {

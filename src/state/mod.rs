@@ -147,6 +147,34 @@ impl Journal for Database {
         self.read("reading a folder's messages", show)
     }
 
+    fn messages_but(
+        &mut self,
+        mailbox: MailboxId,
+        let_go: &mut dyn FnMut(&MessageRow) -> bool,
+    ) -> Result<Vec<MessageRow>, StateError> {
+        if let Some(mut rows) = self.ahead.remove(&mailbox) {
+            rows.retain(|row| !let_go(row));
+            return Ok(rows);
+        }
+        let mut kept = Vec::new();
+        let keep = |row: MessageRow| {
+            if !let_go(&row) {
+                kept.push(row);
+            }
+            true
+        };
+        self.read("reading a folder's messages", |connection| load::show_messages(connection, mailbox, keep))?;
+        Ok(kept)
+    }
+
+    fn messages_among(&mut self, mailbox: MailboxId, uids: &UidSet) -> Result<Vec<MessageRow>, StateError> {
+        self.read("reading a folder's messages", |connection| load::messages_among(connection, mailbox, uids))
+    }
+
+    fn message_named(&mut self, mailbox: MailboxId, unique: &UniqueName) -> Result<Option<MessageRow>, StateError> {
+        self.read("looking for a file's name", |connection| load::message_named(connection, mailbox, unique))
+    }
+
     fn read_ahead(&mut self, mailbox: MailboxId) -> Result<(), StateError> {
         let count = self.read("counting a folder's messages", |connection| load::count(connection, mailbox))?;
         if self.ahead.values().map(Vec::len).sum::<usize>() + count <= AHEAD {

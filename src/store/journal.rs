@@ -364,6 +364,27 @@ pub trait Journal {
         Ok(())
     }
 
+    /// Reads a mailbox's messages, in order of UID, but for those that may be let go of as soon as they were seen.
+    fn messages_but(
+        &mut self,
+        mailbox: MailboxId,
+        let_go: &mut dyn FnMut(&MessageRow) -> bool,
+    ) -> Result<Vec<MessageRow>, StateError> {
+        let mut rows = self.messages(mailbox)?;
+        rows.retain(|row| !let_go(row));
+        Ok(rows)
+    }
+
+    /// Reads the messages of a mailbox that have these UIDs, in order of UID.
+    fn messages_among(&mut self, mailbox: MailboxId, uids: &UidSet) -> Result<Vec<MessageRow>, StateError> {
+        self.messages_but(mailbox, &mut |row| !uids.contains(row.uid))
+    }
+
+    /// Reads the message of a mailbox that has a file of this name.
+    fn message_named(&mut self, mailbox: MailboxId, unique: &UniqueName) -> Result<Option<MessageRow>, StateError> {
+        Ok(self.messages_but(mailbox, &mut |row| row.unique.as_ref() != Some(unique))?.pop())
+    }
+
     /// Reads messages that are going to be asked for: as long as nothing is recorded, that is the answer. Nothing depends on
     /// it but time.
     fn read_ahead(&mut self, _mailbox: MailboxId) -> Result<(), StateError> {

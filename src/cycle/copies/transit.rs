@@ -14,7 +14,7 @@ use crate::model::{Fingerprint, Identity, MailboxId, MessageId, MessageRow, Uniq
 use crate::reconcile::moves::Arrivals;
 use crate::reconcile::plan::LocalRemoval;
 use crate::reconcile::snapshot::LocalEntry;
-use crate::store::{Failure, Journal, LocalStore, RemoteStore};
+use crate::store::{Failure, Journal, LocalStore, RemoteStore, StateError};
 
 /// Files that stand for messages, by their content.
 type Homes = BTreeMap<Fingerprint, Vec<(MailboxId, UniqueName, LocalEntry)>>;
@@ -36,7 +36,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         if leaving.is_empty() {
             return Ok(());
         }
-        let homes = homes(all, &leaving.iter().filter_map(|(row, _)| row.content).collect());
+        let homes = self.homes(all, &leaving.iter().filter_map(|(row, _)| row.content).collect())?;
         let all_seen = self.has_seen_all(scene, all)?;
         let mut strange = BTreeSet::new();
         for (row, removal) in leaving {
@@ -92,6 +92,28 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let why = format!("its files may have come from {}, which this sync does nothing for", from.name);
             self.report.problem(unfinished(&here.name, &why));
         }
+    }
+
+    /// Returns the files with these contents that were seen, of known messages and of those just adopted.
+    fn homes(&mut self, all: &Plans<'_>, contents: &BTreeSet<Fingerprint>) -> Result<Homes, StateError> {
+        let mut homes = Homes::new();
+        let mut add = |row: &MessageRow, (unique, entry): (&UniqueName, &LocalEntry)| {
+            if let Some(content) = row.content.filter(|content| contents.contains(content)) {
+                homes.entry(content).or_default().push((row.mailbox, unique.clone(), entry.clone()));
+            }
+        };
+        for sight in all.sights {
+            for row in &sight.rows {
+                let seen = row.unique.as_ref().and_then(|unique| Some((unique, sight.scan.entries.get(unique)?)));
+                seen.into_iter().for_each(|file| add(row, file));
+            }
+            for file in sight.agreed.alike(&sight.scan, contents) {
+                let row = self.account.journal.message_named(sight.row.id, file.0)?;
+                row.iter().for_each(|row| add(row, file));
+            }
+        }
+        add_adopted(&mut homes, all, contents);
+        Ok(homes)
     }
 
     /// Leaves new files alone that were seen in another folder, too, and adopted there: sent, they would be messages of their
@@ -202,19 +224,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let two = self.account.local.are_two((&here.local, one.1, one.2), (&there.local, other.1, other.2));
         Ok(or_nothing(two)? == Some(true))
     }
-}
-
-/// Returns the files with these contents that were seen, of known messages and of those just adopted.
-fn homes(all: &Plans<'_>, contents: &BTreeSet<Fingerprint>) -> Homes {
-    let mut homes = Homes::new();
-    for (sight, row) in all.sights.iter().flat_map(|sight| sight.rows.iter().map(move |row| (sight, row))) {
-        let Some(content) = row.content.filter(|content| contents.contains(content)) else { continue };
-        let seen = row.unique.as_ref().and_then(|unique| Some((unique, sight.scan.entries.get(unique)?)));
-        let file = seen.map(|(unique, entry)| (sight.row.id, unique.clone(), entry.clone()));
-        homes.entry(content).or_default().extend(file);
-    }
-    add_adopted(&mut homes, all, contents);
-    homes
 }
 
 fn add_adopted(homes: &mut Homes, all: &Plans<'_>, contents: &BTreeSet<Fingerprint>) {
