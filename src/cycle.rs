@@ -282,7 +282,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.alone = alone;
         scene.again.extend(self.settle(&views, &plans, &aftermath, &letters)?);
         scene.again.extend(undecided);
-        for sight in views.into_iter().filter(|sight| scene.again.contains(&sight.row.id)) {
+        let is_scanned_again = |sight: &observe::Sight| scene.again.contains(&sight.row.id) && sight.agreed.is_listed();
+        for sight in views.into_iter().filter(is_scanned_again) {
             self.account.local.take_back(&sight.row.local, sight.scan);
         }
         self.conclude_gone(scene).await

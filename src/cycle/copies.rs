@@ -38,18 +38,15 @@ impl Known {
             Some((mailbox, unique)) => (*mailbox, unique),
             None => (row.mailbox, row.unique.as_ref()?),
         };
-        let scan = match all.sight(mailbox) {
-            Some(sight) => Some(&sight.scan),
-            None => self.scans.get(&mailbox).and_then(Option::as_ref),
-        };
-        Some((mailbox, unique, scan?.entries.get(unique)?))
+        let scan = all.scan(mailbox).or_else(|| self.scans.get(&mailbox)?.as_ref())?;
+        Some((mailbox, unique, scan.entries.get(unique)?))
     }
 
     /// Returns the mailboxes whose maildirs were read for a file and nothing else, and are not as they were: what came to
     /// them may have left others, and having been read they don't look stirred any more.
     fn stirred(&self, all: &Plans<'_>) -> impl Iterator<Item = &MailboxRow> {
         let is_as_known = |row: &MailboxRow, scan: &LocalSnapshot| scan.stamp.is_some() && scan.stamp == row.stamp;
-        let read = self.scans.iter().filter(move |(id, _)| all.sight(**id).is_none());
+        let read = self.scans.iter().filter(move |(id, _)| all.scan(**id).is_none());
         read.filter_map(move |(id, scan)| {
             let row = self.rows.get(id)?;
             (!scan.as_ref().is_some_and(|scan| is_as_known(row, scan))).then_some(row)

@@ -11,7 +11,7 @@ use super::waiting::{asks_for_full_look, is_due, is_unsent};
 use super::{Account, Run, Scene, role_of};
 use crate::apply::{Ground, is_fatal, local_problem, mailbox_problem};
 use crate::model::{
-    KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, PermanentFlags, Role, Stamp, Timestamp,
+    KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, PermanentFlags, Role, Stamp, Timestamp, Tombstone,
     UidValidity, UniqueName, Watermark,
 };
 use crate::reconcile::adopt::Match;
@@ -61,8 +61,12 @@ pub(super) struct Target<'a> {
     pub(super) row: MailboxRow,
     look: Look,
     failures: Vec<FailureRow>,
-    /// Of messages that are as they were no row is needed.
+    /// The messages of it that have no file, if it is looked at for what has changed.
+    tombstones: Vec<MessageRow>,
+    /// Of messages that are as they were no row is needed,
     lets_go: bool,
+    /// nor a file: as far as is known, nothing has changed but that messages have come on the server.
+    expects_new_only: bool,
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
@@ -85,7 +89,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut sights = Vec::with_capacity(looks.len());
         for (target, mut here) in looks {
             let remote = seen.remove(&target.folder.name);
-            here.heed(&mut self.account.journal, &target.row, remote.as_ref())?;
+            let Account { local, journal, .. } = &mut *self.account;
+            if !here.heed(journal, &target.row, remote.as_ref())? {
+                here = here::list(local, journal, (scene, self.options.dry_run), &target).await?;
+                here.heed(journal, &target.row, remote.as_ref())?;
+            }
             let Some(mut sight) = self.sight(scene, target, here, remote)? else { continue };
             match self.look_closer(scene, &mut sight).await {
                 Ok(true) => {}
@@ -140,8 +148,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let look = self.how_to_look(scene, folder, &row, failures.iter().any(|failure| is_due(failure, self.now)));
             let unsent = failures.iter().any(is_unsent);
             let flagged = drafts.remove(&row.id);
+            let tombstones = match look {
+                Look::Since(_) => self.account.journal.tombstones(row.id)?,
+                Look::Full | Look::Skip => Vec::new(),
+            };
             let lets_go = self.lets_go(scene, folder, look, &failures);
-            let target = Target { folder, row, look, failures, lets_go };
+            let expects_new_only = lets_go
+                && scene.first
+                && flagged.is_none()
+                && folder.fate == Fate::Paired
+                && !self.local_changed(scene, &row)
+                && news(scene, &row).is_some_and(|(come, gone)| come > 0 && gone == 0);
+            let target = Target { folder, row, look, failures, tombstones, lets_go, expects_new_only };
             let untouched = scene.first
                 && look == Look::Skip
                 && !unsent
@@ -278,7 +296,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let id = target.row.id;
             let since = match target.look {
                 // What waits to be expunged is only if it is seen, without UIDPLUS together with all that is flagged so.
-                Look::Since(_) if self.account.journal.has_waiting(id)? => None,
+                Look::Since(_) if target.tombstones.iter().any(|row| row.tombstone == Some(Tombstone::Waiting)) => None,
                 Look::Since(_) if target.failures.iter().any(|failure| asks_for_full_look(failure, self.now)) => None,
                 Look::Since(watermark) => Some(watermark),
                 Look::Full | Look::Skip => None,

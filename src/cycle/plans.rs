@@ -6,7 +6,7 @@ use super::observe::Sight;
 use crate::model::{Keyword, KeywordLetters, MailboxId, MessageId, MessageRow, Timestamp, Uid, UniqueName};
 use crate::reconcile::moves::Place;
 use crate::reconcile::plan::MailboxPlan;
-use crate::reconcile::snapshot::RemoteMessage;
+use crate::reconcile::snapshot::{LocalSnapshot, RemoteMessage};
 
 /// A message on the server.
 pub(super) type Spot = (MailboxId, Uid);
@@ -62,6 +62,11 @@ impl<'a> Plans<'a> {
 
     pub(super) fn message(&self, (mailbox, uid): Spot) -> Option<&'a RemoteMessage> {
         self.sight(mailbox)?.remote.as_ref()?.messages.listed().get(&uid)
+    }
+
+    /// Returns what was seen in the maildir of a mailbox, if its files were listed.
+    pub(super) fn scan(&self, mailbox: MailboxId) -> Option<&'a LocalSnapshot> {
+        self.sight(mailbox).filter(|sight| sight.agreed.is_listed()).map(|sight| &sight.scan)
     }
 
     pub(super) fn has_file(&self, mailbox: MailboxId, unique: &UniqueName) -> bool {

@@ -196,6 +196,15 @@ impl LocalStore for Maildir {
         Ok(snapshot)
     }
 
+    fn unchanged(
+        &mut self,
+        mailbox: &MailboxName,
+        stamp: &Stamp,
+        letters: &KeywordLetters,
+    ) -> Result<Option<LocalSnapshot>, LocalError> {
+        scan::unchanged(&self.locate(mailbox)?, self.clock, stamp, letters)
+    }
+
     fn take_back(&mut self, mailbox: &MailboxName, scan: LocalSnapshot) {
         // Two scans of the same times that could be trusted showed the same.
         let basis = self.bases.remove(mailbox).filter(|basis| scan.stamp == Some(basis.before));

@@ -85,6 +85,31 @@ pub(super) fn waits(maildir: &Path, clock: FileClock) -> Result<bool, LocalError
     Ok(stamp::settling(&look(maildir)?, clock.now_ns()).is_some())
 }
 
+/// Returns what a scan would show of a maildir but for its files, if that is as it was when it had this stamp, and no letter
+/// on their names means anything else.
+pub(super) fn unchanged(
+    maildir: &Path,
+    clock: FileClock,
+    stamp: &Stamp,
+    known: &KeywordLetters,
+) -> Result<Option<LocalSnapshot>, LocalError> {
+    let now_ns = clock.now_ns();
+    if look(maildir)? != *stamp || !stamp::is_trusted(stamp, now_ns) {
+        return Ok(None);
+    }
+    let (_, letters) = keywords::meanings(maildir, known, &BTreeSet::new())?;
+    let snapshot = LocalSnapshot {
+        entries: Entries::new(),
+        quiet: true,
+        stamp: Some(*stamp),
+        directory: Some(stamp.directory()),
+        letters,
+        dovecot: keywords::is_used_by_dovecot(maildir),
+        duplicates: Vec::new(),
+    };
+    Ok(Some(snapshot).filter(|snapshot| snapshot.letters.as_ref() == Some(known)))
+}
+
 /// Scans a maildir until a scan was quiet, at most five times. `known` are the letters' meanings as last known.
 pub(super) fn observe(maildir: &Path, clock: FileClock, known: &KeywordLetters) -> Result<Seen, LocalError> {
     let mut reading = read(maildir, clock)?;

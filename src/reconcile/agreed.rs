@@ -23,9 +23,26 @@ pub struct Agreed {
     /// By their place among the entries of the scan; beyond the end there are none.
     files: Vec<Option<Tag>>,
     count: u64,
+    /// They are all that are there, and the scan lists none of them.
+    unlisted: bool,
 }
 
 impl Agreed {
+    /// Returns all files of a maildir that is as it was, which were not listed.
+    pub fn unlisted(count: u64) -> Self {
+        Self { files: Vec::new(), count, unlisted: true }
+    }
+
+    /// Returns true if the scan lists the maildir's files: else one that is not listed is not gone.
+    pub fn is_listed(&self) -> bool {
+        !self.unlisted
+    }
+
+    /// Returns true if no row is missing for them.
+    pub fn is_none(&self) -> bool {
+        self.count == 0 && self.is_listed()
+    }
+
     /// Returns how many they are.
     pub fn count(&self) -> u64 {
         self.count
@@ -87,7 +104,7 @@ impl<'a> Agreement<'a> {
             && scan.directory == row.directory
             && scan.letters.as_ref() == Some(&row.letters);
         let files = if holds { vec![None; scan.entries.len()] } else { Vec::new() };
-        Self { scan, holds, agreed: Agreed { files, count: 0 } }
+        Self { scan, holds, agreed: Agreed { files, ..Agreed::default() } }
     }
 
     /// Takes a message of the baseline. Returns false if its file is not here as it was; one that has none leaves nothing to

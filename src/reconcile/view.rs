@@ -194,7 +194,7 @@ impl View<'_> {
     pub(super) fn local_state(&self, unique: &UniqueName) -> Local<'_> {
         match self.scan.entries.get(unique) {
             Some(entry) => Local::Present(entry),
-            None if self.scan.quiet => Local::Absent,
+            None if self.scan.quiet && self.agreed.is_listed() => Local::Absent,
             None => Local::Unknown,
         }
     }

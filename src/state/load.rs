@@ -161,12 +161,14 @@ pub(super) fn uids(connection: &Connection, mailbox: MailboxId) -> Result<UidSet
     uids.collect()
 }
 
-/// By the index that keeps a mailbox's names apart: what waits has no file.
-pub(super) const WAITING: &str =
-    "SELECT 1 FROM message WHERE mailbox = ?1 AND unique_name IS NULL AND tombstone = 'waiting' LIMIT 1";
+/// By the index that keeps a mailbox's names apart.
+pub(super) const TOMBSTONES: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, \
+                                     message_id, inode, file_size, mtime_ns, email_id, id, mailbox, \
+                                     replaced_by FROM message \
+                                     WHERE mailbox = ?1 AND unique_name IS NULL ORDER BY uid";
 
-pub(super) fn has_waiting(connection: &Connection, mailbox: MailboxId) -> Result<bool> {
-    connection.prepare_cached(WAITING)?.exists([mailbox.0])
+pub(super) fn tombstones(connection: &Connection, mailbox: MailboxId) -> Result<Vec<MessageRow>> {
+    rows(connection, TOMBSTONES, [mailbox.0], message)
 }
 
 /// By the index that keeps a mailbox's names apart, mailbox by mailbox.

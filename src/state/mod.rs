@@ -188,8 +188,8 @@ impl Journal for Database {
         self.read("reading a folder's UIDs", |connection| load::uids(connection, mailbox))
     }
 
-    fn has_waiting(&mut self, mailbox: MailboxId) -> Result<bool, StateError> {
-        self.read("reading a folder's messages", |connection| load::has_waiting(connection, mailbox))
+    fn tombstones(&mut self, mailbox: MailboxId) -> Result<Vec<MessageRow>, StateError> {
+        self.read("reading a folder's messages", |connection| load::tombstones(connection, mailbox))
     }
 
     fn drafts(&mut self) -> Result<Vec<MessageRow>, StateError> {

@@ -394,8 +394,8 @@ pub trait Journal {
     /// Reads the UIDs of a mailbox's messages: that takes a fraction of what the messages take.
     fn uids(&mut self, mailbox: MailboxId) -> Result<UidSet, StateError>;
 
-    /// Returns true if a message of a mailbox waits to be expunged.
-    fn has_waiting(&mut self, mailbox: MailboxId) -> Result<bool, StateError>;
+    /// Reads the messages of a mailbox that have no file, in order of UID.
+    fn tombstones(&mut self, mailbox: MailboxId) -> Result<Vec<MessageRow>, StateError>;
 
     /// Reads the messages of all mailboxes that have a file and are flagged as drafts.
     fn drafts(&mut self) -> Result<Vec<MessageRow>, StateError>;

@@ -6,7 +6,7 @@ use super::error::LocalError;
 use super::remote::BodySource;
 use crate::model::{
     FileStat, Fingerprint, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, MessageHash,
-    Timestamp, UniqueName,
+    Stamp, Timestamp, UniqueName,
 };
 use crate::reconcile::snapshot::{LocalEntry, LocalListing, LocalSnapshot};
 
@@ -102,6 +102,17 @@ pub trait LocalStore {
 
     /// Scans a maildir until a scan was quiet, at most five times. `letters` are the meanings last known.
     fn observe(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError>;
+
+    /// Returns what an observation would show but for the files, if the maildir is as it was when it had this stamp: its files
+    /// are those that it had then, under the same names. `None` if it is not, or may not be.
+    fn unchanged(
+        &mut self,
+        _mailbox: &MailboxName,
+        _stamp: &Stamp,
+        _letters: &KeywordLetters,
+    ) -> Result<Option<LocalSnapshot>, LocalError> {
+        Ok(None)
+    }
 
     /// Scans a maildir that is going to be observed, if that can be done at once: as long as it stays as it is, that is the
     /// observation. Returns false if no more of them should be.

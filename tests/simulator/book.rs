@@ -321,9 +321,10 @@ impl Journal for Shared {
         self.state(|| format!("uids {mailbox:?}"), rows)
     }
 
-    fn has_waiting(&mut self, mailbox: MailboxId) -> Result<bool, StateError> {
-        let waits = |row: &MessageRow| row.mailbox == mailbox && row.tombstone == Some(Tombstone::Waiting);
-        self.state(|| format!("has_waiting {mailbox:?}"), |world| world.book.messages.values().any(waits))
+    fn tombstones(&mut self, mailbox: MailboxId) -> Result<Vec<MessageRow>, StateError> {
+        let is_one = |row: &&MessageRow| row.mailbox == mailbox && row.unique.is_none();
+        let all = |world: &mut World| world.book.messages.values().filter(is_one).cloned().collect();
+        self.state(|| format!("tombstones {mailbox:?}"), all)
     }
 
     fn drafts(&mut self) -> Result<Vec<MessageRow>, StateError> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mailtide::model::{
     FileStat, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, Stamp, Timestamp, UniqueName,
 };
-use mailtide::reconcile::snapshot::{LocalEntry, LocalListing, LocalMaildir, LocalSnapshot};
+use mailtide::reconcile::snapshot::{Entries, LocalEntry, LocalListing, LocalMaildir, LocalSnapshot};
 use mailtide::store::{
     BodySource, Edit, FileAt, KeptFile, LocalError, LocalErrorKind, LocalStore, PutBack, Root, Staged, Trashed,
 };
@@ -180,6 +180,24 @@ impl LocalStore for Shared {
                     None => drop(world.seen.remove(mailbox)),
                 }
                 Ok(snapshot)
+            },
+        )
+    }
+
+    fn unchanged(
+        &mut self,
+        mailbox: &MailboxName,
+        stamp: &Stamp,
+        letters: &KeywordLetters,
+    ) -> Result<Option<LocalSnapshot>, LocalError> {
+        self.touch(
+            LocalErrorKind::Item,
+            || format!("look at {mailbox}"),
+            |world| {
+                let blurred = world.is_blurred() || world.mishaps.letters;
+                let snapshot = world.folder(mailbox)?.scan(None);
+                let is_it = snapshot.stamp == Some(*stamp) && snapshot.letters.as_ref() == Some(letters) && !blurred;
+                Ok(is_it.then_some(LocalSnapshot { entries: Entries::new(), ..snapshot }))
             },
         )
     }

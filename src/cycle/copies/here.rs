@@ -74,7 +74,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             |mailbox: &MailboxRow| self.is_looked_at(scene, mailbox) || (renamed && scene.is_gone(&mailbox.name));
         is_away
             && row.unique.is_some()
-            && all.sight(row.mailbox).is_none()
+            && all.scan(row.mailbox).is_none()
             && known.rows.get(&row.mailbox).is_some_and(waits)
     }
 }

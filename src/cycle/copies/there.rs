@@ -118,8 +118,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let Some((mailbox, unique)) = known.rows.get(&row.mailbox).cloned().zip(row.unique.as_ref()) else {
             return Ok(Seen::Now);
         };
-        if let Some(sight) = all.sight(row.mailbox) {
-            let is_known = sight.scan.quiet || sight.scan.entries.contains_key(unique);
+        if let Some(scan) = all.scan(row.mailbox) {
+            let is_known = scan.quiet || scan.entries.contains_key(unique);
             return Ok(if is_known { Seen::Now } else { Seen::WithNextPass });
         }
         let is_there = self.scan_known(known, &mailbox)?.map(|scan| scan.entries.contains_key(unique));

@@ -8,6 +8,7 @@ use crate::cycle::Scene;
 use crate::model::{MailboxRow, MessageRow, UidSet};
 use crate::reconcile::agreed::{Agreed, Agreement};
 use crate::reconcile::mailboxes::{Fate, Folder};
+use crate::reconcile::renumber::{Numbers, numbers};
 use crate::reconcile::snapshot::{Entries, LocalSnapshot, RemoteMessages, RemoteSnapshot};
 use crate::store::{Journal, LocalError, LocalStore, StateError};
 
@@ -23,8 +24,33 @@ pub(super) struct Here {
     pub(super) agreed: Agreed,
 }
 
-/// Scans a maildir, and reads what is known of it.
+/// Looks at a maildir, and reads what is known of it. One that is as it was is not scanned, if no file of it is likely to be
+/// needed.
 pub(super) async fn look(
+    local: &mut impl LocalStore,
+    journal: &mut impl Journal,
+    terms: (&Scene, bool),
+    target: &Target<'_>,
+) -> Result<Here, StateError> {
+    match unlisted(local, target) {
+        Some(here) => Ok(here),
+        None => list(local, journal, terms, target).await,
+    }
+}
+
+fn unlisted(local: &mut impl LocalStore, target: &Target<'_>) -> Option<Here> {
+    let Target { row, tombstones, .. } = target;
+    // The new version of a message that was saved again is one of the files.
+    let is_needed = tombstones.iter().any(|row| row.replaced_by.is_some());
+    let stamp = row.stamp.filter(|_| target.expects_new_only && !is_needed)?;
+    // What can't be looked at is met again by the scan.
+    let scan = local.unchanged(&row.local, &stamp, &row.letters).ok()??;
+    let agreed = Agreed::unlisted(row.with_uid.saturating_sub(tombstones.len() as u64));
+    (scan.directory == row.directory).then_some(Here { scan: Ok(scan), rows: tombstones.clone(), agreed })
+}
+
+/// Scans a maildir, and reads what is known of it.
+pub(super) async fn list(
     local: &mut impl LocalStore,
     journal: &mut impl Journal,
     (scene, dry_run): (&Scene, bool),
@@ -47,39 +73,53 @@ pub(super) async fn look(
 
 impl Here {
     /// Reads the rows again that were let go of and are not as they were on the server, as far as a look told, or may not be.
+    /// Returns false if there are such and no file was listed: that has to be done first.
     pub(super) fn heed(
         &mut self,
         journal: &mut impl Journal,
         row: &MailboxRow,
         seen: Option<&RemoteSnapshot>,
-    ) -> Result<(), StateError> {
-        let Some(seen) = seen.filter(|_| self.agreed.count() > 0) else { return Ok(()) };
-        let concerned = match &seen.messages {
-            RemoteMessages::Delta { changed, vanished } if row.uid_validity == Some(seen.uid_validity()) => {
-                let mut concerned: UidSet = changed.keys().copied().collect();
-                concerned.union_with(vanished);
-                concerned
+    ) -> Result<bool, StateError> {
+        let Some(seen) = seen.filter(|_| !self.agreed.is_none()) else { return Ok(true) };
+        let concerned = concerned(row, seen);
+        let mut rows = match &concerned {
+            Some(uids) => {
+                let held = self.rows.iter().map(|row| row.uid).collect();
+                journal.messages_among(row.id, &uids.difference(&held))?
             }
-            RemoteMessages::Delta { .. } | RemoteMessages::Full(_) => {
-                self.rows = journal.messages(row.id)?;
-                self.agreed = Agreed::default();
-                return Ok(());
-            }
+            None if self.agreed.is_listed() => journal.messages(row.id)?,
+            None => return Ok(false),
         };
-        let Ok(scan) = &self.scan else { return Ok(()) };
-        let held: UidSet = self.rows.iter().map(|row| row.uid).collect();
-        let again = journal.messages_among(row.id, &concerned.difference(&held))?;
-        again.iter().filter_map(|row| row.unique.as_ref()).for_each(|unique| self.agreed.remove(scan, unique));
-        self.rows.extend(again);
-        self.rows.sort_unstable_by_key(|row| row.uid);
-        Ok(())
+        match &self.scan {
+            _ if !self.agreed.is_listed() => return Ok(rows.is_empty()),
+            Ok(scan) if concerned.is_some() => {
+                rows.iter().filter_map(|row| row.unique.as_ref()).for_each(|unique| self.agreed.remove(scan, unique));
+                rows.append(&mut self.rows);
+                rows.sort_unstable_by_key(|row| row.uid);
+            }
+            Ok(_) | Err(_) => self.agreed = Agreed::default(),
+        }
+        self.rows = rows;
+        Ok(true)
+    }
+}
+
+/// Returns the messages that a look told of; `None` if it told of all, or the numbers it told them by may be others.
+fn concerned(row: &MailboxRow, seen: &RemoteSnapshot) -> Option<UidSet> {
+    match &seen.messages {
+        RemoteMessages::Delta { changed, vanished } => {
+            let mut concerned: UidSet = changed.keys().copied().collect();
+            concerned.union_with(vanished);
+            Some(concerned).filter(|_| numbers(row, row.highest, &seen.watermark) == Numbers::Kept)
+        }
+        RemoteMessages::Full(_) => None,
     }
 }
 
 impl Sight {
     /// Reads the rows that were let go of, too.
     pub(in crate::cycle) fn hold_all(&mut self, journal: &mut impl Journal) -> Result<(), StateError> {
-        if self.agreed.count() > 0 {
+        if !self.agreed.is_none() {
             self.rows = journal.messages(self.row.id)?;
             self.agreed = Agreed::default();
         }

@@ -238,8 +238,19 @@ impl Model {
                 database.read_ahead(id).unwrap();
             }
             prop_assert_eq!(database.uids(id).unwrap(), found.iter().map(|row| row.uid).collect::<UidSet>());
-            let waits = found.iter().any(|row| row.tombstone == Some(Tombstone::Waiting));
-            prop_assert_eq!(database.has_waiting(id).unwrap(), waits);
+            let (files, tombstones): (Vec<_>, Vec<_>) = found.iter().cloned().partition(|row| row.unique.is_some());
+            prop_assert_eq!(database.tombstones(id).unwrap(), tombstones);
+            for row in &files {
+                let named = database.message_named(id, row.unique.as_ref().unwrap()).unwrap();
+                prop_assert_eq!(named.as_ref(), Some(row));
+            }
+            // Some of them, also of those that were read ahead, and in whatever order they are asked for.
+            let is_some = |row: &MessageRow| row.id.0 % 2 == 0;
+            let some: Vec<MessageRow> = found.iter().filter(|row| is_some(row)).cloned().collect();
+            prop_assert_eq!(database.messages_but(id, &mut |row| !is_some(row)).unwrap(), some.clone());
+            prop_assert_eq!(database.messages_but(id, &mut |row| !is_some(row)).unwrap(), some.clone());
+            let uids: UidSet = some.iter().rev().map(|row| row.uid).collect();
+            prop_assert_eq!(database.messages_among(id, &uids).unwrap(), some);
             let failures: Vec<_> = self.failures.iter().filter(|failure| failure.mailbox == id).cloned().collect();
             prop_assert_eq!(database.failures(id).unwrap(), failures);
         }

@@ -486,7 +486,7 @@ fn a_files_name_is_looked_for_by_the_index_of_each_mailbox() {
 }
 
 #[test]
-fn uids_and_what_waits_are_read_from_the_indexes() {
+fn what_is_asked_of_a_mailbox_is_read_from_the_indexes() {
     let (mut account, id) = Account::with_mailbox();
     let other = account.open().add_mailbox(&name(2), &name(2)).unwrap();
     account.commit(&[
@@ -495,11 +495,22 @@ fn uids_and_what_waits_are_read_from_the_indexes() {
         Record::Insert(other, tombstone(5, Tombstone::Waiting)),
     ]);
     assert_eq!(account.open().uids(id).unwrap().to_string(), "3:4");
-    assert_eq!([id, other].map(|mailbox| account.open().has_waiting(mailbox).unwrap()), [false, true]);
+    let tombstones = |account: &mut Account, mailbox| -> Vec<u32> {
+        account.open().tombstones(mailbox).unwrap().iter().map(|row| row.uid.get()).collect()
+    };
+    assert_eq!([id, other].map(|mailbox| tombstones(&mut account, mailbox)), [vec![3], vec![5]]);
+    let named = |account: &mut Account, mailbox, number| {
+        account.open().message_named(mailbox, &message(number).unique.unwrap()).unwrap().map(|row| row.uid.get())
+    };
+    assert_eq!([id, other].map(|mailbox| named(&mut account, mailbox, 4)), [Some(4), None]);
     let plan = account.plan(crate::state::load::UIDS);
     assert!(plan[0].contains("USING COVERING INDEX"), "{plan:?}");
-    let plan = account.plan(crate::state::load::WAITING);
-    assert!(plan[0].contains("unique_name=?"), "{plan:?}");
+    for sql in [crate::state::load::TOMBSTONES, crate::state::load::NAMED] {
+        let plan = account.plan(sql);
+        assert!(plan[0].contains("unique_name=?"), "{plan:?}");
+    }
+    let plan = account.plan(crate::state::load::AMONG);
+    assert!(plan[0].contains("uid>? AND uid<?"), "{plan:?}");
 }
 
 #[test]
