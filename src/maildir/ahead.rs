@@ -88,7 +88,7 @@ impl Ahead {
 mod tests {
     use crate::maildir::{Layout, Maildir, Settings, stamp};
     use crate::model::{KeywordLetters, MailboxName};
-    use crate::reconcile::snapshot::LocalListing;
+    use crate::reconcile::snapshot::{Entries, LocalListing, LocalSnapshot};
     use crate::store::LocalStore;
     use std::fs::{self, File};
     use std::path::{Path, PathBuf};
@@ -190,6 +190,40 @@ mod tests {
             assert_eq!((store.ahead.seen.len(), store.ahead.messages), (0, 0));
             assert_eq!(seen, store.observe(&inbox(), &letters).unwrap(), "act {at}");
         }
+    }
+
+    #[test]
+    fn a_maildir_is_unchanged_only_if_a_scan_would_show_the_same() {
+        for (at, act) in acts().into_iter().enumerate() {
+            let dir = tempfile::tempdir().unwrap();
+            let path: PathBuf = dir.path().join("INBOX");
+            fill(&path, "text");
+            tick(dir.path());
+            let mut store = store(dir.path());
+            let before = store.observe(&inbox(), &KeywordLetters::new()).unwrap();
+            let (stamp, letters) = (before.stamp.unwrap(), before.letters.clone().unwrap());
+            act(&path);
+            let unchanged = store.unchanged(&inbox(), &stamp, &letters).unwrap();
+            let same = store.observe(&inbox(), &letters).unwrap() == before;
+            assert_eq!(unchanged, same.then_some(LocalSnapshot { entries: Entries::new(), ..before }), "act {at}");
+            assert_eq!(same, at == 0);
+        }
+    }
+
+    #[test]
+    fn what_may_have_changed_since_without_its_times_telling_is_not_unchanged() {
+        let dir = tempfile::tempdir().unwrap();
+        fill(&dir.path().join("INBOX"), "text");
+        let settings = Settings { root: dir.path().into(), layout: Layout::Fs, trash: dir.path().join("trash") };
+        let (mut young, mut old) = (Maildir::new(settings), store(dir.path()));
+        let seen = old.observe(&inbox(), &KeywordLetters::new()).unwrap();
+        let (stamp, letters) = (seen.stamp.unwrap(), seen.letters.unwrap());
+        assert!(old.unchanged(&inbox(), &stamp, &letters).unwrap().is_some());
+        assert!(young.unchanged(&inbox(), &stamp, &letters).unwrap().is_none());
+        assert!(
+            old.unchanged(&inbox(), &stamp, &KeywordLetters::new()).unwrap().is_none(),
+            "letters mean something else"
+        );
     }
 
     #[test]

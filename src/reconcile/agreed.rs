@@ -77,6 +77,11 @@ impl Agreed {
         }
     }
 
+    /// Takes back what was said of all: their rows are held again.
+    pub fn clear(&mut self) {
+        *self = Self { unlisted: self.unlisted, ..Self::default() };
+    }
+
     fn tag(&self, at: usize) -> Option<Tag> {
         self.files.get(at).copied().flatten()
     }

@@ -27,7 +27,7 @@ pub(super) struct Book {
     pub(super) mailboxes: BTreeMap<MailboxId, MailboxRow>,
     pub(super) messages: BTreeMap<(MailboxId, Uid), MessageRow>,
     pub(super) intents: BTreeMap<IntentId, Intent>,
-    failures: Vec<FailureRow>,
+    pub(super) failures: Vec<FailureRow>,
     pub(super) kept: Vec<KeptRow>,
     losses: Vec<(MailboxId, Side, u64, Timestamp)>,
     numbers: i64,
@@ -311,6 +311,18 @@ impl Journal for Shared {
             rows.filter(|row| row.mailbox == mailbox).cloned().collect()
         };
         self.state(|| format!("messages {mailbox:?}"), mine)
+    }
+
+    fn messages_among(&mut self, mailbox: MailboxId, uids: &UidSet) -> Result<Vec<MessageRow>, StateError> {
+        let is_one = |row: &&MessageRow| row.mailbox == mailbox && uids.contains(row.uid);
+        let some = |world: &mut World| world.book.messages.values().filter(is_one).cloned().collect();
+        self.state(|| format!("messages among {uids} {mailbox:?}"), some)
+    }
+
+    fn message_named(&mut self, mailbox: MailboxId, unique: &UniqueName) -> Result<Option<MessageRow>, StateError> {
+        let is_it = |row: &&MessageRow| row.mailbox == mailbox && row.unique.as_ref() == Some(unique);
+        let one = |world: &mut World| world.book.messages.values().find(is_it).cloned();
+        self.state(|| format!("message named {unique} {mailbox:?}"), one)
     }
 
     fn uids(&mut self, mailbox: MailboxId) -> Result<UidSet, StateError> {

@@ -165,6 +165,24 @@ fn dry_run(shared: &Shared, answer: HoldAnswer) -> Report {
     report
 }
 
+/// Runs without trouble, and before so much time has passed that all is looked at anyway: what was decided about what has
+/// changed leaves nothing for a look at everything to find. Where something waits for its time nothing can be said.
+fn overlook_nothing(shared: &Shared) {
+    let run = || calm_run(shared, &Options { holds: HoldAnswer::Accept, ..Options::default() });
+    let is_settled = |report: &Report| is_idle(report) && report.problems.is_empty() && report.waiting.is_empty();
+    let settled = (0..4).any(|_| is_settled(&run()));
+    let world = shared.world();
+    // What is saved in place shows in a full look only, as do others' `\Deleted` without UIDPLUS, a backup put back, and what
+    // letters mean that nobody explained when they were seen.
+    let saved = world.ledger.stories.values().any(|story| story.outdated.is_some());
+    let told =
+        settled && !saved && !world.habits.restore && world.server.abilities.uid_plus && world.book.failures.is_empty();
+    drop(world);
+    if told {
+        idle_run(shared, true);
+    }
+}
+
 /// Runs without trouble until nothing is left to do. Only one run may have something to do.
 pub(super) fn settle(shared: &Shared) {
     shared.world().now.0 += 40 * DAY;
@@ -256,6 +274,9 @@ fn live(shared: &Shared) {
             round(shared);
             shared.world().rng = outer;
         }
+    }
+    if shared.world().rng.chance(500) {
+        overlook_nothing(shared);
     }
     settle(shared);
 }

@@ -32,6 +32,7 @@ mod folders;
 mod history;
 mod holds;
 mod ledger;
+mod let_go;
 mod likeness;
 mod mail;
 mod maildir;

@@ -97,7 +97,7 @@ impl Here {
                 rows.append(&mut self.rows);
                 rows.sort_unstable_by_key(|row| row.uid);
             }
-            Ok(_) | Err(_) => self.agreed = Agreed::default(),
+            Ok(_) | Err(_) => self.agreed.clear(),
         }
         self.rows = rows;
         Ok(true)
@@ -121,7 +121,7 @@ impl Sight {
     pub(in crate::cycle) fn hold_all(&mut self, journal: &mut impl Journal) -> Result<(), StateError> {
         if !self.agreed.is_none() {
             self.rows = journal.messages(self.row.id)?;
-            self.agreed = Agreed::default();
+            self.agreed.clear();
         }
         Ok(())
     }
