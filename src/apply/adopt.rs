@@ -34,8 +34,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             return Ok(());
         }
         self.flush()?;
-        let ids: BTreeMap<Uid, MessageId> =
-            self.journal.messages(plan.mailbox)?.into_iter().map(|row| (row.uid, row.id)).collect();
+        let uids = differing.iter().map(|found| found.uid).collect();
+        let rows = self.journal.messages_among(plan.mailbox, &uids)?;
+        let ids: BTreeMap<Uid, MessageId> = rows.into_iter().map(|row| (row.uid, row.id)).collect();
         let change = |found: &Adoption| {
             let (row, unique, flags) = (*ids.get(&found.uid)?, found.unique.clone(), found.flags.clone());
             let entry = named.get(&unique).unwrap_or(&found.entry).clone();

@@ -8,7 +8,7 @@ use std::slice;
 use super::{Aftermath, Apply, Ground, RETRY_AFTER, is_fatal};
 use crate::model::{
     FileStat, Fingerprint, FlagDelta, FlagSet, Identity, MailboxId, MailboxName, MessageId, Timestamp, Tombstone, Uid,
-    UniqueName,
+    UidSet, UniqueName,
 };
 use crate::reconcile::flags::upload_flags;
 use crate::reconcile::plan::{MailboxPlan, Upload};
@@ -302,8 +302,8 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
 
     /// Returns true if the message under this UID has another file here.
     fn is_anothers(&mut self, plan: &MailboxPlan, unique: &UniqueName, uid: Uid) -> Result<bool, Failure> {
-        let rows = self.journal.messages(plan.mailbox)?;
-        Ok(rows.iter().any(|row| row.uid == uid && row.unique.as_ref().is_some_and(|other| other != unique)))
+        let rows = self.journal.messages_among(plan.mailbox, &UidSet::range(uid, uid))?;
+        Ok(rows.iter().any(|row| row.unique.as_ref().is_some_and(|other| other != unique)))
     }
 
     /// Gmail keeps messages of one Message-ID once, and answers with the one that it has. Two files can't be one message:

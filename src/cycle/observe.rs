@@ -65,7 +65,7 @@ pub(super) struct Target<'a> {
     tombstones: Vec<MessageRow>,
     /// Of messages that are as they were no row is needed,
     lets_go: bool,
-    /// nor a file: as far as is known, nothing has changed but that messages have come on the server.
+    /// nor a file if only messages have come on the server.
     expects_new_only: bool,
 }
 
@@ -148,18 +148,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let look = self.how_to_look(scene, folder, &row, failures.iter().any(|failure| is_due(failure, self.now)));
             let unsent = failures.iter().any(is_unsent);
             let flagged = drafts.remove(&row.id);
-            let tombstones = match look {
-                Look::Since(_) => self.account.journal.tombstones(row.id)?,
-                Look::Full | Look::Skip => Vec::new(),
-            };
             let lets_go = self.lets_go(scene, folder, look, &failures);
-            let expects_new_only = lets_go
-                && scene.first
-                && flagged.is_none()
-                && folder.fate == Fate::Paired
-                && !self.local_changed(scene, &row)
-                && news(scene, &row).is_some_and(|(come, gone)| come > 0 && gone == 0);
-            let target = Target { folder, row, look, failures, tombstones, lets_go, expects_new_only };
+            let expects_new_only = lets_go && flagged.is_none() && self.expects_new_only(scene, folder, &row);
+            let tombstones = Vec::new();
+            let mut target = Target { folder, row, look, failures, tombstones, lets_go, expects_new_only };
             let untouched = scene.first
                 && look == Look::Skip
                 && !unsent
@@ -169,6 +161,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 self.list_waiting(&folder.name, &target.failures);
             }
             if !untouched && (scene.first || unsent || scene.again.contains(&target.row.id)) {
+                if let Look::Since(_) = look {
+                    target.tombstones = self.account.journal.tombstones(target.row.id)?;
+                }
                 targets.push(target);
             }
         }
@@ -201,6 +196,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             && self.abilities.mod_seq
             && !self.options.full
             && role_of(scene, &folder.name) != Some(Role::Drafts)
+    }
+
+    /// Returns true if, as far as is known before the look, nothing has changed but that messages have come on the server.
+    fn expects_new_only(&self, scene: &Scene, folder: &Folder, row: &MailboxRow) -> bool {
+        scene.first
+            && folder.fate == Fate::Paired
+            && !self.local_changed(scene, row)
+            && news(scene, row).is_some_and(|(come, gone)| come > 0 && gone == 0)
     }
 
     fn local_changed(&self, scene: &Scene, row: &MailboxRow) -> bool {
@@ -427,11 +430,6 @@ impl Sight {
     pub(super) fn ground(&self) -> Option<Ground> {
         let mark = self.remote.as_ref().map(|snapshot| snapshot.watermark).or(self.row.watermark)?;
         Some(Ground { uid_validity: mark.uid_validity, uid_next: mark.uid_next })
-    }
-
-    /// Returns true if the baseline knows a file of this name here.
-    pub(super) fn knows(&self, unique: &UniqueName) -> bool {
-        self.view().knows(unique)
     }
 
     pub(super) fn was_looked_at_in_full(&self) -> bool {

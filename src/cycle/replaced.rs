@@ -220,7 +220,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 fn is_elsewhere(all: &[Sight], here: &Sight, name: &UniqueName) -> bool {
     let others = all.iter().filter(|sight| sight.row.id != here.row.id);
     let mut holding = others.filter(|sight| sight.scan.entries.contains_key(name));
-    holding.any(|sight| !sight.knows(name))
+    holding.any(|sight| !sight.view().knows(name))
 }
 
 /// Where the baseline knows no content, only another size shows that it is another; where it knows no stat either,
