@@ -175,7 +175,7 @@ fn read(maildir: &Path, clock: FileClock) -> Result<Reading, LocalError> {
 /// Returns for about how many files there should be room, by what their names take on common file systems: a list that
 /// grows is held twice for a moment. Room that nothing is put in takes no memory.
 fn room(maildir: &Path) -> usize {
-    let bytes = fs::metadata(maildir.join("cur")).map_or(0, |meta| meta.len());
+    let bytes: u64 = ["new", "cur"].iter().filter_map(|part| Some(fs::metadata(maildir.join(part)).ok()?.len())).sum();
     if bytes < LARGE { 0 } else { usize::try_from(bytes / NAME_BYTES).unwrap_or(MOST_ROOM).min(MOST_ROOM) }
 }
 

@@ -99,6 +99,8 @@ pub struct Agreement<'a> {
     /// False if nothing can be said: then none is.
     holds: bool,
     agreed: Agreed,
+    /// Where the next message's file is likely to be: names mostly begin with a time, as they were numbered.
+    next: usize,
 }
 
 impl<'a> Agreement<'a> {
@@ -109,7 +111,7 @@ impl<'a> Agreement<'a> {
             && scan.directory == row.directory
             && scan.letters.as_ref() == Some(&row.letters);
         let files = if holds { vec![None; scan.entries.len()] } else { Vec::new() };
-        Self { scan, holds, agreed: Agreed { files, ..Agreed::default() } }
+        Self { scan, holds, agreed: Agreed { files, ..Agreed::default() }, next: 0 }
     }
 
     /// Takes a message of the baseline. Returns false if its file is not here as it was; one that has none leaves nothing to
@@ -121,8 +123,11 @@ impl<'a> Agreement<'a> {
     fn take(&mut self, message: &MessageRow) -> bool {
         let Some(unique) = message.unique.as_ref().filter(|_| self.holds) else { return false };
         let same_file = |inode| message.stat.is_none_or(|stat| stat.inode == inode);
-        let Ok(at) = self.scan.entries.find_index(unique) else { return false };
-        let entry = self.scan.entries.get_indexed(at).map(|(_, entry)| entry);
+        let entries = &self.scan.entries;
+        let is_next = entries.get_indexed(self.next).is_some_and(|(name, _)| name == unique);
+        let Ok(at) = (if is_next { Ok(self.next) } else { entries.find_index(unique) }) else { return false };
+        self.next = at + 1;
+        let entry = entries.get_indexed(at).map(|(_, entry)| entry);
         if !entry.is_some_and(|entry| entry.flags == message.flags && same_file(entry.inode)) {
             return false;
         }
