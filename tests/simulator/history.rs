@@ -172,11 +172,11 @@ fn overlook_nothing(shared: &Shared) {
     let is_settled = |report: &Report| is_idle(report) && report.problems.is_empty() && report.waiting.is_empty();
     let settled = (0..4).any(|_| is_settled(&run()));
     let world = shared.world();
-    // What is saved in place shows in a full look only, as do others' `\Deleted` without UIDPLUS, a backup put back, and what
+    // What is saved in place shows in a full look only, as do others' `\\Deleted` without UIDPLUS, a backup put back, and what
     // letters mean that nobody explained when they were seen.
     let saved = world.ledger.stories.values().any(|story| story.outdated.is_some());
-    let told =
-        settled && !saved && !world.habits.restore && world.server.abilities.uid_plus && world.book.failures.is_empty();
+    let hidden = saved || world.habits.restore || world.tally.blurs > 0;
+    let told = settled && !hidden && world.server.abilities.uid_plus && world.book.failures.is_empty();
     drop(world);
     if told {
         idle_run(shared, true);
