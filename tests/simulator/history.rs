@@ -172,7 +172,7 @@ fn overlook_nothing(shared: &Shared) {
     let is_settled = |report: &Report| is_idle(report) && report.problems.is_empty() && report.waiting.is_empty();
     let settled = (0..4).any(|_| is_settled(&run()));
     let world = shared.world();
-    // What is saved in place shows in a full look only, as do others' `\\Deleted` without UIDPLUS, a backup put back, and what
+    // What is saved in place shows in a full look only, as do others' `\Deleted` without UIDPLUS, a backup put back, and what
     // letters mean that nobody explained when they were seen.
     let saved = world.ledger.stories.values().any(|story| story.outdated.is_some());
     let hidden = saved || world.habits.restore || world.tally.blurs > 0;
