@@ -1,6 +1,6 @@
 //! What is as it was need not be read, or not held once it was: nothing is overlooked for that, nor done twice.
 
-use mailtide::model::{FlagSet, MailboxName, Timestamp};
+use mailtide::model::{Flag, FlagSet, MailboxName, Role, Timestamp};
 use mailtide::reconcile::policy::{Delete, MaxDelete, Options};
 
 use super::account::{DATE, codes, delete_locally, file, in_step, local_ids, remote_ids, sync};
@@ -158,5 +158,44 @@ fn a_name_taken_in_a_maildir_that_is_not_listed_is_taken() {
     assert!(codes(&report).is_empty(), "{report:?}");
     assert_eq!((local_ids(&shared, "INBOX"), local_ids(&shared, "Archive")), (vec![1, 3, 4, 5], vec![2, 7]));
     assert!(broken(&shared.world()).is_empty());
+    idle_run(&shared, true);
+}
+
+/// In Drafts any message may be saved again, also one that bears no such flag.
+#[test]
+fn what_was_saved_in_place_in_drafts_is_sent() {
+    let shared = in_step(Delete::Trash, 1);
+    let drafts = folder("Drafts");
+    {
+        let world = &mut *shared.world();
+        world.server.create(&drafts, Some(Role::Drafts));
+        (10..13).for_each(|id| world.remote_put(&drafts, id, Kind::Ordinary, DATE, &FlagSet::new()));
+    }
+    sync(&shared);
+    idle_run(&shared, false);
+    let (_, unique) = scenarios::file(&shared.world(), 11);
+    let saved = shared.world().local_save(&drafts, &unique, Save::InPlace).unwrap();
+    sync(&shared);
+    assert_eq!(remote_ids(&shared, "Drafts"), [10, 12, saved]);
+    idle_run(&shared, true);
+}
+
+/// The server keeps the version before, as it lets nothing be removed: that is outdated still, and was sent.
+#[test]
+fn a_new_version_is_sent_once_though_the_one_before_stays() {
+    let shared = quiet();
+    let inbox = MailboxName::inbox();
+    shared.world().server.open(&inbox).unwrap().permanent.flags.set(Flag::Deleted, false);
+    scenarios::local_flag(&mut shared.world(), 2, "\\Draft", true);
+    sync(&shared);
+    let unique = file(&shared, 2);
+    let saved = shared.world().local_save(&inbox, &unique, Save::InPlace).unwrap();
+    sync(&shared);
+    assert_eq!(remote_ids(&shared, "INBOX"), [1, 2, 3, 4, 5, saved]);
+    scenarios::local_flag(&mut shared.world(), saved, "\\Draft", false);
+    sync(&shared);
+    scenarios::local_flag(&mut shared.world(), 3, "\\Seen", true);
+    sync(&shared);
+    assert_eq!(remote_ids(&shared, "INBOX"), [1, 2, 3, 4, 5, saved]);
     idle_run(&shared, true);
 }
