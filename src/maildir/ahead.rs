@@ -118,10 +118,15 @@ mod tests {
 
     /// Returns a store by whose clock everything is old.
     fn store(root: &Path) -> Maildir {
+        store_by(root, SystemTime::now() + Duration::from_secs(10))
+    }
+
+    /// Returns a store by whose clock it is this time.
+    fn store_by(root: &Path, time: SystemTime) -> Maildir {
         let settings = Settings { root: root.to_owned(), layout: Layout::Fs, trash: root.with_extension("trash") };
         let mut store = Maildir::new(settings);
         let file = File::create(root.join("clock")).unwrap();
-        file.set_modified(SystemTime::now() + Duration::from_secs(10)).unwrap();
+        file.set_modified(time).unwrap();
         store.clock.learn(stamp::wall_ns(), &file.metadata().unwrap());
         store
     }
@@ -214,8 +219,8 @@ mod tests {
     fn what_may_have_changed_since_without_its_times_telling_is_not_unchanged() {
         let dir = tempfile::tempdir().unwrap();
         fill(&dir.path().join("INBOX"), "text");
-        let settings = Settings { root: dir.path().into(), layout: Layout::Fs, trash: dir.path().join("trash") };
-        let (mut young, mut old) = (Maildir::new(settings), store(dir.path()));
+        let before = SystemTime::now() - Duration::from_secs(10);
+        let (mut young, mut old) = (store_by(dir.path(), before), store(dir.path()));
         let seen = old.observe(&inbox(), &KeywordLetters::new()).unwrap();
         let (stamp, letters) = (seen.stamp.unwrap(), seen.letters.unwrap());
         assert!(old.unchanged(&inbox(), &stamp, &letters).unwrap().is_some());
