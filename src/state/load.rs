@@ -11,6 +11,17 @@ use crate::model::{
 };
 use crate::store::{FailureRow, Header, HoldRow, KeptRow, Trashed};
 
+/// The query of the messages for which this holds, with the columns that [`message`] reads.
+macro_rules! messages {
+    ($which:literal) => {
+        concat!(
+            "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, inode, file_size, \
+             mtime_ns, email_id, id, mailbox, replaced_by FROM message ",
+            $which
+        )
+    };
+}
+
 /// Reads all rows of a query.
 pub(super) fn rows<T, C: FromIterator<T>>(
     connection: &Connection,
@@ -107,8 +118,7 @@ pub(super) fn show_messages(
     mailbox: MailboxId,
     mut see: impl FnMut(MessageRow) -> bool,
 ) -> Result<()> {
-    let sql = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, inode, \
-               file_size, mtime_ns, email_id, id, mailbox, replaced_by FROM message WHERE mailbox = ?1 ORDER BY uid";
+    let sql = messages!("WHERE mailbox = ?1 ORDER BY uid");
     let mut statement = connection.prepare_cached(sql)?;
     for row in statement.query_map([mailbox.0], |row| message(&mut Columns::of(row)))? {
         if !see(row?) {
@@ -122,9 +132,7 @@ pub(super) fn show_messages(
 const ASKING: usize = 4;
 
 /// By the index that keeps a mailbox's UIDs apart, range by range, unless to read all takes less time.
-pub(super) const AMONG: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, \
-                                inode, file_size, mtime_ns, email_id, id, mailbox, replaced_by FROM message \
-                                WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid";
+pub(super) const AMONG: &str = messages!("WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid");
 
 pub(super) fn messages_among(connection: &Connection, mailbox: MailboxId, uids: &UidSet) -> Result<Vec<MessageRow>> {
     let mut messages = Vec::new();
@@ -142,21 +150,16 @@ pub(super) fn messages_among(connection: &Connection, mailbox: MailboxId, uids: 
 }
 
 /// By the index of drafts, whose condition this repeats word for word: else all messages would be read.
-pub(super) const DRAFTS: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, \
-                                 message_id, inode, file_size, mtime_ns, email_id, id, mailbox, \
-                                 replaced_by FROM message \
-                                 INDEXED BY message_draft WHERE flags & 16 AND unique_name IS NOT NULL ORDER BY mailbox, uid";
+pub(super) const DRAFTS: &str =
+    messages!("INDEXED BY message_draft WHERE flags & 16 AND unique_name IS NOT NULL ORDER BY mailbox, uid");
 
 pub(super) fn drafts(connection: &Connection) -> Result<Vec<MessageRow>> {
     rows(connection, DRAFTS, [], message)
 }
 
 /// By the index of sizes, whose condition this repeats word for word.
-pub(super) const OF_SIZE: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, \
-                                  message_id, inode, file_size, mtime_ns, email_id, id, mailbox, \
-                                  replaced_by FROM message \
-                                  INDEXED BY message_by_size WHERE size = ?1 AND unique_name IS NOT NULL \
-                                  ORDER BY mailbox, uid";
+pub(super) const OF_SIZE: &str =
+    messages!("INDEXED BY message_by_size WHERE size = ?1 AND unique_name IS NOT NULL ORDER BY mailbox, uid");
 
 pub(super) fn messages_of_size(connection: &Connection, size: u64) -> Result<Vec<MessageRow>> {
     rows(connection, OF_SIZE, [size.cast_signed()], message)
@@ -172,10 +175,7 @@ pub(super) fn uids(connection: &Connection, mailbox: MailboxId) -> Result<UidSet
 }
 
 /// By the index that keeps a mailbox's names apart.
-pub(super) const TOMBSTONES: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, \
-                                     message_id, inode, file_size, mtime_ns, email_id, id, mailbox, \
-                                     replaced_by FROM message \
-                                     WHERE mailbox = ?1 AND unique_name IS NULL ORDER BY uid";
+pub(super) const TOMBSTONES: &str = messages!("WHERE mailbox = ?1 AND unique_name IS NULL ORDER BY uid");
 
 pub(super) fn tombstones(connection: &Connection, mailbox: MailboxId) -> Result<Vec<MessageRow>> {
     rows(connection, TOMBSTONES, [mailbox.0], message)
@@ -190,9 +190,7 @@ pub(super) fn is_known(connection: &Connection, unique: &UniqueName) -> Result<b
 }
 
 /// By the index that keeps a mailbox's names apart.
-pub(super) const NAMED: &str = "SELECT uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, \
-                                inode, file_size, mtime_ns, email_id, id, mailbox, replaced_by FROM message \
-                                WHERE mailbox = ?1 AND unique_name = ?2";
+pub(super) const NAMED: &str = messages!("WHERE mailbox = ?1 AND unique_name = ?2");
 
 pub(super) fn message_named(
     connection: &Connection,

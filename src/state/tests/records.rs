@@ -513,6 +513,19 @@ fn what_is_asked_of_a_mailbox_is_read_from_the_indexes() {
     assert!(plan[0].contains("uid>? AND uid<?"), "{plan:?}");
 }
 
+/// Few are asked for by their UIDs, of many all are read.
+#[test]
+fn some_messages_of_many_are_those_asked_for() {
+    let (mut account, id) = Account::with_mailbox();
+    let all: Vec<Record> = (1..=20).map(|number| Record::Insert(id, message(number))).collect();
+    let database = account.commit(&all);
+    for asked in [vec![3, 4, 9], (1..=20).filter(|uid| uid % 2 == 0).collect(), vec![], vec![30]] {
+        let uids: UidSet = asked.iter().filter_map(|uid| Uid::new(*uid)).collect();
+        let found: Vec<u32> = database.messages_among(id, &uids).unwrap().iter().map(|row| row.uid.get()).collect();
+        assert_eq!(found, asked.iter().copied().filter(|uid| *uid <= 20).collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn mailboxes_get_names_all_together() {
     let (mut account, one) = Account::with_mailbox();
