@@ -42,6 +42,7 @@ pub use crate::store::Failure;
 use crate::store::{Header, HoldRow, Journal, LocalStore, RemoteStore};
 pub use ahead::{meanwhile, read_ahead};
 pub use compare::{Compared, compare};
+pub use settle::asks_quota;
 pub use waiting::listed;
 
 /// A run looks at what it changed itself up to this many times; what changes faster waits for the next run.
@@ -96,6 +97,8 @@ struct Run<'a, R, L, J> {
     abilities: Abilities,
     /// This run has its number.
     numbered: bool,
+    /// Something was new on a side: the account may be fuller, or less full.
+    found_news: bool,
     /// Files that the last pass uploaded, and the flags they were sent with.
     uploaded: BTreeMap<(MailboxId, UniqueName), FlagSet>,
     /// Messages that could not be moved: they go the long way, as a new message and a removal.
@@ -192,6 +195,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             report,
             abilities,
             numbered: false,
+            found_news: false,
             uploaded,
             unmovable,
             brought,
@@ -221,6 +225,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             return self.keep_holds(&header);
         }
         let header = self.account.journal.header()?;
+        if asks_quota(&header, self.options, self.now) {
+            self.account.remote.ask_quota();
+        }
         let mut scene = self.list(header).await?;
         for _ in 0..PASSES {
             self.pass(&mut scene).await?;

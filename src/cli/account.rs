@@ -18,7 +18,7 @@ use super::select::Selected;
 use super::stop::Stop;
 use super::watch::Kept;
 use crate::cycle::{self, Outcome};
-use crate::imap::ImapStore;
+use crate::imap::{ImapStore, Recalled};
 use crate::maildir::{Diary, Maildir};
 use crate::model::{MailboxName, MailboxRow, ModSeq, Timestamp};
 use crate::reconcile::policy::{HoldAnswer, Options};
@@ -119,10 +119,15 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
     if let Ok(database) = &mut opened {
         job.progress.begin(database);
     }
-    let recalled = opened.as_mut().ok().and_then(|database| database.header().ok()).map(|header| header.capabilities);
-    let mut local = Maildir::new(account.maildir.clone()).with_diary(job.diary.clone());
-    let remote = connection(job, recalled.as_deref().unwrap_or_default());
     let options = options(job);
+    let header = opened.as_mut().ok().and_then(|database| database.header().ok());
+    let recalled = header.map(|header| {
+        let asks_quota = cycle::asks_quota(&header, &options, now);
+        Recalled { capabilities: header.capabilities, asks_quota }
+    });
+    let mut local = Maildir::new(account.maildir.clone()).with_diary(job.diary.clone());
+    let recalled = recalled.unwrap_or_default();
+    let remote = connection(job, &recalled);
     let reading = async {
         if let Ok(database) = &mut opened {
             cycle::read_ahead(&mut local, database, &options).await;
@@ -157,8 +162,8 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
     ended.map(drop)
 }
 
-/// Returns the connection that the last sync left, or another. `recalled` is what the server said last that it can do.
-async fn connection(job: &Job<'_>, recalled: &str) -> Result<ImapStore, Trouble> {
+/// Returns the connection that the last sync left, or another.
+async fn connection(job: &Job<'_>, recalled: &Recalled) -> Result<ImapStore, Trouble> {
     if let Some(kept) = job.kept
         && let Some(store) = kept.renewed().await
     {

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use super::error::{Rest, Trouble};
 use crate::config::secret::SecretError;
 use crate::config::{Account, Secret};
-use crate::imap::{self, Credential, ImapStore};
+use crate::imap::{self, Credential, ImapStore, Recalled};
 use crate::store::{RemoteError, RemoteErrorKind};
 
 /// Keeps the password that a command gave, so that it is not asked again and again, until a server refuses it.
@@ -34,14 +34,14 @@ impl Memory {
 
 /// Gets the secret, connects and logs in.
 pub(super) async fn connect(account: &Account) -> Result<ImapStore, Trouble> {
-    connect_remembering(account, None, "").await
+    connect_remembering(account, None, &Recalled::default()).await
 }
 
-/// As [`connect`]; with a memory the password is asked for once. `recalled` is what the server said last that it can do.
+/// As [`connect`]; with a memory the password is asked for once.
 pub(super) async fn connect_remembering(
     account: &Account,
     memory: Option<&Memory>,
-    recalled: &str,
+    recalled: &Recalled,
 ) -> Result<ImapStore, Trouble> {
     let attempt = async |credential: Credential| {
         let connected = imap::connect_recalling(&account.server.with(credential.clone()), recalled).await;

@@ -224,7 +224,7 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DirId, Quota};
+    use crate::model::DirId;
     use crate::reconcile::scope::Pattern;
     use crate::reconcile::snapshot::{Abilities, LocalMaildir};
 
@@ -238,7 +238,6 @@ mod tests {
             mailboxes: mailboxes.iter().map(|&(text, role)| (name(text), listed(role))).collect(),
             rejected: Vec::new(),
             abilities: Abilities::default(),
-            quota: Quota::default(),
             capabilities: String::new(),
         }
     }

@@ -78,6 +78,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         unsettled: &BTreeSet<MailboxId>,
     ) -> Result<Vec<Sight>, Failure> {
         let (targets, stamps) = self.targets(scene, unsettled)?;
+        self.found_news |= !targets.is_empty();
         let (mut seen, here) = self.look(scene, &targets).await?;
         // Not earlier: what was read ahead counts as long as nothing is recorded.
         self.account.journal.commit(&stamps)?;

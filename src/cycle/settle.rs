@@ -9,9 +9,19 @@ use crate::apply::{Aftermath, local_problem};
 use crate::model::{KeywordLetters, MailboxId, MailboxName, Timestamp, Watermark};
 use crate::reconcile::changes::changed;
 use crate::reconcile::plan::MailboxPlan;
-use crate::reconcile::policy::KeepDeleted;
+use crate::reconcile::policy::{KeepDeleted, Options};
 use crate::reconcile::report::{Held, Problem};
 use crate::store::{Failure, Header, HoldRow, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
+
+/// How long after something has changed the server is asked how full the account is, in seconds.
+const QUOTA_DELAY: i64 = 600;
+
+/// Returns true if a run asks the server how full the account is. Some look into every mailbox for that (Dovecot, where it
+/// counts): a while after something has changed is soon enough. Once a day that tells of what does not show: another limit,
+/// and what lies in folders that are not synced.
+pub fn asks_quota(header: &Header, options: &Options, now: Timestamp) -> bool {
+    !options.dry_run && (header.is_first_of_day(now) || header.quota_due.is_some_and(|due| due <= now))
+}
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Records how far both sides are now observed and acted on, and returns the mailboxes to be looked at again.
@@ -113,7 +123,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.expire(&scene.header)?;
         let mut records = vec![Record::ForgetLosses(Timestamp(self.now.0 - LOSS_WINDOW))];
         records.extend(self.holds(&scene.header));
-        records.extend((scene.listing.quota != scene.header.quota).then_some(Record::Quota(scene.listing.quota)));
+        records.extend(self.quota(&scene.header));
         let capabilities = &scene.listing.capabilities;
         records
             .extend((*capabilities != scene.header.capabilities).then(|| Record::Capabilities(capabilities.clone())));
@@ -147,6 +157,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         (holds != header.holds).then_some(Record::Holds(holds))
     }
 
+    /// Returns the record of how full the account is, and of when that is to be asked again, if either is news.
+    fn quota(&self, header: &Header) -> Option<Record> {
+        let told = self.account.remote.quota();
+        let due = if told.is_some() { None } else { header.quota_due };
+        let due = due.or_else(|| self.found_news.then_some(Timestamp(self.now.0 + QUOTA_DELAY)));
+        let quota = told.unwrap_or(header.quota);
+        ((quota, due) != (header.quota, header.quota_due)).then_some(Record::Quota(quota, due))
+    }
+
     /// Lets go of what was kept long enough in the recoverable trash.
     fn expire(&mut self, header: &Header) -> Result<(), Failure> {
         let KeepDeleted::For(time) = self.policy.keep_deleted else { return Ok(()) };
@@ -160,10 +179,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.account.journal.commit(&dropped)?;
         }
         // The whole index is read for it: with the first run of a day.
-        let day = |at: Timestamp| at.0.div_euclid(LOSS_WINDOW);
-        match header.last_success.is_some_and(|last| day(last) == day(self.now)) {
-            true => Ok(()),
-            false => self.expire_unknown(Timestamp(self.now.0.saturating_sub(seconds))),
+        match header.is_first_of_day(self.now) {
+            true => self.expire_unknown(Timestamp(self.now.0.saturating_sub(seconds))),
+            false => Ok(()),
         }
     }
 
@@ -224,5 +242,35 @@ fn hold_row(held: &Held) -> HoldRow {
         reason: held.reason.as_str().to_owned(),
         count: held.count,
         since: held.since,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Quota;
+
+    #[test]
+    fn how_full_the_account_is_is_asked_when_it_is_due_and_once_a_day() {
+        let noon = 1_700_000_000 / 86_400 * 86_400 + 43_200;
+        let asks = |last_success: Option<i64>, due: Option<i64>, dry_run| {
+            let header = Header {
+                database: String::new(),
+                run: 1,
+                token: String::new(),
+                next_token: String::new(),
+                last_success: last_success.map(Timestamp),
+                circumstances: None,
+                united: true,
+                quota: Quota::default(),
+                quota_due: due.map(Timestamp),
+                capabilities: String::new(),
+                holds: Vec::new(),
+            };
+            asks_quota(&header, &Options { dry_run, ..Options::default() }, Timestamp(noon))
+        };
+        assert!(asks(None, None, false) && asks(Some(noon - 86_400), None, false));
+        assert!(!asks(Some(noon - 3600), None, false) && !asks(Some(noon - 3600), Some(noon + 1), false));
+        assert!(asks(Some(noon - 3600), Some(noon), false) && !asks(None, Some(noon), true));
     }
 }

@@ -92,9 +92,6 @@ impl ImapStore {
         if !std::mem::replace(&mut self.introduced, true) {
             self.qresync = heard.enables_qresync();
         }
-        if !std::mem::replace(&mut self.quota_told, true) {
-            self.quota = heard.quota;
-        }
         let answer = |at: usize| answers.get(at).filter(|answer| !answer.is_ok());
         if let Some(refused) = answer(list_at) {
             return Err(Error::Refused(refused.clone()));
@@ -110,20 +107,23 @@ impl ImapStore {
             mailboxes: self.mailboxes(&heard),
             rejected,
             abilities: self.abilities(),
-            quota: self.quota,
             capabilities: self.recorded_capabilities(),
         })
     }
 
     /// Returns what a listing asks now.
     pub(super) fn questions(&self) -> Questions {
-        Questions::new(&self.capabilities, !self.introduced, !self.quota_told)
+        Questions::new(&self.capabilities, !self.introduced, self.asks_quota)
     }
 
     async fn ask(&mut self, heard: &mut Heard) -> Result<Asked, Error> {
         let mut questions = self.questions();
         let commands = std::mem::take(&mut questions.commands);
-        Ok(questions.asked(self.connection.run(commands, &mut |_, data| heard.take(data)).await?))
+        let answers = self.connection.run(commands, &mut |_, data| heard.take(data)).await?;
+        if std::mem::take(&mut self.asks_quota) {
+            self.quota = Some(heard.quota);
+        }
+        Ok(questions.asked(answers))
     }
 
     /// Returns what the next run is to know of the server before it says so itself.
@@ -215,15 +215,15 @@ pub(super) struct Asked {
 }
 
 impl Questions {
-    fn new(capabilities: &Capabilities, introduce: bool, ask_quota: bool) -> Self {
+    fn new(capabilities: &Capabilities, introduce: bool, asks_quota: bool) -> Self {
         let mut commands = if introduce { introduction(capabilities) } else { Vec::new() };
         commands.extend(capabilities.has("NAMESPACE").then(|| Command::new("NAMESPACE")));
         let list_at = commands.len();
         commands.push(Command::new(format!("LIST \"\" \"*\"{}", list_options(capabilities))));
         let lsub_at = (!capabilities.has("LIST-EXTENDED")).then_some(commands.len());
         commands.extend(lsub_at.map(|_| Command::new("LSUB \"\" \"*\"")));
-        let ask_quota = ask_quota && capabilities.has("QUOTA");
-        commands.extend(ask_quota.then(|| Command::new("GETQUOTAROOT \"INBOX\"")));
+        let asks_quota = asks_quota && capabilities.has("QUOTA");
+        commands.extend(asks_quota.then(|| Command::new("GETQUOTAROOT \"INBOX\"")));
         Self { commands, list_at, lsub_at }
     }
 
@@ -234,8 +234,8 @@ impl Questions {
 }
 
 /// Returns what is asked first on a connection.
-pub(super) fn first_questions(capabilities: &Capabilities) -> Vec<Command> {
-    Questions::new(capabilities, true, true).commands
+pub(super) fn first_questions(capabilities: &Capabilities, asks_quota: bool) -> Vec<Command> {
+    Questions::new(capabilities, true, asks_quota).commands
 }
 
 /// Returns ENABLE and ID. Some servers (163.com) let nobody select a mailbox who has not said who they are.
@@ -308,6 +308,7 @@ mod tests {
                 "QUOTA",
             ];
             let mut store = store(client, &capabilities);
+            store.ask_quota();
             let script = vec![
                 ("ENABLE QRESYNC", "* ENABLED QRESYNC\r\n$ OK x\r\n"),
                 (
@@ -348,7 +349,7 @@ mod tests {
             assert_eq!(listing.rejected.len(), 1);
             let usage = |used, limit| Some(Usage { used, limit });
             let quota = Quota { storage: usage(9 << 10, 10 << 10), messages: usage(7, 9) };
-            assert_eq!(listing.quota, quota);
+            assert_eq!(store.quota(), Some(quota));
             let abilities = listing.abilities;
             assert!(abilities.moves && abilities.mod_seq && abilities.deleted_is_final && !abilities.uid_plus);
             assert_eq!(store.list().await.unwrap_err().kind, RemoteErrorKind::Busy, "never a shorter list");

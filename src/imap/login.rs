@@ -225,7 +225,7 @@ fn nothing_fits(capabilities: &Capabilities, listeners: Listeners) -> Error {
 mod tests {
     use super::*;
     use crate::imap::script::{EMPTY_LINE, Step, block_on, serve};
-    use crate::imap::{connect as connect_store, connect_recalling};
+    use crate::imap::{Recalled, connect as connect_store, connect_recalling};
     use crate::store::{RemoteError, RemoteStore};
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
     use tokio::net::TcpListener;
@@ -441,6 +441,10 @@ mod tests {
 
     /// Logs in with what was recorded of a server, and lists its folders. It plays one script on each connection.
     async fn listed(recorded: &str, scripts: Vec<Vec<Step>>) -> Result<Found, RemoteError> {
+        listed_with(Recalled { capabilities: recorded.to_owned(), asks_quota: false }, scripts).await
+    }
+
+    async fn listed_with(recalled: Recalled, scripts: Vec<Vec<Step>>) -> Result<Found, RemoteError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut settings = settings(listener.local_addr().unwrap().port(), Tls::None);
         settings.timeout = Duration::from_secs(1);
@@ -449,7 +453,10 @@ mod tests {
                 serve(listener.accept().await.unwrap().0, script).await;
             }
         });
-        let mut store = connect_recalling(&settings, recorded).await?;
+        let mut store = connect_recalling(&settings, &recalled).await?;
+        if recalled.asks_quota {
+            store.ask_quota();
+        }
         let listing = store.list().await?;
         server.await.unwrap();
         let names = listing.mailboxes.keys().map(ToString::to_string).collect();
@@ -473,6 +480,22 @@ mod tests {
                 let answers = format!("{answer}\r\n* LIST () \"/\" A\r\n$ OK x\r\n");
                 let script = vec![("", GREETING), (log_in_line(), ""), (LIST, leak(answers))];
                 assert_eq!(listed(RECORDED, vec![script]).await.unwrap(), found(&["A"], 1, RECORDED), "{answer}");
+            }
+        });
+    }
+
+    #[test]
+    fn how_full_the_account_is_is_asked_behind_the_log_in_if_at_all() {
+        block_on(async {
+            let recorded = "IMAP4REV1 LIST-EXTENDED LIST-STATUS QUOTA";
+            for asks_quota in [false, true] {
+                let mut script = vec![("", GREETING), (log_in_line(), ""), (LIST, "")];
+                script.extend(asks_quota.then_some(("GETQUOTAROOT \"INBOX\"", "")));
+                let entered = format!("A0001 OK [CAPABILITY {recorded}] in");
+                let answers = format!("{entered}\r\n{}$ OK x\r\n", if asks_quota { "m1 OK x\r\n" } else { "" });
+                script.last_mut().unwrap().1 = leak(answers);
+                let recalled = Recalled { capabilities: recorded.to_owned(), asks_quota };
+                assert_eq!(listed_with(recalled, vec![script]).await.unwrap(), found(&[], 1, recorded));
             }
         });
     }

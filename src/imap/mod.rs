@@ -141,10 +141,10 @@ pub struct ImapStore {
     not_ahead: bool,
     /// The server said that QRESYNC is enabled.
     qresync: bool,
-    /// How full the account was when the run began.
-    quota: Quota,
-    /// The server was asked for that.
-    quota_told: bool,
+    /// The next listing asks how full the account is,
+    asks_quota: bool,
+    /// and this the server said in this run.
+    quota: Option<Quota>,
     /// How many messages of a mailbox the server shows at most, if that is not all.
     window: Option<u32>,
     /// It offers email ids, and does not understand what asks for them.
@@ -178,7 +178,16 @@ pub struct ImapStore {
 ///
 /// `Login` if the server refuses the user or offers no way to log in, else `Unreachable`.
 pub async fn connect(settings: &Settings) -> Result<ImapStore, RemoteError> {
-    connect_recalling(settings, "").await
+    connect_recalling(settings, &Recalled::default()).await
+}
+
+/// What is known of an account before its server says anything.
+#[derive(Debug, Clone, Default)]
+pub struct Recalled {
+    /// What was recorded of what the server can do.
+    pub capabilities: String,
+    /// The server is going to be asked at once how full the account is.
+    pub asks_quota: bool,
 }
 
 /// As [`connect`]. With what was recorded of what the server can do, folders may be asked for before it says that again. One
@@ -187,7 +196,7 @@ pub async fn connect(settings: &Settings) -> Result<ImapStore, RemoteError> {
 /// # Errors
 ///
 /// As [`connect`].
-pub async fn connect_recalling(settings: &Settings, recalled: &str) -> Result<ImapStore, RemoteError> {
+pub async fn connect_recalling(settings: &Settings, recalled: &Recalled) -> Result<ImapStore, RemoteError> {
     let doing = || format!("connecting to {}", settings.host);
     let (ahead, mut sent) = (ahead(settings, recalled), false);
     let mut logged_in = Box::pin(login::log_in(settings, ahead.as_ref(), &mut sent)).await;
@@ -199,7 +208,7 @@ pub async fn connect_recalling(settings: &Settings, recalled: &str) -> Result<Im
     let logged_in = logged_in.map_err(|error| error.doing(doing()))?;
     let connection = Connection::with_ahead(logged_in.wire, ahead.filter(|_| sent));
     let mut store = ImapStore::new(connection, logged_in.capabilities);
-    store.not_ahead = is_cut || is_not_ahead(recalled);
+    store.not_ahead = is_cut || is_not_ahead(&recalled.capabilities);
     store.window = quirk::window(&settings.host);
     store.connection.set_one_at_a_time(quirk::one_at_a_time(&settings.host));
     store.settings = Some(Box::new(settings.clone()));
@@ -209,23 +218,24 @@ pub async fn connect_recalling(settings: &Settings, recalled: &str) -> Result<Im
     Ok(store)
 }
 
-fn is_not_ahead(recalled: &str) -> bool {
-    recalled.split(' ').any(|word| word == NOT_AHEAD)
+fn is_not_ahead(capabilities: &str) -> bool {
+    capabilities.split(' ').any(|word| word == NOT_AHEAD)
 }
 
 /// Returns what can be sent behind the log-in. Where everything is compressed the server has to be asked for that first.
-fn ahead(settings: &Settings, recalled: &str) -> Option<Ahead> {
-    if recalled.is_empty()
-        || is_not_ahead(recalled)
+fn ahead(settings: &Settings, recalled: &Recalled) -> Option<Ahead> {
+    let Recalled { capabilities, asks_quota } = recalled;
+    if capabilities.is_empty()
+        || is_not_ahead(capabilities)
         || settings.compress == Compress::On
         || quirk::one_at_a_time(&settings.host)
     {
         return None;
     }
-    let words: Vec<String> = recalled.split(' ').map(str::to_owned).collect();
-    let recalled = login::usable(Capabilities::new(&words), settings);
-    let questions = list::first_questions(&recalled);
-    Ahead::new(recalled, &questions)
+    let words: Vec<String> = capabilities.split(' ').map(str::to_owned).collect();
+    let capabilities = login::usable(Capabilities::new(&words), settings);
+    let questions = list::first_questions(&capabilities, *asks_quota);
+    Ahead::new(capabilities, &questions)
 }
 
 impl ImapStore {
@@ -238,8 +248,8 @@ impl ImapStore {
             introduced: false,
             not_ahead: false,
             qresync: false,
-            quota: Quota::default(),
-            quota_told: false,
+            asks_quota: false,
+            quota: None,
             window: None,
             refuses_email_ids: false,
             selected: None,
@@ -270,7 +280,8 @@ impl ImapStore {
     /// `Unreachable` if it can't be used.
     pub async fn renew(&mut self) -> Result<(), RemoteError> {
         (self.before, self.elsewhere) = (self.connection.wire().traffic(), Traffic::default());
-        (self.selected, self.quota_told, self.reconnections) = (None, false, RECONNECTIONS);
+        (self.selected, self.reconnections) = (None, RECONNECTIONS);
+        (self.asks_quota, self.quota) = (false, None);
         self.upcoming.clear();
         (self.next_looks, self.lists_next, self.went_along) = (Vec::new(), false, None);
         let mut ignore = |_, _| {};
@@ -375,6 +386,14 @@ impl RemoteStore for ImapStore {
 
     fn about_to_list(&mut self) {
         self.lists_next = true;
+    }
+
+    fn ask_quota(&mut self) {
+        self.asks_quota = true;
+    }
+
+    fn quota(&self) -> Option<Quota> {
+        self.quota
     }
 
     async fn store_flags(

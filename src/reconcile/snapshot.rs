@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use litemap::LiteMap;
 
 use crate::model::{
-    DirId, EmailId, FlagSet, KeywordLetters, MailboxName, PermanentFlags, Quota, Role, Stamp, Timestamp, Uid, UidSet,
+    DirId, EmailId, FlagSet, KeywordLetters, MailboxName, PermanentFlags, Role, Stamp, Timestamp, Uid, UidSet,
     UidValidity, UniqueName, Watermark,
 };
 
@@ -18,8 +18,6 @@ pub struct RemoteListing {
     pub rejected: Vec<(String, String)>,
     /// What the server can do that decides how changes are carried out.
     pub abilities: Abilities,
-    /// How full the account is, as far as the server tells.
-    pub quota: Quota,
     /// What the server says it can do, words with a space between.
     pub capabilities: String,
 }

@@ -86,13 +86,14 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
         Record::United => run(db, "UPDATE account SET united = 1", []),
         Record::Succeeded(at) => run(db, "UPDATE account SET last_success = ?1", [at.0]),
         Record::Capabilities(words) => run(db, "UPDATE account SET capabilities = ?1", [words]),
-        Record::Quota(Quota { storage, messages }) => {
+        Record::Quota(Quota { storage, messages }, due) => {
             let used = |usage: &Option<Usage>| usage.map(|usage| usage.used.cast_signed());
             let limit = |usage: &Option<Usage>| usage.map(|usage| usage.limit.cast_signed());
             run(
                 db,
-                "UPDATE account SET storage_used = ?1, storage_limit = ?2, messages_used = ?3, messages_limit = ?4",
-                (used(storage), limit(storage), used(messages), limit(messages)),
+                "UPDATE account SET storage_used = ?1, storage_limit = ?2, messages_used = ?3, messages_limit = ?4, \
+                 quota_due = ?5",
+                (used(storage), limit(storage), used(messages), limit(messages), due.map(|due| due.0)),
             )
         }
     }

@@ -35,7 +35,8 @@ pub(super) fn rows<T, C: FromIterator<T>>(
 pub(super) fn header(connection: &Connection) -> Result<Header> {
     let holds = holds(connection)?;
     let sql = "SELECT database, run, token, next_token, last_success, united, server, layout, root, \
-               storage_used, storage_limit, messages_used, messages_limit, capabilities FROM account";
+               storage_used, storage_limit, messages_used, messages_limit, quota_due, \
+               capabilities FROM account";
     connection.prepare_cached(sql)?.query_row([], |row| {
         let mut columns = Columns::of(row);
         Ok(Header {
@@ -47,6 +48,7 @@ pub(super) fn header(connection: &Connection) -> Result<Header> {
             united: columns.take()?,
             circumstances: columns.circumstances()?,
             quota: Quota { storage: columns.usage()?, messages: columns.usage()? },
+            quota_due: columns.time_or_null()?,
             capabilities: columns.take()?,
             holds,
         })

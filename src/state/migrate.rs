@@ -16,6 +16,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0007_sent.sql"),
     include_str!("../../migrations/0008_removals.sql"),
     include_str!("../../migrations/0009_capabilities.sql"),
+    include_str!("../../migrations/0010_quota_due.sql"),
 ];
 
 /// What a file's schema is to this program.

@@ -37,6 +37,7 @@ pub struct Database {
     path: PathBuf,
     /// Messages read before they were asked for: nothing was written since.
     ahead: BTreeMap<MailboxId, Vec<MessageRow>>,
+    drafts_ahead: Option<Vec<MessageRow>>,
 }
 
 /// So many messages may be read before they are asked for, of all mailboxes together.
@@ -86,7 +87,7 @@ impl Database {
     }
 
     fn new(connection: Connection, path: PathBuf) -> Database {
-        Database { connection, path, ahead: BTreeMap::new() }
+        Database { connection, path, ahead: BTreeMap::new(), drafts_ahead: None }
     }
 
     fn read<T>(&self, doing: &'static str, read: impl FnOnce(&Connection) -> SqlResult<T>) -> Result<T, StateError> {
@@ -98,7 +99,7 @@ impl Database {
         doing: &'static str,
         write: impl FnOnce(&Transaction<'_>) -> SqlResult<T>,
     ) -> Result<T, StateError> {
-        self.ahead.clear();
+        (self.ahead, self.drafts_ahead) = Default::default();
         self.transact(write).map_err(|error| self.failed(doing, error))
     }
 
@@ -184,6 +185,11 @@ impl Journal for Database {
         Ok(())
     }
 
+    fn read_drafts_ahead(&mut self) -> Result<(), StateError> {
+        self.drafts_ahead = Some(self.drafts()?);
+        Ok(())
+    }
+
     fn uids(&mut self, mailbox: MailboxId) -> Result<UidSet, StateError> {
         self.read("reading a folder's UIDs", |connection| load::uids(connection, mailbox))
     }
@@ -193,7 +199,10 @@ impl Journal for Database {
     }
 
     fn drafts(&mut self) -> Result<Vec<MessageRow>, StateError> {
-        self.read("reading the drafts", load::drafts)
+        match self.drafts_ahead.take() {
+            Some(rows) => Ok(rows),
+            None => self.read("reading the drafts", load::drafts),
+        }
     }
 
     fn messages_of_size(&mut self, size: u64) -> Result<Vec<MessageRow>, StateError> {

@@ -308,8 +308,8 @@ pub enum Record {
     United,
     /// A run ended without trouble at this time.
     Succeeded(Timestamp),
-    /// How full the account is on the server.
-    Quota(Quota),
+    /// How full the account is on the server, and when it is to be asked that again.
+    Quota(Quota, Option<Timestamp>),
     /// What the server says it can do.
     Capabilities(String),
 }
@@ -333,10 +333,20 @@ pub struct Header {
     pub united: bool,
     /// How full the account was on the server when it last said so.
     pub quota: Quota,
+    /// When it is to be asked that again, as something has changed since.
+    pub quota_due: Option<Timestamp>,
     /// What it said it can do, words with a space between; nothing if it was never asked.
     pub capabilities: String,
     /// What was held when the last run ended.
     pub holds: Vec<HoldRow>,
+}
+
+impl Header {
+    /// Returns true if no run has ended without trouble on this day (UTC).
+    pub fn is_first_of_day(&self, now: Timestamp) -> bool {
+        let day = |at: Timestamp| at.0.div_euclid(24 * 3600);
+        self.last_success.is_none_or(|last| day(last) != day(now))
+    }
 }
 
 /// The database of an account: the baseline and the journal. A successful call that writes is durable.
@@ -388,6 +398,11 @@ pub trait Journal {
     /// Reads messages that are going to be asked for: as long as nothing is recorded, that is the answer. Nothing depends on
     /// it but time.
     fn read_ahead(&mut self, _mailbox: MailboxId) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    /// As [`Journal::read_ahead`], the drafts.
+    fn read_drafts_ahead(&mut self) -> Result<(), StateError> {
         Ok(())
     }
 

@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 use serde::{Deserialize, Serialize};
 
 use super::error::{LocalError, RemoteError};
-use crate::model::{FlagDelta, FlagSet, Identity, MailboxName, Role, Timestamp, Uid, UidSet, UidValidity, Watermark};
+use crate::model::{
+    FlagDelta, FlagSet, Identity, MailboxName, Quota, Role, Timestamp, Uid, UidSet, UidValidity, Watermark,
+};
 use crate::reconcile::snapshot::{RemoteListing, RemoteRequest, RemoteSnapshot};
 
 /// What a message's arrival brings besides its bytes.
@@ -240,6 +242,12 @@ pub trait RemoteStore {
     /// Says that all mailboxes are listed once those are looked at that are looked at next, so that it can be asked for behind
     /// that. Nothing depends on it but time.
     fn about_to_list(&mut self) {}
+
+    /// Has the next listing ask how full the account is.
+    fn ask_quota(&mut self);
+
+    /// Returns what the server said of that in this run. `None` if it was not asked.
+    fn quota(&self) -> Option<Quota>;
 
     /// Changes flags, as far as the server takes them: what it refuses keeps no other flag from being stored.
     fn store_flags(

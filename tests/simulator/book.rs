@@ -21,7 +21,8 @@ pub(super) struct Book {
     last_success: Option<Timestamp>,
     circumstances: Option<Circumstances>,
     pub(super) united: bool,
-    quota: Quota,
+    pub(super) quota: Quota,
+    quota_due: Option<Timestamp>,
     capabilities: String,
     holds: Vec<HoldRow>,
     pub(super) mailboxes: BTreeMap<MailboxId, MailboxRow>,
@@ -130,11 +131,12 @@ impl Book {
 
     fn forget_all(&mut self) {
         self.united = false;
+        self.failures.clear();
         self.messages.retain(|_, row| row.tombstone.is_some());
+        let left: BTreeSet<MailboxId> = self.messages.keys().map(|(mailbox, _)| *mailbox).collect();
         for row in self.mailboxes.values_mut() {
-            row.watermark = None;
-            row.stamp = None;
-            row.directory = None;
+            row.uid_validity = row.uid_validity.filter(|_| left.contains(&row.id));
+            (row.watermark, row.stamp, row.directory, row.full_look) = (None, None, None, None);
         }
     }
 
@@ -254,7 +256,7 @@ impl Book {
             Record::OtherServer => self.mailboxes.values_mut().for_each(|row| row.uid_validity = None),
             Record::United => self.united = true,
             Record::Succeeded(at) => self.last_success = Some(at),
-            Record::Quota(quota) => self.quota = quota,
+            Record::Quota(quota, due) => (self.quota, self.quota_due) = (quota, due),
             Record::Capabilities(words) => self.capabilities = words,
         }
     }
@@ -291,6 +293,7 @@ impl Journal for Shared {
                 circumstances: world.book.circumstances.clone(),
                 united: world.book.united,
                 quota: world.book.quota,
+                quota_due: world.book.quota_due,
                 capabilities: world.book.capabilities.clone(),
                 holds: world.book.holds.clone(),
             },

@@ -183,6 +183,17 @@ fn overlook_nothing(shared: &Shared) {
     }
 }
 
+/// Once something has come or gone, a run ten minutes later records how full the account is.
+fn full_as_recorded(shared: &Shared) {
+    shared.world().now.0 += 600;
+    idle_run(shared, false);
+    let mut world = shared.world();
+    let (recorded, now) = (world.book.quota, world.server.usage());
+    if recorded != now {
+        world.complain(format!("the account is as full as {now:?}, and {recorded:?} is recorded"));
+    }
+}
+
 /// Runs without trouble until nothing is left to do. Only one run may have something to do.
 pub(super) fn settle(shared: &Shared) {
     shared.world().now.0 += 40 * DAY;
@@ -212,6 +223,7 @@ pub(super) fn settle(shared: &Shared) {
     if shared.world().server.abilities.uid_plus {
         idle_run(shared, true);
     }
+    full_as_recorded(shared);
     compare::in_step(shared);
 }
 

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use mailtide::model::{
     EmailId, Flag, FlagDelta, FlagSet, MailboxName, ModSeq, PermanentFlags, Quota, Role, Timestamp, Uid, UidSet,
-    UidValidity, Watermark,
+    UidValidity, Usage, Watermark,
 };
 use mailtide::reconcile::snapshot::{
     Abilities, Listed, ListedMailbox, RemoteListing, RemoteMessage, RemoteMessages, RemoteRequest, RemoteSnapshot,
@@ -365,9 +365,14 @@ impl Server {
             mailboxes: self.mailboxes.iter().map(|(name, mailbox)| (name.clone(), listed(mailbox))).collect(),
             rejected: Vec::new(),
             abilities: self.abilities,
-            quota: Quota::default(),
             capabilities: String::new(),
         }
+    }
+
+    /// Returns how full the account is.
+    pub(super) fn usage(&self) -> Quota {
+        let used = self.mailboxes.values().map(|mailbox| mailbox.messages.len() as u64).sum();
+        Quota { storage: None, messages: Some(Usage { used, limit: 1_000_000 }) }
     }
 
     /// Returns the watermark that a SELECT would bring.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::pending;
 
 use mailtide::apply::is_fatal;
-use mailtide::model::{Flag, FlagDelta, FlagSet, MailboxName, Role, Uid, UidSet, UidValidity, Watermark};
+use mailtide::model::{Flag, FlagDelta, FlagSet, MailboxName, Quota, Role, Uid, UidSet, UidValidity, Watermark};
 use mailtide::reconcile::snapshot::{Abilities, RemoteListing, RemoteRequest, RemoteSnapshot};
 use mailtide::store::{
     Append, Appended, BodySink, Expunged, FetchedMessage, FlagChanges, Identities, Lane, Messages, Observed,
@@ -497,6 +497,9 @@ impl RemoteStore for Shared {
         let ahead = self.world().listed.take();
         let listing = |world: &mut World| {
             let mut listing = ahead.as_ref().unwrap_or(&world.server).list();
+            if std::mem::take(&mut world.asks_quota) {
+                world.quota = Some(world.server.usage());
+            }
             listing.mailboxes.retain(|name, _| world.mishaps.unlisted.as_ref() != Some(name));
             if world.is_blurred() {
                 let names: Vec<_> = listing.mailboxes.keys().cloned().collect();
@@ -527,6 +530,14 @@ impl RemoteStore for Shared {
 
     fn about_to_list(&mut self) {
         self.world().lists_next = true;
+    }
+
+    fn ask_quota(&mut self) {
+        self.world().asks_quota = true;
+    }
+
+    fn quota(&self) -> Option<Quota> {
+        self.world().quota
     }
 
     async fn identify_all(

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use mailtide::cycle::restore::{Restoration, bring_back};
 use mailtide::cycle::{self, Account, Compared, Outcome};
-use mailtide::model::{FlagSet, MailboxName, Stamp, Timestamp, UniqueName, Watermark};
+use mailtide::model::{FlagSet, MailboxName, Quota, Stamp, Timestamp, UniqueName, Watermark};
 use mailtide::reconcile::policy::{KeepDeleted, Options, Policy};
 use mailtide::store::{LocalError, LocalErrorKind, Staged, Trashed};
 
@@ -150,6 +150,9 @@ pub(super) struct World {
     /// A listing is to come, and what it was when it was sent behind the last look.
     pub(super) lists_next: bool,
     pub(super) listed: Option<Server>,
+    /// The next listing asks how full the account is, and what was said of that in this run.
+    pub(super) asks_quota: bool,
+    pub(super) quota: Option<Quota>,
 }
 
 /// Both sides and the database as far as anybody can see them.
@@ -193,6 +196,8 @@ impl World {
             then: None,
             lists_next: false,
             listed: None,
+            asks_quota: false,
+            quota: None,
         }
     }
 
@@ -309,6 +314,7 @@ impl World {
     fn end_run(&mut self) {
         let power = self.dead.take().is_some_and(|at| at.power);
         (self.announced, self.then, self.lists_next, self.listed) = (Vec::new(), None, false, None);
+        (self.asks_quota, self.quota) = (false, None);
         if power {
             self.maildir.power_cut(&mut self.rng);
         }

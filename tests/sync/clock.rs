@@ -55,6 +55,26 @@ fn nothing_is_lost_doubled_or_overlooked_whatever_the_time_is_said_to_be() {
     }
 }
 
+/// Some servers look into all folders for the answer.
+#[test]
+fn how_full_the_account_is_is_asked_some_minutes_after_something_has_changed() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    (setup.port, setup.tls) = (setup.server.port, "none");
+    let mut told = |at: &str| {
+        set_clock(&mut setup, at);
+        setup.sync_in_step();
+        let told = setup.run(&["status", "--json"]).expect(0).account()["quota"]["messages"]["used"].as_u64();
+        let asked = setup.imap().messages(&["INBOX"]).len();
+        setup.append(&["INBOX"], &corpus::ordinary(1));
+        (told.unwrap(), asked)
+    };
+    assert_eq!(told("+0"), (3, 3));
+    assert_eq!(told("+1m"), (3, 4), "what is new is fetched, and not counted yet");
+    assert_eq!(told("+11m"), (5, 5));
+    assert_eq!(told("+12m"), (5, 6));
+    assert_eq!(told("+2d"), (7, 7));
+}
+
 /// A connection that has not outlived it says nothing: its end is told to nobody who slept.
 #[test]
 fn a_sync_under_way_when_the_machine_was_suspended_does_not_wait_for_its_timeout() {

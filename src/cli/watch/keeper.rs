@@ -30,7 +30,7 @@ use crate::cli::select::Selected;
 use crate::cli::stop::Stop;
 use crate::config::Account;
 use crate::daemon::{About, Ended, Keeper, News, Plan, Told, Why};
-use crate::imap::{ImapStore, Reach};
+use crate::imap::{ImapStore, Reach, Recalled};
 use crate::maildir::Diary;
 use crate::model::{MailboxName, ModSeq, Timestamp};
 use crate::reconcile::report::{Counts, Report};
@@ -240,7 +240,7 @@ impl Keeper for AccountKeeper {
     }
 
     async fn connect(&self) -> Result<ImapStore, Ended> {
-        connect_remembering(&self.account, Some(&self.memory), "").await.map_err(|trouble| {
+        connect_remembering(&self.account, Some(&self.memory), &Recalled::default()).await.map_err(|trouble| {
             self.complain_of_deafness(&trouble);
             of_trouble(&trouble)
         })

@@ -137,7 +137,7 @@ impl Model {
             Record::OtherServer => self.mailboxes.values_mut().for_each(|row| row.uid_validity = None),
             Record::United => self.header.united = true,
             Record::Succeeded(at) => self.header.last_success = Some(at),
-            Record::Quota(quota) => self.header.quota = quota,
+            Record::Quota(quota, due) => (self.header.quota, self.header.quota_due) = (quota, due),
             Record::Capabilities(words) => self.header.capabilities = words,
             Record::ForgetAll => self.forget_all(),
             other => panic!("{other:?}"),

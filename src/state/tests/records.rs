@@ -446,6 +446,15 @@ fn drafts_are_read_by_their_index() {
     );
     let plan = account.plan(crate::state::load::DRAFTS);
     assert!(plan[0].contains("USING INDEX message_draft"), "{plan:?}");
+    for left in [2, 1] {
+        let database = account.commit(&[]);
+        database.read_drafts_ahead().unwrap();
+        let before = database.drafts().unwrap();
+        assert_eq!(before.len(), left);
+        database.read_drafts_ahead().unwrap();
+        database.commit(&[Record::Forget(before[0].id)]).unwrap();
+        assert_eq!(database.drafts().unwrap(), before[1..], "drafts read ahead are those that there are then");
+    }
 }
 
 #[test]

@@ -222,7 +222,8 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         Just(Record::United),
         times().prop_map(Record::Succeeded),
         "[AB]".prop_map(Record::Capabilities),
-        (usages(), usages()).prop_map(|(storage, messages)| Record::Quota(Quota { storage, messages })),
+        (usages(), usages(), option::of(times()))
+            .prop_map(|(storage, messages, due)| Record::Quota(Quota { storage, messages }, due)),
     ];
     prop_oneof![2 => mailboxes, 4 => messages, 2 => account]
 }
