@@ -22,6 +22,7 @@ mod replaced;
 pub mod restore;
 mod root;
 mod settle;
+mod spots;
 mod trash;
 mod trial;
 mod waiting;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::copies::{Known, plan_copy, wait_for_twin};
-use super::moves::Missing;
+use super::moves::{Missing, leaving};
 use super::observe::Sight;
 use super::plans::{Plans, Spot};
 use super::{Run, Scene};
@@ -41,7 +41,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         let has_arrived = |row: &MessageRow| name_of_row(row).is_some_and(|name| free.contains_key(&name));
         let mut missing = refiled;
-        missing.extend(self.left_behind(all, has_arrived)?);
+        missing.extend(self.left_behind(&leaving(all, has_arrived))?);
         // Where the file is already, first: what was moved there and back has not moved.
         for near in [true, false] {
             let mut left = Vec::new();

@@ -10,13 +10,18 @@ use super::Run;
 use super::last_copy::keep_last_copies;
 use super::observe::Sight;
 use super::plans::{Key, Plans, Spot, key};
-use crate::apply::mailbox_problem;
-use crate::model::{FlagSet, Identity, Keyword, MailboxId, MessageId, MessageRow, Uid, UniqueName};
+use crate::model::{FlagSet, Identity, Keyword, MailboxId, MessageId, MessageRow, UniqueName};
 use crate::reconcile::adopt::Matcher;
 use crate::reconcile::moves::{Arrival, Arrivals, Place, may_be_a_move, pair};
 use crate::reconcile::plan::{LocalMove, LocalRemoval, MailboxPlan, RemoteMove, Removal, Renamed};
 use crate::reconcile::snapshot::LocalEntry;
-use crate::store::{Failure, Journal, LocalStore, Messages, RemoteStore, StateError};
+use crate::store::{Failure, Journal, LocalStore, RemoteStore, StateError};
+
+/// What has gone from one mailbox on the server, and whose files still lie there.
+pub(super) struct Leaving<'a, 's> {
+    pub(super) sight: &'s Sight,
+    pub(super) gone: Vec<(&'s MessageRow, &'a LocalRemoval)>,
+}
 
 /// A message that has gone from the server and whose file is still somewhere.
 pub(super) struct Missing<'s> {
@@ -174,14 +179,18 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let spots = self.spots(all, &missing);
         let keys: BTreeSet<Key> = spots.iter().map(|(_, key)| *key).collect();
         let may_have_arrived = |row: &MessageRow| key(row.size, row.date).is_some_and(|key| keys.contains(&key));
-        missing.extend(self.left_behind(all, may_have_arrived)?);
-        missing.retain(|one| !self.unmovable.contains(&one.row.id));
-        let keys: BTreeSet<Key> = missing.iter().filter_map(|one| key(one.row.size, one.row.date)).collect();
+        let leaving = leaving(all, may_have_arrived);
+        let rows = || leaving.iter().flat_map(|one| &one.gone).map(|(row, _)| *row);
+        let movable = missing.iter().map(|one| one.row).chain(rows()).filter(|row| !self.unmovable.contains(&row.id));
+        let keys: BTreeSet<Key> = movable.filter_map(|row| key(row.size, row.date)).collect();
         let spots: Vec<Spot> =
             spots.into_iter().filter(|(_, known)| keys.contains(known)).map(|(spot, _)| spot).collect();
-        let found = match missing.is_empty() {
-            true => Some(BTreeMap::new()),
-            false => self.match_messages(all, &missing, &spots).await?,
+        let headers = self.identify_while_reading(all, &spots, false, &leaving).await?;
+        missing.extend(self.left_behind(&leaving)?);
+        missing.retain(|one| !self.unmovable.contains(&one.row.id));
+        let found = match headers {
+            Some(headers) => self.match_messages(all, &missing, headers).await?,
+            None => None,
         };
         let Some(found) = found else {
             // Nor do the passes that follow see where it is.
@@ -221,20 +230,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         new.filter_map(|spot| Some((spot, known(spot)?))).filter(|(_, key)| keys.contains(key)).collect()
     }
 
-    /// Reads the files of the messages that have gone, as far as they may have arrived elsewhere.
-    pub(super) fn left_behind<'s>(
-        &mut self,
-        all: &Plans<'s>,
-        may_have_arrived: impl Fn(&MessageRow) -> bool,
-    ) -> Result<Vec<Missing<'s>>, Failure> {
-        let (rows, mut missing) = (all.rows(), Vec::new());
-        for (sight, plan) in all.sights.iter().zip(&*all.plans) {
-            let gone = plan.remove_local.iter().filter_map(|one| Some((rows.get(&one.row).copied()?, one)));
-            let gone: Vec<(&MessageRow, &LocalRemoval)> = gone.filter(|(row, _)| may_have_arrived(row)).collect();
-            let files: Vec<_> = gone.iter().map(|(_, one)| (&one.unique, &one.entry)).collect();
-            self.account.local.identify_ahead(&sight.row.local, &files);
+    /// Reads the files of the messages that have gone.
+    pub(super) fn left_behind<'s>(&mut self, leaving: &[Leaving<'_, 's>]) -> Result<Vec<Missing<'s>>, Failure> {
+        let mut missing = Vec::new();
+        for Leaving { sight, gone } in leaving {
+            self.account.local.identify_ahead(&sight.row.local, &files(gone));
             for (row, LocalRemoval { unique, entry, .. }) in gone {
-                let place = (plan.mailbox, unique.clone());
+                let place = (sight.row.id, unique.clone());
                 let arrival = self.arrival(sight, unique, entry)?;
                 let same = arrival.filter(|file| row.content.is_none() || file.identity.content == row.content);
                 missing.extend(same.map(|arrival| Missing { row, place, arrival, at_home: true }));
@@ -243,62 +245,25 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(missing)
     }
 
-    /// Returns where messages have gone to; `None` if that could not be asked. Only headers are fetched; bodies only of
-    /// those that remain in doubt.
+    /// Returns where messages have gone to, by the headers of what is new; `None` if more had to be asked and could not.
+    /// Bodies are fetched only of those that remain in doubt.
     async fn match_messages(
         &mut self,
         all: &Plans<'_>,
         missing: &[Missing<'_>],
-        spots: &[Spot],
+        headers: BTreeMap<Spot, Identity>,
     ) -> Result<Option<BTreeMap<MessageId, Spot>>, Failure> {
         let as_recorded = |one: &Missing<'_>| {
             let Arrival { identity, stat, .. } = one.arrival;
             let (size, date) = (one.row.size.unwrap_or(identity.size), one.row.date);
             (one.row.id, (Identity { size, date, ..identity }, stat))
         };
-        let Some(headers) = self.identify_spots(all, spots, false).await? else { return Ok(None) };
         let mut matcher = Matcher::new(missing.iter().map(as_recorded).collect(), headers);
         matcher.by_header();
         let doubtful: Vec<Spot> = matcher.ambiguous().into_iter().collect();
         let Some(whole) = self.identify_spots(all, &doubtful, true).await? else { return Ok(None) };
         matcher.by_content(whole);
         Ok(Some(matcher.finish().into_iter().map(|found| (found.file, found.message)).collect()))
-    }
-
-    pub(super) async fn identify_spots(
-        &mut self,
-        all: &Plans<'_>,
-        spots: &[Spot],
-        whole: bool,
-    ) -> Result<Option<BTreeMap<Spot, Identity>>, Failure> {
-        let mut by_mailbox: BTreeMap<MailboxId, Vec<Uid>> = BTreeMap::new();
-        spots.iter().for_each(|(mailbox, uid)| by_mailbox.entry(*mailbox).or_default().push(*uid));
-        let asked = by_mailbox.into_iter().filter_map(|(id, uids)| {
-            let sight = all.sight(id)?;
-            let validity = sight.remote.as_ref()?.uid_validity();
-            Some((id, Messages { mailbox: sight.row.name.clone(), validity, uids: uids.into_iter().collect() }))
-        });
-        let (ids, messages): (Vec<MailboxId>, Vec<Messages>) = asked.unzip();
-        if messages.is_empty() {
-            return Ok(Some(BTreeMap::new()));
-        }
-        let mut identities = BTreeMap::new();
-        let answers = self.account.remote.identify_all(&messages, whole).await?;
-        for ((id, messages), answer) in ids.into_iter().zip(messages).zip(answers) {
-            match answer {
-                Ok(found) => identities.extend(found.into_iter().map(|(uid, identity)| {
-                    let message = all.message((id, uid));
-                    let size = message.and_then(|message| message.size).filter(|_| !whole).unwrap_or(identity.size);
-                    let date = message.and_then(|message| message.date);
-                    ((id, uid), Identity { size, date, ..identity })
-                })),
-                Err(error) => {
-                    self.report.problem(mailbox_problem(&messages.mailbox, &error));
-                    return Ok(None);
-                }
-            }
-        }
-        Ok(Some(identities))
     }
 
     /// Another file may have the name already, or one that has gone and that the baseline still knows. What was moved away
@@ -353,6 +318,24 @@ fn forwarded(row: &MessageRow, unique: &UniqueName, entry: &LocalEntry) -> Optio
     let mut meant = entry.flags.clone();
     meant.keywords.insert(lost.clone());
     Some(meant)
+}
+
+/// Returns the messages that have gone from the server, as far as they may have arrived elsewhere there.
+pub(super) fn leaving<'a, 's>(
+    all: &'a Plans<'s>,
+    may_have_arrived: impl Fn(&MessageRow) -> bool,
+) -> Vec<Leaving<'a, 's>> {
+    let rows = all.rows();
+    let of_mailbox = |(sight, plan): (&'s Sight, &'a MailboxPlan)| {
+        let gone = plan.remove_local.iter().filter_map(|one| Some((rows.get(&one.row).copied()?, one)));
+        Leaving { sight, gone: gone.filter(|(row, _)| may_have_arrived(row)).collect() }
+    };
+    all.sights.iter().zip(&*all.plans).map(of_mailbox).filter(|leaving| !leaving.gone.is_empty()).collect()
+}
+
+/// Returns the files.
+pub(super) fn files<'a>(gone: &[(&MessageRow, &'a LocalRemoval)]) -> Vec<(&'a UniqueName, &'a LocalEntry)> {
+    gone.iter().map(|(_, one)| (&one.unique, &one.entry)).collect()
 }
 
 /// Leaves a message where it is until its file is on the server in its new place.
