@@ -1,5 +1,6 @@
 //! What is done here before the server can be asked.
 
+use std::collections::HashSet;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
@@ -60,8 +61,13 @@ async fn identify_ahead(
     let Some(scan) = local.scanned_ahead(&row.local).filter(|scan| scan.entries.len() as u64 > row.with_uid) else {
         return Ok(());
     };
+    let mut here: HashSet<UniqueName> = HashSet::new();
+    journal.show_messages(row.id, &mut |message| {
+        here.extend(message.unique.clone());
+        true
+    })?;
     let mut new: Vec<(UniqueName, LocalEntry)> = Vec::new();
-    for (unique, entry) in &scan.entries {
+    for (unique, entry) in scan.entries.iter().filter(|(unique, _)| !here.contains(*unique)) {
         if !journal.is_known(unique)? {
             new.push((unique.clone(), entry.clone()));
         }

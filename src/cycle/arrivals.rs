@@ -50,7 +50,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let adopted: BTreeSet<&UniqueName> = plan.adopt.iter().map(|found| &found.unique).collect();
             let taken = |unique: &UniqueName| plan.replace.contains_key(unique) || adopted.contains(unique);
             let view = sight.view();
-            for (unique, entry) in view.new_files().filter(|(unique, _)| !taken(unique)) {
+            let new: Vec<_> = view.new_files().filter(|(unique, _)| !taken(unique)).collect();
+            self.account.local.identify_ahead(&sight.row.local, &new);
+            for (unique, entry) in new {
                 let place = (sight.row.id, unique.clone());
                 match self.read_arrival(sight, unique, entry)? {
                     Reading::Message(arrival) => drop(arrivals.insert(place, arrival)),
