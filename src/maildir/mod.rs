@@ -37,6 +37,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -96,6 +97,8 @@ pub struct Maildir {
     ahead: Ahead,
     /// Files identified before they were asked for.
     identified: Identified,
+    /// Where folders are, since they were last listed.
+    located: RefCell<BTreeMap<MailboxName, PathBuf>>,
     /// The folder whose files are being changed,
     here: Hand,
     /// and the one that they are moved to.
@@ -107,8 +110,8 @@ impl Maildir {
     pub fn new(settings: Settings) -> Self {
         let trash = Trash::new(settings.trash.clone());
         let (clock, names, stage) = (FileClock::default(), UniqueNames::new(), Stage::default());
-        let (diary, seen, bases, ahead, identified, here, there) = Default::default();
-        Self { settings, clock, names, stage, trash, diary, seen, bases, ahead, identified, here, there }
+        let (diary, seen, bases, ahead, identified, located, here, there) = Default::default();
+        Self { settings, clock, names, stage, trash, diary, seen, bases, ahead, identified, located, here, there }
     }
 
     /// Returns the Maildir with a diary, in which it notes what it does to message files.
@@ -134,11 +137,16 @@ impl Maildir {
 
     /// What is done next may find other directories under the names.
     fn let_go(&mut self) {
-        (self.here, self.there) = Default::default();
+        (self.located, self.here, self.there) = Default::default();
     }
 
     fn locate(&self, mailbox: &MailboxName) -> Result<PathBuf, LocalError> {
-        list::locate(&self.settings, mailbox)
+        if let Some(path) = self.located.borrow().get(mailbox) {
+            return Ok(path.clone());
+        }
+        let path = list::locate(&self.settings, mailbox)?;
+        self.located.borrow_mut().insert(mailbox.clone(), path.clone());
+        Ok(path)
     }
 
     fn locate_file(
