@@ -284,7 +284,7 @@ fn parse_delta(text: &str) -> Option<FlagDelta> {
     Some(delta)
 }
 
-fn parse_keywords(text: &str) -> Option<BTreeSet<Keyword>> {
+pub(super) fn parse_keywords(text: &str) -> Option<BTreeSet<Keyword>> {
     match text {
         "" => Some(BTreeSet::new()),
         _ => text.split(' ').map(Keyword::new).collect(),

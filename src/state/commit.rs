@@ -1,9 +1,11 @@
 //! Writing records. All of a commit's records are written within the caller's transaction.
 
-use rusqlite::{Connection, Params, Result, params};
+use rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE;
+use rusqlite::{Connection, Error, Params, Result, params};
 
 use super::columns::{bind_message, keywords_text, letters_text};
-use super::{load, renumber};
+use super::tally::Tally;
+use super::{intent, load, renumber};
 use crate::model::{
     DirStamp, FlagSet, MailboxId, MailboxName, MessageId, PermanentFlags, Quota, Role, Stamp, Timestamp, Tombstone,
     Uid, UniqueName, Usage, Watermark,
@@ -23,9 +25,20 @@ pub(super) fn add_mailbox(connection: &Connection, name: &MailboxName, local: &M
     Ok(MailboxId(connection.last_insert_rowid()))
 }
 
-/// Writes one record. One that concerns a row which is there no more changes nothing; one that would add to a
-/// mailbox which is there no more is an error.
-pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
+/// Writes records. One that concerns a row which is there no more changes nothing; one that would add to a mailbox which is
+/// there no more is an error.
+pub(super) fn write(db: &Connection, records: &[Record]) -> Result<()> {
+    let mut tally = Tally::default();
+    records.iter().try_for_each(|record| write_one(db, record, &mut tally))?;
+    tally.write(db)?;
+    let settled = records.iter().filter_map(|record| match record {
+        Record::Settled(id) => Some(id.0),
+        _ => None,
+    });
+    intent::settle(db, settled.collect())
+}
+
+fn write_one(db: &Connection, record: &Record, tally: &mut Tally) -> Result<()> {
     match record {
         Record::Looked { mailbox, watermark, permanent, read_only, full_look } => {
             looked(db, *mailbox, *watermark, permanent, *read_only, *full_look)
@@ -33,7 +46,7 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
         Record::UidValidity(id, validity) => {
             run(db, "UPDATE mailbox SET uid_validity = ?2 WHERE id = ?1", (id.0, validity.0.cast_signed()))
         }
-        Record::Renumbered(id, rows) => renumber::write(db, *id, rows),
+        Record::Renumbered(id, rows) => renumber::write(db, *id, rows, tally),
         Record::Listed(id, role, object_id) => run(
             db,
             "UPDATE mailbox SET role = ?2, object_id = ?3 WHERE id = ?1",
@@ -51,7 +64,7 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
             run(db, "UPDATE mailbox SET letters = ?2 WHERE id = ?1", (id.0, letters_text(letters)))
         }
         Record::ForgetMailbox(id) => run(db, "DELETE FROM mailbox WHERE id = ?1", [id.0]),
-        Record::Insert(mailbox, message) => insert(db, *mailbox, message),
+        Record::Insert(mailbox, message) => insert(db, *mailbox, message, tally),
         Record::Flags(id, flags) => set_flags(db, *id, flags),
         Record::Bury(id, tombstone) => bury(db, *id, *tombstone),
         Record::Replaced(id, by) => replaced(db, *id, by),
@@ -63,8 +76,9 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
         Record::EmailId(id, email_id) => {
             run(db, "UPDATE message SET email_id = ?2 WHERE id = ?1", (id.0, email_id.number()))
         }
-        Record::Forget(id) => run(db, "DELETE FROM message WHERE id = ?1", [id.0]),
-        Record::Settled(id) => run(db, "DELETE FROM intent WHERE id = ?1", [id.0]),
+        Record::Forget(id) => tally.delete(db, *id),
+        // All at once, in the end.
+        Record::Settled(_) => Ok(()),
         Record::Kept(trashed) => keep(db, trashed),
         Record::Dropped(kept_as) => run(db, "DELETE FROM kept WHERE kept_as = ?1", [kept_as]),
         Record::Lost(id, side, count, at) => run(
@@ -78,7 +92,7 @@ pub(super) fn write(db: &Connection, record: &Record) -> Result<()> {
         Record::ForgetFailures(id) => run(db, "DELETE FROM failure WHERE mailbox = ?1", [id.0]),
         Record::NewToken => run(db, "UPDATE account SET next_token = lower(hex(randomblob(8)))", []),
         Record::Run(number) => run(db, "UPDATE account SET run = ?1, token = next_token", [number.cast_signed()]),
-        Record::ForgetAll => forget_all(db),
+        Record::ForgetAll => forget_all(db, tally),
         Record::Circumstances(now) => {
             run(db, "UPDATE account SET server = ?1, layout = ?2, root = ?3", (&now.server, &now.layout, &now.root))
         }
@@ -165,13 +179,27 @@ fn scanned(db: &Connection, mailbox: MailboxId, stamp: Option<Stamp>) -> Result<
     run(db, sql, params)
 }
 
-/// A UID and a unique name each belong to one row of a mailbox, so what bore either makes room.
-fn insert(db: &Connection, mailbox: MailboxId, message: &NewMessage) -> Result<()> {
-    run(
-        db,
-        "DELETE FROM message WHERE mailbox = ?1 AND (uid = ?2 OR unique_name = ?3)",
-        (mailbox.0, message.uid.get(), message.unique.as_ref().map(UniqueName::as_str)),
-    )?;
+/// A UID and a unique name each belong to one row of a mailbox, so what bears either makes room. Seldom does anything.
+fn insert(db: &Connection, mailbox: MailboxId, message: &NewMessage, tally: &mut Tally) -> Result<()> {
+    match add_message(db, mailbox, message) {
+        Err(error) if is_taken(&error) => {
+            let in_the_way = "DELETE FROM message WHERE mailbox = ?1 AND (uid = ?2 OR unique_name = ?3)";
+            let unique = message.unique.as_ref().map(UniqueName::as_str);
+            let deleted = db.prepare_cached(in_the_way)?.execute((mailbox.0, message.uid.get(), unique))?;
+            tally.fewer(mailbox, deleted);
+            add_message(db, mailbox, message)?;
+        }
+        added => added?,
+    }
+    tally.more(mailbox, 1);
+    Ok(())
+}
+
+fn is_taken(error: &Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_CONSTRAINT_UNIQUE)
+}
+
+fn add_message(db: &Connection, mailbox: MailboxId, message: &NewMessage) -> Result<()> {
     let sql = "INSERT INTO message (uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, \
                inode, file_size, mtime_ns, email_id, mailbox) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
@@ -252,8 +280,9 @@ fn fail(db: &Connection, failure: &FailureRow) -> Result<()> {
 }
 
 /// A mailbox keeps its UIDVALIDITY as long as a tombstone's UID depends on it.
-fn forget_all(db: &Connection) -> Result<()> {
+fn forget_all(db: &Connection, tally: &mut Tally) -> Result<()> {
     run(db, "DELETE FROM message WHERE tombstone IS NULL", [])?;
+    tally.recount(db)?;
     run(db, "DELETE FROM failure", [])?;
     run(db, "UPDATE account SET united = 0", [])?;
     run(

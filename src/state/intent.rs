@@ -1,16 +1,47 @@
 //! The journal's rows.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, Result, params};
 
-use super::columns::{Columns, bind_message, keywords_text, parse_uids};
+use super::arrivals;
+use super::columns::{Columns, keywords_text, parse_uids};
+use super::commit::run;
 use super::load::rows;
 use crate::model::{Fingerprint, MailboxId, MessageHash, MessageId, UidValidity, UniqueName};
-use crate::store::{Intent, IntentId, NewMessage};
+use crate::store::{Intent, IntentId};
 
-/// Writes an intent and returns its row.
-pub(super) fn insert(connection: &Connection, intent: &Intent) -> Result<IntentId> {
+/// Writes intents and returns their ids.
+pub(super) fn insert(connection: &Connection, intents: &[Intent]) -> Result<Vec<IntentId>> {
+    let mut ids = Vec::with_capacity(intents.len());
+    for alike in intents.chunk_by(arrive_together) {
+        match alike {
+            [Intent::Download { mailbox, uid_validity, .. }, ..] => {
+                let messages = alike.iter().filter_map(|intent| match intent {
+                    Intent::Download { row, .. } => Some(row),
+                    _ => None,
+                });
+                ids.extend(arrivals::insert(connection, *mailbox, *uid_validity, messages)?);
+            }
+            _ => alike.iter().try_for_each(|intent| insert_one(connection, intent).map(|id| ids.push(id)))?,
+        }
+    }
+    Ok(ids)
+}
+
+fn arrive_together(one: &Intent, next: &Intent) -> bool {
+    let place = |intent: &Intent| match intent {
+        Intent::Download { mailbox, uid_validity, .. } => Some((*mailbox, *uid_validity)),
+        _ => None,
+    };
+    place(one).is_some() && place(one) == place(next)
+}
+
+fn insert_one(connection: &Connection, intent: &Intent) -> Result<IntentId> {
     match intent {
-        Intent::Download { mailbox, uid_validity, row } => insert_download(connection, *mailbox, *uid_validity, row)?,
+        Intent::Download { mailbox, uid_validity, row } => {
+            arrivals::insert(connection, *mailbox, *uid_validity, std::iter::once(row))?;
+        }
         Intent::Append {
             mailbox,
             uid_validity,
@@ -87,53 +118,60 @@ pub(super) fn insert(connection: &Connection, intent: &Intent) -> Result<IntentI
     Ok(IntentId(connection.last_insert_rowid()))
 }
 
-fn insert_download(
-    connection: &Connection,
-    mailbox: MailboxId,
-    uid_validity: UidValidity,
-    row: &NewMessage,
-) -> Result<()> {
-    let sql = "INSERT INTO intent (uid, unique_name, flags, keywords, tombstone, date, size, content, message_id, \
-               inode, file_size, mtime_ns, email_id, kind, mailbox, uid_validity) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 'download', ?14, ?15)";
-    let mut statement = connection.prepare_cached(sql)?;
-    bind_message(&mut statement, row)?;
-    statement.raw_bind_parameter(14, mailbox.0)?;
-    statement.raw_bind_parameter(15, uid_validity.0.cast_signed())?;
-    statement.raw_execute().map(drop)
+/// Settles intents. One that is settled already is no error.
+pub(super) fn settle(connection: &Connection, mut settled: BTreeSet<i64>) -> Result<()> {
+    arrivals::settle(connection, &mut settled)?;
+    settled.into_iter().try_for_each(|id| run(connection, "DELETE FROM intent WHERE id = ?1", [id]))
 }
 
 /// Reads all intents, oldest first.
 pub(super) fn all(connection: &Connection) -> Result<Vec<(IntentId, Intent)>> {
-    let sql = "SELECT id, kind, mailbox, uid_validity, uid, unique_name, flags, keywords, tombstone, date, size, \
+    let sql = "SELECT id, kind, mailbox, uid_validity, messages, unique_name, flags, keywords, tombstone, date, size, \
                content, message_id, inode, file_size, mtime_ns, email_id, difference, uid_next, uids, target, \
                target_uid_validity, before, after, side, leaves FROM intent ORDER BY id";
-    rows(connection, sql, [], |columns| {
-        let id = IntentId(columns.take()?);
-        let decode = columns.word("kind of intent", decoder)?;
+    let rows: Vec<Vec<(IntentId, Intent)>> = rows(connection, sql, [], |columns| {
+        let id = columns.take()?;
+        let kind = columns.word("kind of intent", kind)?;
         let mailbox = MailboxId(columns.take()?);
-        Ok((id, decode(columns, mailbox)?))
+        match kind {
+            Kind::Downloads => downloads(columns, id, mailbox),
+            Kind::One(decode) => Ok(vec![(IntentId(id), decode(columns, mailbox)?)]),
+        }
+    })?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// How a row is read.
+enum Kind {
+    /// It holds many intents.
+    Downloads,
+    /// It holds one, which takes the columns from `uid_validity` on.
+    One(fn(&mut Columns<'_>, MailboxId) -> Result<Intent>),
+}
+
+fn kind(word: &str) -> Option<Kind> {
+    Some(match word {
+        "download" => Kind::Downloads,
+        "append" => Kind::One(append),
+        "copy" => Kind::One(copy),
+        "rename" => Kind::One(rename),
+        "relabel" => Kind::One(relabel),
+        "flags" => Kind::One(flags),
+        "remove" => Kind::One(remove),
+        _ => return None,
     })
 }
 
-/// Takes the columns from `uid_validity` on.
-type Decoder = fn(&mut Columns<'_>, MailboxId) -> Result<Intent>;
-
-fn decoder(kind: &str) -> Option<Decoder> {
-    match kind {
-        "download" => Some(download),
-        "append" => Some(append),
-        "copy" => Some(copy),
-        "rename" => Some(rename),
-        "relabel" => Some(relabel),
-        "flags" => Some(flags),
-        "remove" => Some(remove),
-        _ => None,
-    }
-}
-
-fn download(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {
-    Ok(Intent::Download { mailbox, uid_validity: UidValidity(columns.unsigned()?), row: columns.message()? })
+fn downloads(columns: &mut Columns<'_>, last: i64, mailbox: MailboxId) -> Result<Vec<(IntentId, Intent)>> {
+    let uid_validity = UidValidity(columns.unsigned()?);
+    let messages = columns.word("list of arriving messages", arrivals::unpack)?;
+    // From the last one on, backwards.
+    let ids = std::iter::successors(Some(last), |id| Some(id - 1)).map(IntentId);
+    let intents = messages.into_iter().rev().zip(ids);
+    let intents = intents.filter_map(|(row, id)| Some((id, Intent::Download { mailbox, uid_validity, row: row? })));
+    let mut intents: Vec<_> = intents.collect();
+    intents.reverse();
+    Ok(intents)
 }
 
 fn append(columns: &mut Columns<'_>, mailbox: MailboxId) -> Result<Intent> {

@@ -17,6 +17,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0008_removals.sql"),
     include_str!("../../migrations/0009_capabilities.sql"),
     include_str!("../../migrations/0010_quota_due.sql"),
+    include_str!("../../migrations/0011_fewer_writes.sql"),
 ];
 
 /// What a file's schema is to this program.

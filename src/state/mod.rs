@@ -4,6 +4,7 @@
 //! only. A commit is synced before it returns, so the baseline never claims more than is durable. The program holds
 //! the account's [`Lock`] while it has the database open.
 
+mod arrivals;
 mod columns;
 mod commit;
 mod damage;
@@ -15,6 +16,7 @@ mod lock;
 mod migrate;
 mod open;
 mod renumber;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -233,17 +235,13 @@ impl Journal for Database {
         if intents.is_empty() {
             return Ok(Vec::new());
         }
-        self.write("recording what is begun", |transaction| {
-            intents.iter().map(|intent| intent::insert(transaction, intent)).collect()
-        })
+        self.write("recording what is begun", |transaction| intent::insert(transaction, intents))
     }
 
     fn commit(&mut self, records: &[Record]) -> Result<(), StateError> {
         if records.is_empty() {
             return Ok(());
         }
-        self.write("recording what was done", |transaction| {
-            records.iter().try_for_each(|record| commit::write(transaction, record))
-        })
+        self.write("recording what was done", |transaction| commit::write(transaction, records))
     }
 }

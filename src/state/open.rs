@@ -12,10 +12,8 @@ use super::file::{self, beside};
 use super::migrate::{self, MIGRATIONS, Standing};
 
 /// `synchronous = FULL`: with WAL's usual NORMAL a power cut could lose the intent and keep the deed. `fullfsync` is
-/// what makes a sync reach the disk on macOS; elsewhere it means nothing. `temp_store`: each statement with a trigger keeps
-/// what it changes, so that it can be undone alone: in a file that was 110,000 pages written for 20,000 messages.
-const SETTINGS: &str =
-    "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;";
+/// what makes a sync reach the disk on macOS; elsewhere it means nothing.
+const SETTINGS: &str = "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA foreign_keys = ON;";
 
 /// Statements kept compiled; more than the program has.
 const STATEMENTS: usize = 64;

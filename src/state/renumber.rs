@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, Result};
 
 use super::commit::run;
-use crate::model::MailboxId;
+use super::tally::Tally;
+use crate::model::{MailboxId, MessageId};
 use crate::store::Renumbered;
 
 /// Writes the UIDs that a mailbox's rows have from now on, and deletes the rows not named. A UID belongs to one row of a
 /// mailbox and any may have any other's, so all wait under UIDs that nobody has until theirs are free.
-pub(super) fn write(db: &Connection, mailbox: MailboxId, rows: &[Renumbered]) -> Result<()> {
+pub(super) fn write(db: &Connection, mailbox: MailboxId, rows: &[Renumbered], tally: &mut Tally) -> Result<()> {
     let named: BTreeMap<i64, &Renumbered> = rows.iter().map(|new| (new.row.0, new)).collect();
     let known: Vec<(i64, u32)> = db
         .prepare_cached("SELECT id, uid FROM message WHERE mailbox = ?1")?
@@ -18,7 +19,7 @@ pub(super) fn write(db: &Connection, mailbox: MailboxId, rows: &[Renumbered]) ->
         .collect::<Result<_>>()?;
     let (known, gone): (Vec<_>, Vec<_>) = known.into_iter().partition(|(id, _)| named.contains_key(id));
     for (id, _) in gone {
-        run(db, "DELETE FROM message WHERE id = ?1", [id])?;
+        tally.delete(db, MessageId(id))?;
     }
     let taken: BTreeSet<u32> = known.iter().map(|(_, uid)| *uid).chain(rows.iter().map(|new| new.uid.get())).collect();
     let waiting_place = (1..=u32::MAX).rev().filter(|uid| !taken.contains(uid));

@@ -13,7 +13,7 @@ use super::samples::name;
 use crate::model::*;
 use crate::state::migrate::MIGRATIONS;
 use crate::state::{Database, DatabaseError, open};
-use crate::store::{Intent, Journal, NewMessage, Record, StateError};
+use crate::store::{Intent, IntentId, Journal, NewMessage, Record, StateError};
 
 fn place() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -370,6 +370,60 @@ fn intents_of_the_seventh_schema_stay_what_they_were() {
     let begun = database.begin(std::slice::from_ref(&removal)).unwrap();
     assert_eq!(begun[0].0, 7, "an id is never used again");
     assert_eq!(database.intents().unwrap().pop(), Some((begun[0], removal)));
+}
+
+#[test]
+fn messages_that_were_arriving_at_the_tenth_schema_are_the_same() {
+    let (_dir, path) = place();
+    let tenth = open::file(&path, &MIGRATIONS[..10]).unwrap();
+    tenth
+        .execute_batch(
+            "INSERT INTO mailbox (id, name, local, permanent_flags, permanent_keywords, new_keywords, read_only, \
+                                  letters, message_rows) VALUES (3, 'INBOX', 'INBOX', 31, '', 1, 0, '', 0);
+             INSERT INTO message (id, mailbox, uid, unique_name, flags, keywords) VALUES (9, 3, 1, 'a', 1, 'work');
+             INSERT INTO intent (id, kind, mailbox, uid_validity, uid, unique_name, flags, keywords, date, size, content, \
+                                 message_id, inode, file_size, mtime_ns, email_id) \
+                                 VALUES (4, 'download', 3, -1, 4294967295, 'b \"ö\"', 5, '$a b', -9, -2, \
+                                         x'00000000000000000000000000000AFF', -3, -4, 5, 6, -7);
+             INSERT INTO intent (id, kind, mailbox, uid_validity, uid, flags, keywords, tombstone) \
+                                 VALUES (6, 'download', 3, -1, 2, 0, '', 'kept');",
+        )
+        .unwrap();
+    drop(tenth);
+    let mut database = Database::open(&path).unwrap();
+    let mut content = [0; 16];
+    content[14..].copy_from_slice(&[0x0a, 0xff]);
+    let keywords = ["$a", "b"].map(|word| Keyword::new(word).unwrap());
+    let full = NewMessage {
+        uid: Uid::new(u32::MAX).unwrap(),
+        unique: UniqueName::new("b \"ö\""),
+        flags: FlagSet::from_parts(5, keywords),
+        tombstone: None,
+        date: Some(Timestamp(-9)),
+        size: Some(u64::MAX - 1),
+        content: Some(Fingerprint(content)),
+        message_id: Some(MessageHash(-3)),
+        stat: Some(FileStat { inode: u64::MAX - 3, size: 5, mtime_ns: 6 }),
+        email_id: EmailId::from_number(-7),
+    };
+    let empty = NewMessage {
+        uid: Uid::new(2).unwrap(),
+        unique: None,
+        flags: FlagSet::new(),
+        tombstone: Some(Tombstone::Kept),
+        date: None,
+        size: None,
+        content: None,
+        message_id: None,
+        stat: None,
+        email_id: None,
+    };
+    let intent = |row| Intent::Download { mailbox: MailboxId(3), uid_validity: UidValidity(u64::MAX), row };
+    let told = database.intents().unwrap();
+    assert_eq!(told, [(IntentId(4), intent(full)), (IntentId(6), intent(empty))]);
+    database.commit(&[Record::Settled(IntentId(4)), Record::Forget(MessageId(9))]).unwrap();
+    assert_eq!(database.intents().unwrap(), told[1..]);
+    assert_eq!(database.mailboxes().unwrap()[0].with_uid, 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::samples::{intent, name, record, times};
+use super::samples::{arrivals, intent, name, record, times};
 use crate::model::*;
 use crate::state::Database;
 use crate::store::{FailureRow, Header, Intent, IntentId, Journal, NewMessage, Record, Renaming, Renumbered, Trashed};
@@ -349,6 +349,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (0usize..4).prop_map(Step::Add),
         2 => vec(intent(), 0..4).prop_map(Step::Begin),
+        1 => arrivals().prop_map(Step::Begin),
         9 => vec(record(), 0..8).prop_map(Step::Commit),
         1 => Just(Step::Reopen),
     ]

@@ -262,6 +262,41 @@ fn every_kind_of_intent() {
 }
 
 #[test]
+fn of_messages_that_arrive_together_each_is_settled_for_itself() {
+    let (mut account, mailbox) = Account::with_mailbox();
+    let other = account.open().add_mailbox(&name(3), &name(3)).unwrap();
+    let arriving = |mailbox, validity, number| Intent::Download {
+        mailbox,
+        uid_validity: UidValidity(validity),
+        row: NewMessage { stat: None, content: None, email_id: None, ..message(number) },
+    };
+    let rename = Intent::Rename { mailbox, from: name(1), to: name(2) };
+    let intents = [
+        arriving(mailbox, 7, 1),
+        arriving(mailbox, 7, 2),
+        arriving(mailbox, 7, 3),
+        arriving(mailbox, 8, 4),
+        arriving(other, 8, 5),
+        rename.clone(),
+        arriving(other, 8, 6),
+        arriving(other, 8, 7),
+    ];
+    let ids = account.open().begin(&intents).unwrap();
+    assert!(ids.is_sorted_by(|one, next| one < next), "{ids:?}");
+    let mut left: Vec<_> = ids.iter().copied().zip(intents).collect();
+    assert_eq!(account.open().intents().unwrap(), left);
+    // Whatever is settled twice, at once or later, settles nothing else.
+    for settled in [&[1][..], &[1, 0], &[1, 1, 5, 6], &[4, 3], &[0, 2], &[7]] {
+        let records: Vec<Record> = settled.iter().map(|at| Record::Settled(ids[*at])).collect();
+        left.retain(|(id, _)| !settled.iter().any(|at| ids[*at] == *id));
+        assert_eq!(account.commit(&records).intents().unwrap(), left, "{settled:?}");
+    }
+    assert!(left.is_empty());
+    let again = account.open().begin(&[rename]).unwrap();
+    assert!(again[0] > ids[7], "ids of settled intents name no other intent");
+}
+
+#[test]
 fn what_concerns_the_account() {
     let (mut account, id) = Account::with_mailbox();
     account.commit(&[Record::Run(u64::MAX), Record::Succeeded(Timestamp(9))]);

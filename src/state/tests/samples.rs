@@ -228,6 +228,13 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
     prop_oneof![2 => mailboxes, 4 => messages, 2 => account]
 }
 
+/// Messages that arrive in a mailbox together.
+pub(super) fn arrivals() -> impl Strategy<Value = Vec<Intent>> {
+    (mailbox(), uid_validity(), vec(new_message(), 1..5)).prop_map(|(mailbox, uid_validity, messages)| {
+        messages.into_iter().map(|row| Intent::Download { mailbox, uid_validity, row }).collect()
+    })
+}
+
 pub(super) fn intent() -> impl Strategy<Value = Intent> {
     let download = (mailbox(), uid_validity(), new_message())
         .prop_map(|(mailbox, uid_validity, row)| Intent::Download { mailbox, uid_validity, row });
