@@ -39,13 +39,18 @@ impl Diary {
 
     /// Does something to names, and notes it. It is noted before, for its event may come at once; what was not done
     /// is struck out again.
-    pub(super) fn doing<T>(&self, entries: &[Entry], deed: impl FnOnce() -> T, done: impl FnOnce(&T) -> bool) -> T {
-        if let Some(notes) = &self.0 {
-            notes.noted().extend(entries.iter().map(|entry| notes.hasher.hash_one(entry)));
-        }
+    pub(super) fn doing<T, const N: usize>(
+        &self,
+        entries: impl FnOnce() -> [Entry; N],
+        deed: impl FnOnce() -> T,
+        done: impl FnOnce(&T) -> bool,
+    ) -> T {
+        let Some(notes) = &self.0 else { return deed() };
+        let entries = entries();
+        notes.noted().extend(entries.iter().map(|entry| notes.hasher.hash_one(entry)));
         let outcome = deed();
         if !done(&outcome) {
-            for entry in entries {
+            for entry in &entries {
                 self.take(entry);
             }
         }
@@ -86,15 +91,15 @@ mod tests {
     fn what_was_done_is_known_once_and_what_failed_never() {
         let diary = Diary::kept();
         let [gone, come] = Entry::rename(Path::new("/a"), Path::new("/b"));
-        assert!(diary.doing(&[gone.clone(), come.clone()], || true, |done| *done));
+        assert!(diary.doing(|| [gone.clone(), come.clone()], || true, |done| *done));
         let shared = diary.clone();
         assert!(shared.take(&come) && !diary.take(&come));
         diary.forget();
         assert!(!diary.take(&gone));
-        diary.doing(std::slice::from_ref(&gone), || false, |done| *done);
+        diary.doing(|| [gone.clone()], || false, |done| *done);
         assert!(!diary.take(&gone));
         let nobodys = Diary::default();
-        nobodys.doing(std::slice::from_ref(&gone), || (), |()| true);
+        nobodys.doing(|| [gone.clone()], || (), |()| true);
         assert!(!nobodys.take(&gone));
     }
 }

@@ -111,7 +111,7 @@ pub(super) fn unlink(
     let removed = match fs::symlink_metadata(&path) {
         // A message saved again is not the one to be removed.
         Ok(meta) if meta.ino() != entry.inode || !saved::is_as_seen(seen, &meta) => return Ok(Edit::Changed),
-        Ok(_) => diary.doing(&[Entry::Vanishes(path.clone())], || fs::remove_file(&path), Result::is_ok),
+        Ok(_) => diary.doing(|| [Entry::Vanishes(path.clone())], || fs::remove_file(&path), Result::is_ok),
         Err(error) => Err(error),
     };
     match removed {
@@ -140,18 +140,17 @@ fn is_there(path: &Path) -> Result<bool, LocalError> {
 }
 
 fn rename(diary: &Diary, from: &Place<'_>, to: &Place<'_>) -> Result<Edit<()>, LocalError> {
-    let (old, new) = (from.path(), to.path());
     let deed = || match durable::rename_new_at((from.dir()?, from.name()), (to.dir()?, to.name())) {
         // Another maildir may have come to its place since its directories were opened.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => durable::rename_new(&old, &new),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => durable::rename_new(&from.path(), &to.path()),
         done => done,
     };
-    match diary.doing(&Entry::rename(&old, &new), deed, Result::is_ok) {
+    match diary.doing(|| Entry::rename(&from.path(), &to.path()), deed, Result::is_ok) {
         Ok(()) => Ok(Edit::Done(())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_there(&old)? => Ok(Edit::Changed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_there(&from.path())? => Ok(Edit::Changed),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(found(&new, "another file has the name that this message would get"))
+            Err(found(&to.path(), "another file has the name that this message would get"))
         }
-        Err(error) => Err(failed("rename a message to", &new, Reach::of_change(&error), error)),
+        Err(error) => Err(failed("rename a message to", &to.path(), Reach::of_change(&error), error)),
     }
 }

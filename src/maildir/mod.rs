@@ -332,7 +332,7 @@ impl LocalStore for Maildir {
         keywords::assign(&maildir, &temporary, known, keywords, &borne)
     }
 
-    const BATCH: usize = 500;
+    const BATCH: usize = 1_000;
 
     fn stage(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
         let maildir = self.locate(mailbox)?;

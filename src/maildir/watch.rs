@@ -387,7 +387,7 @@ mod tests {
         let [new, seen, answered] =
             ["new/1.a", "cur/1.a:2,S", "cur/1.a:2,RS"].map(|file| root.join("INBOX").join(file));
         let ours = |from: &Path, to: &Path| {
-            diary.doing(&Entry::rename(from, to), || fs::rename(from, to), Result::is_ok).unwrap();
+            diary.doing(|| Entry::rename(from, to), || fs::rename(from, to), Result::is_ok).unwrap();
         };
         fs::write(root.join("INBOX/tmp/1.a"), "Subject: x\n\nx\n").unwrap();
         ours(&root.join("INBOX/tmp/1.a"), &new);

@@ -114,14 +114,15 @@ pub(super) fn messages(connection: &Connection, mailbox: MailboxId) -> Result<Ve
     Ok(messages)
 }
 
+const OF_MAILBOX: &str = messages!("WHERE mailbox = ?1 ORDER BY uid");
+
 /// Reads a mailbox's messages one by one, until one is answered with `false`.
 pub(super) fn show_messages(
     connection: &Connection,
     mailbox: MailboxId,
     mut see: impl FnMut(MessageRow) -> bool,
 ) -> Result<()> {
-    let sql = messages!("WHERE mailbox = ?1 ORDER BY uid");
-    let mut statement = connection.prepare_cached(sql)?;
+    let mut statement = connection.prepare_cached(OF_MAILBOX)?;
     for row in statement.query_map([mailbox.0], |row| message(&mut Columns::of(row)))? {
         if !see(row?) {
             break;
@@ -139,10 +140,14 @@ pub(super) const AMONG: &str = messages!("WHERE mailbox = ?1 AND uid BETWEEN ?2 
 pub(super) fn messages_among(connection: &Connection, mailbox: MailboxId, uids: &UidSet) -> Result<Vec<MessageRow>> {
     let mut messages = Vec::new();
     if uids.ranges().len().saturating_mul(ASKING) > count(connection, mailbox)? {
-        show_messages(connection, mailbox, |row| {
-            messages.extend(uids.contains(row.uid).then_some(row));
-            true
-        })?;
+        let mut statement = connection.prepare_cached(OF_MAILBOX)?;
+        let mut rows = statement.query([mailbox.0])?;
+        while let Some(row) = rows.next()? {
+            // Of the others nothing else is looked at.
+            if uids.contains(Columns::of(row).uid()?) {
+                messages.push(message(&mut Columns::of(row))?);
+            }
+        }
         return Ok(messages);
     }
     for (first, last) in uids.ranges() {
