@@ -99,7 +99,8 @@ fn all<A, B>(value: Option<A>, make: impl FnOnce(A) -> Option<B>) -> Option<Opti
 }
 
 fn fingerprint(digits: &str) -> Option<Fingerprint> {
-    let number = u128::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 32)?;
+    let is_whole = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let number = u128::from_str_radix(digits, 16).ok().filter(|_| is_whole)?;
     Some(Fingerprint(number.to_be_bytes()))
 }
 

@@ -21,6 +21,9 @@ struct Meaningless {
     value: String,
 }
 
+/// So much is told of such a value, in characters.
+const TOLD: usize = 100;
+
 /// The columns of a row, taken in the order of the SELECT.
 pub(super) struct Columns<'row> {
     row: &'row Row<'row>,
@@ -45,7 +48,7 @@ impl<'row> Columns<'row> {
 
     /// Takes a text that `parse` understands.
     pub(super) fn word<T>(&mut self, what: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T> {
-        self.word_or_null(what, parse)?.ok_or_else(|| self.meaningless(what, Type::Null, "NULL".to_owned()))
+        self.word_or_null(what, parse)?.ok_or_else(|| self.meaningless(what, Type::Null, "NULL"))
     }
 
     /// Takes a text that `parse` understands, or NULL.
@@ -63,7 +66,7 @@ impl<'row> Columns<'row> {
             .as_str_or_null()
             .map_err(|error| Error::FromSqlConversionFailure(at, Type::Text, Box::new(error)))?;
         let Some(text) = text else { return Ok(None) };
-        parse(text).map(Some).ok_or_else(|| self.meaningless(what, Type::Text, text.to_owned()))
+        parse(text).map(Some).ok_or_else(|| self.meaningless(what, Type::Text, text))
     }
 
     /// Takes a number stored bit for bit.
@@ -84,12 +87,12 @@ impl<'row> Columns<'row> {
 
     pub(super) fn uid(&mut self) -> Result<Uid> {
         let number: u32 = self.take()?;
-        Uid::new(number).ok_or_else(|| self.meaningless("UID", Type::Integer, number.to_string()))
+        Uid::new(number).ok_or_else(|| self.meaningless("UID", Type::Integer, &number.to_string()))
     }
 
     pub(super) fn uid_or_null(&mut self) -> Result<Option<Uid>> {
         let Some(number) = self.take::<Option<u32>>()? else { return Ok(None) };
-        Uid::new(number).map(Some).ok_or_else(|| self.meaningless("UID", Type::Integer, number.to_string()))
+        Uid::new(number).map(Some).ok_or_else(|| self.meaningless("UID", Type::Integer, &number.to_string()))
     }
 
     pub(super) fn mailbox_name(&mut self) -> Result<MailboxName> {
@@ -119,7 +122,7 @@ impl<'row> Columns<'row> {
         let flags = FlagSet::from_parts(bits, keywords);
         match flags.bits() == bits {
             true => Ok(flags),
-            false => Err(self.meaningless("set of flags", Type::Integer, bits.to_string())),
+            false => Err(self.meaningless("set of flags", Type::Integer, &bits.to_string())),
         }
     }
 
@@ -148,7 +151,7 @@ impl<'row> Columns<'row> {
         self.all_or_none("watermark", [validity.is_some(), uid_next.is_some(), messages.is_some()])?;
         let mod_seq = match self.unsigned_or_null()? {
             None => None,
-            Some(0) => return Err(self.meaningless("MODSEQ", Type::Integer, "0".to_owned())),
+            Some(0) => return Err(self.meaningless("MODSEQ", Type::Integer, "0")),
             Some(number) => ModSeq::new(number),
         };
         Ok(validity.zip(uid_next).zip(messages).map(|((validity, uid_next), messages)| Watermark {
@@ -217,23 +220,25 @@ impl<'row> Columns<'row> {
         let Some(number) = self.take()? else { return Ok(None) };
         EmailId::from_number(number)
             .map(Some)
-            .ok_or_else(|| self.meaningless("email id", Type::Integer, number.to_string()))
+            .ok_or_else(|| self.meaningless("email id", Type::Integer, &number.to_string()))
     }
 
     pub(super) fn stat(&mut self) -> Result<FileStat> {
-        self.stat_or_null()?.ok_or_else(|| self.meaningless("file stat", Type::Null, "NULL".to_owned()))
+        self.stat_or_null()?.ok_or_else(|| self.meaningless("file stat", Type::Null, "NULL"))
     }
 
     fn all_or_none<const N: usize>(&self, what: &'static str, given: [bool; N]) -> Result<()> {
         let count = given.into_iter().filter(|&is| is).count();
         match count == 0 || count == N {
             true => Ok(()),
-            false => Err(self.meaningless(what, Type::Null, "a part of one".to_owned())),
+            false => Err(self.meaningless(what, Type::Null, "a part of one")),
         }
     }
 
-    fn meaningless(&self, what: &'static str, kind: Type, value: String) -> Error {
+    fn meaningless(&self, what: &'static str, kind: Type, value: &str) -> Error {
         let at = self.next.saturating_sub(1);
+        // Words for a user, who has no use for hundreds of messages.
+        let value = value.chars().take(TOLD).collect();
         Error::FromSqlConversionFailure(at, kind, Box::new(Meaningless { what, value }))
     }
 }

@@ -213,6 +213,40 @@ fn values_that_mean_nothing_are_damage() {
 }
 
 #[test]
+fn arriving_messages_that_mean_nothing_are_damage_told_in_few_words() {
+    let mut database = Database::in_memory().unwrap();
+    let mailbox = fill(&mut database, 1);
+    let whole = r#"7,"a",5,"x y","kept",1,2,"00112233445566778899aabbccddeeff",3,4,5,6,7"#;
+    let told = |database: &mut Database, message: &str| {
+        let text = format!("[{}[{message}]]", format!("[{whole}],").repeat(300));
+        let sql = "UPDATE intent SET messages = ?1";
+        database.connection.execute(sql, [text]).unwrap();
+        database.intents()
+    };
+    let row = without_place(database.messages(mailbox).unwrap()[0].clone());
+    database.begin(&[Intent::Download { mailbox, uid_validity: UidValidity(1), row }]).unwrap();
+    assert_eq!(told(&mut database, whole).unwrap().len(), 301);
+    let changes = [
+        ("7,\"a\"", "0,\"a\""),
+        ("\"a\"", "\"a/b\""),
+        ("5,\"x y\"", "99,\"x y\""),
+        ("x y", "x  y"),
+        ("kept", "lost"),
+        ("00112", "+0112"),
+        ("eeff", "eef"),
+        ("4,5,6", "4,null,6"),
+        (",6,7", ",6,0"),
+        (",7", ""),
+        ("7,\"a\"", "7,"),
+    ];
+    for (good, bad) in changes {
+        let error = told(&mut database, &whole.replacen(good, bad, 1)).expect_err(bad);
+        assert!(error.corrupt, "{bad}: {error}");
+        assert!(format!("{error:?} {error}").len() < 2_000, "{bad}: {error}");
+    }
+}
+
+#[test]
 fn an_older_schema_is_migrated_and_kept_beside() {
     let (dir, path) = place();
     fill(&mut Database::open(&path).unwrap(), 3);
