@@ -238,7 +238,9 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
     fn publish(&mut self, messages: &[(usize, FetchedMessage)]) -> Result<(), Failure> {
         let files = self.local.sealed()?;
         let durable = messages.iter().zip(&files).filter_map(|((of, message), file)| self.durable(*of, message, file));
-        let durable: Vec<Durable<'_>> = durable.collect();
+        let mut durable: Vec<Durable<'_>> = durable.collect();
+        // The intents of one mailbox that follow on each other are written as one.
+        durable.sort_by_key(|one| one.of);
         let intents: Vec<Intent> = durable.iter().map(|one| one.intent.clone()).collect();
         let intents = self.journal.begin(&intents)?;
         self.give_letters(&durable)?;

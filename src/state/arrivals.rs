@@ -142,7 +142,9 @@ pub(super) fn settle(db: &Connection, settled: &mut BTreeSet<i64>) -> Result<()>
         .collect::<Result<_>>()?;
     for (last, first) in rows {
         let done: BTreeSet<i64> = settled.range(first..=last).copied().collect();
-        settled.retain(|id| !done.contains(id));
+        for id in &done {
+            settled.remove(id);
+        }
         match (first..=last).all(|id| done.contains(&id)) {
             true => delete(db, last)?,
             false => settle_some(db, last, first, &done)?,
