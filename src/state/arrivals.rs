@@ -80,21 +80,21 @@ impl Packed {
         };
         Some(NewMessage {
             uid,
-            unique: all(unique, |name| UniqueName::new(name.as_str()))?,
+            unique: understood(unique, |name| UniqueName::new(name.as_str()))?,
             flags: Some(flags).filter(|flags| flags.bits() == bits)?,
-            tombstone: all(tombstone, |word| Tombstone::parse(&word))?,
+            tombstone: understood(tombstone, |word| Tombstone::parse(&word))?,
             date,
             size: size.map(i64::cast_unsigned),
-            content: all(content, |digits| fingerprint(&digits))?,
+            content: understood(content, |digits| fingerprint(&digits))?,
             message_id: message_id.map(MessageHash),
             stat,
-            email_id: all(id, EmailId::from_number)?,
+            email_id: understood(id, EmailId::from_number)?,
         })
     }
 }
 
 /// Returns what is made of a value if there is one; `None` if nothing can be made of it.
-fn all<A, B>(value: Option<A>, make: impl FnOnce(A) -> Option<B>) -> Option<Option<B>> {
+fn understood<A, B>(value: Option<A>, make: impl FnOnce(A) -> Option<B>) -> Option<Option<B>> {
     value.map_or(Some(None), |value| make(value).map(Some))
 }
 
@@ -107,7 +107,7 @@ fn fingerprint(digits: &str) -> Option<Fingerprint> {
 /// Reads a row's messages; `None` for each that is settled.
 pub(super) fn unpack(text: &str) -> Option<Vec<Option<NewMessage>>> {
     let packed: Vec<Option<Packed>> = serde_json::from_str(text).ok()?;
-    packed.into_iter().map(|one| all(one, Packed::message)).collect()
+    packed.into_iter().map(|one| understood(one, Packed::message)).collect()
 }
 
 /// Writes the intents of messages that arrive in a mailbox, and returns them.

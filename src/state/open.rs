@@ -12,8 +12,10 @@ use super::file::{self, beside};
 use super::migrate::{self, MIGRATIONS, Standing};
 
 /// `synchronous = FULL`: with WAL's usual NORMAL a power cut could lose the intent and keep the deed. `fullfsync` is
-/// what makes a sync reach the disk on macOS; elsewhere it means nothing.
-const SETTINGS: &str = "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA foreign_keys = ON;";
+/// what makes a sync reach the disk on macOS; elsewhere it means nothing. `temp_store`: what a statement keeps so that it can
+/// be undone alone, as one that deletes a folder with its messages, needs no room in another directory.
+const SETTINGS: &str =
+    "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;";
 
 /// Statements kept compiled; more than the program has.
 const STATEMENTS: usize = 64;

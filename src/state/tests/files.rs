@@ -9,7 +9,7 @@ use rusqlite::{Connection, StatementStatus};
 use tempfile::TempDir;
 
 use super::model::without_place;
-use super::samples::name;
+use super::samples::{blank, name};
 use crate::model::*;
 use crate::state::migrate::MIGRATIONS;
 use crate::state::{Database, DatabaseError, open};
@@ -440,18 +440,7 @@ fn messages_that_were_arriving_at_the_tenth_schema_are_the_same() {
         stat: Some(FileStat { inode: u64::MAX - 3, size: 5, mtime_ns: 6 }),
         email_id: EmailId::from_number(-7),
     };
-    let empty = NewMessage {
-        uid: Uid::new(2).unwrap(),
-        unique: None,
-        flags: FlagSet::new(),
-        tombstone: Some(Tombstone::Kept),
-        date: None,
-        size: None,
-        content: None,
-        message_id: None,
-        stat: None,
-        email_id: None,
-    };
+    let empty = NewMessage { tombstone: Some(Tombstone::Kept), ..blank(2) };
     let intent = |row| Intent::Download { mailbox: MailboxId(3), uid_validity: UidValidity(u64::MAX), row };
     let told = database.intents().unwrap();
     assert_eq!(told, [(IntentId(4), intent(full)), (IntentId(6), intent(empty))]);

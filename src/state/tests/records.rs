@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::model::without_place;
-use super::samples::name;
+use super::samples::{blank, name};
 use crate::model::*;
 use crate::state::Database;
 use crate::store::{FailureRow, HoldRow, Intent, Journal, KeptRow, NewMessage, Record, Renaming, Trashed};
@@ -456,16 +456,10 @@ fn a_forgotten_mailbox_leaves_only_its_losses() {
 fn drafts_are_read_by_their_index() {
     let (mut account, id) = Account::with_mailbox();
     let message = |number: u32, bits, file: Option<&str>| NewMessage {
-        uid: uid(number),
         unique: file.and_then(UniqueName::new),
         flags: FlagSet::from_parts(bits, []),
         tombstone: file.is_none().then_some(Tombstone::Kept),
-        date: None,
-        size: None,
-        content: None,
-        message_id: None,
-        stat: None,
-        email_id: None,
+        ..blank(number)
     };
     let all = [message(1, 16, Some("a")), message(2, 1, Some("b")), message(3, 17, Some("c")), message(4, 16, None)];
     let database = account.commit(&all.map(|message| Record::Insert(id, message)));

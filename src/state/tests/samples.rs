@@ -228,6 +228,22 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
     prop_oneof![2 => mailboxes, 4 => messages, 2 => account]
 }
 
+/// Returns a message of which nothing is known but its UID.
+pub(super) fn blank(uid: u32) -> NewMessage {
+    NewMessage {
+        uid: Uid::new(uid).unwrap(),
+        unique: None,
+        flags: FlagSet::new(),
+        tombstone: None,
+        date: None,
+        size: None,
+        content: None,
+        message_id: None,
+        stat: None,
+        email_id: None,
+    }
+}
+
 /// Messages that arrive in a mailbox together.
 pub(super) fn arrivals() -> impl Strategy<Value = Vec<Intent>> {
     (mailbox(), uid_validity(), vec(new_message(), 1..5)).prop_map(|(mailbox, uid_validity, messages)| {
