@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio::task::yield_now;
+
 use super::{Aftermath, Terms, local_problem, mailbox_done};
 use crate::model::{MailboxId, MailboxName, Side};
 use crate::reconcile::guard::{is_news, is_watched};
@@ -22,15 +24,16 @@ pub(super) struct LocalRemovals<'a, L, J> {
 
 impl<L: LocalStore, J: Journal> LocalRemovals<'_, L, J> {
     /// Removes files from all maildirs together: what was made durable one after the other costs a journal commit of the
-    /// file system each.
-    pub(super) fn carry_out(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
-        let kept = self.keep(plans)?;
+    /// file system each. Between the maildirs others get their turn, so that no server waits for long.
+    pub(super) async fn carry_out(&mut self, plans: &[MailboxPlan]) -> Result<(), Failure> {
+        let kept = self.keep(plans).await?;
         let mut begun = self.begin_removals(&kept)?;
         let mut gone: Vec<(&MailboxPlan, Vec<&LocalRemoval>)> = Vec::new();
         for (plan, removals) in kept {
             self.after(plan.mailbox).local_changed = true;
             let removed = self.unlink(plan, removals)?;
             gone.push((plan, removed));
+            yield_now().await;
         }
         let mut records = Vec::new();
         let maildirs: Vec<&MailboxName> = gone.iter().map(|(plan, _)| &plan.local).collect();
@@ -116,7 +119,10 @@ impl<L: LocalStore, J: Journal> LocalRemovals<'_, L, J> {
     }
 
     /// Links the files into the recoverable trash and records them there; returns those that may go now.
-    fn keep<'p>(&mut self, plans: &'p [MailboxPlan]) -> Result<Vec<(&'p MailboxPlan, Vec<&'p LocalRemoval>)>, Failure> {
+    async fn keep<'p>(
+        &mut self,
+        plans: &'p [MailboxPlan],
+    ) -> Result<Vec<(&'p MailboxPlan, Vec<&'p LocalRemoval>)>, Failure> {
         let busy = plans.iter().filter(|plan| !plan.remove_local.is_empty());
         if self.terms.keep == KeepDeleted::None {
             return Ok(busy.map(|plan| (plan, plan.remove_local.iter().collect())).collect());
@@ -135,6 +141,7 @@ impl<L: LocalStore, J: Journal> LocalRemovals<'_, L, J> {
                 }
             }
             all.push((plan, safe));
+            yield_now().await;
         }
         if !index.is_empty() {
             self.local.sync_kept()?;

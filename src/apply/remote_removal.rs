@@ -53,7 +53,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             }
         };
         // The other one first: what it asks of the server is sent before anything is done here.
-        let (expunged, removed) = join(there, async { here.carry_out(plans) }).await;
+        let (expunged, removed) = join(there, here.carry_out(plans)).await;
         for ((mailbox, messages), done) in ids.into_iter().zip(orders).zip(expunged) {
             self.expunged.entry(mailbox).or_default().push((messages.uids, done));
         }

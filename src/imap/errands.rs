@@ -163,9 +163,11 @@ impl ImapStore {
         self.capabilities.mod_seq() && self.capabilities.has("UIDPLUS")
     }
 
-    /// Expunging in one burst marks messages first, which must be possible to undo.
+    /// Expunging in one burst marks messages first, which must be possible to undo, and selects each mailbox twice, which
+    /// takes a near server longer than to answer the first SELECT before anything else is sent.
     pub(super) fn expunges_in_one_burst(&self) -> bool {
-        self.stores_in_one_burst() && !quirk::deleted_is_final(&self.capabilities)
+        let is_near = self.connection.wire().is_near();
+        self.stores_in_one_burst() && !quirk::deleted_is_final(&self.capabilities) && !is_near
     }
 
     /// Runs errands in one burst.
@@ -407,6 +409,31 @@ mod tests {
             let done = kinds(store.expunge_all(&[of_a(&[1]), of_b(&[1])]).await);
             server.await.unwrap();
             assert_eq!(done, [Err(RemoteErrorKind::Refused), Err(RemoteErrorKind::UidValidityChanged)]);
+        });
+    }
+
+    #[test]
+    fn a_near_server_selects_each_mailbox_once() {
+        block_on(async {
+            // One of so many answers comes soon, however busy this machine is.
+            let mut script: Vec<Step> = vec![("NOOP", "$ OK x\r\n"); 20];
+            script.extend([
+                ("SELECT \"A\" (CONDSTORE)", A),
+                ("UID STORE 1:2 +FLAGS.SILENT (\\Deleted)", "$ OK x\r\n"),
+                ("UID EXPUNGE 1:2", "* 1 EXPUNGE\r\n* 1 EXPUNGE\r\n$ OK x\r\n"),
+                ("SELECT \"B\" (CONDSTORE)", B),
+                ("UID STORE 4 +FLAGS.SILENT (\\Deleted)", "$ OK x\r\n"),
+                ("UID EXPUNGE 4", "* 4 EXPUNGE\r\n$ OK x\r\n"),
+            ]);
+            let (mut store, server) = scripted(&["UIDPLUS", "CONDSTORE"], script);
+            for _ in 0..20 {
+                store.renew().await.unwrap();
+            }
+            store.about_to_change(vec![name("A"), name("B")]);
+            let done = store.expunge_all(&[of_a(&[1, 2]), of_b(&[4])]).await;
+            server.await.unwrap();
+            assert_eq!(kinds(done), [Ok(Expunged::Done), Ok(Expunged::Done)]);
+            assert_eq!(store.traffic().round_trips, 4, "NOOP, SELECT, and one for each mailbox");
         });
     }
 

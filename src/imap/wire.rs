@@ -43,6 +43,8 @@ const MAX_BODY: u64 = 1 << 32;
 const MAX_LITERALS: usize = 1000;
 /// What is to come soon comes in this part of the timeout, or it never will.
 const SOON: u32 = 6;
+/// A server that answers sooner is near. To select a mailbox takes it about as long.
+const NEAR: Duration = Duration::from_millis(3);
 /// How many bytes move in the time of one timeout at least, if no response is completed in it: who sends a byte now and
 /// then is as good as silent.
 const PACE: u64 = 1024;
@@ -107,6 +109,10 @@ pub(super) struct Wire {
     paced: u64,
     patience: Patience,
     gauge: Gauge,
+    /// Since when nothing has come that is waited for,
+    asked: Option<Instant>,
+    /// and the shortest of these waits so far.
+    shortest: Option<Duration>,
 }
 
 impl fmt::Debug for Wire {
@@ -136,6 +142,8 @@ impl Wire {
             paced: traffic.bytes_in + traffic.bytes_out,
             patience: Patience::new(),
             gauge: Gauge::default(),
+            asked: None,
+            shortest: None,
         }
     }
 
@@ -189,6 +197,12 @@ impl Wire {
     /// Counts a wait that can't overlap with another.
     pub(super) fn count_round_trip(&mut self) {
         self.before.round_trips += 1;
+        self.asked = Some(Instant::now());
+    }
+
+    /// Returns true if the server answered so soon, at least once, that a round trip costs next to nothing.
+    pub(super) fn is_near(&self) -> bool {
+        self.shortest.is_some_and(|shortest| shortest < NEAR)
     }
 
     /// Queues bytes. What was written makes room first: where the queue is filled faster than the connection takes
@@ -427,6 +441,10 @@ impl Wire {
                 0 => Poll::Ready(Err(Error::Lost(None))),
                 read => {
                     self.end += read;
+                    if let Some(asked) = self.asked.take() {
+                        let waited = asked.elapsed();
+                        self.shortest = Some(self.shortest.map_or(waited, |shortest| shortest.min(waited)));
+                    }
                     Poll::Ready(Ok(()))
                 }
             },

@@ -6,6 +6,7 @@ use std::fs;
 use crate::support::compare::{self, canonical};
 use crate::support::corpus;
 use crate::support::dovecot::Kind;
+use crate::support::proxy::Proxy;
 use crate::support::setup::Setup;
 
 /// An account of ten messages in step, with a `delete` policy.
@@ -16,6 +17,9 @@ fn in_step(kind: Kind, policy: &str) -> Setup {
     setup
 }
 
+/// How many bytes a second a server says that is far away: it takes five milliseconds to answer.
+const RATE: u32 = 3_276_800;
+
 fn remove(setup: &Setup, text: &str) {
     fs::remove_file(setup.root.inbox().find(text).path).unwrap();
 }
@@ -23,9 +27,16 @@ fn remove(setup: &Setup, text: &str) {
 #[test]
 fn flags_and_removals_in_many_folders_take_few_round_trips() {
     let lists: Vec<String> = (0..12).map(|number| format!("list {number}")).collect();
-    for (kind, few) in [(Kind::Full, Some(12)), (Kind::Bare, None), (Kind::NoUidplus, None)] {
+    // One that is far away; one that is near, where each mailbox is dealt with by itself; and those that can do less.
+    let all = [(Kind::Full, Some(12)), (Kind::Full, None), (Kind::Bare, None), (Kind::NoUidplus, None)];
+    for (kind, few) in all {
         let mut setup = Setup::with_mail(kind, &corpus::ordinary(1));
         setup.sync = "delete = \"expunge\"".to_owned();
+        let proxy = few.map(|_| Proxy::start(setup.server.port));
+        if let Some(proxy) = &proxy {
+            proxy.slow_down(RATE);
+            (setup.port, setup.tls) = (proxy.port, "none");
+        }
         for list in &lists {
             setup.imap().create(&[list]);
             setup.append(&[list], &corpus::ordinary(3));
