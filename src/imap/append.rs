@@ -5,14 +5,11 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 
-use futures_util::future::join;
-
 use super::ImapStore;
 use super::capability::Capabilities;
 use super::command::{Command, Handler};
 use super::date;
 use super::error::Error;
-use super::lanes::Further;
 use super::names::Names;
 use super::response::{Code, Status, Untagged};
 use crate::model::{MailboxName, Uid};
@@ -66,17 +63,9 @@ impl ImapStore {
         let uploads = RefCell::new(uploads);
         let Some(others) = others else { return self.append_in(Lane::First, &uploads).await };
         tracing::info!("a large upload is divided");
-        let further = Further::new(&others, self);
-        let first = async {
-            let sent = self.append_in(Lane::First, &uploads).await;
-            further.is_needed_no_more();
-            sent
-        };
         let is_late = || uploads.borrow().is_over(Lane::Second);
-        let second = further.lend(is_late, async |store| store.append_in(Lane::Second, &uploads).await);
-        let (first, second) = join(first, Box::pin(second)).await;
-        self.count_further(further);
-        first.and(second.unwrap_or(Ok(())))
+        let append_in = async |store: &mut ImapStore, lane| store.append_in(lane, &uploads).await;
+        self.over_two(&others, is_late, append_in).await
     }
 
     async fn append_in(&mut self, lane: Lane, uploads: &Source<'_>) -> Result<(), RemoteError> {

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use futures_util::future::{try_join, try_join_all};
 
-pub(super) use self::further::Further;
+use self::further::Further;
 use self::share::{Lane, Shared};
 use super::error::Error;
 use super::fetch::{PER_COMMAND, WHOLE};

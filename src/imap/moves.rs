@@ -5,80 +5,20 @@
 //! for, COPYUID where everything went, so that what was not meant goes back. Where a SELECT fails no mailbox is selected,
 //! and the MOVE behind it is refused (RFC 9051 section 6.3.2).
 
+mod work;
+
+use std::collections::VecDeque;
+
+use self::work::{Group, Moving, Outcome, Use, Work};
 use super::ImapStore;
 use super::command::{Command, Handler};
 use super::error::Error;
 use super::modify::RANGES;
-use super::response::{Status, Untagged};
-use super::select::Selection;
-use super::transfer::Proofs;
 use crate::model::{MailboxName, UidSet};
-use crate::store::{Messages, Transfer};
+use crate::store::{Lane, Messages, Transfer};
 
 /// What is moved from one mailbox to another.
 pub(super) type Move = (Messages, MailboxName);
-
-/// What a command of the burst is for.
-#[derive(Debug, Clone, Copy)]
-enum Use {
-    /// The SELECT in front of this move and those after it from the same mailbox.
-    Select(usize),
-    /// A part of this move.
-    Move(usize),
-}
-
-/// What came of one move.
-#[derive(Default)]
-struct Outcome {
-    /// Which of the moves has the SELECT in front of it.
-    selected_by: usize,
-    selection: Selection,
-    proofs: Proofs,
-    refused: Option<Status>,
-    failed: Option<Error>,
-}
-
-struct Burst {
-    uses: Vec<Use>,
-    outcomes: Vec<Outcome>,
-}
-
-impl Handler for Burst {
-    fn untagged(&mut self, at: usize, data: Untagged) -> Result<(), Error> {
-        match self.uses.get(at) {
-            Some(Use::Select(one)) => {
-                if let Some(one) = self.outcomes.get_mut(*one) {
-                    one.selection.take(&data);
-                }
-            }
-            Some(Use::Move(one)) => {
-                if let (Some(one), Untagged::Status(status)) = (self.outcomes.get_mut(*one), data) {
-                    one.proofs.note(&status);
-                }
-            }
-            None => {}
-        }
-        Ok(())
-    }
-
-    fn completed(&mut self, at: usize, status: &Status) {
-        match self.uses.get(at) {
-            Some(Use::Select(one)) => {
-                if let Some(one) = self.outcomes.get_mut(*one) {
-                    one.selection.answer = Some(status.clone());
-                }
-            }
-            Some(Use::Move(one)) => {
-                if let Some(one) = self.outcomes.get_mut(*one) {
-                    one.proofs.note(status);
-                    one.proofs.end();
-                    one.refused = one.refused.take().or_else(|| (!status.is_ok()).then(|| status.clone()));
-                }
-            }
-            None => {}
-        }
-    }
-}
 
 impl ImapStore {
     /// Moves messages between mailboxes. Without MOVE and COPYUID nothing could be undone.
@@ -86,23 +26,12 @@ impl ImapStore {
         self.capabilities.has("MOVE") && self.capabilities.has("UIDPLUS")
     }
 
-    /// Moves messages from many mailboxes, in one burst.
+    /// Moves messages from many mailboxes, in one burst, or in one over each of two connections.
     pub(super) async fn move_all_messages(&mut self, moves: &[Move]) -> Result<Vec<Result<Transfer, Error>>, Error> {
         self.introduce().await?;
-        let mut burst = Burst { uses: Vec::new(), outcomes: moves.iter().map(|_| Outcome::default()).collect() };
-        let commands = self.move_commands(moves, &mut burst);
-        self.about_to_select();
-        if !commands.is_empty() {
-            self.run_then_look(commands, &mut burst).await?;
-        }
-        let Burst { uses, mut outcomes } = burst;
-        let last = uses.iter().rev().find_map(|one| match one {
-            Use::Select(one) => Some(*one),
-            Use::Move(_) => None,
-        });
-        if let Some((last, (messages, _))) = last.and_then(|last| Some((outcomes.get(last)?, moves.get(last)?))) {
-            self.selected(&messages.mailbox, &last.selection);
-        }
+        let work = self.prepare(moves);
+        self.carry_out_moves(moves, &work).await?;
+        let mut outcomes = work.outcomes();
         let checked: Vec<Option<Error>> = outcomes
             .iter()
             .zip(moves)
@@ -118,32 +47,55 @@ impl ImapStore {
         Ok(results)
     }
 
-    /// Returns the commands. A name that can't be sent fails alone.
-    fn move_commands(&self, moves: &[Move], burst: &mut Burst) -> Vec<Command> {
-        let (mut commands, mut last): (Vec<Command>, Option<(usize, &MailboxName)>) = (Vec::new(), None);
-        for (at, ((messages, target), outcome)) in moves.iter().zip(&mut burst.outcomes).enumerate() {
-            let named = self.names.wire(target);
-            let select = self.select_command("SELECT", &messages.mailbox, None);
-            let (raw, select) = match (named, select) {
-                (Ok(raw), Ok(select)) => (raw, select),
-                (Err(error), _) | (_, Err(error)) => {
-                    outcome.failed = Some(error);
-                    continue;
-                }
-            };
-            let by = last.filter(|(_, mailbox)| **mailbox == messages.mailbox).map_or(at, |(by, _)| by);
-            if by == at {
-                commands.push(select);
-                burst.uses.push(Use::Select(at));
-            }
-            outcome.selected_by = by;
-            last = Some((by, &messages.mailbox));
-            for part in messages.uids.chunks(u32::MAX, RANGES) {
-                commands.push(Command::new(format!("UID MOVE {part}")).string(&raw, &self.capabilities));
-                burst.uses.push(Use::Move(at));
-            }
+    async fn carry_out_moves(&mut self, moves: &[Move], work: &Work) -> Result<(), Error> {
+        let others = self.others.clone().filter(|_| work.is_large());
+        let Some(others) = others else { return self.move_in(Lane::First, moves, work, true).await };
+        tracing::info!("moves from many folders are divided");
+        let move_in = async |store: &mut ImapStore, lane| store.move_in(lane, moves, work, false).await;
+        self.over_two(&others, || work.is_sent(), move_in).await
+    }
+
+    async fn move_in(&mut self, lane: Lane, moves: &[Move], work: &Work, alone: bool) -> Result<(), Error> {
+        let mut moving = Moving::new(work, lane, alone);
+        let first = moving.more();
+        if first.is_empty() {
+            return Ok(());
         }
-        commands
+        self.about_to_select();
+        self.run_then_look(first, &mut moving).await?;
+        let last = moving.last_selected().and_then(|at| moves.get(at).map(|(messages, _)| (at, &messages.mailbox)));
+        if let Some((at, mailbox)) = last {
+            work.see(at, |outcome| self.selected(mailbox, &outcome.selection));
+        }
+        Ok(())
+    }
+
+    /// Returns what is to be done, mailbox by mailbox. A name that can't be sent fails alone.
+    fn prepare(&self, moves: &[Move]) -> Work {
+        let (mut groups, mut outcomes): (VecDeque<Group>, Vec<Outcome>) = (VecDeque::new(), Vec::new());
+        let mut last: Option<(usize, &MailboxName)> = None;
+        for (at, (messages, target)) in moves.iter().enumerate() {
+            let mut outcome = Outcome::default();
+            let named = self.names.wire(target);
+            match named.and_then(|raw| Ok((raw, self.select_command("SELECT", &messages.mailbox, None)?))) {
+                Ok((raw, select)) => {
+                    let by = last.filter(|(_, mailbox)| **mailbox == messages.mailbox).map_or(at, |(by, _)| by);
+                    if by == at {
+                        groups.push_back(vec![(Use::Select(at), select)]);
+                    }
+                    outcome.selected_by = by;
+                    last = Some((by, &messages.mailbox));
+                    let command = |part| Command::new(format!("UID MOVE {part}")).string(&raw, &self.capabilities);
+                    let parts = messages.uids.chunks(u32::MAX, RANGES).into_iter();
+                    if let Some(group) = groups.back_mut() {
+                        group.extend(parts.map(|part| (Use::Move(at), command(part))));
+                    }
+                }
+                Err(error) => outcome.failed = Some(error),
+            }
+            outcomes.push(outcome);
+        }
+        Work::new(groups, outcomes)
     }
 
     async fn settle_move(

@@ -1,5 +1,6 @@
-//! Large transfers over several connections: downloads from a server that gives each only so much, and uploads.
+//! Much work over several connections: downloads from a server that gives each only so much, uploads, and moves.
 
+use std::fs;
 use std::io::Write;
 
 use crate::support::compare::canonical;
@@ -145,4 +146,86 @@ fn uploads_over_a_second_connection_that_breaks_are_neither_lost_nor_doubled() {
         true
     });
     assert!(broken.count() >= 2);
+}
+
+/// In step, then a message moved here from each of many folders to the next, with a proxy between and so many connections.
+fn moved_in_many_folders(connections: u8) -> (Setup, Proxy) {
+    let mut setup = Setup::new(Kind::Full);
+    let folders: Vec<String> = (0..MANY).map(|number| format!("Folder {number:02}")).collect();
+    for folder in &folders {
+        setup.imap().create(&[folder]);
+        for text in ["stays", "goes"] {
+            setup.imap().append(&[folder], &corpus::plain(&format!("{text} {folder}")), "", Some(corpus::DATE));
+        }
+    }
+    setup.sync_in_step();
+    for (folder, next) in folders.iter().zip(folders.iter().cycle().skip(1)) {
+        let moved = setup.root.folder(&[folder]).find(&format!("goes {folder}")).path;
+        let new = setup.root.folder(&[next]).0.join("new").join(moved.file_name().unwrap());
+        fs::rename(moved, new).unwrap();
+    }
+    let proxy = Proxy::start(setup.server.port);
+    (setup.port, setup.tls) = (proxy.port, "none");
+    setup.keys = format!("compress = \"off\"\nconnections = {connections}");
+    (setup, proxy)
+}
+
+/// So many that some are left when the second connection is there.
+const MANY: usize = 60;
+
+/// Demands that each message is where it was moved to, on both sides, and nowhere else.
+fn assert_moved(setup: &Setup) {
+    setup.assert_equal();
+    for number in 0..MANY {
+        let (folder, before) = (format!("Folder {number:02}"), (number + MANY - 1) % MANY);
+        let there = setup.root.folder(&[&folder]);
+        there.find(&format!("stays {folder}"));
+        there.find(&format!("goes Folder {before:02}"));
+        assert_eq!(there.messages().len(), 2, "{folder}");
+    }
+}
+
+#[test]
+fn moves_from_many_folders_take_two_connections() {
+    let (setup, proxy) = moved_in_many_folders(2);
+    let run = setup.sync().expect(0);
+    assert_eq!(proxy.connections(), 2);
+    assert_eq!(run.count("remote", "moved"), MANY as u64, "{}", run.stdout);
+    let goodbyes = proxy.passed().checked_sub(usize::try_from(run.bytes()).unwrap());
+    assert!(goodbyes.is_some_and(|bytes| bytes < 2 * 150), "{goodbyes:?} more passed: {}", run.stdout);
+    assert_moved(&setup);
+    proxy.heal();
+    let second = setup.sync().expect(0).expect_nothing_done();
+    assert_eq!(proxy.connections(), 1);
+    let third = setup.sync().expect(0);
+    assert_eq!(second.bytes_out(), third.bytes_out(), "the look behind the moves saw all of them");
+}
+
+#[test]
+fn moves_take_one_connection_if_there_may_be_no_other() {
+    let (setup, proxy) = moved_in_many_folders(1);
+    setup.sync().expect(0);
+    assert_eq!(proxy.connections(), 1);
+    assert_moved(&setup);
+}
+
+/// It is refused; it breaks in the log-in; it breaks somewhere between the answers, and the next run finds out.
+#[test]
+fn moves_over_a_second_connection_that_breaks_are_neither_lost_nor_doubled() {
+    let broken = [0, 300, 1_000, 2_000, 3_000].into_iter().filter(|further| {
+        let (setup, proxy) = moved_in_many_folders(2);
+        proxy.break_further(*further);
+        let run = setup.sync();
+        assert_eq!(proxy.connections(), 2, "{further}");
+        proxy.break_further(usize::MAX);
+        let is_broken = run.code != Some(0);
+        if is_broken {
+            run.expect(4);
+            setup.sync().expect(0);
+        }
+        assert_moved(&setup);
+        setup.sync().expect(0).expect_nothing_done();
+        is_broken
+    });
+    assert_ne!(broken.count(), 0);
 }

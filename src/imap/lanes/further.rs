@@ -3,11 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use futures_util::future::join;
 use tokio::sync::Notify;
 
 use super::super::names::Names;
 use super::super::{Compress, ImapStore, Settings, connect};
-use crate::store::Traffic;
+use crate::store::{Lane, Traffic};
 
 /// How long one is waited for that has nothing left to do. What it brings is counted.
 const GRACE: Duration = Duration::from_secs(1);
@@ -86,6 +87,26 @@ impl Further {
 }
 
 impl ImapStore {
+    /// Does something over this connection and, if one can be had before it is too late, over another beside it. The first
+    /// goes on when the second fails.
+    pub(in crate::imap) async fn over_two<E>(
+        &mut self,
+        others: &Settings,
+        is_late: impl Fn() -> bool,
+        work: impl AsyncFn(&mut ImapStore, Lane) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let further = Further::new(others, self);
+        let first = async {
+            let done = work(self, Lane::First).await;
+            further.is_needed_no_more();
+            done
+        };
+        let second = further.lend(is_late, async |store| work(store, Lane::Second).await);
+        let (first, second) = join(first, Box::pin(second)).await;
+        self.count_further(further);
+        first.and(second.unwrap_or(Ok(())))
+    }
+
     /// Counts what went over further connections. Where one could not be made no other is tried.
     pub(in crate::imap) fn count_further(&mut self, further: Further) {
         let Traffic { bytes_in, bytes_out, .. } = further.traffic.into_inner();
