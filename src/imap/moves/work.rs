@@ -202,7 +202,46 @@ fn room(first: Duration, each: Duration) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::response::Condition;
     use super::*;
+
+    /// Moves from so many mailboxes, each of which is a SELECT and a MOVE.
+    fn work(mailboxes: usize) -> Work {
+        let group = |of| vec![(Use::Select(of), Command::new("SELECT")), (Use::Move(of), Command::new("UID MOVE"))];
+        Work::new((0..mailboxes).map(group).collect(), (0..mailboxes).map(|_| Outcome::default()).collect())
+    }
+
+    /// Answers so many commands, from this one on.
+    fn answer(moving: &mut Moving<'_>, commands: std::ops::Range<usize>) {
+        let done = Status { condition: Condition::Ok, code: None, text: String::new() };
+        commands.for_each(|at| moving.completed(at, &done));
+    }
+
+    #[test]
+    fn each_is_taken_once_and_it_is_over_when_nothing_is_out_in_the_other_lane() {
+        let work = work(5);
+        let mut first = Moving::new(&work, Lane::First, false);
+        assert_eq!(first.more().len(), 2 * 3, "half of them");
+        let mut second = Moving::new(&work, Lane::Second, false);
+        assert_eq!(second.more().len(), 2);
+        answer(&mut first, 0..6);
+        assert_eq!(first.more().len(), 2);
+        assert!(work.is_sent() && first.more().is_empty() && second.more().is_empty());
+        answer(&mut second, 0..1);
+        assert!(!first.is_over(), "a look now would not see what the second lane does");
+        answer(&mut second, 1..2);
+        assert!(first.is_over());
+        answer(&mut first, 6..8);
+        assert_eq!((first.last_selected(), second.last_selected()), (Some(3), Some(4)));
+        let is_told = |one: &Outcome| one.selection.answer.is_some() && one.refused.is_none();
+        assert!(work.outcomes().iter().all(is_told));
+    }
+
+    #[test]
+    fn alone_it_takes_all() {
+        let work = work(5);
+        assert_eq!(Moving::new(&work, Lane::First, true).more().len(), 2 * 5);
+    }
 
     #[test]
     fn as_much_is_out_as_keeps_the_server_busy() {
