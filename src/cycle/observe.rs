@@ -65,8 +65,8 @@ pub(super) struct Target<'a> {
     tombstones: Vec<MessageRow>,
     /// Of messages that are as they were no row is needed,
     lets_go: bool,
-    /// nor a file if only messages have come on the server.
-    expects_new_only: bool,
+    /// nor a file, but of those that have changed on the server.
+    is_still: bool,
 }
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
@@ -91,9 +91,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         for (target, mut here) in looks {
             let remote = seen.remove(&target.folder.name);
             let Account { local, journal, .. } = &mut *self.account;
-            if !here.heed(journal, &target.row, remote.as_ref())? {
+            if !here.heed((&mut *local, &mut *journal), &target.row, remote.as_ref())? {
                 here = here::list(local, journal, (scene, self.options.dry_run), &target).await?;
-                here.heed(journal, &target.row, remote.as_ref())?;
+                here.heed((&mut *local, &mut *journal), &target.row, remote.as_ref())?;
             }
             let Some(mut sight) = self.sight(scene, target, here, remote)? else { continue };
             match self.look_closer(scene, &mut sight).await {
@@ -150,9 +150,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let unsent = failures.iter().any(is_unsent);
             let flagged = drafts.remove(&row.id);
             let lets_go = self.lets_go(scene, folder, look, &failures);
-            let expects_new_only = lets_go && flagged.is_none() && self.expects_new_only(scene, folder, &row);
+            let is_still = lets_go && flagged.is_none() && self.is_still(scene, folder, &row);
             let tombstones = Vec::new();
-            let mut target = Target { folder, row, look, failures, tombstones, lets_go, expects_new_only };
+            let mut target = Target { folder, row, look, failures, tombstones, lets_go, is_still };
             let untouched = scene.first
                 && look == Look::Skip
                 && !unsent
@@ -199,12 +199,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             && role_of(scene, &folder.name) != Some(Role::Drafts)
     }
 
-    /// Returns true if, as far as is known before the look, nothing has changed but that messages have come on the server.
-    fn expects_new_only(&self, scene: &Scene, folder: &Folder, row: &MailboxRow) -> bool {
-        scene.first
-            && folder.fate == Fate::Paired
-            && !self.local_changed(scene, row)
-            && news(scene, row).is_some_and(|(come, gone)| come > 0 && gone == 0)
+    /// Returns true if, as far as is known before the look, nothing has changed but on the server.
+    fn is_still(&self, scene: &Scene, folder: &Folder, row: &MailboxRow) -> bool {
+        scene.first && folder.fate == Fate::Paired && !self.local_changed(scene, row) && news(scene, row).is_some()
     }
 
     fn local_changed(&self, scene: &Scene, row: &MailboxRow) -> bool {

@@ -213,6 +213,15 @@ impl LocalStore for Maildir {
         scan::unchanged(&self.locate(mailbox)?, self.clock, stamp, letters)
     }
 
+    fn named(
+        &mut self,
+        mailbox: &MailboxName,
+        messages: &[(&UniqueName, &FlagSet)],
+        letters: &KeywordLetters,
+    ) -> Result<Vec<(UniqueName, LocalEntry)>, LocalError> {
+        Ok(scan::named(&self.locate(mailbox)?, messages, letters))
+    }
+
     fn take_back(&mut self, mailbox: &MailboxName, scan: LocalSnapshot) {
         // Two scans of the same times that could be trusted showed the same.
         let basis = self.bases.remove(mailbox).filter(|basis| scan.stamp == Some(basis.before));

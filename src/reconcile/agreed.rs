@@ -23,12 +23,12 @@ pub struct Agreed {
     /// By their place among the entries of the scan; beyond the end there are none.
     files: Vec<Option<Tag>>,
     count: u64,
-    /// They are all that are there, and the scan lists none of them.
+    /// The scan lists none of them.
     unlisted: bool,
 }
 
 impl Agreed {
-    /// Returns all files of a maildir that is as it was, which were not listed.
+    /// Returns all files of a maildir that is as it was, none of which is listed.
     pub fn unlisted(count: u64) -> Self {
         Self { files: Vec::new(), count, unlisted: true }
     }
@@ -75,6 +75,11 @@ impl Agreed {
             *agreed = None;
             self.count -= 1;
         }
+    }
+
+    /// Takes back what was said of so many files that were not listed: they are listed now, and their rows held.
+    pub fn hold(&mut self, files: u64) {
+        self.count = self.count.saturating_sub(files);
     }
 
     /// Takes back what was said of all: their rows are held again.

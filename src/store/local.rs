@@ -103,6 +103,17 @@ pub trait LocalStore {
     /// Scans a maildir until a scan was quiet, at most five times. `letters` are the meanings last known.
     fn observe(&mut self, mailbox: &MailboxName, letters: &KeywordLetters) -> Result<LocalSnapshot, LocalError>;
 
+    /// Returns the files of a maildir that have the names that files of these messages have as a rule, with the inodes that
+    /// they have. One whose name is another is left out, and more may be once one is.
+    fn named(
+        &mut self,
+        _mailbox: &MailboxName,
+        _messages: &[(&UniqueName, &FlagSet)],
+        _letters: &KeywordLetters,
+    ) -> Result<Vec<(UniqueName, LocalEntry)>, LocalError> {
+        Ok(Vec::new())
+    }
+
     /// Returns what an observation would show but for the files, if the maildir is as it was when it had this stamp: its files
     /// are those that it had then, under the same names. `None` if it is not, or may not be.
     fn unchanged(

@@ -202,6 +202,26 @@ impl LocalStore for Shared {
         )
     }
 
+    fn named(
+        &mut self,
+        mailbox: &MailboxName,
+        messages: &[(&UniqueName, &FlagSet)],
+        _: &KeywordLetters,
+    ) -> Result<Vec<(UniqueName, LocalEntry)>, LocalError> {
+        self.touch(
+            LocalErrorKind::Item,
+            || format!("look for {} files in {mailbox}", messages.len()),
+            |world| {
+                let entries = world.folder(mailbox)?.scan(None).entries;
+                let is_it = |(unique, flags): &(&UniqueName, &FlagSet)| {
+                    let entry = entries.get(*unique).filter(|entry| entry.flags == **flags)?;
+                    Some(((*unique).clone(), entry.clone()))
+                };
+                Ok(messages.iter().map_while(is_it).collect())
+            },
+        )
+    }
+
     fn take_back(&mut self, mailbox: &MailboxName, scan: LocalSnapshot) {
         let world = &mut *self.world();
         // What the letters mean now is found out anew.

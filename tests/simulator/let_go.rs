@@ -46,21 +46,37 @@ fn where_only_new_mail_has_come_no_file_is_listed_and_no_known_message_read() {
 #[test]
 fn what_else_has_changed_is_not_overlooked() {
     type Change = fn(&Shared);
-    let changes: [(Change, &[u32]); 5] = [
-        (|shared| scenarios::remote_flag(&mut shared.world(), 2, "\\Flagged", true), &[1, 2, 3, 4, 5, 6]),
-        (|shared| scenarios::remote_delete(&mut shared.world(), 2), &[1, 3, 4, 5, 6]),
-        (|shared| scenarios::local_flag(&mut shared.world(), 3, "\\Seen", true), &[1, 2, 3, 4, 5, 6]),
-        (|shared| scenarios::local_delete(&mut shared.world(), 3), &[1, 2, 4, 5, 6]),
-        (|shared| scenarios::local(&mut shared.world(), "INBOX", 7, &[]), &[1, 2, 3, 4, 5, 6, 7]),
+    // Without listing files if all has happened on the server.
+    let changes: [(Change, bool, &[u32]); 7] = [
+        (|shared| scenarios::remote_flag(&mut shared.world(), 2, "\\Flagged", true), false, &[1, 2, 3, 4, 5]),
+        (|shared| scenarios::remote_delete(&mut shared.world(), 2), false, &[1, 3, 4, 5]),
+        (|shared| scenarios::local_flag(&mut shared.world(), 3, "\\Seen", true), true, &[1, 2, 3, 4, 5]),
+        (|shared| scenarios::local_delete(&mut shared.world(), 3), true, &[1, 2, 4, 5]),
+        (|shared| scenarios::local(&mut shared.world(), "INBOX", 7, &[]), true, &[1, 2, 3, 4, 5, 7]),
+        (remove_unseen, true, &[1, 2, 4, 5]),
+        (|shared| (1..=3).for_each(|id| scenarios::remote_delete(&mut shared.world(), id)), true, &[4, 5]),
     ];
-    for (at, (change, left)) in changes.into_iter().enumerate() {
-        let shared = quiet();
-        arrive(&mut shared.world(), 6);
-        change(&shared);
-        assert!(is_read(&shared), "change {at}");
-        assert_eq!(local_ids(&shared, "INBOX"), left, "change {at}");
-        idle_run(&shared, true);
+    for (at, (change, is_listed, left)) in changes.into_iter().enumerate() {
+        for new in [&[][..], &[6]] {
+            let shared = quiet();
+            new.iter().for_each(|id| arrive(&mut shared.world(), *id));
+            change(&shared);
+            assert_eq!(is_read(&shared), is_listed, "change {at}");
+            let mut all = [left, new].concat();
+            all.sort_unstable();
+            for ids in [local_ids, remote_ids] {
+                assert_eq!(ids(&shared, "INBOX"), all, "change {at}");
+            }
+            idle_run(&shared, true);
+        }
     }
+}
+
+/// The file of a message that is flagged on the server is removed between two looks at its maildir.
+fn remove_unseen(shared: &Shared) {
+    let world = &mut *shared.world();
+    scenarios::remote_flag(world, 3, "\\Flagged", true);
+    world.meanwhile = Some(("look for 1 files in INBOX", |world| scenarios::local_delete(world, 3)));
 }
 
 /// Neither the name of a file nor the times of its directory tell that it was saved again.
@@ -108,27 +124,34 @@ fn a_mailbox_numbered_anew_between_listing_and_look_has_lost_nothing() {
 /// Its row is not held until the server says that the message has gone. That it was saved again shows only then.
 #[test]
 fn what_was_edited_here_and_has_gone_from_the_server_is_sent_by_the_same_sync() {
-    let shared = quiet();
-    let unique = file(&shared, 2);
-    let edited = shared.world().local_save(&MailboxName::inbox(), &unique, Save::InPlace).unwrap();
-    // The maildir is listed, and nothing else in it has changed.
-    scenarios::local_flag(&mut shared.world(), 3, "\\Seen", true);
-    scenarios::remote_delete(&mut shared.world(), 2);
-    sync(&shared);
-    assert_eq!(remote_ids(&shared, "INBOX"), [1, 3, 4, 5, edited]);
-    assert_eq!(local_ids(&shared, "INBOX"), [1, 3, 4, 5, edited]);
-    idle_run(&shared, true);
+    for is_listed in [true, false] {
+        let shared = quiet();
+        let unique = file(&shared, 2);
+        let edited = shared.world().local_save(&MailboxName::inbox(), &unique, Save::InPlace).unwrap();
+        // Then the maildir is listed, and nothing else in it has changed.
+        if is_listed {
+            scenarios::local_flag(&mut shared.world(), 3, "\\Seen", true);
+        }
+        scenarios::remote_delete(&mut shared.world(), 2);
+        sync(&shared);
+        assert_eq!(remote_ids(&shared, "INBOX"), [1, 3, 4, 5, edited]);
+        assert_eq!(local_ids(&shared, "INBOX"), [1, 3, 4, 5, edited]);
+        idle_run(&shared, true);
+    }
 }
 
 /// What few of many are is not told by those whose rows are held.
 #[test]
 fn few_of_many_that_are_removed_are_few() {
+    let there = |shared: &Shared, id| scenarios::remote_delete(&mut shared.world(), id);
     for (removed, held) in [(5, 0), (6, 1)] {
-        let shared = in_step(Delete::Trash, 20);
-        shared.world().policy.max_delete = MaxDelete { percent: 25, at_least: 5, at_most: 100 };
-        idle_run(&shared, false);
-        (1..=removed).for_each(|id| delete_locally(&shared, id));
-        assert_eq!(sync(&shared).held.len(), held, "{removed} of 20");
+        for delete in [delete_locally, there] {
+            let shared = in_step(Delete::Trash, 20);
+            shared.world().policy.max_delete = MaxDelete { percent: 25, at_least: 5, at_most: 100 };
+            idle_run(&shared, false);
+            (1..=removed).for_each(|id| delete(&shared, id));
+            assert_eq!(sync(&shared).held.len(), held, "{removed} of 20");
+        }
     }
 }
 

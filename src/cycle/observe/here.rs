@@ -5,7 +5,7 @@ use tokio::task::yield_now;
 
 use super::{Sight, Target};
 use crate::cycle::Scene;
-use crate::model::{MailboxRow, MessageRow, UidSet};
+use crate::model::{FlagSet, MailboxRow, MessageRow, UidSet, UniqueName};
 use crate::reconcile::agreed::{Agreed, Agreement};
 use crate::reconcile::mailboxes::{Fate, Folder};
 use crate::reconcile::renumber::{Numbers, numbers};
@@ -42,7 +42,7 @@ fn unlisted(local: &mut impl LocalStore, target: &Target<'_>) -> Option<Here> {
     let Target { row, tombstones, .. } = target;
     // The new version of a message that was saved again is one of the files.
     let is_needed = tombstones.iter().any(|row| row.replaced_by.is_some());
-    let stamp = row.stamp.filter(|_| target.expects_new_only && !is_needed)?;
+    let stamp = row.stamp.filter(|_| target.is_still && !is_needed)?;
     // What can't be looked at is met again by the scan.
     let scan = local.unchanged(&row.local, &stamp, &row.letters).ok()??;
     let agreed = Agreed::unlisted(row.with_uid.saturating_sub(tombstones.len() as u64));
@@ -73,10 +73,10 @@ pub(super) async fn list(
 
 impl Here {
     /// Reads the rows again that were let go of and are not as they were on the server, as far as a look told, or may not be.
-    /// Returns false if there are such and no file was listed: that has to be done first.
+    /// Returns false if there are such, no file was listed and theirs are not found: that has to be done first.
     pub(super) fn heed(
         &mut self,
-        journal: &mut impl Journal,
+        (local, journal): (&mut impl LocalStore, &mut impl Journal),
         row: &MailboxRow,
         seen: Option<&RemoteSnapshot>,
     ) -> Result<bool, StateError> {
@@ -91,7 +91,7 @@ impl Here {
             None => return Ok(false),
         };
         match &self.scan {
-            _ if !self.agreed.is_listed() => return Ok(rows.is_empty()),
+            _ if !self.agreed.is_listed() => return Ok(self.hold(local, row, rows)),
             Ok(scan) if concerned.is_some() => {
                 rows.iter().filter_map(|row| row.unique.as_ref()).for_each(|unique| self.agreed.remove(scan, unique));
                 rows.append(&mut self.rows);
@@ -101,6 +101,30 @@ impl Here {
         }
         self.rows = rows;
         Ok(true)
+    }
+
+    /// Holds rows whose files were not listed, if all of these are found by their names.
+    fn hold(&mut self, local: &mut impl LocalStore, row: &MailboxRow, mut rows: Vec<MessageRow>) -> bool {
+        if rows.is_empty() {
+            return true;
+        }
+        let Ok(scan) = &mut self.scan else { return false };
+        let files: Vec<(&UniqueName, &FlagSet)> =
+            rows.iter().filter_map(|row| Some((row.unique.as_ref()?, &row.flags))).collect();
+        // To look for most of them takes longer than to list all. What can't be looked at is met again by that.
+        let few = files.len() as u64 * 2 <= self.agreed.count();
+        let Some(found) = few.then(|| local.named(&row.local, &files, &row.letters).ok()).flatten() else {
+            return false;
+        };
+        if found.len() < files.len() {
+            return false;
+        }
+        self.agreed.hold(found.len() as u64);
+        scan.entries = found.into_iter().collect();
+        rows.append(&mut self.rows);
+        rows.sort_unstable_by_key(|row| row.uid);
+        self.rows = rows;
+        true
     }
 }
 
