@@ -61,8 +61,10 @@ pub(super) struct Target<'a> {
     pub(super) row: MailboxRow,
     look: Look,
     failures: Vec<FailureRow>,
-    /// The messages of it that have no file, if it is looked at for what has changed.
+    /// The messages of it that have no file, if it is looked at for what has changed,
     tombstones: Vec<MessageRow>,
+    /// and those flagged as drafts, whose files are looked at in any case.
+    drafts: Vec<MessageRow>,
     /// Of messages that are as they were no row is needed,
     lets_go: bool,
     /// nor a file, but of those that have changed on the server.
@@ -148,16 +150,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let failures = self.account.journal.failures(row.id)?;
             let look = self.how_to_look(scene, folder, &row, failures.iter().any(|failure| is_due(failure, self.now)));
             let unsent = failures.iter().any(is_unsent);
-            let flagged = drafts.remove(&row.id);
+            let flagged = drafts.remove(&row.id).unwrap_or_default();
             let lets_go = self.lets_go(scene, folder, look, &failures);
-            let is_still = lets_go && flagged.is_none() && self.is_still(scene, folder, &row);
-            let tombstones = Vec::new();
-            let mut target = Target { folder, row, look, failures, tombstones, lets_go, is_still };
+            let is_still = lets_go && look != Look::Skip && self.is_still(scene, folder, &row);
+            let (tombstones, drafts) = (Vec::new(), if is_still { flagged.clone() } else { Vec::new() });
+            let mut target = Target { folder, row, look, failures, tombstones, drafts, lets_go, is_still };
             let untouched = scene.first
                 && look == Look::Skip
                 && !unsent
                 && (!self.local_changed(scene, &target.row) || self.is_unchanged(&target, &mut stamps)?)
-                && !self.drafts_changed(scene, &target.row, flagged)?;
+                && !self.drafts_changed(scene, &target.row, &flagged)?;
             if untouched {
                 self.list_waiting(&folder.name, &target.failures);
             }

@@ -44,13 +44,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         &mut self,
         scene: &Scene,
         row: &MailboxRow,
-        flagged: Option<Vec<MessageRow>>,
+        flagged: &[MessageRow],
     ) -> Result<bool, Failure> {
-        let rows = match role_of(scene, &row.name) {
-            Some(Role::Drafts) => self.account.journal.messages(row.id)?,
-            _ => flagged.unwrap_or_default(),
+        let all = match role_of(scene, &row.name) {
+            Some(Role::Drafts) => Some(self.account.journal.messages(row.id)?),
+            _ => None,
         };
-        for message in &rows {
+        for message in all.as_deref().unwrap_or(flagged) {
             let Some(unique) = &message.unique else { continue };
             match self.account.local.glance(&row.local, unique, &message.flags, &row.letters) {
                 Ok(stat) if stat.is_some() && stat == message.stat => {}

@@ -1,13 +1,46 @@
 //! Finding message files again by their unique names, whatever their flags are by now.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::list::locate;
-use super::{Settings, name};
-use crate::model::{MailboxName, UniqueName};
+use super::{Settings, body, name};
+use crate::model::{FlagSet, KeywordLetters, MailboxName, UniqueName};
+use crate::reconcile::snapshot::LocalEntry;
+use crate::store::LocalError;
+
+/// Returns the file of a message that has the name that files of messages with these flags have as a rule.
+pub(super) fn usual(
+    maildir: &Path,
+    (unique, flags): (&UniqueName, &FlagSet),
+    letters: &KeywordLetters,
+) -> Result<Option<(LocalEntry, Metadata)>, LocalError> {
+    let info = name::info(flags, letters);
+    let (bare, names) = (info.is_empty(), [(false, if info.is_empty() { name::NO_FLAGS } else { &info }), (true, "")]);
+    for (in_new, info) in names.into_iter().take(if bare { 2 } else { 1 }) {
+        let entry = LocalEntry { in_new, info: info.into(), inode: 0, flags: name::flags(info, letters) };
+        if let Some(meta) = body::look(&name::path(maildir, unique, &entry))?.filter(Metadata::is_file) {
+            return Ok(Some((LocalEntry { inode: meta.ino(), ..entry }, meta)));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns such files of messages, up to the first that has another name, or can't be looked at.
+pub(super) fn named(
+    maildir: &Path,
+    messages: &[(&UniqueName, &FlagSet)],
+    letters: &KeywordLetters,
+) -> Vec<(UniqueName, LocalEntry)> {
+    let file = |message: &(&UniqueName, &FlagSet)| {
+        let (entry, _) = usual(maildir, *message, letters).ok()??;
+        Some((message.0.clone(), entry))
+    };
+    messages.iter().map_while(file).collect()
+}
 
 /// Returns where messages of a folder are now, in the order asked for. Those that are gone are left out, and so is all
 /// that can't be read.
@@ -50,7 +83,34 @@ pub fn beginning(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::maildir::Layout;
+    use crate::maildir::stamp::FileClock;
+    use crate::maildir::{Layout, scan};
+    use crate::model::Keyword;
+
+    #[test]
+    fn files_are_found_by_their_usual_names_as_a_scan_shows_them() {
+        let dir = tempfile::tempdir().unwrap();
+        ["cur", "new"].iter().for_each(|part| fs::create_dir(dir.path().join(part)).unwrap());
+        let usual = ["cur/1.a:2,FS", "cur/2.b:2,", "new/3.c", "cur/4.d:2,Sa"];
+        for name in usual.iter().chain(&["cur/5.e:2,SF", "cur/6.f:2,S,x", "cur/7.g"]) {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        fs::create_dir(dir.path().join("cur/8.h:2,")).unwrap();
+        let mut known = KeywordLetters::new();
+        known.assign(b'a', Keyword::new("later").unwrap());
+        let scan = scan::observe(dir.path(), FileClock::default(), &known).unwrap().snapshot;
+        let all: Vec<(UniqueName, LocalEntry)> = scan.entries.into_iter().collect();
+        let found = |files: &[(UniqueName, LocalEntry)]| {
+            let messages: Vec<_> = files.iter().map(|(unique, entry)| (unique, &entry.flags)).collect();
+            named(dir.path(), &messages, &known)
+        };
+        assert_eq!(found(&all), all[..usual.len()], "and none behind the first that has another name");
+        assert!(all[usual.len()..].iter().all(|file| found(std::slice::from_ref(file)).is_empty()));
+        let none = FlagSet::new();
+        for (name, flags) in [("1.a", &none), ("8.h", &none), ("9.i", &none)] {
+            assert!(named(dir.path(), &[(&UniqueName::new(name).unwrap(), flags)], &known).is_empty(), "{name}");
+        }
+    }
 
     #[test]
     fn files_are_found_under_any_flags_and_those_that_are_gone_are_left_out() {

@@ -219,7 +219,7 @@ impl LocalStore for Maildir {
         messages: &[(&UniqueName, &FlagSet)],
         letters: &KeywordLetters,
     ) -> Result<Vec<(UniqueName, LocalEntry)>, LocalError> {
-        Ok(scan::named(&self.locate(mailbox)?, messages, letters))
+        Ok(find::named(&self.locate(mailbox)?, messages, letters))
     }
 
     fn take_back(&mut self, mailbox: &MailboxName, scan: LocalSnapshot) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread::sleep;
 
 use super::stamp::{self, FileClock};
-use super::{body, name};
+use super::{body, find};
 use crate::model::{FileStat, FlagSet, Identity, KeywordLetters, UniqueName};
 use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Edit, LocalError};
@@ -54,18 +54,7 @@ pub(super) fn glance(
     flags: &FlagSet,
     letters: &KeywordLetters,
 ) -> Result<Option<FileStat>, LocalError> {
-    let info = name::info(flags, letters);
-    let bare = info.is_empty();
-    let names = [
-        maildir.join("cur").join(name::format(unique, if bare { name::NO_FLAGS } else { &info })),
-        maildir.join("new").join(unique.as_str()),
-    ];
-    for path in names.iter().take(if bare { 2 } else { 1 }) {
-        if let Some(meta) = body::look(path)?.filter(Metadata::is_file) {
-            return Ok(Some(stamp::file_stat(&meta)));
-        }
-    }
-    Ok(None)
+    Ok(find::usual(maildir, (unique, flags), letters)?.map(|(_, meta)| stamp::file_stat(&meta)))
 }
 
 #[cfg(test)]

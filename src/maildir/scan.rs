@@ -2,10 +2,10 @@
 //! from a scan during which the directories stood still.
 
 use std::collections::BTreeSet;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
 use std::mem;
-use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::os::unix::fs::DirEntryExt;
 use std::path::Path;
 use std::thread::sleep;
 
@@ -108,27 +108,6 @@ pub(super) fn unchanged(
         duplicates: Vec::new(),
     };
     Ok(Some(snapshot).filter(|snapshot| snapshot.letters.as_ref() == Some(known)))
-}
-
-/// Returns the files that have the names that files of these messages have as a rule, up to the first that has not.
-pub(super) fn named(
-    maildir: &Path,
-    messages: &[(&UniqueName, &FlagSet)],
-    known: &KeywordLetters,
-) -> Vec<(UniqueName, LocalEntry)> {
-    let file = |&(unique, flags): &(&UniqueName, &FlagSet)| {
-        let info = name::info(flags, known);
-        let usual = if info.is_empty() { name::NO_FLAGS } else { &info };
-        let likely = [(false, usual), (true, &info), (false, &info)];
-        let found = likely.into_iter().find_map(|(in_new, info)| {
-            let flags = name::flags(info, known);
-            let entry = LocalEntry { in_new, info: info.into(), inode: 0, flags };
-            let meta = fs::symlink_metadata(name::path(maildir, unique, &entry)).ok().filter(Metadata::is_file)?;
-            Some(LocalEntry { inode: meta.ino(), ..entry })
-        });
-        found.map(|entry| (unique.clone(), entry))
-    };
-    messages.iter().map_while(file).collect()
 }
 
 /// Scans a maildir until a scan was quiet, at most five times. `known` are the letters' meanings as last known.
@@ -310,30 +289,6 @@ mod tests {
         let seen = &snapshot.entries[&UniqueName::new("2.b").unwrap()];
         assert_eq!((&*seen.info, &seen.flags, seen.in_new), ("2,S", &FlagSet::of(&[Flag::Seen]), false));
         assert!(snapshot.entries[&UniqueName::new("1.a").unwrap()].in_new);
-    }
-
-    #[test]
-    fn files_are_found_by_their_usual_names_as_a_scan_shows_them() {
-        let dir = maildir();
-        let usual = ["cur/1.a:2,FS", "cur/2.b:2,", "new/3.c", "cur/4.d", "cur/5.e:2,Sa", "new/6.f:2,S"];
-        for name in usual.iter().chain(&["cur/7.g:2,SF", "cur/8.h:2,S,x"]) {
-            fs::write(dir.path().join(name), "x").unwrap();
-        }
-        fs::create_dir(dir.path().join("cur/9.i:2,")).unwrap();
-        let mut known = KeywordLetters::new();
-        known.assign(b'a', Keyword::new("later").unwrap());
-        let scan = observe(dir.path(), FileClock::default(), &known).unwrap().snapshot;
-        let all: Vec<(UniqueName, LocalEntry)> = scan.entries.into_iter().collect();
-        let found = |files: &[(UniqueName, LocalEntry)]| {
-            let messages: Vec<_> = files.iter().map(|(unique, entry)| (unique, &entry.flags)).collect();
-            named(dir.path(), &messages, &known)
-        };
-        assert_eq!(found(&all), all[..usual.len()], "and none behind the first that has another name");
-        assert!(all[usual.len()..].iter().all(|file| found(std::slice::from_ref(file)).is_empty()));
-        let none = FlagSet::new();
-        for (name, flags) in [("1.a", &none), ("9.i", &none), ("10.j", &none)] {
-            assert!(named(dir.path(), &[(&UniqueName::new(name).unwrap(), flags)], &known).is_empty(), "{name}");
-        }
     }
 
     #[test]

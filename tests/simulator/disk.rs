@@ -206,7 +206,7 @@ impl LocalStore for Shared {
         &mut self,
         mailbox: &MailboxName,
         messages: &[(&UniqueName, &FlagSet)],
-        _: &KeywordLetters,
+        letters: &KeywordLetters,
     ) -> Result<Vec<(UniqueName, LocalEntry)>, LocalError> {
         self.touch(
             LocalErrorKind::Item,
@@ -214,8 +214,9 @@ impl LocalStore for Shared {
             |world| {
                 let entries = world.folder(mailbox)?.scan(None).entries;
                 let is_it = |(unique, flags): &(&UniqueName, &FlagSet)| {
-                    let entry = entries.get(*unique).filter(|entry| entry.flags == **flags)?;
-                    Some(((*unique).clone(), entry.clone()))
+                    let info = info_of(flags, letters, "");
+                    let is_usual = |entry: &&LocalEntry| entry.info == info || (entry.in_new && &*info == "2,");
+                    entries.get(*unique).filter(is_usual).map(|entry| ((*unique).clone(), entry.clone()))
                 };
                 Ok(messages.iter().map_while(is_it).collect())
             },

@@ -82,15 +82,27 @@ fn remove_unseen(shared: &Shared) {
 /// Neither the name of a file nor the times of its directory tell that it was saved again.
 #[test]
 fn a_draft_saved_in_place_is_not_overlooked() {
-    let shared = quiet();
-    scenarios::local_flag(&mut shared.world(), 2, "\\Draft", true);
-    sync(&shared);
-    idle_run(&shared, false);
-    arrive(&mut shared.world(), 6);
-    let unique = file(&shared, 2);
-    shared.world().local_save(&MailboxName::inbox(), &unique, Save::InPlace);
-    assert!(is_read(&shared));
-    idle_run(&shared, true);
+    type Change = fn(&mut World);
+    let changes: [Change; 3] = [
+        |world| arrive(world, 6),
+        |world| scenarios::remote_flag(world, 2, "\\Flagged", true),
+        |world| scenarios::remote_delete(world, 3),
+    ];
+    for change in changes {
+        for is_saved in [false, true] {
+            let shared = quiet();
+            scenarios::local_flag(&mut shared.world(), 2, "\\Draft", true);
+            sync(&shared);
+            idle_run(&shared, false);
+            change(&mut shared.world());
+            let unique = file(&shared, 2);
+            if is_saved {
+                shared.world().local_save(&MailboxName::inbox(), &unique, Save::InPlace);
+            }
+            assert_eq!(is_read(&shared), is_saved);
+            idle_run(&shared, true);
+        }
+    }
 }
 
 /// With all to be looked at, all is read.

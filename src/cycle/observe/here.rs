@@ -39,14 +39,18 @@ pub(super) async fn look(
 }
 
 fn unlisted(local: &mut impl LocalStore, target: &Target<'_>) -> Option<Here> {
-    let Target { row, tombstones, .. } = target;
+    let Target { row, tombstones, drafts, .. } = target;
     // The new version of a message that was saved again is one of the files.
     let is_needed = tombstones.iter().any(|row| row.replaced_by.is_some());
     let stamp = row.stamp.filter(|_| target.is_still && !is_needed)?;
     // What can't be looked at is met again by the scan.
     let scan = local.unchanged(&row.local, &stamp, &row.letters).ok()??;
+    if scan.directory != row.directory {
+        return None;
+    }
     let agreed = Agreed::unlisted(row.with_uid.saturating_sub(tombstones.len() as u64));
-    (scan.directory == row.directory).then_some(Here { scan: Ok(scan), rows: tombstones.clone(), agreed })
+    let mut here = Here { scan: Ok(scan), rows: tombstones.clone(), agreed };
+    here.hold(local, row, drafts.clone()).then_some(here)
 }
 
 /// Scans a maildir, and reads what is known of it.
@@ -120,7 +124,7 @@ impl Here {
             return false;
         }
         self.agreed.hold(found.len() as u64);
-        scan.entries = found.into_iter().collect();
+        scan.entries.extend(found);
         rows.append(&mut self.rows);
         rows.sort_unstable_by_key(|row| row.uid);
         self.rows = rows;
