@@ -24,8 +24,8 @@ pub(super) struct Here {
     pub(super) agreed: Agreed,
 }
 
-/// Looks at a maildir, and reads what is known of it. One that is as it was is not scanned, if no file of it is likely to be
-/// needed.
+/// Looks at a maildir, and reads what is known of it. One that is as it was is not scanned: the files that are needed are
+/// found by their names, if they have those that they should.
 pub(super) async fn look(
     local: &mut impl LocalStore,
     journal: &mut impl Journal,

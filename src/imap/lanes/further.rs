@@ -88,7 +88,7 @@ impl Further {
 
 impl ImapStore {
     /// Does something over this connection and, if one can be had before it is too late, over another beside it. The first
-    /// goes on when the second fails.
+    /// goes on when the second fails, which is an error all the same: of what was out over it nothing is known.
     pub(in crate::imap) async fn over_two<E>(
         &mut self,
         others: &Settings,
