@@ -13,18 +13,22 @@ const TICK: Duration = Duration::from_secs(5);
 /// How long a connection that went through a suspension is waited for: few outlive it, and nothing tells that one did not.
 const AFTER_SLEEP: Duration = Duration::from_secs(5);
 
-/// Waits for one connection. What was slept through between two waits counts for the later one.
+/// Waits for one connection. What was slept through between two waits counts for the later one, and for those that begin soon
+/// after: what is heard first may have come before.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     born: Instant,
     clock: Clock,
+    /// When it was last seen that the machine had slept.
+    woken: Option<Instant>,
     tick: Duration,
     after_sleep: Duration,
 }
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self { born: Instant::now(), clock: Clock::default(), tick: TICK, after_sleep: AFTER_SLEEP }
+        let clock = Clock::default();
+        Self { born: Instant::now(), clock, woken: None, tick: TICK, after_sleep: AFTER_SLEEP }
     }
 
     /// Waits for something at most so long. Suspended time does not count, and leaves little more.
@@ -45,8 +49,12 @@ impl Patience {
         let (begun, mut future) = (Instant::now(), pin!(future));
         let (mut until, mut told) = (limit, limit);
         loop {
-            let soon = begun.elapsed() + self.after_sleep;
-            if self.clock.jumped(self.born.elapsed(), wall()) && soon < until {
+            if self.clock.jumped(self.born.elapsed(), wall()) {
+                self.woken = Some(Instant::now());
+            }
+            let just = self.woken.filter(|woken| begun.saturating_duration_since(*woken) < self.tick);
+            let soon = just.map(|woken| woken.saturating_duration_since(begun) + self.after_sleep);
+            if let Some(soon) = soon.filter(|soon| *soon < until) {
                 (until, told) = (soon, self.after_sleep);
             }
             let next = (begun.elapsed() + self.tick).min(until);
@@ -81,6 +89,20 @@ mod tests {
             std::thread::sleep(SOON);
             patience.wait_by(wall, limit, pending::<()>()).await.unwrap_err()
         })
+    }
+
+    #[test]
+    fn what_had_come_before_a_suspension_and_is_heard_after_it_makes_no_later_wait_longer() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut patience = Patience { tick: LATE, after_sleep: SOON, ..Patience::new() };
+            let born = patience.born;
+            for slept in [Duration::ZERO, LATE * 360] {
+                assert_eq!(patience.wait_by(|| born.elapsed() + slept, LATE, ready(7)).await, Ok(7));
+            }
+            let wall = || born.elapsed() + LATE * 360;
+            assert_eq!(patience.wait_by(wall, LATE, pending::<()>()).await, Err(SOON));
+        });
     }
 
     #[test]

@@ -26,9 +26,9 @@ fn remove(setup: &Setup, text: &str) {
 
 #[test]
 fn flags_and_removals_in_many_folders_take_few_round_trips() {
-    let lists: Vec<String> = (0..12).map(|number| format!("list {number}")).collect();
+    let lists: Vec<String> = (0..30).map(|number| format!("list {number}")).collect();
     // One that is far away; one that is near, where each mailbox is dealt with by itself; and those that can do less.
-    let all = [(Kind::Full, Some(12)), (Kind::Full, None), (Kind::Bare, None), (Kind::NoUidplus, None)];
+    let all = [(Kind::Full, Some(25)), (Kind::Full, None), (Kind::Bare, None), (Kind::NoUidplus, None)];
     for (kind, few) in all {
         let mut setup = Setup::with_mail(kind, &corpus::ordinary(1));
         setup.sync = "delete = \"expunge\"".to_owned();
@@ -50,7 +50,7 @@ fn flags_and_removals_in_many_folders_take_few_round_trips() {
         let run = setup.sync_in_step();
         assert_eq!(
             (run.count("remote", "removed"), run.count("remote", "flags")),
-            (12, 12),
+            (30, 30),
             "{kind:?}: {}",
             run.stdout
         );
