@@ -40,8 +40,9 @@ struct State {
     /// How often the client sent something after having heard something.
     turns: usize,
     client_spoke_last: bool,
-    /// How long each part of what the server says is held back.
+    /// How long so much of what the server says is held back, and each part besides.
     delay: Duration,
+    lag: Duration,
     /// How many connections were made,
     made: usize,
     /// and how many the client has not ended, of all.
@@ -73,6 +74,7 @@ impl Proxy {
             turns: 0,
             client_spoke_last: false,
             delay: Duration::ZERO,
+            lag: Duration::ZERO,
             made: 0,
             kept: 0,
             further: usize::MAX,
@@ -102,6 +104,11 @@ impl Proxy {
     /// Lets the server say no more than so many bytes a second.
     pub(crate) fn slow_down(&self, rate: u32) {
         self.shared.state.lock().unwrap().delay = Duration::from_secs(PART as u64) / rate;
+    }
+
+    /// Holds back each part of what the server says for so long, as if it were far away.
+    pub(crate) fn move_away(&self, lag: Duration) {
+        self.shared.state.lock().unwrap().lag = lag;
     }
 
     /// Breaks each connection but the first once the server has said so many bytes over it.
@@ -200,7 +207,7 @@ impl Shared {
             limit -= if limit == usize::MAX { 0 } else { size };
             let Some(allowed) = self.take(size, client_speaks, epoch) else { return };
             if !client_speaks {
-                thread::sleep(self.state.lock().unwrap().delay * u32::try_from(allowed).unwrap() / PART as u32);
+                thread::sleep(self.delay(allowed));
             }
             if to.write_all(&buffer[..allowed]).is_err() {
                 break;
@@ -210,6 +217,11 @@ impl Shared {
             }
         }
         to.shutdown(if client_speaks { Shutdown::Write } else { Shutdown::Both }).ok();
+    }
+
+    fn delay(&self, bytes: usize) -> Duration {
+        let state = self.state.lock().unwrap();
+        state.lag + state.delay * u32::try_from(bytes).unwrap() / PART as u32
     }
 
     /// Returns how many of so many bytes may pass; `None` if the connection is over.
