@@ -1,4 +1,4 @@
-//! MOVEs from one or many mailboxes in one burst, each behind the SELECT of its mailbox.
+//! MOVEs from one or many mailboxes in one burst, or from many over two connections, each behind the SELECT of its mailbox.
 //!
 //! But for this and `errands`, nothing that changes messages is sent before the SELECT is answered. Here the mailboxes were
 //! listed a moment ago, and what a MOVE does can be undone: the SELECT in front of it tells whether the UIDs meant what was asked

@@ -71,10 +71,16 @@ fn new_mail_here(connections: u8) -> (Setup, Proxy) {
             maildir.deliver(format!("Subject: {folder} {number}\n\n{number}\n").as_bytes(), None, None);
         }
     }
+    let proxy = put_between(&mut setup, connections);
+    (setup, proxy)
+}
+
+/// Puts a proxy in front of the server, and allows so many connections.
+fn put_between(setup: &mut Setup, connections: u8) -> Proxy {
     let proxy = Proxy::start(setup.server.port);
     (setup.port, setup.tls) = (proxy.port, "none");
     setup.keys = format!("compress = \"off\"\nconnections = {connections}");
-    (setup, proxy)
+    proxy
 }
 
 const FOLDERS: [&str; 2] = ["One", "Two"];
@@ -164,9 +170,7 @@ fn moved_in_many_folders(connections: u8) -> (Setup, Proxy) {
         let new = setup.root.folder(&[next]).0.join("new").join(moved.file_name().unwrap());
         fs::rename(moved, new).unwrap();
     }
-    let proxy = Proxy::start(setup.server.port);
-    (setup.port, setup.tls) = (proxy.port, "none");
-    setup.keys = format!("compress = \"off\"\nconnections = {connections}");
+    let proxy = put_between(&mut setup, connections);
     (setup, proxy)
 }
 
@@ -195,10 +199,8 @@ fn moves_from_many_folders_take_two_connections() {
     assert!(goodbyes.is_some_and(|bytes| bytes < 2 * 150), "{goodbyes:?} more passed: {}", run.stdout);
     assert_moved(&setup);
     proxy.heal();
-    let second = setup.sync().expect(0).expect_nothing_done();
+    setup.sync().expect(0).expect_nothing_done();
     assert_eq!(proxy.connections(), 1);
-    let third = setup.sync().expect(0);
-    assert_eq!(second.bytes_out(), third.bytes_out(), "the look behind the moves saw all of them");
 }
 
 #[test]
