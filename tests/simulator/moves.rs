@@ -5,7 +5,7 @@ use mailtide::reconcile::policy::{Delete, Options};
 use mailtide::reconcile::snapshot::Abilities;
 use mailtide::store::RemoteErrorKind;
 
-use super::account::{at_every_request, ids, is_refused, struck_everywhere};
+use super::account::{at_every_call, at_every_request, dies, ids, is_refused, struck_everywhere};
 use super::check::{View, local_view, remote_view};
 use super::history::{calm_run, policy, run};
 use super::maildir::Save;
@@ -563,6 +563,27 @@ fn a_message_that_can_neither_be_moved_nor_expunged_at_once_goes_to_no_trash() {
                 assert_eq!(moved.into_iter().map(|one| one.1).collect::<Vec<_>>(), ["Archive"], "{at:?}");
             }
             is_reached
+        });
+    }
+}
+
+/// Seed 1796074019079304: the copy was looked for under the name that the folder had had, and the message copied again.
+#[test]
+fn copied_to_a_folder_that_was_renamed_before_the_source_was_expunged_it_is_one() {
+    for abilities in [PLAIN, HALVES[1]] {
+        at_every_call(|at| {
+            let change: Act = |world| local_move(world, 1, "Archive", Name::Kept);
+            let shared =
+                Scenario { delete: Delete::Trash, abilities, tune: |_| (), start, change: Some(change) }.world(0);
+            let died = dies(&shared, at);
+            local(&mut shared.world(), "Filed", 7, &[]);
+            shared.world().remote_rename_folder(&folder("Archive"), &folder("Filed"));
+            quiet(&shared);
+            assert_kept(&shared, &format!("{abilities:?}, struck {at:?}"));
+            for one in places_of(&shared.world(), 1) {
+                assert_eq!(one.len(), 1, "{abilities:?}, struck {at:?}: {one:?}");
+            }
+            died
         });
     }
 }

@@ -1,11 +1,12 @@
 //! A move made of COPY and EXPUNGE that was journaled: what was copied is expunged at its source, and never copied
 //! again; what was not is left to the next plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Apply, Known, Place, Settlement, newcomers, settled};
 use crate::model::{
     Fingerprint, Identity, MailboxId, MailboxName, MessageId, MessageRow, Tombstone, Uid, UidSet, UidValidity,
+    Watermark,
 };
 use crate::store::{Expunged, Failure, Intent, IntentId, Journal, LocalStore, Record, RemoteStore};
 
@@ -64,7 +65,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             Some(place) => self.known(&place.row)?,
             None => Known { name: target.clone(), watermark: None, rows: Vec::new() },
         };
-        let Some(snapshot) = self.look_when_quiet(&known).await? else { return Ok(BTreeMap::new()) };
+        let Some(snapshot) = self.look_when_quiet(&known).await? else {
+            return self.copies_under_another_name(validity, uid_next, places).await;
+        };
         let mut candidates = newcomers(&snapshot, &known.rows, validity, uid_next);
         if snapshot.uid_validity() == validity {
             // A copy may have come down already, while the source could not be looked at.
@@ -75,6 +78,30 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             true => Ok(BTreeMap::new()),
             false => Ok(self.remote.identify(target, validity, &candidates, true).await?),
         }
+    }
+
+    /// Looks for copies where the target may be now: under a name that the baseline knows nothing of at this UIDVALIDITY.
+    async fn copies_under_another_name(
+        &mut self,
+        validity: UidValidity,
+        uid_next: u32,
+        places: &BTreeMap<MailboxId, Place>,
+    ) -> Result<BTreeMap<Uid, Identity>, Failure> {
+        let is_so_numbered = |mark: Option<Watermark>| mark.is_some_and(|mark| mark.uid_validity == validity);
+        let known = places.values().filter(|place| is_so_numbered(place.row.watermark));
+        let known: BTreeSet<&MailboxName> = known.map(|place| &place.row.name).collect();
+        let mut listed = self.remote.list().await?.mailboxes;
+        listed.retain(|name, mailbox| is_so_numbered(mailbox.status) && !known.contains(name));
+        let mut copies = BTreeMap::new();
+        for name in listed.into_keys() {
+            let known = Known { name, watermark: None, rows: Vec::new() };
+            let Some(snapshot) = self.look_at(&known).await? else { continue };
+            let new = newcomers(&snapshot, &known.rows, validity, uid_next);
+            if !new.is_empty() {
+                copies.extend(self.remote.identify(&known.name, validity, &new, true).await?);
+            }
+        }
+        Ok(copies)
     }
 
     async fn finish_move(
