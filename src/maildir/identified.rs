@@ -35,7 +35,11 @@ impl Identified {
             self.files.clear();
             paths.truncate(MOST);
         }
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(paths.len().div_ceil(FEW)).max(1);
+        let threads = match paths.len().div_ceil(FEW) {
+            0 | 1 => 1,
+            // It takes reading a dozen files to know how many processors there are.
+            most => thread::available_parallelism().map_or(1, usize::from).min(most),
+        };
         let found = threads::each(&paths, threads, |(path, entry)| settled(path, entry, clock));
         let paths = paths.into_iter().map(|(path, _)| path);
         self.files.extend(paths.zip(found).filter_map(|(path, found)| Some((path, found?))));

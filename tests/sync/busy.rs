@@ -111,6 +111,58 @@ fn what_changes_here_while_the_server_is_reached_is_not_overlooked() {
     setup.sync().expect(0).expect_nothing_done();
 }
 
+/// Returns true for the subject of one of the first messages.
+fn is_among_first(line: &str) -> bool {
+    let number = line.strip_prefix("Subject: message ").and_then(|number| number.parse().ok());
+    number.is_some_and(|number: u32| number < 50)
+}
+
+/// Dovecot tells of some of it only after ours was carried out: it must not count as seen with that.
+#[test]
+fn flags_and_removals_on_the_server_while_ours_are_brought_over_are_not_overlooked() {
+    const FOLDERS: [&str; 2] = ["INBOX", "Lists"];
+    const ROUNDS: usize = 10;
+    const MAILS: i64 = 1000;
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(MAILS));
+    setup.sync = "delete = \"expunge\"".to_owned();
+    setup.imap().create(&["Lists"]);
+    setup.append(&["Lists"], &corpus::ordinary(MAILS));
+    setup.sync_in_step();
+    let mut others = setup.imap();
+    let work = |count: u64| {
+        // To none of the messages twice: what is overlooked stays so.
+        let uid = (101 + count / 2).min(MAILS.unsigned_abs()).to_string();
+        let folder = FOLDERS[usize::from(count.is_multiple_of(2))];
+        match count % 20 {
+            0 | 1 => others.expunge(&[folder], &uid),
+            _ => others.store(&[folder], &uid, "+FLAGS (\\Answered work)"),
+        }
+    };
+    // Those that the others leave alone.
+    let mut ours = FOLDERS.map(|folder| setup.root.folder(&[folder])).map(|maildir| {
+        let mut entries = maildir.messages();
+        entries.retain(|entry| entry.keywords.is_empty());
+        entries.retain(|entry| String::from_utf8_lossy(&entry.content).lines().any(is_among_first));
+        (maildir, entries)
+    });
+    let syncs = || {
+        for round in 0..ROUNDS {
+            for (maildir, entries) in &mut ours {
+                for entry in entries {
+                    entry.path = maildir.set_flags(entry, if round % 2 == 0 { "FS" } else { "S" });
+                }
+            }
+            assert!(matches!(setup.sync().code, Some(0 | 1)));
+            for (_, entries) in &mut ours {
+                fs::remove_file(entries.pop().unwrap().path).unwrap();
+            }
+            assert!(matches!(setup.sync().code, Some(0 | 1)));
+        }
+    };
+    assert!(meanwhile(work, syncs) > 20);
+    setup.sync_in_step();
+}
+
 /// Gives every file of two maildirs another name: flagged or not, and now and then in the other maildir.
 fn rename_all(maildirs: [&Maildir; 2], count: u64) {
     for (at, maildir) in maildirs.iter().enumerate() {
