@@ -47,9 +47,11 @@ pub(super) struct Stage {
     /// Those of each batch that is being made durable.
     sealed: VecDeque<(Vec<UniqueName>, Syncing)>,
     writer: Option<Writer>,
-    /// The `tmp` directories that the writer has open since the last batch,
-    open: BTreeSet<PathBuf>,
-    /// and those that were swept.
+    /// The `tmp` directories that the writer was told of since the last batch,
+    told: BTreeSet<PathBuf>,
+    /// the file systems that they are on,
+    devices: BTreeSet<u64>,
+    /// and those that were ever swept.
     swept: BTreeSet<PathBuf>,
 }
 
@@ -58,21 +60,26 @@ impl Stage {
     pub(super) fn begin(&mut self, maildir: &Path, unique: UniqueName) -> Result<(), LocalError> {
         self.discard()?;
         let tmp = maildir.join("tmp");
-        if !self.open.contains(&tmp) {
-            let dir = self.open(&tmp).map_err(|error| failed("write to", &tmp, Reach::One, error))?;
+        if !self.told.contains(&tmp) {
+            let (device, dir) = self.open(&tmp).map_err(|error| failed("write to", &tmp, Reach::One, error))?;
             let writer = match self.writer.take() {
                 Some(writer) => writer,
                 None => Writer::start().map_err(|error| failed("start writing to", &tmp, Reach::All, error))?,
             };
-            self.writer.insert(writer).open(tmp.clone(), dir)?;
-            self.open.insert(tmp.clone());
+            let writer = self.writer.insert(writer);
+            if self.devices.insert(device) {
+                writer.hold(device, dir)?;
+            }
+            writer.open(tmp.clone(), device)?;
+            self.told.insert(tmp.clone());
         }
         let path = tmp.join(unique.as_str());
         self.current = Some(Message { unique, path, lines: ToFile::default(), begun: false });
         Ok(())
     }
 
-    fn open(&mut self, tmp: &Path) -> io::Result<File> {
+    /// Returns the directory, open, and its file system.
+    fn open(&mut self, tmp: &Path) -> io::Result<(u64, File)> {
         let dir = File::open(tmp).or_else(|error| match error.kind() {
             // Other programs may leave it out; a maildir that is gone altogether is not made again.
             io::ErrorKind::NotFound => durable::make_dir(tmp).and_then(|()| File::open(tmp)),
@@ -80,13 +87,14 @@ impl Stage {
         })?;
         // What one maildir doesn't allow shows here, and keeps it alone back: later it would end the run.
         access(tmp, Access::EXISTS | Access::WRITE_OK | Access::EXEC_OK)?;
-        if !dir.metadata()?.is_dir() {
+        let meta = dir.metadata()?;
+        if !meta.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
         if self.swept.insert(tmp.to_owned()) {
             sweep(tmp)?;
         }
-        Ok(dir)
+        Ok((meta.dev(), dir))
     }
 
     /// Writes a part of the message, given with CRLF line ends.
@@ -119,7 +127,8 @@ impl Stage {
     /// Has all staged messages made durable, data and directory entries, as one batch.
     pub(super) fn seal(&mut self) -> Result<(), LocalError> {
         let finished = std::mem::take(&mut self.finished);
-        self.open.clear();
+        self.told.clear();
+        self.devices.clear();
         if let Some(writer) = &mut self.writer {
             self.sealed.push_back((finished, writer.sync()?));
         }

@@ -78,6 +78,27 @@ fn a_change_on_one_side_takes_hardly_more_round_trips_than_none() {
     }
 }
 
+/// Systems let a process have 256 or 1,024 files open, and an account may have more folders.
+#[test]
+fn there_may_be_more_folders_with_new_mail_than_files_may_be_open() {
+    let mut setup = Setup::with_mail(Kind::Full, &[]);
+    setup.entrance = ["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"].map(str::to_owned).to_vec();
+    let names: Vec<String> = (0..100).map(|number| format!("list {number}")).collect();
+    let mut imap = setup.imap();
+    for (name, mail) in names.iter().zip(corpus::ordinary(100)) {
+        imap.create(&["Lists", name]);
+        imap.append(&["Lists", name], &mail.body, "", Some(mail.date));
+    }
+    let run = setup.sync_in_step();
+    assert_eq!(run.count("local", "added"), 100, "{}", run.stdout);
+    for (name, mail) in names.iter().zip(corpus::ordinary(200).split_off(100)) {
+        imap.store(&["Lists", name], "1", "+FLAGS (\\Flagged)");
+        setup.root.folder(&["Lists", name]).deliver(&mail.body, None, None);
+    }
+    let run = setup.sync_in_step();
+    assert_eq!((run.count("local", "flags"), run.count("remote", "added")), (100, 100), "{}", run.stdout);
+}
+
 #[test]
 fn mail_on_both_sides_is_adopted_and_nothing_doubled() {
     for kind in SERVERS {

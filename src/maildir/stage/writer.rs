@@ -32,8 +32,10 @@ const WAITING: usize = (4 << 20) / LOAD;
 /// What the thread is told to do.
 #[derive(Debug)]
 enum Job {
-    /// Take over a `tmp` directory that files are about to be written to, opened before the first of them.
-    Open(PathBuf, File),
+    /// Keep a directory of a file system open that files are about to be written to.
+    Hold(u64, File),
+    /// Note a `tmp` directory that files are about to be written to, and its file system.
+    Open(PathBuf, u64),
     /// Create a file.
     Begin(PathBuf),
     /// Write so many bytes of the load to it.
@@ -89,10 +91,15 @@ impl Writer {
         Ok(Self { loads: Some(loads), load: Load::default(), noted: 0, thread: Some(thread), failed })
     }
 
-    /// Hands over the `tmp` directory that files are about to be written to: `syncfs` tells of write errors since it was
-    /// opened.
-    pub(super) fn open(&mut self, tmp: PathBuf, dir: File) -> Result<(), LocalError> {
-        self.note(Job::Open(tmp, dir))
+    /// Hands over a directory of a file system that files are about to be written to: `syncfs` tells of write errors since
+    /// it was opened. One is enough: a thousand maildirs would be more than a process may have open.
+    pub(super) fn hold(&mut self, device: u64, dir: File) -> Result<(), LocalError> {
+        self.note(Job::Hold(device, dir))
+    }
+
+    /// Names the `tmp` directory that files are about to be written to, and its file system.
+    pub(super) fn open(&mut self, tmp: PathBuf, device: u64) -> Result<(), LocalError> {
+        self.note(Job::Open(tmp, device))
     }
 
     /// Has a file created, which all bytes belong to until it ends.
@@ -221,8 +228,12 @@ impl Files {
                 Ok(())
             }
             _ if failed => self.discard(),
-            Job::Open(tmp, dir) => {
-                self.batch.dirs.push((tmp, dir));
+            Job::Hold(device, dir) => {
+                self.batch.devices.push((device, dir));
+                Ok(())
+            }
+            Job::Open(tmp, device) => {
+                self.batch.dirs.push((tmp, device));
                 Ok(())
             }
             Job::Begin(path) => self.begin(path),
