@@ -101,6 +101,14 @@ impl World {
     }
 }
 
+/// What is made durable together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) messages: Vec<(MailboxName, Staged)>,
+    /// The maildirs whose names are synced with them.
+    pub(super) names: Vec<MailboxName>,
+}
+
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) server: Server,
@@ -126,10 +134,10 @@ pub(super) struct World {
     dead: Option<CrashAt>,
     /// The message being staged: it is lost with the process.
     pub(super) staging: Option<(MailboxName, Vec<u8>)>,
-    /// Messages written since the last `seal`,
-    pub(super) staged: Vec<(MailboxName, Staged)>,
-    /// and those of each batch that is not waited for yet.
-    pub(super) sealed: VecDeque<Vec<(MailboxName, Staged)>>,
+    /// What came together since the last `seal`,
+    pub(super) staged: Batch,
+    /// and each batch that is not waited for yet.
+    pub(super) sealed: VecDeque<Batch>,
     /// The maildirs as last listed or scanned.
     pub(super) seen: BTreeMap<MailboxName, Stamp>,
     /// A run died, or a call failed.
@@ -182,7 +190,7 @@ impl World {
             cut: false,
             dead: None,
             staging: None,
-            staged: Vec::new(),
+            staged: Batch::default(),
             sealed: VecDeque::new(),
             seen: BTreeMap::new(),
             struck: false,
@@ -320,7 +328,7 @@ impl World {
         }
         self.cut = false;
         self.step = 0;
-        self.staged.clear();
+        self.staged = Batch::default();
         self.sealed.clear();
         if let Some((mailbox, bytes)) = self.staging.take() {
             drop(self.maildir.stage(&mailbox, bytes.into(), Timestamp(0)));
