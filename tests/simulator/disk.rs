@@ -470,8 +470,8 @@ impl LocalStore for Shared {
             LocalErrorKind::Item,
             || format!("seal_names {mailbox}"),
             |world| {
-                world.folder(mailbox)?;
-                world.staged.names.push(mailbox.clone());
+                let places = world.folder(mailbox)?.places();
+                world.staged.names.push((mailbox.clone(), places));
                 Ok(())
             },
         )
@@ -498,9 +498,8 @@ impl LocalStore for Shared {
                 for (mailbox, _) in &messages {
                     world.folder(mailbox)?.sync_staged();
                 }
-                for mailbox in &names {
-                    world.folder(mailbox)?.sync();
-                    world.maildir.settle_moves(mailbox);
+                for (mailbox, places) in &names {
+                    world.folder(mailbox)?.sync_places(places);
                 }
                 Ok(messages.into_iter().map(|(_, file)| file).collect())
             },

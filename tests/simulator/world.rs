@@ -14,6 +14,7 @@ use mailtide::reconcile::policy::{KeepDeleted, Options, Policy};
 use mailtide::store::{LocalError, LocalErrorKind, Staged, Trashed};
 
 use super::book::Book;
+use super::file::Place;
 use super::ledger::Ledger;
 use super::maildir::Maildir;
 use super::rng::Rng;
@@ -105,8 +106,8 @@ impl World {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) messages: Vec<(MailboxName, Staged)>,
-    /// The maildirs whose names are synced with them.
-    pub(super) names: Vec<MailboxName>,
+    /// The names that are synced with them, as they were then.
+    pub(super) names: Vec<(MailboxName, Vec<Place>)>,
 }
 
 #[derive(Debug)]
