@@ -362,11 +362,6 @@ impl LocalStore for Maildir {
         self.stage.discard()
     }
 
-    fn seal_names(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
-        let maildir = self.locate(mailbox)?;
-        self.stage.seal_names(&maildir)
-    }
-
     fn seal(&mut self) -> Result<(), LocalError> {
         self.stage.seal()
     }

@@ -124,15 +124,6 @@ impl Stage {
         }
     }
 
-    /// Has the names in a maildir's `cur` and `new` made durable with the batch that is sealed next.
-    pub(super) fn seal_names(&mut self, maildir: &Path) -> Result<(), LocalError> {
-        for dir in ["cur", "new"].map(|part| maildir.join(part)) {
-            let meta = fs::metadata(&dir).map_err(|error| failed("look at", &dir, Reach::One, error))?;
-            self.writer.as_mut().ok_or_else(none_staged)?.names(dir, meta.dev())?;
-        }
-        Ok(())
-    }
-
     /// Has all staged messages made durable, data and directory entries, as one batch.
     pub(super) fn seal(&mut self) -> Result<(), LocalError> {
         let finished = std::mem::take(&mut self.finished);

@@ -231,15 +231,17 @@ impl Journal for Database {
         self.read("reading what an earlier run began", intent::all)
     }
 
-    fn commit_and_begin(&mut self, records: &[Record], intents: &[Intent]) -> Result<Vec<IntentId>, StateError> {
-        let doing = match (records, intents) {
-            ([], []) => return Ok(Vec::new()),
-            ([], _) => "recording what is begun",
-            _ => "recording what was done",
-        };
-        self.write(doing, |transaction| {
-            commit::write(transaction, records)?;
-            intent::insert(transaction, intents)
-        })
+    fn begin(&mut self, intents: &[Intent]) -> Result<Vec<IntentId>, StateError> {
+        if intents.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.write("recording what is begun", |transaction| intent::insert(transaction, intents))
+    }
+
+    fn commit(&mut self, records: &[Record]) -> Result<(), StateError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.write("recording what was done", |transaction| commit::write(transaction, records))
     }
 }

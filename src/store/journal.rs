@@ -433,16 +433,9 @@ pub trait Journal {
     /// Reads the intents, oldest first.
     fn intents(&mut self) -> Result<Vec<(IntentId, Intent)>, StateError>;
 
-    /// Writes records and then intents, in one transaction.
-    fn commit_and_begin(&mut self, records: &[Record], intents: &[Intent]) -> Result<Vec<IntentId>, StateError>;
-
     /// Writes intents, in one transaction.
-    fn begin(&mut self, intents: &[Intent]) -> Result<Vec<IntentId>, StateError> {
-        self.commit_and_begin(&[], intents)
-    }
+    fn begin(&mut self, intents: &[Intent]) -> Result<Vec<IntentId>, StateError>;
 
     /// Writes records, in one transaction.
-    fn commit(&mut self, records: &[Record]) -> Result<(), StateError> {
-        self.commit_and_begin(records, &[]).map(drop)
-    }
+    fn commit(&mut self, records: &[Record]) -> Result<(), StateError>;
 }

@@ -225,15 +225,11 @@ pub trait LocalStore {
     /// Removes the message being staged; none being staged is no error.
     fn stage_discard(&mut self) -> Result<(), LocalError>;
 
-    /// Has the names of a maildir's `cur` and `new`, as they are now, made durable together with what is sealed next.
-    fn seal_names(&mut self, mailbox: &MailboxName) -> Result<(), LocalError>;
-
     /// Has the messages staged since the last time made durable, data and directory entries, and does not wait for it.
     fn seal(&mut self) -> Result<(), LocalError>;
 
-    /// Waits until the messages are durable that were sealed together first of those not waited for, and the names that were
-    /// sealed with them, and returns the messages in the order in which they were finished. Tells also of what went wrong
-    /// while they were written; then none of them is left.
+    /// Waits until the messages are durable that were sealed together first of those not waited for, and returns them in the
+    /// order in which they were finished. Tells also of what went wrong while they were written; then none of them is left.
     fn sealed(&mut self) -> Result<Vec<Staged>, LocalError>;
 
     /// Makes a staged message visible with these flags, in `new` if it has none, never over an existing name. One

@@ -387,9 +387,8 @@ impl Journal for Shared {
         self.state(|| "intents".to_owned(), all)
     }
 
-    fn commit_and_begin(&mut self, records: &[Record], intents: &[Intent]) -> Result<Vec<IntentId>, StateError> {
+    fn begin(&mut self, intents: &[Intent]) -> Result<Vec<IntentId>, StateError> {
         let write = |world: &mut World| {
-            records.iter().for_each(|record| world.book.write(record.clone()));
             let mut add = |intent: &Intent| {
                 let id = IntentId(world.book.number());
                 world.book.intents.insert(id, intent.clone());
@@ -397,11 +396,11 @@ impl Journal for Shared {
             };
             intents.iter().map(&mut add).collect()
         };
-        let call = || match (records, intents) {
-            (_, []) => format!("commit {records:?}"),
-            ([], _) => format!("begin {intents:?}"),
-            _ => format!("commit {records:?} and begin {intents:?}"),
-        };
-        self.state(call, write)
+        self.state(|| format!("begin {intents:?}"), write)
+    }
+
+    fn commit(&mut self, records: &[Record]) -> Result<(), StateError> {
+        let write = |world: &mut World| records.iter().for_each(|record| world.book.write(record.clone()));
+        self.state(|| format!("commit {records:?}"), write)
     }
 }

@@ -13,7 +13,7 @@ use mailtide::store::{
 use super::file::{Dir, File, Place, flags_of, info_of, relabelled};
 use super::mail::{self, Bytes};
 use super::maildir::Folder;
-use super::world::{Batch, Shared, Verdict, World};
+use super::world::{Shared, Verdict, World};
 
 fn bad(kind: LocalErrorKind, words: &str) -> LocalError {
     LocalError { kind, cause: words.into() }
@@ -448,7 +448,7 @@ impl LocalStore for Shared {
                 let (unique, stat) = staged.ok_or_else(|| bad(LocalErrorKind::Item, "no such maildir"))?;
                 let content = identity.content.ok_or_else(|| bad(LocalErrorKind::Item, "no content"))?;
                 let (message_id, wire_size) = (identity.message_id, identity.size);
-                world.staged.messages.push((mailbox, Staged { unique, stat, content, message_id, wire_size }));
+                world.staged.push((mailbox, Staged { unique, stat, content, message_id, wire_size }));
                 Ok(())
             },
         )
@@ -460,18 +460,6 @@ impl LocalStore for Shared {
             || "stage_discard".to_owned(),
             |world| {
                 world.staging = None;
-                Ok(())
-            },
-        )
-    }
-
-    fn seal_names(&mut self, mailbox: &MailboxName) -> Result<(), LocalError> {
-        self.touch(
-            LocalErrorKind::Item,
-            || format!("seal_names {mailbox}"),
-            |world| {
-                let places = world.folder(mailbox)?.places();
-                world.staged.names.push((mailbox.clone(), places));
                 Ok(())
             },
         )
@@ -494,14 +482,11 @@ impl LocalStore for Shared {
             LocalErrorKind::Full,
             || "sealed".to_owned(),
             |world| {
-                let Batch { messages, names } = world.sealed.pop_front().unwrap_or_default();
-                for (mailbox, _) in &messages {
+                let staged = world.sealed.pop_front().unwrap_or_default();
+                for (mailbox, _) in &staged {
                     world.folder(mailbox)?.sync_staged();
                 }
-                for (mailbox, places) in &names {
-                    world.folder(mailbox)?.sync_places(places);
-                }
-                Ok(messages.into_iter().map(|(_, file)| file).collect())
+                Ok(staged.into_iter().map(|(_, file)| file).collect())
             },
         )
     }

@@ -70,14 +70,6 @@ impl File {
         self.since.clear();
     }
 
-    /// Makes one of these names durable, if it has or had one of them; those given to it since are not.
-    pub(super) fn sync_name_among(&mut self, places: &[Place]) {
-        let is_among = |name: &Option<Place>| name.as_ref().is_some_and(|place| places.contains(place));
-        if let Some(at) = self.since.iter().rposition(is_among) {
-            self.durable = self.since.drain(..=at).next_back().flatten();
-        }
-    }
-
     /// Leaves what a power cut leaves.
     pub(super) fn power_cut(&mut self, rng: &mut Rng) {
         let kept = rng.below(self.since.len() + 1);

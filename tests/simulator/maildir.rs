@@ -92,16 +92,6 @@ impl Folder {
         self.files.retain(|file| file.place.is_some());
     }
 
-    /// Returns the names in `cur` and `new`.
-    pub(super) fn places(&self) -> Vec<Place> {
-        self.files.iter().filter(|file| !file.is_staged()).filter_map(|file| file.place.clone()).collect()
-    }
-
-    /// Makes these names durable.
-    pub(super) fn sync_places(&mut self, places: &[Place]) {
-        self.files.iter_mut().for_each(|file| file.sync_name_among(places));
-    }
-
     /// Makes what is in `tmp` durable.
     pub(super) fn sync_staged(&mut self) {
         for file in self.files.iter_mut().filter(|file| file.is_staged()) {

@@ -14,7 +14,6 @@ use mailtide::reconcile::policy::{KeepDeleted, Options, Policy};
 use mailtide::store::{LocalError, LocalErrorKind, Staged, Trashed};
 
 use super::book::Book;
-use super::file::Place;
 use super::ledger::Ledger;
 use super::maildir::Maildir;
 use super::rng::Rng;
@@ -102,14 +101,6 @@ impl World {
     }
 }
 
-/// What is made durable together.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) messages: Vec<(MailboxName, Staged)>,
-    /// The names that are synced with them, as they were then.
-    pub(super) names: Vec<(MailboxName, Vec<Place>)>,
-}
-
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) server: Server,
@@ -135,10 +126,10 @@ pub(super) struct World {
     dead: Option<CrashAt>,
     /// The message being staged: it is lost with the process.
     pub(super) staging: Option<(MailboxName, Vec<u8>)>,
-    /// What came together since the last `seal`,
-    pub(super) staged: Batch,
-    /// and each batch that is not waited for yet.
-    pub(super) sealed: VecDeque<Batch>,
+    /// Messages written since the last `seal`,
+    pub(super) staged: Vec<(MailboxName, Staged)>,
+    /// and those of each batch that is not waited for yet.
+    pub(super) sealed: VecDeque<Vec<(MailboxName, Staged)>>,
     /// The maildirs as last listed or scanned.
     pub(super) seen: BTreeMap<MailboxName, Stamp>,
     /// A run died, or a call failed.
@@ -191,7 +182,7 @@ impl World {
             cut: false,
             dead: None,
             staging: None,
-            staged: Batch::default(),
+            staged: Vec::new(),
             sealed: VecDeque::new(),
             seen: BTreeMap::new(),
             struck: false,
@@ -329,7 +320,7 @@ impl World {
         }
         self.cut = false;
         self.step = 0;
-        self.staged = Batch::default();
+        self.staged.clear();
         self.sealed.clear();
         if let Some((mailbox, bytes)) = self.staging.take() {
             drop(self.maildir.stage(&mailbox, bytes.into(), Timestamp(0)));

@@ -19,7 +19,7 @@ use crate::store::{LocalError, LocalErrorKind};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const STACKED: [i128; 2] = [0x6573_5546, 0xf15f];
 
-/// Up to so many files and directories are synced one by one: `syncfs` also waits for what other programs wrote.
+/// Up to so many files are synced one by one: `syncfs` also waits for what other programs wrote.
 const FEW: usize = 8;
 
 /// Files that are to be made durable together. Those that nobody took are removed with it: what was not written down
@@ -32,8 +32,6 @@ pub(super) struct Batch {
     pub(super) dirs: Vec<(PathBuf, u64)>,
     /// and a directory of each of these, opened before the first of them was written.
     pub(super) devices: Vec<(u64, File)>,
-    /// The directories whose names are made durable, too, each with its file system.
-    pub(super) names: Vec<(PathBuf, u64)>,
 }
 
 /// Who waits for a batch.
@@ -60,8 +58,8 @@ impl Syncer {
     /// Has a batch made durable, data and directory entries, or removed if something went wrong before.
     pub(super) fn sync(&self, batch: Batch, error: Option<LocalError>, answer: Answer) {
         // Without the thread nobody is answered, and who waits finds that out.
-        let request = (batch, error, answer);
-        if self.requests.as_ref().is_none_or(|requests| requests.send(request).is_err()) {
+        let sent = self.requests.as_ref().map(|requests| requests.send((batch, error, answer)));
+        if !matches!(sent, Some(Ok(()))) {
             tracing::warn!("the thread that makes messages durable has ended early");
         }
     }
@@ -105,7 +103,7 @@ impl Batch {
     /// sync at all 0.12 s. So: `syncfs`, where there is such a call and more than a few files.
     fn make_durable(&self) -> Result<(), LocalError> {
         let mut synced: BTreeSet<u64> = BTreeSet::new();
-        if self.complete.len() + self.names.len() > FEW {
+        if self.complete.len() > FEW {
             for (device, dir) in &self.devices {
                 let done =
                     sync_file_system(dir).map_err(|error| failed("sync", self.path_on(*device), Reach::All, error))?;
@@ -115,8 +113,7 @@ impl Batch {
         for (tmp, _) in self.dirs.iter().filter(|(_, device)| !synced.contains(device)) {
             self.sync_each(tmp).map_err(|error| failed("sync the messages in", tmp, Reach::All, error))?;
         }
-        let names = self.names.iter().filter(|(_, device)| !synced.contains(device));
-        durable::sync_dirs(&names.map(|(dir, _)| dir.clone()).collect::<Vec<_>>()).into_iter().collect()
+        Ok(())
     }
 
     /// Returns one of the directories of a file system.
@@ -129,13 +126,14 @@ impl Batch {
         if files.peek().is_none() {
             return Ok(());
         }
-        // Whoever removed it needs it no more; publishing it will say so.
-        let sync = |path: &Path| match File::open(path).and_then(|file| file.sync_all()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        };
-        files.try_for_each(|(path, _)| sync(path))?;
-        sync(tmp)
+        for (path, _) in files {
+            match File::open(path).and_then(|file| file.sync_all()) {
+                // Whoever removed it needs it no more; publishing it will say so.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+        File::open(tmp)?.sync_all()
     }
 }
 

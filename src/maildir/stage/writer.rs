@@ -44,8 +44,6 @@ enum Job {
     End(Option<Timestamp>),
     /// Remove the file that is being written.
     Discard,
-    /// Make the names in this directory durable, too, which is on this file system.
-    Names(PathBuf, u64),
     /// Make all files durable that were completed since the last time.
     Sync(Answer),
 }
@@ -133,12 +131,6 @@ impl Writer {
     /// Has the file removed that is being written.
     pub(super) fn discard(&mut self) -> Result<(), LocalError> {
         self.note(Job::Discard)
-    }
-
-    /// Has the names in a directory, as they are now, made durable with what is synced next, and tells on which file system
-    /// it is.
-    pub(super) fn names(&mut self, dir: PathBuf, device: u64) -> Result<(), LocalError> {
-        self.note(Job::Names(dir, device))
     }
 
     /// Has everything made durable that was completed since the last time, data and directory entries.
@@ -242,10 +234,6 @@ impl Files {
             }
             Job::Open(tmp, device) => {
                 self.batch.dirs.push((tmp, device));
-                Ok(())
-            }
-            Job::Names(dir, device) => {
-                self.batch.names.push((dir, device));
                 Ok(())
             }
             Job::Begin(path) => self.begin(path),
