@@ -10,6 +10,7 @@ mod email_ids;
 mod first;
 mod folders;
 mod gone;
+mod holding;
 mod identify;
 mod last_copy;
 mod moves;
@@ -29,18 +30,18 @@ mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::holding::Holding;
 use crate::apply::{Aftermath, Apply, Terms};
-use crate::model::{FlagSet, MailboxId, MailboxName, MailboxRow, MessageId, Role, Side, Timestamp, UniqueName};
+use crate::model::{FlagSet, MailboxId, MailboxName, MailboxRow, MessageId, Role, Timestamp, UniqueName};
 use crate::reconcile::flags::FlagRules;
-use crate::reconcile::guard::Guard;
 use crate::reconcile::mailboxes::{Fate, Folder, Vanished};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::{HoldAnswer, Options, Policy};
 pub use crate::reconcile::report::Event;
-use crate::reconcile::report::{Held, Reason, Report};
+use crate::reconcile::report::Report;
 use crate::reconcile::snapshot::{Abilities, LocalListing, RemoteListing};
 pub use crate::store::Failure;
-use crate::store::{Header, HoldRow, Journal, LocalStore, RemoteStore};
+use crate::store::{Header, Journal, LocalStore, RemoteStore};
 pub use ahead::{meanwhile, read_ahead};
 pub use compare::{Compared, compare};
 pub use settle::asks_quota;
@@ -98,6 +99,8 @@ struct Run<'a, R, L, J> {
     abilities: Abilities,
     /// This run has its number.
     numbered: bool,
+    /// What is held.
+    holding: Holding,
     /// Something was new on a side: the account may be fuller, or less full.
     found_news: bool,
     /// Files that the last pass uploaded, and the flags they were sent with.
@@ -196,6 +199,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             report,
             abilities,
             numbered: false,
+            holding: Holding::default(),
             found_news: false,
             uploaded,
             unmovable,
@@ -226,6 +230,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             return self.keep_holds(&header);
         }
         let header = self.account.journal.header()?;
+        self.take_up_holds(&header.holds)?;
         if asks_quota(&header, self.options, self.now) {
             self.account.remote.ask_quota();
         }
@@ -352,37 +357,6 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             looks: Vec::new(),
             aftermath: BTreeMap::new(),
         }
-    }
-
-    fn guard(&mut self, scene: &Scene, views: &[observe::Sight], plans: &mut [MailboxPlan]) -> Result<(), Failure> {
-        let rows = self.account.journal.mailboxes()?;
-        let mut census: BTreeMap<MailboxId, u64> = rows.iter().map(|row| (row.id, row.with_uid)).collect();
-        // Tombstones can't be lost any more: counted, they would make a folder look fuller than it is.
-        let held = |sight: &observe::Sight| {
-            sight.rows.iter().filter(|row| row.unique.is_some()).count() as u64 + sight.agreed.count()
-        };
-        census.extend(views.iter().map(|sight| (sight.row.id, held(sight))));
-        let lost = self.account.journal.losses(Timestamp(self.now.0 - LOSS_WINDOW))?;
-        let limits = self.policy.max_delete;
-        let guard = Guard { limits, census: &census, lost: &lost, answer: self.options.holds, now: self.now };
-        for held in guard.review(plans) {
-            let since = self.held_since(scene, held.folder.as_ref(), held.side, held.reason);
-            self.report.hold(Held { since, ..held });
-        }
-        Ok(())
-    }
-
-    /// Notes that something about a folder is held, since when it has been.
-    fn hold(&mut self, scene: &Scene, folder: &MailboxName, side: Side, reason: Reason, count: u64) {
-        let since = self.held_since(scene, Some(folder), side, reason);
-        self.report.hold(Held { folder: Some(folder.clone()), side, reason, count, since });
-    }
-
-    /// Returns since when something has been held.
-    fn held_since(&self, scene: &Scene, folder: Option<&MailboxName>, side: Side, reason: Reason) -> Timestamp {
-        let same =
-            |hold: &&HoldRow| hold.mailbox.as_ref() == folder && hold.side == side && hold.reason == reason.as_str();
-        scene.header.holds.iter().find(same).map_or(self.now, |hold| hold.since)
     }
 
     fn announce(&self, plans: &[MailboxPlan]) {

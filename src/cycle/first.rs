@@ -14,7 +14,7 @@ use crate::reconcile::report::Reason;
 use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
 /// More messages than these are held until the user says that they are meant to be uploaded.
-const FEW: usize = 50;
+const FEW: u64 = 50;
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Both sides were never united, and the user has not said yet that this Maildir is the right one.
@@ -39,19 +39,25 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(true)
     }
 
-    /// Holds the uploads to mailboxes that were never matched, if they are many together.
+    /// Holds the uploads to mailboxes that were never matched, if they are many together, or were held before.
     pub(super) fn hold_first_uploads(&mut self, scene: &Scene, sights: &[Sight], plans: &mut [MailboxPlan]) {
         if !self.is_first(scene) {
             return;
         }
+        let (side, reason) = (Side::Remote, Reason::FirstUpload);
+        let here = sights.iter().map(|sight| sight.row.id).collect();
         let is_new = |sight: &Sight| !sight.view().matched;
-        let all: usize =
-            sights.iter().zip(&*plans).filter(|(sight, _)| is_new(sight)).map(|(_, plan)| plan.upload.len()).sum();
-        if all <= FEW {
-            return;
-        }
-        for (sight, plan) in sights.iter().zip(plans).filter(|(sight, plan)| is_new(sight) && !plan.upload.is_empty()) {
-            self.hold(scene, &sight.row.name, Side::Remote, Reason::FirstUpload, plan.upload.len() as u64);
+        let new = || sights.iter().enumerate().filter(|(_, sight)| is_new(sight));
+        let count = |plan: Option<&MailboxPlan>| plan.map_or(0, |plan| plan.upload.len() as u64);
+        let all = self.holding.elsewhere(&here, reason) + new().map(|(at, _)| count(plans.get(at))).sum::<u64>();
+        for (at, sight) in new() {
+            let (was_held, count) = (self.holding.has(sight.row.id, side, reason), count(plans.get(at)));
+            let Some(plan) = plans.get_mut(at).filter(|_| count > 0 && (was_held || all > FEW)) else {
+                self.holding.put(sight.row.id, side, reason, 0);
+                continue;
+            };
+            self.holding.put(sight.row.id, side, reason, count);
+            self.hold(scene, &sight.row.name, side, reason, count);
             hold_uploads(plan);
         }
     }

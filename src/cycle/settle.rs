@@ -122,7 +122,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         self.expire(&scene.header)?;
         let mut records = vec![Record::ForgetLosses(Timestamp(self.now.0 - LOSS_WINDOW))];
-        records.extend(self.holds(&scene.header));
+        records.extend(self.holds(&scene.header)?);
         records.extend(self.quota(&scene.header));
         let capabilities = &scene.listing.capabilities;
         records
@@ -149,12 +149,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(self.account.journal.commit(&[Record::Holds(holds)])?)
     }
 
-    /// Returns the record of what is held now, if that is news. Holds of folders that this run was not about stay.
-    fn holds(&self, header: &Header) -> Option<Record> {
-        let others = header.holds.iter().filter(|hold| hold.mailbox.as_ref().is_some_and(|name| !self.is_named(name)));
-        let mut holds: Vec<HoldRow> = others.cloned().collect();
+    /// Returns the record of what is held now, if that is news.
+    fn holds(&mut self, header: &Header) -> Result<Option<Record>, Failure> {
+        let rows = if header.holds.is_empty() { Vec::new() } else { self.account.journal.mailboxes()? };
+        let mut holds: Vec<HoldRow> =
+            header.holds.iter().filter(|hold| self.still_stands(hold, &rows)).cloned().collect();
         holds.extend(self.report.held.iter().map(hold_row));
-        (holds != header.holds).then_some(Record::Holds(holds))
+        Ok((holds != header.holds).then_some(Record::Holds(holds)))
     }
 
     /// Returns the record of how full the account is, and of when that is to be asked again, if either is news.

@@ -16,6 +16,9 @@ pub struct Guard<'a> {
     pub census: &'a BTreeMap<MailboxId, u64>,
     /// How many of them were removed on account of each side within the last 24 hours.
     pub lost: &'a BTreeMap<(MailboxId, Side), u64>,
+    /// How many were held of each mailbox on account of each side when it was last looked at: what it has lost stays held
+    /// until the user answers, and it counts also where a plan says nothing of it.
+    pub held: &'a BTreeMap<(MailboxId, Side), u64>,
     /// What the user says.
     pub answer: HoldAnswer,
     /// Now.
@@ -23,27 +26,26 @@ pub struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    /// Takes out of the plans what looks like an accident on either side, and returns what is held.
-    pub fn review(&self, plans: &mut [MailboxPlan]) -> Vec<Held> {
-        let mut held = Vec::new();
+    /// Takes out of the plans what looks like an accident on either side, or turns it round, and returns what that was.
+    pub fn review(&self, plans: &mut [MailboxPlan]) -> Vec<(MailboxId, Held)> {
+        let mut found = Vec::new();
         for side in [Side::Local, Side::Remote] {
             for at in self.suspicious(plans, side) {
                 let Some(plan) = plans.get_mut(at) else { continue };
+                let losses = (plan.mailbox, self.losses(plan, side));
                 match self.answer {
-                    HoldAnswer::Keep => {
-                        held.push(self.held(plan, side));
-                        set_aside(plan, side);
-                    }
-                    HoldAnswer::Accept => {}
+                    HoldAnswer::Keep => set_aside(plan, side),
+                    HoldAnswer::Accept => continue,
                     HoldAnswer::Undo => undo(plan, side),
                 }
+                found.push(losses);
             }
         }
-        held
+        found
     }
 
     /// Returns the plans whose losses on one side are too many: by share of their folder and together by number, or by
-    /// number alone.
+    /// number alone; and those of which losses were held before.
     fn suspicious(&self, plans: &[MailboxPlan], side: Side) -> Vec<usize> {
         let watched: Vec<(usize, &MailboxPlan)> =
             plans.iter().enumerate().filter(|(_, plan)| is_watched(plan)).collect();
@@ -60,6 +62,13 @@ impl Guard<'_> {
             let lost = losses.entry(plan.mailbox).or_default();
             *lost = lost.saturating_sub(counted_before(plan, side)) + losses_now(plan, side);
         }
+        // Of what was set aside already a plan says nothing.
+        let is_told = |mailbox: MailboxId| plans.iter().any(|plan| plan.mailbox == mailbox && !plan.held);
+        for ((mailbox, on), count) in self.held {
+            if *on == side && !is_told(*mailbox) {
+                *losses.entry(*mailbox).or_default() += count;
+            }
+        }
         let counted = |mailbox: &MailboxId, count: u64| self.is_large_share(*mailbox, count, side);
         let together: u64 =
             losses.iter().filter(|(mailbox, count)| counted(mailbox, **count)).map(|(_, count)| count).sum();
@@ -68,7 +77,10 @@ impl Guard<'_> {
         watched
             .into_iter()
             .filter(|(_, plan)| losses_now(plan, side) > 0)
-            .filter(|(_, plan)| too_many || (together >= self.limits.at_least && counted(&plan.mailbox, of(plan))))
+            .filter(|(_, plan)| {
+                let is_held = self.held.contains_key(&(plan.mailbox, side));
+                is_held || too_many || (together >= self.limits.at_least && counted(&plan.mailbox, of(plan)))
+            })
             .map(|(at, _)| at)
             .collect()
     }
@@ -79,7 +91,7 @@ impl Guard<'_> {
         count * 100 > had * u64::from(self.limits.percent)
     }
 
-    fn held(&self, plan: &MailboxPlan, side: Side) -> Held {
+    fn losses(&self, plan: &MailboxPlan, side: Side) -> Held {
         Held {
             folder: Some(plan.name.clone()),
             side,
@@ -208,8 +220,9 @@ mod tests {
         let mut plans = [plan(lost, role)];
         let census = [(ME, had)].into();
         let past = [((ME, Side::Local), earlier)].into();
-        let guard = Guard { limits: MaxDelete::default(), census: &census, lost: &past, answer, now: Timestamp(7) };
-        let held = guard.review(&mut plans).iter().map(|held| held.count).sum();
+        let (limits, held) = (MaxDelete::default(), BTreeMap::new());
+        let guard = Guard { limits, census: &census, lost: &past, held: &held, answer, now: Timestamp(7) };
+        let held = guard.review(&mut plans).iter().map(|(_, held)| held.count).sum();
         let [plan] = plans;
         (held, plan)
     }
@@ -249,6 +262,23 @@ mod tests {
         let (held, plan) = review(200, 200, 0, None, HoldAnswer::Accept);
         assert_eq!((held, plan.remove_remote.len()), (0, 200));
         let (held, plan) = review(200, 200, 0, None, HoldAnswer::Undo);
-        assert_eq!((held, plan.remove_remote.len(), plan.download.len()), (0, 0, 200));
+        assert_eq!((held, plan.remove_remote.len(), plan.download.len()), (200, 0, 200));
+    }
+
+    /// Two folders lost 30 of 40 messages each; a plan tells of one of them only.
+    #[test]
+    fn what_is_held_elsewhere_counts_and_what_was_held_stays_so() {
+        let other = MailboxId(2);
+        for (earlier, lost, expected) in
+            [(vec![], 30, 0), (vec![(other, 30)], 30, 30), (vec![(other, 19)], 30, 0), (vec![(ME, 30)], 1, 1)]
+        {
+            let mut plans = [plan(lost, None)];
+            let census = [(ME, 40), (other, 40)].into();
+            let held = earlier.into_iter().map(|(mailbox, count)| ((mailbox, Side::Local), count)).collect();
+            let (limits, answer, lost) = (MaxDelete::default(), HoldAnswer::Keep, BTreeMap::new());
+            let guard = Guard { limits, census: &census, lost: &lost, held: &held, answer, now: Timestamp(7) };
+            let found: u64 = guard.review(&mut plans).iter().map(|(_, held)| held.count).sum();
+            assert_eq!(found, expected, "{held:?}");
+        }
     }
 }

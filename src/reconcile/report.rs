@@ -89,6 +89,11 @@ impl Report {
         self.held.push(held);
     }
 
+    /// Takes back that something of a folder is held.
+    pub fn let_go(&mut self, folder: &MailboxName, reason: Reason) {
+        self.held.retain(|held| held.folder.as_ref() != Some(folder) || held.reason != reason);
+    }
+
     /// Notes what plans would do, in numbers and line by line.
     pub fn plan_mailboxes(&mut self, plans: &[MailboxPlan]) {
         for plan in plans {

@@ -61,6 +61,95 @@ fn mass_removal_here_is_carried_out_when_accepted() {
     assert_eq!(setup.imap().messages(&["Trash"]).len(), 200);
 }
 
+/// INBOX and Lists with 40 messages each, of which 30 each go on one side: fewer than are too many, but for both together.
+fn lost_in_two_folders(here: bool) -> Setup {
+    let mails = corpus::ordinary(80);
+    let setup = Setup::with_mail(Kind::Full, &mails[..40]);
+    setup.imap().create(&["Lists"]);
+    setup.append(&["Lists"], &mails[40..]);
+    setup.sync_in_step();
+    for folder in [&["INBOX"], &["Lists"]] {
+        match here {
+            true => setup.root.folder(folder).messages().into_iter().take(30).for_each(|entry| {
+                fs::remove_file(entry.path).unwrap();
+            }),
+            false => setup.imap().expunge(folder, "1:30"),
+        }
+    }
+    setup
+}
+
+/// How many messages both folders hold on the side that still has them.
+fn left(setup: &Setup, lost_here: bool) -> (usize, usize) {
+    let count = |folder: &[&str]| match lost_here {
+        true => setup.imap().messages(folder).len(),
+        false => setup.root.folder(folder).messages().len(),
+    };
+    (count(&["INBOX"]), count(&["Lists"]))
+}
+
+/// A run looks again at what it changed, and at nothing else.
+#[test]
+fn what_is_held_of_two_folders_stays_so_when_one_is_looked_at_again() {
+    for here in [true, false] {
+        let setup = lost_in_two_folders(here);
+        for number in 0..3 {
+            let mail = &corpus::ordinary(90)[80 + number];
+            setup.root.folder(&["Lists"]).deliver(&mail.body, None, None);
+            let run = setup.sync().expect(5);
+            assert_eq!(run.account()["held"].as_array().map(Vec::len), Some(2), "{}", run.stdout);
+            assert_eq!(run.count("remote", "added"), 1, "{}", run.stdout);
+            assert_eq!(run.count("remote", "removed") + run.count("local", "removed"), 0, "{}", run.stdout);
+            assert_eq!(left(&setup, here), (40, 41 + number));
+        }
+        setup.run(&["sync", "--json", "--undo-held", "test"]).expect(0);
+        setup.sync_in_step();
+        assert_eq!(left(&setup, here), (40, 43));
+    }
+}
+
+#[test]
+fn what_is_held_of_two_folders_is_not_carried_out_by_a_sync_of_one() {
+    for here in [true, false] {
+        let setup = lost_in_two_folders(here);
+        setup.sync().expect(5);
+        for _ in 0..2 {
+            let run = setup.run(&["sync", "--json", "test/Lists"]).expect(5);
+            assert_eq!(run.account()["held"][0]["folder"], "Lists", "{}", run.stdout);
+            assert_eq!(left(&setup, here), (40, 40));
+        }
+        // What is left is no more than may go, but it is of what was held.
+        setup.run(&["sync", "--json", "--accept-held", "test/Lists"]).expect(0);
+        assert_eq!(left(&setup, here), (40, 10));
+        let run = setup.sync().expect(5);
+        assert_eq!(run.account()["held"][0]["folder"], "INBOX", "{}", run.stdout);
+        assert_eq!(left(&setup, here), (40, 10));
+        setup.run(&["sync", "--json", "--undo-held", "test"]).expect(0);
+        setup.sync_in_step();
+        assert_eq!(left(&setup, here), (40, 10));
+    }
+}
+
+/// One of the messages of Sent is on the server, too: Sent is looked at again, and then has none but one to be sent.
+#[test]
+fn a_first_upload_that_is_held_stays_so_when_a_folder_is_looked_at_again_or_alone() {
+    let mails = corpus::ordinary(62);
+    let setup = Setup::new(Kind::Full);
+    for (folder, mails) in [("INBOX", &mails[..60]), ("Sent", &mails[60..])] {
+        setup.root.folder(&[folder]).create();
+        mails.iter().for_each(|mail| drop(setup.root.folder(&[folder]).deliver(&mail.body, None, Some(mail.date))));
+    }
+    setup.append(&["Sent"], &mails[60..61]);
+    for arguments in [&["sync", "--json"][..], &["sync", "--json", "test/Sent"], &["sync", "--json"]] {
+        let run = setup.run(arguments).expect(5);
+        assert_eq!(run.count("remote", "added"), 0, "{}", run.stdout);
+        assert_eq!((setup.imap().messages(&["INBOX"]).len(), setup.imap().messages(&["Sent"]).len()), (0, 1));
+    }
+    setup.run(&["sync", "--json", "--accept-held", "test"]).expect(0);
+    setup.sync_in_step();
+    assert_eq!((setup.imap().messages(&["INBOX"]).len(), setup.imap().messages(&["Sent"]).len()), (60, 2));
+}
+
 #[test]
 fn mass_removal_there_leaves_the_maildir_alone() {
     let setup = in_step();
