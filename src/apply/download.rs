@@ -156,11 +156,11 @@ struct Batch<'a, L, J> {
     local: &'a mut L,
     journal: &'a mut J,
     parts: &'a [(&'a MailboxPlan, Ground)],
-    /// In the order in which they were finished, each with its part.
-    staged: Vec<(usize, FetchedMessage)>,
+    /// In the order in which they were finished.
+    staged: Vec<Whole>,
     bytes: u64,
     /// Those before them, which are being made durable.
-    sealed: Option<Vec<(usize, FetchedMessage)>>,
+    sealed: Option<Vec<Whole>>,
     letters: &'a mut BTreeMap<MailboxId, KeywordLetters>,
     arrived: Vec<BTreeSet<Uid>>,
     /// The files of those that came over the wire.
@@ -171,6 +171,15 @@ struct Batch<'a, L, J> {
     progress: &'a dyn Fn(Event),
     /// What went wrong where the sink's own error type can't say it.
     failure: Option<Failure>,
+}
+
+/// A message that is in `tmp` as a whole.
+struct Whole {
+    /// Its part.
+    of: usize,
+    message: FetchedMessage,
+    /// Its file.
+    unique: UniqueName,
 }
 
 /// A message that is durable in `tmp`.
@@ -235,9 +244,15 @@ impl<'a, L: LocalStore, J: Journal> Batch<'a, L, J> {
     }
 
     /// Makes the messages visible that were sealed first.
-    fn publish(&mut self, messages: &[(usize, FetchedMessage)]) -> Result<(), Failure> {
+    fn publish(&mut self, messages: &[Whole]) -> Result<(), Failure> {
         let files = self.local.sealed()?;
-        let durable = messages.iter().zip(&files).filter_map(|((of, message), file)| self.durable(*of, message, file));
+        // A row with another message's file would be mail lost once that is removed.
+        if !messages.iter().map(|whole| &whole.unique).eq(files.iter().map(|file| &file.unique)) {
+            let cause = "the files that were written are not those of the messages that came".into();
+            return Err(LocalError { kind: LocalErrorKind::Unusable, cause }.into());
+        }
+        let durable =
+            messages.iter().zip(&files).filter_map(|(whole, file)| self.durable(whole.of, &whole.message, file));
         let mut durable: Vec<Durable<'_>> = durable.collect();
         // The intents of one mailbox that follow on each other are written as one.
         durable.sort_by_key(|one| one.of);
@@ -341,8 +356,8 @@ impl<L: LocalStore, J: Journal> BodySink for Batch<'_, L, J> {
         if std::mem::take(&mut self.skipping) {
             return Ok(());
         }
-        self.local.stage_finish(message.date)?;
-        self.staged.push((of, message));
+        let unique = self.local.stage_finish(message.date)?;
+        self.staged.push(Whole { of, message, unique });
         if self.staged.len() < L::BATCH && self.bytes < BATCH_BYTES {
             return Ok(());
         }

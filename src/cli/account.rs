@@ -125,7 +125,8 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
         let asks_quota = cycle::asks_quota(&header, &options, now);
         Recalled { capabilities: header.capabilities, asks_quota }
     });
-    let mut local = Maildir::new(account.maildir.clone()).with_diary(job.diary.clone());
+    let maildir = || Maildir::new(account.maildir.clone()).with_diary(job.diary.clone());
+    let mut local = maildir();
     let recalled = recalled.unwrap_or_default();
     let remote = connection(job, &recalled);
     let reading = async {
@@ -141,6 +142,8 @@ async fn work(job: &Job<'_>, now: Timestamp, run: &mut Run) -> Result<(), Troubl
     if let Ok(Some(why)) = &ended {
         sides.journal = Database::in_memory().map_err(|error| Trouble::state(account, &error, rest(job)))?;
         sides.journal = rebuild(job, now, why, run)?;
+        // What the pass before left on its way in is not this one's.
+        sides.local = maildir();
         ended = pass(job, now, &mut sides, run).await;
     }
     run.traffic = sides.remote.traffic();

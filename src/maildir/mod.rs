@@ -354,7 +354,7 @@ impl LocalStore for Maildir {
         self.stage.write(wire)
     }
 
-    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<(), LocalError> {
+    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<UniqueName, LocalError> {
         self.stage.finish(date)
     }
 

@@ -104,16 +104,16 @@ impl Stage {
         wire.chunks(PIECE).try_for_each(|piece| writer.write(|load| message.lines.convert(piece, load)))
     }
 
-    /// Ends the message and sets its date.
-    pub(super) fn finish(&mut self, date: Option<Timestamp>) -> Result<(), LocalError> {
+    /// Ends the message, sets its date, and returns its name.
+    pub(super) fn finish(&mut self, date: Option<Timestamp>) -> Result<UniqueName, LocalError> {
         let (Some(mut message), Some(writer)) = (self.current.take(), &mut self.writer) else {
             return Err(none_staged());
         };
         message.begin(writer)?;
         writer.write(|load| message.lines.finish(load))?;
         writer.end(date)?;
-        self.finished.push(message.unique);
-        Ok(())
+        self.finished.push(message.unique.clone());
+        Ok(message.unique)
     }
 
     /// Removes the message being staged; none being staged is no error.

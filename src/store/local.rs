@@ -219,8 +219,8 @@ pub trait LocalStore {
     /// Writes a part of the staged message, given with CRLF line ends.
     fn stage_write(&mut self, wire: &[u8]) -> Result<(), LocalError>;
 
-    /// Ends the staged message and sets its date.
-    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<(), LocalError>;
+    /// Ends the staged message, sets its date, and returns the name that it has in `tmp`.
+    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<UniqueName, LocalError>;
 
     /// Removes the message being staged; none being staged is no error.
     fn stage_discard(&mut self) -> Result<(), LocalError>;

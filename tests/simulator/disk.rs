@@ -435,7 +435,7 @@ impl LocalStore for Shared {
         )
     }
 
-    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<(), LocalError> {
+    fn stage_finish(&mut self, date: Option<Timestamp>) -> Result<UniqueName, LocalError> {
         self.touch(
             LocalErrorKind::Full,
             || "stage_finish".to_owned(),
@@ -448,8 +448,9 @@ impl LocalStore for Shared {
                 let (unique, stat) = staged.ok_or_else(|| bad(LocalErrorKind::Item, "no such maildir"))?;
                 let content = identity.content.ok_or_else(|| bad(LocalErrorKind::Item, "no content"))?;
                 let (message_id, wire_size) = (identity.message_id, identity.size);
-                world.staged.push((mailbox, Staged { unique, stat, content, message_id, wire_size }));
-                Ok(())
+                let staged = Staged { unique: unique.clone(), stat, content, message_id, wire_size };
+                world.staged.push((mailbox, staged));
+                Ok(unique)
             },
         )
     }

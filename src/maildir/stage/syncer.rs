@@ -126,14 +126,13 @@ impl Batch {
         if files.peek().is_none() {
             return Ok(());
         }
-        for (path, _) in files {
-            match File::open(path).and_then(|file| file.sync_all()) {
-                // Whoever removed it needs it no more; publishing it will say so.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other?,
-            }
-        }
-        File::open(tmp)?.sync_all()
+        // Whoever removed it needs it no more; publishing it will say so.
+        let sync = |path: &Path| match File::open(path).and_then(|file| file.sync_all()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        };
+        files.try_for_each(|(path, _)| sync(path))?;
+        sync(tmp)
     }
 }
 
