@@ -12,7 +12,8 @@ use super::message::{Fingerprint, Identity, Timestamp};
 /// The canonical form that is hashed has each CRLF as LF; a CR that stands alone stays. The header block ends with the
 /// first line that is empty or holds nothing but CRs; if a message ends before, the line ends missing to make its
 /// header end with an empty line are taken as there. Header fields in which mail programs keep accounts of a message for
-/// themselves are left out: mutt and neomutt add some when they save a message to another folder.
+/// themselves are left out: mutt and neomutt add some when they save a message to another folder, and mbsync adds one to
+/// what it transfers.
 #[derive(Debug, Clone)]
 pub struct IdentityHasher {
     /// A CR was the last byte seen: what follows decides what it is.
@@ -300,6 +301,7 @@ mod tests {
         let original = whole(b"A: b\nMessage-ID: <1@x>\nZ: y\n\nbody\nStatus: O\n");
         for same in [
             "A: b\nMessage-ID: <1@x>\nZ: y\nContent-Length: 15\nLines: 2\n\nbody\nStatus: O\n",
+            "A: b\nMessage-ID: <1@x>\nX-TUID: 9s8Yq3Yk2vMn\nZ: y\n\nbody\nStatus: O\n",
             "Status: RO\r\nA: b\r\nX-Status : F\r\n folded\r\nMessage-ID: <1@x>\r\nZ: y\r\n\r\nbody\r\nStatus: O\r\n",
         ] {
             let same = whole(same.as_bytes());

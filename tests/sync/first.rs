@@ -120,6 +120,26 @@ fn mail_on_both_sides_is_adopted_and_nothing_doubled() {
     }
 }
 
+/// mbsync gives what it pulls a header field of its own, and by default the date of that day.
+#[test]
+fn mail_that_mbsync_brought_is_adopted_and_nothing_doubled() {
+    for kind in SERVERS {
+        let setup = Setup::with_mail(kind, &corpus::ordinary(60));
+        setup.root.inbox().create();
+        for (number, mail) in corpus::ordinary(60).into_iter().enumerate() {
+            let text = String::from_utf8(mail.body).unwrap().replace("\r\n", "\n");
+            let (header, body) = text.split_once("\n\n").unwrap();
+            let brought = format!("{header}\nX-TUID: 9s8Yq3Yk2v{number:02}\n\n{body}");
+            setup.root.inbox().deliver(brought.as_bytes(), Some(""), Some(DATE));
+        }
+        let run = setup.sync().expect(0);
+        assert_eq!(run.account()["adopted"], 60, "{kind:?}: {}", run.stdout);
+        assert_eq!((run.count("local", "added"), run.count("remote", "added")), (0, 0), "{kind:?}: {}", run.stdout);
+        assert_eq!((setup.root.inbox().messages().len(), setup.imap().messages(&["INBOX"]).len()), (60, 60));
+        setup.sync().expect(0).expect_nothing_done();
+    }
+}
+
 #[test]
 fn equal_messages_are_adopted_one_to_one() {
     let twins = vec![Mail { body: corpus::plain("twin"), flags: "", date: DATE }; 3];

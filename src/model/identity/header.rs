@@ -44,8 +44,8 @@ impl Default for HeaderBlock {
 }
 
 impl HeaderBlock {
-    /// What mail programs write for their own use: sizes, and in mbox files flags.
-    const BOOKKEEPING: [&[u8]; 4] = [b"content-length", b"lines", b"status", b"x-status"];
+    /// What mail programs write for their own use: sizes, in mbox files flags, and mbsync's names of what it transfers.
+    const BOOKKEEPING: [&[u8]; 5] = [b"content-length", b"lines", b"status", b"x-status", b"x-tuid"];
     const MESSAGE_ID: &[u8] = b"message-id";
     /// Longer names are none of these, with white space before the colon allowed for (RFC 5322 section 4.5).
     const LONGEST_NAME: usize = 32;
