@@ -1,11 +1,13 @@
 //! The recoverable trash: whatever leaves a Maildir on mailtide's account is kept here first.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Reach, failed, found, unusable};
+use super::name::is_ours;
 use super::{body, durable, stamp};
 use crate::model::Timestamp;
 use crate::reconcile::snapshot::LocalEntry;
@@ -55,7 +57,19 @@ impl Trash {
         if real(&self.dir)?.starts_with(real(root)?) {
             return Err(unusable(&self.dir, "the recoverable trash can't be inside the Maildir"));
         }
+        self.sweep().map_err(|error| failed("look through", &self.dir, Reach::All, error))?;
         self.ready = true;
+        Ok(())
+    }
+
+    /// Removes what runs that died left half-written. No other run is at work: they exclude each other.
+    fn sweep(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if entry.file_name().to_str().and_then(|name| name.strip_prefix('.')).is_some_and(is_ours) {
+                durable::remove(&entry.path())?;
+            }
+        }
         Ok(())
     }
 
@@ -119,18 +133,27 @@ fn confirm(kept: &Path, entry: &LocalEntry) -> Result<Edit<()>, LocalError> {
     Ok(Edit::Changed)
 }
 
+/// Copies under another name first: what a crash leaves half-written must not be taken for a kept file.
 fn copy(file: &Path, kept: &Path, entry: &LocalEntry) -> Result<Edit<()>, LocalError> {
     let Some((mut source, before)) = body::open(file, entry)? else { return Ok(Edit::Changed) };
-    let target = durable::create_new(kept).map_err(|error| failed("create", kept, Reach::All, error))?;
+    let mut partial = OsString::from(".");
+    partial.push(kept.file_name().unwrap_or_default());
+    let partial = kept.with_file_name(partial);
+    let target = durable::remove(&partial).and_then(|()| durable::create_new(&partial));
+    let target = target.map_err(|error| failed("create", &partial, Reach::All, error))?;
     let copied = copy_durably(&mut source, target).and_then(|()| source.metadata());
     match copied {
-        Ok(after) if stamp::file_stat(&after) == stamp::file_stat(&before) => Ok(Edit::Done(())),
-        Ok(_) => {
-            durable::remove(kept).map(|()| Edit::Changed).map_err(|error| failed("remove", kept, Reach::All, error))
+        Ok(after) if stamp::file_stat(&after) == stamp::file_stat(&before) => {
+            durable::rename_new(&partial, kept).map_err(|error| failed("create", kept, Reach::All, error))?;
+            Ok(Edit::Done(()))
         }
+        Ok(_) => durable::remove(&partial)
+            .map(|()| Edit::Changed)
+            .map_err(|error| failed("remove", &partial, Reach::All, error)),
         Err(error) => {
             // What went wrong first is what there is to tell.
-            durable::remove(kept).unwrap_or_else(|left| tracing::warn!("cannot remove {}: {left}", kept.display()));
+            durable::remove(&partial)
+                .unwrap_or_else(|left| tracing::warn!("cannot remove {}: {left}", partial.display()));
             Err(failed("keep a copy of", file, Reach::One, error))
         }
     }
@@ -146,6 +169,7 @@ pub(super) fn copy_durably(source: &mut File, mut target: File) -> io::Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::maildir::name::UniqueNames;
     use crate::model::FlagSet;
 
     #[test]
@@ -162,5 +186,22 @@ mod tests {
         let other = LocalEntry { inode: copied.ino(), ..entry };
         assert_eq!(copy(&file, &dir.path().join("again"), &other).unwrap(), Edit::Changed);
         assert!(!dir.path().join("again").exists());
+    }
+
+    #[test]
+    fn a_copy_that_a_crash_cut_short_is_no_kept_file_and_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let [root, kept] = ["root", "kept"].map(|name| dir.path().join(name));
+        [&root, &kept].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+        let name = UniqueNames::new().next_name();
+        let (partial, another) = (kept.join(format!(".{name}")), kept.join(".nobackup"));
+        [&partial, &another, &root.join("file")].into_iter().for_each(|path| fs::write(path, "content").unwrap());
+        let mut trash = Trash::new(kept);
+        assert_eq!(trash.files().unwrap(), []);
+        let inode = fs::metadata(root.join("file")).unwrap().ino();
+        let entry = LocalEntry { in_new: true, info: "".into(), inode, flags: FlagSet::new() };
+        assert_eq!(trash.keep(&root, &root.join("file"), &entry, &name).unwrap(), Edit::Done(()));
+        assert!(!partial.exists() && another.exists());
+        assert_eq!(trash.files().unwrap().len(), 1);
     }
 }
