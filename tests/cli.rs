@@ -1,7 +1,7 @@
 //! The command line from outside: exact words, JSON, exit codes.
 #![cfg(test)]
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -224,6 +224,21 @@ fn a_configuration_error_is_one_json_object() {
         assert_eq!(keys(error), ["code", "folder", "hint", "message", "path", "retry_at", "uid"]);
         assert_eq!(error["code"], "config");
         assert_eq!(error["message"], format!("{}:1:1: unknown key `x`", home.config().display()));
+    }
+}
+
+#[test]
+fn what_cannot_be_said_is_no_success_and_a_reader_that_has_gone_away_has_seen_enough() {
+    let home = Home::new(REFUSED);
+    for arguments in [&["status"][..], &["status", "--json"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let ran = Ran::from(home.command(arguments).stdout(full).output().unwrap());
+        assert_eq!(ran.code, Some(7), "{ran:?}");
+        assert!(ran.stderr.starts_with("error: writing to standard output: No space left on device"), "{ran:?}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = Ran::from(home.command(arguments).stdout(writer).output().unwrap());
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
     }
 }
 

@@ -165,6 +165,17 @@ impl Trouble {
         Self::new(Exit::Machine, "system", message, "make sure that this user may do so, and try again")
     }
 
+    /// What a command says can't be written.
+    pub(super) fn unsaid(error: &std::io::Error) -> Self {
+        let message = format!("writing to standard output: {error}; what was done is done, and some of it is not told");
+        Self::new(
+            Exit::Machine,
+            "system",
+            message,
+            "make room where the output goes; `mailtide status` tells how things stand",
+        )
+    }
+
     /// The state directory can't be made.
     pub(super) fn state_dir(path: &std::path::Path, error: &std::io::Error) -> Self {
         let message = format!("creating the state directory {}: {error}; nothing was changed", path.display());

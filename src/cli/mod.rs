@@ -66,14 +66,14 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn dispatch(cli: &Cli) -> Exit {
     let output = Output::new(&cli.globals);
     log::start(&cli.globals);
-    match &cli.command {
+    output.ended(match &cli.command {
         Command::Sync(args) => sync::main(args, &cli.globals, &output),
         Command::Watch(args) => watch::main(args, &cli.globals, &output),
         Command::Status(args) => status::main(args, &cli.globals, &output),
         Command::Folders(args) => folders::main(args, &cli.globals, &output),
         Command::Check(args) => check::main(args, &cli.globals, &output),
         Command::Restore(args) => restore::main(args, &cli.globals, &output),
-    }
+    })
 }
 
 /// Reads the configuration that the options and the environment ask for.

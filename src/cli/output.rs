@@ -2,21 +2,25 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, OnceLock};
 
 use clap::builder::styling::{AnsiColor, Style};
 
 use super::args::{Color, Globals};
 use super::error::{Place, Trouble};
+use super::exit::Exit;
 
 /// How many troubles of a kind are shown to people.
 const SHOWN: usize = 5;
 
 /// Where a command's words go.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Output {
     quiet: bool,
     verbose: bool,
     stderr_colored: bool,
+    /// Why something could not be said.
+    unsaid: Arc<OnceLock<io::Error>>,
 }
 
 /// Returns true if colour is wanted on a stream.
@@ -40,6 +44,7 @@ impl Output {
             quiet: globals.quiet,
             verbose: globals.verbose > 0,
             stderr_colored: colored(globals.color, &io::stderr()),
+            unsaid: Arc::default(),
         }
     }
 
@@ -50,9 +55,24 @@ impl Output {
 
     /// Prints a line to stdout.
     pub(super) fn say(&self, line: impl Display) {
-        if !self.quiet {
+        if self.quiet {
+            return;
+        }
+        match writeln!(io::stdout().lock(), "{}", printable(&line.to_string())) {
             // A reader that has gone away has seen enough.
-            drop(writeln!(io::stdout().lock(), "{}", printable(&line.to_string())));
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(self.unsaid.set(error)),
+            _ => {}
+        }
+    }
+
+    /// Returns how a command ended. One of which not all could be said has not ended well.
+    pub(super) fn ended(&self, exit: Exit) -> Exit {
+        match self.unsaid.get() {
+            Some(error) => {
+                self.complain(None, &[Trouble::unsaid(error)]);
+                if exit == Exit::InStep { Exit::Machine } else { exit }
+            }
+            None => exit,
         }
     }
 

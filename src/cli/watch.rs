@@ -50,7 +50,7 @@ const LAST_BREATH: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub(super) fn main(args: &args::Watch, globals: &Globals, output: &Output) -> Exit {
-    let teller = Teller::new(*output, args.json);
+    let teller = Teller::new(output.clone(), args.json);
     match run(args, globals, &teller) {
         Ok(()) => Exit::InStep,
         Err(trouble) => {
