@@ -21,6 +21,8 @@ pub(super) struct Holding {
     counts: BTreeMap<(MailboxId, Side, Reason), u64>,
     /// Where this run puts losses back: those that are left are put back, too.
     undone: BTreeSet<(MailboxId, Side)>,
+    /// Of these it is not known what they have lost: something else was in the way.
+    untold: BTreeSet<MailboxId>,
 }
 
 impl Holding {
@@ -31,7 +33,7 @@ impl Holding {
             let reason = TOGETHER.into_iter().find(|reason| reason.as_str() == hold.reason)?;
             Some(((row.id, hold.side, reason), hold.count))
         };
-        Holding { counts: holds.iter().filter_map(key).collect(), undone: BTreeSet::new() }
+        Holding { counts: holds.iter().filter_map(key).collect(), ..Holding::default() }
     }
 
     /// Notes what is held of a mailbox now; 0: nothing any more.
@@ -83,10 +85,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let answer = self.options.holds;
         let guard = Guard { limits, census: &census, lost: &lost, held: &held, answer, now: self.now };
         // Of what was set aside before it is not known what is lost of it.
-        let known: Vec<(MailboxId, MailboxName)> =
-            plans.iter().filter(|plan| !plan.held).map(|plan| (plan.mailbox, plan.name.clone())).collect();
+        let (known, untold): (Vec<_>, Vec<_>) =
+            plans.iter().map(|plan| (plan.mailbox, plan.name.clone(), plan.held)).partition(|(.., held)| !held);
         let found = guard.review(plans);
-        for (mailbox, name) in &known {
+        self.holding.untold.extend(untold.into_iter().map(|(mailbox, ..)| mailbox));
+        for (mailbox, name, _) in &known {
+            self.holding.untold.remove(mailbox);
             for side in [Side::Local, Side::Remote] {
                 self.holding.put(*mailbox, side, Reason::MassDelete, 0);
             }
@@ -120,7 +124,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Returns true for a hold of an earlier run that still stands, though this run does not tell of it: it was not about the
-    /// folder, or could not look at it.
+    /// folder, or could not tell.
     pub(super) fn still_stands(&self, hold: &HoldRow, rows: &[MailboxRow]) -> bool {
         let Some(name) = &hold.mailbox else { return false };
         let is_told = |held: &Held| {
@@ -133,7 +137,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let is_unseen = |row: &MailboxRow| {
             let is_it =
                 |reason: &Reason| reason.as_str() == hold.reason && self.holding.has(row.id, hold.side, *reason);
-            self.blind.contains(&row.local) && TOGETHER.iter().any(is_it)
+            let is_untold = self.blind.contains(&row.local) || self.holding.untold.contains(&row.id);
+            is_untold && TOGETHER.iter().any(is_it)
         };
         !self.is_named(name) || row.is_some_and(is_unseen)
     }

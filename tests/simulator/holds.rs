@@ -111,6 +111,73 @@ fn a_mass_deletion_is_held_and_undone_when_refused() {
     }
 }
 
+/// Four of INBOX's twelve and two of the three in Lists go: too many together, and few enough in each.
+fn lose_in_two_folders(world: &mut World, side: Side) {
+    let lists = folder("Lists");
+    for (name, most) in [(MailboxName::inbox(), 4), (lists, 2)] {
+        match side {
+            Side::Local => {
+                let files: Vec<_> = world.files().into_iter().filter(|(at, _)| *at == name).take(most).collect();
+                files.iter().for_each(|(name, unique)| world.local_delete(name, unique));
+            }
+            Side::Remote => {
+                let uids: Vec<_> = world.uids().into_iter().filter(|(at, _)| *at == name).take(most).collect();
+                uids.iter().for_each(|(name, uid)| world.remote_delete(name, *uid));
+            }
+        }
+    }
+}
+
+fn other(side: Side) -> Side {
+    if side == Side::Local { Side::Remote } else { Side::Local }
+}
+
+/// Demands that the side that lost nothing has everything.
+fn assert_kept(shared: &Shared, lost: Side, context: &str) {
+    let kept = view(shared, other(lost));
+    assert_eq!(ids(&kept, "INBOX"), (1..13).collect::<Vec<u32>>(), "{context}");
+    assert_eq!(ids(&kept, "Lists"), [13, 14, 15], "{context}");
+}
+
+#[test]
+fn what_is_held_with_a_folder_that_cannot_be_looked_at_for_a_while_stays_held() {
+    for (seed, lost) in (0..20).flat_map(|seed| [(seed, Side::Local), (seed, Side::Remote)]) {
+        let shared = in_step(seed);
+        lose_in_two_folders(&mut shared.world(), lost);
+        let context = format!("seed {seed}, lost {lost}");
+        let began = shared.world().now;
+        for unreadable in [false, true, true, false] {
+            shared.world().mishaps.unreadable = unreadable.then(MailboxName::inbox);
+            let report = calm_run(&shared, &Options::default());
+            assert_kept(&shared, lost, &context);
+            shared.world().now.0 += 30 * 3600;
+            if !unreadable {
+                let since: Vec<Timestamp> = report.held.iter().map(|held| held.since).collect();
+                assert_eq!(since, [began; 2], "{context}: {:?}", report.held);
+            }
+        }
+        calm_run(&shared, &Options { holds: HoldAnswer::Undo, ..Options::default() });
+        assert!(calm_run(&shared, &Options::default()).held.is_empty(), "{context}");
+        assert_kept(&shared, lost, &context);
+        assert_kept(&shared, other(lost), &context);
+    }
+}
+
+#[test]
+fn what_an_undo_that_was_struck_did_not_put_back_is_not_carried_out() {
+    for (seed, lost) in (0..60).flat_map(|seed| [(seed, Side::Local), (seed, Side::Remote)]) {
+        let shared = in_step(seed);
+        lose_in_two_folders(&mut shared.world(), lost);
+        calm_run(&shared, &Options::default());
+        let undo = Options { holds: HoldAnswer::Undo, ..Options::default() };
+        drop(run(&shared, Schedule::Random(Rates { crash: 60, ..Rates::default() }), &undo));
+        for _ in 0..2 {
+            calm_run(&shared, &Options::default());
+            assert_kept(&shared, lost, &format!("seed {seed}, lost {lost}"));
+        }
+    }
+}
+
 #[test]
 fn a_missing_root_is_held_and_nothing_follows() {
     for seed in 0..20 {
