@@ -55,7 +55,7 @@ impl Walk<'_> {
         }
         let entries = match fs::read_dir(&path) {
             Err(error) if is_gone(&error) && !directories.is_empty() => return Ok(()),
-            Err(error) if is_lost_and_found(directories, &error) => return Ok(()),
+            Err(error) if is_others(self.settings.layout, directories, &error) => return Ok(()),
             Err(error) if is_too_long(&error) => {
                 self.reject(&path, "its path is too long");
                 return Ok(());
@@ -92,7 +92,9 @@ impl Walk<'_> {
         let stamp = match stamp::of_maildir(path) {
             Ok(stamp) => stamp,
             // Where the path of `cur` is too long, no mail can have been.
-            Err(error) if is_gone(&error) || is_too_long(&error) || is_lost_and_found(directories, &error) => {
+            Err(error)
+                if is_gone(&error) || is_too_long(&error) || is_others(self.settings.layout, directories, &error) =>
+            {
                 if path.join("cur").is_dir() {
                     self.reject(path, "has `cur` but no `new`, so it is no maildir");
                 }
@@ -125,9 +127,10 @@ fn is_too_long(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidFilename
 }
 
-/// The directory that a file system's root has, readable for the system only.
-fn is_lost_and_found(directories: &[String], error: &io::Error) -> bool {
-    directories == ["lost+found"] && error.kind() == io::ErrorKind::PermissionDenied
+/// A directory below the root that can't be a folder's and is for others only: what a file system's root has, snapshots.
+fn is_others(layout: Layout, directories: &[String], error: &io::Error) -> bool {
+    let may_be_folder = directories != ["lost+found"] && layout::name_of(layout, directories).is_some();
+    error.kind() == io::ErrorKind::PermissionDenied && !directories.is_empty() && !may_be_folder
 }
 
 /// Returns the directory of a folder. No component below the root may be a symbolic link.
@@ -212,6 +215,30 @@ fn mark_as_folder(maildir: &Path) -> Result<(), LocalError> {
 mod tests {
     use super::*;
     use crate::store::LocalErrorKind;
+
+    #[test]
+    fn only_what_cannot_be_a_folder_may_be_closed_to_us() {
+        let spared = |layout, path: &str, kind: io::ErrorKind| {
+            let directories: Vec<String> = path.split_terminator('/').map(str::to_owned).collect();
+            is_others(layout, &directories, &kind.into())
+        };
+        let (denied, gone) = (io::ErrorKind::PermissionDenied, io::ErrorKind::NotFound);
+        for (layout, path, expected) in [
+            (Layout::Fs, "lost+found", true),
+            (Layout::Fs, ".snapshots", true),
+            (Layout::Fs, "Lists/.Trash-0", true),
+            (Layout::Fs, "", false),
+            (Layout::Fs, "INBOX", false),
+            (Layout::Fs, "Lists/secret", false),
+            (Layout::MaildirPlusPlus, "lost+found", true),
+            (Layout::MaildirPlusPlus, "snapshots", true),
+            (Layout::MaildirPlusPlus, "", false),
+            (Layout::MaildirPlusPlus, ".Lists.secret", false),
+        ] {
+            assert_eq!(spared(layout, path, denied), expected, "{layout:?} {path}");
+            assert!(!spared(layout, path, gone), "{layout:?} {path}");
+        }
+    }
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 
