@@ -215,6 +215,8 @@ fn mark_as_folder(maildir: &Path) -> Result<(), LocalError> {
 mod tests {
     use super::*;
     use crate::store::LocalErrorKind;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn only_what_cannot_be_a_folder_may_be_closed_to_us() {
@@ -239,8 +241,6 @@ mod tests {
             assert!(!spared(layout, path, gone), "{layout:?} {path}");
         }
     }
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::symlink;
 
     fn settings(root: &Path, layout: Layout) -> Settings {
         Settings { root: root.to_owned(), layout, trash: root.with_extension("trash") }
