@@ -1,6 +1,6 @@
 //! Removals that look like an accident are held: set aside, named, and carried out or undone when the user says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{FlagChange, LocalRemoval, MailboxPlan, RemoteRemoval, Removal, Upload};
 use super::policy::{HoldAnswer, MaxDelete};
@@ -29,8 +29,10 @@ impl Guard<'_> {
     /// Takes out of the plans what looks like an accident on either side, or turns it round, and returns what that was.
     pub fn review(&self, plans: &mut [MailboxPlan]) -> Vec<(MailboxId, Held)> {
         let mut found = Vec::new();
+        // Of what was set aside already a plan says nothing.
+        let told: BTreeSet<MailboxId> = plans.iter().filter(|plan| !plan.held).map(|plan| plan.mailbox).collect();
         for side in [Side::Local, Side::Remote] {
-            for at in self.suspicious(plans, side) {
+            for at in self.suspicious(plans, &told, side) {
                 let Some(plan) = plans.get_mut(at) else { continue };
                 let losses = (plan.mailbox, self.losses(plan, side));
                 match self.answer {
@@ -46,7 +48,7 @@ impl Guard<'_> {
 
     /// Returns the plans whose losses on one side are too many: by share of their folder and together by number, or by
     /// number alone; and those of which losses were held before.
-    fn suspicious(&self, plans: &[MailboxPlan], side: Side) -> Vec<usize> {
+    fn suspicious(&self, plans: &[MailboxPlan], told: &BTreeSet<MailboxId>, side: Side) -> Vec<usize> {
         let watched: Vec<(usize, &MailboxPlan)> =
             plans.iter().enumerate().filter(|(_, plan)| is_watched(plan)).collect();
         let mut losses: BTreeMap<MailboxId, u64> = self
@@ -62,10 +64,8 @@ impl Guard<'_> {
             let lost = losses.entry(plan.mailbox).or_default();
             *lost = lost.saturating_sub(counted_before(plan, side)) + losses_now(plan, side);
         }
-        // Of what was set aside already a plan says nothing.
-        let is_told = |mailbox: MailboxId| plans.iter().any(|plan| plan.mailbox == mailbox && !plan.held);
         for ((mailbox, on), count) in self.held {
-            if *on == side && !is_told(*mailbox) {
+            if *on == side && !told.contains(mailbox) {
                 *losses.entry(*mailbox).or_default() += count;
             }
         }
@@ -197,8 +197,9 @@ fn undelete(change: &mut FlagChange, side: Side) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{MailboxName, MessageId, PermanentFlags, Uid};
+    use crate::model::{FlagSet, MailboxName, MessageId, PermanentFlags, Uid, UniqueName};
     use crate::reconcile::flags::FlagRules;
+    use crate::reconcile::snapshot::LocalEntry;
 
     const ME: MailboxId = MailboxId(1);
 
@@ -280,5 +281,29 @@ mod tests {
             let found: u64 = guard.review(&mut plans).iter().map(|(_, held)| held.count).sum();
             assert_eq!(found, expected, "{held:?}");
         }
+    }
+
+    /// What is held on one side says nothing of the other, on which all is back.
+    #[test]
+    fn what_was_held_and_is_back_does_not_count() {
+        let other = MailboxId(2);
+        let rules = FlagRules { deleted_is_local: false, permanent: PermanentFlags::all(), read_only: false };
+        let entry = LocalEntry { in_new: true, info: "".into(), inode: 1, flags: FlagSet::new() };
+        let removal = |n: u32| LocalRemoval {
+            row: MessageId(i64::from(n)),
+            unique: UniqueName::new(&format!("{n}.x")).unwrap(),
+            entry: entry.clone(),
+        };
+        let lists = MailboxPlan {
+            remove_local: (1..=30).map(removal).collect(),
+            ..MailboxPlan::nothing(other, MailboxName::parse("Lists").unwrap(), None, rules)
+        };
+        let mut plans = [plan(30, None), lists];
+        let census = [(ME, 40), (other, 40)].into();
+        let held = [((ME, Side::Local), 30), ((ME, Side::Remote), 30)].into();
+        let (limits, answer, lost) = (MaxDelete::default(), HoldAnswer::Keep, BTreeMap::new());
+        let guard = Guard { limits, census: &census, lost: &lost, held: &held, answer, now: Timestamp(7) };
+        let found: Vec<MailboxId> = guard.review(&mut plans).into_iter().map(|(mailbox, _)| mailbox).collect();
+        assert_eq!((found, plans[1].remove_local.len()), (vec![ME], 30));
     }
 }
