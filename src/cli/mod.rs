@@ -23,6 +23,7 @@ mod shelf;
 mod standing;
 mod status;
 mod stop;
+mod stream;
 mod sync;
 mod watch;
 
@@ -65,7 +66,9 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 fn dispatch(cli: &Cli) -> Exit {
     let output = Output::new(&cli.globals);
-    log::start(&cli.globals);
+    let output = if matches!(cli.command, Command::Watch(_)) { output.behind() } else { output };
+    log::start(&cli.globals, &output);
+    stop::outlive_large_files();
     output.ended(match &cli.command {
         Command::Sync(args) => sync::main(args, &cli.globals, &output),
         Command::Watch(args) => watch::main(args, &cli.globals, &output),
@@ -91,7 +94,9 @@ fn run_all<T, F: Future<Output = T>>(tasks: impl FnOnce(&Stop) -> Vec<F>) -> Res
         .map_err(|error| Trouble::machine("starting the runtime", &error))?;
     let results = runtime.block_on(async {
         let stop = Stop::on_signals().map_err(|error| Trouble::machine("watching for signals", &error))?;
-        Ok(futures_util::future::join_all(tasks(&stop)).await)
+        let results = futures_util::future::join_all(tasks(&stop)).await;
+        Stop::release();
+        Ok(results)
     });
     // A thread that still waits for a lock must not delay the end.
     runtime.shutdown_background();

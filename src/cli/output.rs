@@ -9,6 +9,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use super::args::{Color, Globals};
 use super::error::{Place, Trouble};
 use super::exit::Exit;
+use super::stream::{Sink, Stream, note};
 
 /// How many troubles of a kind are shown to people.
 const SHOWN: usize = 5;
@@ -19,6 +20,8 @@ pub(super) struct Output {
     quiet: bool,
     verbose: bool,
     stderr_colored: bool,
+    out: Sink,
+    err: Sink,
     /// Why something could not be said.
     unsaid: Arc<OnceLock<io::Error>>,
 }
@@ -44,8 +47,21 @@ impl Output {
             quiet: globals.quiet,
             verbose: globals.verbose > 0,
             stderr_colored: colored(globals.color, &io::stderr()),
+            out: Sink::Direct(Stream::Out),
+            err: Sink::Direct(Stream::Err),
             unsaid: Arc::default(),
         }
+    }
+
+    /// Returns one that waits for no reader: for who has more to do than to tell.
+    pub(super) fn behind(self) -> Self {
+        let sink = |stream| Sink::behind(stream, Arc::clone(&self.unsaid));
+        Self { out: sink(Stream::Out), err: sink(Stream::Err), ..self }
+    }
+
+    /// Returns where the log goes.
+    pub(super) fn log(&self) -> Sink {
+        self.err.clone()
     }
 
     /// Returns true if progress bars can be drawn on stderr without being in the way.
@@ -58,21 +74,21 @@ impl Output {
         if self.quiet {
             return;
         }
-        match writeln!(io::stdout().lock(), "{}", printable(&line.to_string())) {
-            // A reader that has gone away has seen enough.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(self.unsaid.set(error)),
-            _ => {}
-        }
+        let line = format!("{}\n", printable(&line.to_string()));
+        note(self.out.clone().write_all(line.as_bytes()), &self.unsaid);
     }
 
     /// Returns how a command ended. One of which not all could be said has not ended well.
     pub(super) fn ended(&self, exit: Exit) -> Exit {
-        match self.unsaid.get() {
-            Some(error) => {
-                self.complain(None, &[Trouble::unsaid(error)]);
-                if exit == Exit::InStep { Exit::Machine } else { exit }
-            }
-            None => exit,
+        self.out.drain();
+        let unsaid = self.unsaid.get();
+        if let Some(error) = unsaid {
+            self.complain(None, &[Trouble::unsaid(error)]);
+        }
+        self.err.drain();
+        match (unsaid, exit) {
+            (Some(_), Exit::InStep) => Exit::Machine,
+            _ => exit,
         }
     }
 
@@ -99,7 +115,9 @@ impl Output {
     fn line(&self, heading: &str, color: AnsiColor, text: &str) {
         let style = if self.stderr_colored { Style::new().fg_color(Some(color.into())).bold() } else { Style::new() };
         let text = printable(text).replace('\n', "\n  ");
-        drop(writeln!(io::stderr().lock(), "{style}{heading}:{style:#} {text}"));
+        let line = format!("{style}{heading}:{style:#} {text}\n");
+        // There is nobody left to tell of an error.
+        self.err.clone().write_all(line.as_bytes()).ok();
     }
 }
 

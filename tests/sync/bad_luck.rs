@@ -153,6 +153,17 @@ fn a_full_disk() {
 }
 
 #[test]
+fn a_limit_on_the_size_of_files() {
+    let mut setup = with_work();
+    setup.append(&["Sent"], &corpus::long(1, 2 << 20));
+    let unlimited = std::mem::take(&mut setup.entrance);
+    setup.entrance = ["sh", "-c", "ulimit -f 2048; exec \"$@\"", "sh"].map(str::to_owned).to_vec();
+    expect_failure(&setup, 7, &["file too large"]);
+    setup.entrance = unlimited;
+    setup.sync_in_step();
+}
+
+#[test]
 fn a_full_disk_under_the_database() {
     let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(300));
     let state = setup.path().join("state");

@@ -355,7 +355,9 @@ fn cut_while_everything_changes_at_any_byte() {
 #[test]
 fn interrupted_by_the_user_leaves_a_clean_state() {
     for (signal, code, name) in [(Signal::INT, 130, "interrupted"), (Signal::TERM, 143, "interrupted")] {
-        let scenario = Scenario::new(first_pull(Kind::Full));
+        let mut scenario = Scenario::new(first_pull(Kind::Full));
+        // What handled signals before is over.
+        scenario.setup.extra = "[hooks]\nbefore_sync = [\"true\"]\n".to_owned();
         let child = scenario.stalled();
         kill_process(Pid::from_child(&child), signal).unwrap();
         let output = child.wait_with_output().unwrap();

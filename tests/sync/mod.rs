@@ -32,5 +32,6 @@ mod security;
 mod status;
 mod support_works;
 mod uidvalidity;
+mod unread;
 mod unsyncable;
 mod watch;
