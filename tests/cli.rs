@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use mailtide::model::{MailboxName, Timestamp};
+use mailtide::model::{MailboxId, MailboxName, Timestamp};
 use mailtide::state::{Database, Lock};
 use mailtide::store::{Journal, Record, Trashed};
 use rustix::process::{Pid, Signal, kill_process};
@@ -395,8 +395,9 @@ fn keep(home: &Home, account: &str) {
         file: "1.x:2,S".to_owned(),
         kept_as: "k".to_owned(),
         at: Timestamp(1_795_309_323),
+        keywords: None,
     };
-    database.commit(&[Record::Run(4), Record::Kept(kept)]).unwrap();
+    database.commit(&[Record::Run(4), Record::Kept(MailboxId(1), kept)]).unwrap();
     let trash = home.state_dir().join("trash").join(account);
     fs::create_dir_all(&trash).unwrap();
     fs::write(trash.join("k"), format!("From: {account}\nSubject: =?utf-8?Q?a=1b[2J?=\n\nx\n")).unwrap();

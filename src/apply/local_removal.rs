@@ -135,7 +135,7 @@ impl<L: LocalStore, J: Journal> LocalRemovals<'_, L, J> {
                 match self.one_by_one(plan, removal, kept)? {
                     Edit::Done(trashed) => {
                         safe.push(removal);
-                        index.push(Record::Kept(trashed));
+                        index.push(Record::Kept(plan.mailbox, trashed));
                     }
                     Edit::Changed => self.after(plan.mailbox).overtaken = true,
                 }

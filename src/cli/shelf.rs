@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::error::{Rest, Trouble};
 use crate::config::Account;
 use crate::maildir::Maildir;
-use crate::model::{Fingerprint, MailboxName, MailboxRow, Timestamp, UniqueName};
+use crate::model::{Fingerprint, Keywords, MailboxName, MailboxRow, Timestamp, UniqueName};
 use crate::state::{Database, Lock};
 use crate::store::{Journal, KeptRow, LocalStore, Trashed};
 
@@ -133,6 +133,8 @@ pub(super) struct Item {
     pub(super) file: String,
     /// The name it has in the trash.
     pub(super) kept_as: String,
+    /// The keywords it had, unless only its name tells.
+    keywords: Option<Keywords>,
     /// The maildir that it lay in.
     local: Option<MailboxName>,
     /// The file is there.
@@ -185,6 +187,7 @@ impl Shelf {
             at: file.since,
             file: String::new(),
             kept_as: file.kept_as.clone(),
+            keywords: None,
             local: None,
             present: true,
         });
@@ -222,7 +225,8 @@ impl Shelf {
     pub(super) fn wanted(&self, account: &Account, item: &Item, folder: Option<&MailboxName>) -> Option<Trashed> {
         let names = Names { account, rows: &self.rows };
         let mailbox = item.local.clone().or_else(|| folder.map(|folder| names.local(folder)))?;
-        Some(Trashed { mailbox, file: item.file.clone(), kept_as: item.kept_as.clone(), at: item.at })
+        let (file, kept_as, keywords) = (item.file.clone(), item.kept_as.clone(), item.keywords.clone());
+        Some(Trashed { mailbox, file, kept_as, at: item.at, keywords })
     }
 }
 
@@ -241,6 +245,7 @@ impl Names<'_> {
             at: row.kept.at,
             file: row.kept.file.clone(),
             kept_as: row.kept.kept_as.clone(),
+            keywords: row.kept.keywords.clone(),
             local: Some(row.kept.mailbox.clone()),
             present,
         }
@@ -316,6 +321,7 @@ mod tests {
             at: Timestamp(at),
             file: String::new(),
             kept_as: "k".to_owned(),
+            keywords: None,
             local: folder.map(name),
             present: true,
         };

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::apply::local_problem;
-use crate::model::{MailboxName, MailboxRow, UniqueName};
+use crate::model::{Keyword, KeywordLetters, MailboxName, MailboxRow, UniqueName};
 use crate::reconcile::report::Problem;
 use crate::reconcile::snapshot::LocalEntry;
 use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, PutBack, Record, Trashed};
@@ -95,11 +95,12 @@ impl<L: LocalStore, J: Journal> Work<'_, L, J> {
             self.done.problems.push(unquiet(folder));
             return Ok(());
         }
+        let letters = self.letters(folder, seen.letters.unwrap_or(letters), wanted)?;
         // Each that is put back has its place among them.
         let mut here: BTreeMap<UniqueName, LocalEntry> = seen.entries.into_iter().collect();
         let (mut back, mut gone) = (Vec::new(), Vec::new());
         for kept in wanted {
-            match self.one(kept, &mut here)? {
+            match self.one(kept, &letters, &mut here)? {
                 Some(PutBack::Done(unique) | PutBack::Already(unique)) => {
                     back.push(Restored { kept: (*kept).clone(), unique });
                 }
@@ -111,8 +112,28 @@ impl<L: LocalStore, J: Journal> Work<'_, L, J> {
         self.let_go(row, back, gone)
     }
 
-    fn one(&mut self, kept: &Trashed, here: &mut BTreeMap<UniqueName, LocalEntry>) -> Result<Option<PutBack>, Failure> {
-        match self.local.put_back(kept, here) {
+    /// Returns what letters mean in a folder once the keywords of what comes back have theirs.
+    fn letters(
+        &mut self,
+        folder: &MailboxName,
+        known: KeywordLetters,
+        wanted: &[&Trashed],
+    ) -> Result<KeywordLetters, Failure> {
+        let keywords: BTreeSet<Keyword> =
+            wanted.iter().filter_map(|kept| kept.keywords.as_deref()).flatten().cloned().collect();
+        match keywords.is_empty() {
+            true => Ok(known),
+            false => Ok(self.local.assign_letters(folder, &known, &keywords)?),
+        }
+    }
+
+    fn one(
+        &mut self,
+        kept: &Trashed,
+        letters: &KeywordLetters,
+        here: &mut BTreeMap<UniqueName, LocalEntry>,
+    ) -> Result<Option<PutBack>, Failure> {
+        match self.local.put_back(kept, letters, here) {
             Ok(PutBack::Gone) => {
                 self.done.problems.push(missing(kept));
                 Ok(Some(PutBack::Gone))

@@ -455,7 +455,8 @@ impl LocalStore for Maildir {
             Edit::Changed => Edit::Changed,
             Edit::Done(()) => {
                 let file = name::format(unique, &entry.info);
-                Edit::Done(Trashed { mailbox: mailbox.clone(), file, kept_as, at })
+                let keywords = Some(entry.flags.keywords.clone());
+                Edit::Done(Trashed { mailbox: mailbox.clone(), file, kept_as, at, keywords })
             }
         })
     }
@@ -482,10 +483,15 @@ impl LocalStore for Maildir {
         self.trash.files()
     }
 
-    fn put_back(&mut self, kept: &Trashed, here: &mut BTreeMap<UniqueName, LocalEntry>) -> Result<PutBack, LocalError> {
+    fn put_back(
+        &mut self,
+        kept: &Trashed,
+        letters: &KeywordLetters,
+        here: &mut BTreeMap<UniqueName, LocalEntry>,
+    ) -> Result<PutBack, LocalError> {
         if !trash::is_kept_name(&kept.kept_as) {
             return Err(found(Path::new(&kept.kept_as), "is no name that a kept file has"));
         }
-        put_back::put_back(&self.locate(&kept.mailbox)?, &self.trash.path(&kept.kept_as), kept, here)
+        put_back::put_back(&self.locate(&kept.mailbox)?, &self.trash.path(&kept.kept_as), kept, letters, here)
     }
 }

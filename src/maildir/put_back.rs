@@ -29,10 +29,11 @@ pub(super) fn put_back(
     maildir: &Path,
     path: &Path,
     trashed: &Trashed,
+    letters: &KeywordLetters,
     here: &mut BTreeMap<UniqueName, LocalEntry>,
 ) -> Result<PutBack, LocalError> {
     let Some(mut kept) = open(path)? else { return Ok(PutBack::Gone) };
-    for (unique, info) in names(trashed) {
+    for (unique, info) in names(trashed, letters) {
         let bearer = here.get(&unique).map(|entry| name::path(maildir, &unique, entry));
         match bearer {
             Some(bearer) if kept.is_in(&bearer)? => return Ok(PutBack::Already(unique)),
@@ -49,9 +50,14 @@ pub(super) fn put_back(
 }
 
 /// Returns the names it can get, the best first.
-fn names(trashed: &Trashed) -> impl Iterator<Item = (UniqueName, String)> {
+fn names(trashed: &Trashed, letters: &KeywordLetters) -> impl Iterator<Item = (UniqueName, String)> {
     let old = name::parse(&trashed.file);
     let info = without_deleted(old.as_ref().map_or("", |(_, info)| info));
+    // What letters meant then, others may mean now.
+    let info = match &trashed.keywords {
+        Some(keywords) => name::relabelled(&info, &FlagSet::from_parts(0, keywords.iter().cloned()), letters),
+        None => info,
+    };
     let own = UniqueName::new(&trashed.kept_as);
     old.map(|(unique, _)| unique).into_iter().chain(own).map(move |unique| (unique, info.clone()))
 }
@@ -163,8 +169,9 @@ mod tests {
         fn put_back(&mut self, file: &str) -> PutBack {
             let mailbox = crate::model::MailboxName::inbox();
             let (file, kept_as) = (file.to_owned(), "kept".to_owned());
-            let trashed = Trashed { mailbox, file, kept_as, at: crate::model::Timestamp(0) };
-            put_back(self.dir.path(), &self.dir.path().join("kept"), &trashed, &mut self.here).unwrap()
+            let trashed = Trashed { mailbox, file, kept_as, at: crate::model::Timestamp(0), keywords: None };
+            let letters = KeywordLetters::new();
+            put_back(self.dir.path(), &self.dir.path().join("kept"), &trashed, &letters, &mut self.here).unwrap()
         }
 
         fn deliver(&mut self, unique: &str, content: &str) {

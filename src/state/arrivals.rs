@@ -40,7 +40,7 @@ impl Packed {
             *uid,
             unique.clone(),
             flags.bits(),
-            keywords_text(flags),
+            keywords_text(&flags.keywords),
             tombstone.map(|tombstone| tombstone.as_str().to_owned()),
             *date,
             size.map(u64::cast_signed),

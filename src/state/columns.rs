@@ -8,8 +8,8 @@ use rusqlite::{Error, Result, Row, Statement};
 
 use crate::model::{
     Circumstances, DirId, DirStamp, EmailId, FileStat, Fingerprint, Flag, FlagDelta, FlagSet, Keyword, KeywordLetters,
-    MailboxName, MessageHash, ModSeq, PermanentFlags, Side, Stamp, Timestamp, Tombstone, Uid, UidSet, UidValidity,
-    UniqueName, Usage, Watermark,
+    Keywords, MailboxName, MessageHash, ModSeq, PermanentFlags, Side, Stamp, Timestamp, Tombstone, Uid, UidSet,
+    UidValidity, UniqueName, Usage, Watermark,
 };
 use crate::store::NewMessage;
 
@@ -113,6 +113,12 @@ impl<'row> Columns<'row> {
 
     pub(super) fn time_or_null(&mut self) -> Result<Option<Timestamp>> {
         self.take::<Option<i64>>().map(|seconds| seconds.map(Timestamp))
+    }
+
+    /// Takes keywords, or NULL.
+    pub(super) fn keywords(&mut self) -> Result<Option<Keywords>> {
+        let keywords = self.word_or_null("list of keywords", parse_keywords)?;
+        Ok(keywords.map(|keywords| FlagSet::from_parts(0, keywords).keywords))
     }
 
     /// Takes bits and keywords.
@@ -248,7 +254,7 @@ pub(super) fn bind_message(statement: &mut Statement<'_>, message: &NewMessage) 
     statement.raw_bind_parameter(1, message.uid.get())?;
     statement.raw_bind_parameter(2, message.unique.as_ref().map(UniqueName::as_str))?;
     statement.raw_bind_parameter(3, message.flags.bits())?;
-    statement.raw_bind_parameter(4, keywords_text(&message.flags))?;
+    statement.raw_bind_parameter(4, keywords_text(&message.flags.keywords))?;
     statement.raw_bind_parameter(5, message.tombstone.map(Tombstone::as_str))?;
     statement.raw_bind_parameter(6, message.date.map(|time| time.0))?;
     statement.raw_bind_parameter(7, message.size.map(u64::cast_signed))?;
@@ -261,9 +267,9 @@ pub(super) fn bind_message(statement: &mut Statement<'_>, message: &NewMessage) 
 }
 
 /// Writes keywords with a space between; an IMAP atom holds none.
-pub(super) fn keywords_text(flags: &FlagSet) -> String {
+pub(super) fn keywords_text(keywords: &BTreeSet<Keyword>) -> String {
     let mut text = String::new();
-    for keyword in &flags.keywords {
+    for keyword in keywords {
         if !text.is_empty() {
             text.push(' ');
         }

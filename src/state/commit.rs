@@ -15,7 +15,7 @@ use crate::store::{FailureRow, HoldRow, NewMessage, Record, Renaming, Trashed};
 /// Adds a mailbox. Until a server says otherwise, everything can be stored in it.
 pub(super) fn add_mailbox(connection: &Connection, name: &MailboxName, local: &MailboxName) -> Result<MailboxId> {
     let permanent = PermanentFlags::all();
-    let keywords = keywords_text(&permanent.flags);
+    let keywords = keywords_text(&permanent.flags.keywords);
     run(
         connection,
         "INSERT INTO mailbox (name, local, permanent_flags, permanent_keywords, new_keywords, read_only, letters, \
@@ -52,7 +52,10 @@ fn write_one(db: &Connection, record: &Record, tally: &mut Tally) -> Result<()> 
             "UPDATE mailbox SET role = ?2, object_id = ?3 WHERE id = ?1",
             (id.0, role.map(Role::as_str), object_id),
         ),
-        Record::LocalName(id, name) => run(db, "UPDATE mailbox SET local = ?2 WHERE id = ?1", (id.0, name.as_str())),
+        Record::LocalName(id, name) => {
+            run(db, "UPDATE mailbox SET local = ?2 WHERE id = ?1", (id.0, name.as_str()))?;
+            take_along(db, *id, name)
+        }
         Record::Renamed(renamings) => rename(db, renamings),
         Record::Directory(id, directory) => run(
             db,
@@ -79,7 +82,7 @@ fn write_one(db: &Connection, record: &Record, tally: &mut Tally) -> Result<()> 
         Record::Forget(id) => tally.delete(db, *id),
         // All at once, in the end.
         Record::Settled(_) => Ok(()),
-        Record::Kept(trashed) => keep(db, trashed),
+        Record::Kept(mailbox, trashed) => keep(db, *mailbox, trashed),
         Record::Dropped(kept_as) => run(db, "DELETE FROM kept WHERE kept_as = ?1", [kept_as]),
         Record::Lost(id, side, count, at) => run(
             db,
@@ -136,7 +139,7 @@ fn looked(
         watermark.map(|mark| mark.messages),
         watermark.and_then(|mark| mark.mod_seq).map(|mod_seq| mod_seq.get().cast_signed()),
         permanent.flags.bits(),
-        keywords_text(&permanent.flags),
+        keywords_text(&permanent.flags.keywords),
         permanent.new_keywords,
         read_only,
         full_look.map(|time| time.0),
@@ -156,8 +159,14 @@ fn rename(db: &Connection, renamings: &[Renaming]) -> Result<()> {
         let sql = "UPDATE mailbox SET name = ?2, local = ?3 WHERE id = ?1";
         run(db, sql, (mailbox.0, name.as_str(), local.as_str()))?;
         run(db, "UPDATE intent SET target = ?2 WHERE target = '/' || ?1", (mailbox.0, name.as_str()))?;
+        take_along(db, *mailbox, local)?;
     }
     Ok(())
+}
+
+/// What was removed from a maildir goes back to where that is now.
+fn take_along(db: &Connection, mailbox: MailboxId, local: &MailboxName) -> Result<()> {
+    run(db, "UPDATE kept SET mailbox = ?2 WHERE folder = ?1", (mailbox.0, local.as_str()))
 }
 
 fn scanned(db: &Connection, mailbox: MailboxId, stamp: Option<Stamp>) -> Result<()> {
@@ -210,7 +219,7 @@ fn add_message(db: &Connection, mailbox: MailboxId, message: &NewMessage) -> Res
 }
 
 fn set_flags(db: &Connection, id: MessageId, flags: &FlagSet) -> Result<()> {
-    let params = (id.0, flags.bits(), keywords_text(flags));
+    let params = (id.0, flags.bits(), keywords_text(&flags.keywords));
     run(db, "UPDATE message SET flags = ?2, keywords = ?3 WHERE id = ?1", params)
 }
 
@@ -227,10 +236,14 @@ fn replaced(db: &Connection, id: MessageId, by: &UniqueName) -> Result<()> {
     run(db, sql, (id.0, by.as_str()))
 }
 
-fn keep(db: &Connection, trashed: &Trashed) -> Result<()> {
-    let sql = "INSERT INTO kept (kept_as, mailbox, file, at, run) SELECT ?1, ?2, ?3, ?4, run FROM account WHERE true \
-               ON CONFLICT (kept_as) DO UPDATE SET mailbox = ?2, file = ?3, at = ?4";
-    run(db, sql, (&trashed.kept_as, trashed.mailbox.as_str(), &trashed.file, trashed.at.0))
+fn keep(db: &Connection, mailbox: MailboxId, trashed: &Trashed) -> Result<()> {
+    let Trashed { mailbox: local, file, kept_as, at, keywords } = trashed;
+    let sql = "INSERT INTO kept (kept_as, mailbox, file, at, run, folder, keywords) \
+               SELECT ?1, ?2, ?3, ?4, run, (SELECT id FROM mailbox WHERE id = ?5), ?6 FROM account WHERE true \
+               ON CONFLICT (kept_as) DO UPDATE \
+               SET mailbox = ?2, file = ?3, at = ?4, folder = excluded.folder, keywords = ?6";
+    let keywords = keywords.as_ref().map(|keywords| keywords_text(keywords));
+    run(db, sql, (kept_as, local.as_str(), file, at.0, mailbox.0, keywords))
 }
 
 /// What was held before is held since then.

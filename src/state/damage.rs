@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use chrono::DateTime;
 use rusqlite::{Connection, Result as SqlResult, params};
 
-use super::columns::Columns;
+use super::columns::{Columns, keywords_text};
 use super::error::DatabaseError;
 use super::file::{self, beside};
 use super::{load, open};
-use crate::model::{MailboxName, Timestamp, UniqueName};
-use crate::store::{KeptRow, StateError};
+use crate::model::{Timestamp, UniqueName};
+use crate::store::{KeptRow, StateError, Trashed};
 
 /// Files that belong to a database beside it.
 const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
@@ -84,8 +84,10 @@ pub(super) fn salvage(path: &Path) -> Vec<KeptRow> {
 /// Reads until SQLite can't go on, leaving out what makes no sense.
 fn kept(connection: &Connection) -> Vec<KeptRow> {
     let mut found = Vec::new();
-    let sql = "SELECT id, run, mailbox, file, kept_as, at FROM kept NOT INDEXED";
-    let Ok(mut statement) = connection.prepare(sql) else { return found };
+    let columns = "id, run, mailbox, file, kept_as, at";
+    // One of an older version has no keywords.
+    let select = |keywords| connection.prepare(&format!("SELECT {columns}, {keywords} FROM kept NOT INDEXED"));
+    let Ok(mut statement) = select("keywords").or_else(|_| select("NULL")) else { return found };
     let Ok(mut rows) = statement.query([]) else { return found };
     while let Ok(Some(row)) = rows.next() {
         let row = load::kept_row(&mut Columns::of(row));
@@ -97,11 +99,14 @@ fn kept(connection: &Connection) -> Vec<KeptRow> {
 /// Writes the index read from a damaged file into a new one. The runs go on from those it speaks of, so that no two
 /// bear the same number; from 1 on, for there was a Maildir that is not to be made anew where it is missing.
 pub(super) fn adopt(connection: &Connection, kept: &[KeptRow]) -> SqlResult<()> {
-    let sql = "INSERT OR IGNORE INTO kept (id, kept_as, mailbox, file, at, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let sql = "INSERT OR IGNORE INTO kept (id, kept_as, mailbox, file, at, run, keywords) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let mut insert = connection.prepare(sql)?;
     for KeptRow { id, run, kept } in kept {
-        let mailbox = MailboxName::as_str(&kept.mailbox);
-        insert.execute(params![id.cast_signed(), kept.kept_as, mailbox, kept.file, kept.at.0, run.cast_signed()])?;
+        let Trashed { mailbox, file, kept_as, at, keywords } = kept;
+        let keywords = keywords.as_ref().map(|keywords| keywords_text(keywords));
+        let (id, run) = (id.cast_signed(), run.cast_signed());
+        insert.execute(params![id, kept_as, mailbox.as_str(), file, at.0, run, keywords])?;
     }
     let last = kept.iter().map(|row| row.run).max().unwrap_or_default().max(1);
     connection.execute("UPDATE account SET run = ?1", [last.cast_signed()]).map(drop)

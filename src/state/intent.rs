@@ -65,7 +65,7 @@ fn insert_one(connection: &Connection, intent: &Intent) -> Result<IntentId> {
                 uid_next,
                 unique.as_str(),
                 flags.bits(),
-                keywords_text(flags),
+                keywords_text(&flags.keywords),
                 date.map(|time| time.0),
                 size.cast_signed(),
                 message_id.map(|hash| hash.0),

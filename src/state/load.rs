@@ -248,7 +248,7 @@ pub(super) fn losses(connection: &Connection, since: Timestamp) -> Result<BTreeM
 }
 
 pub(super) fn kept(connection: &Connection, before: Timestamp) -> Result<Vec<KeptRow>> {
-    let sql = "SELECT id, run, mailbox, file, kept_as, at FROM kept WHERE at < ?1 ORDER BY at, kept_as";
+    let sql = "SELECT id, run, mailbox, file, kept_as, at, keywords FROM kept WHERE at < ?1 ORDER BY at, kept_as";
     rows(connection, sql, [before.0], kept_row)
 }
 
@@ -256,5 +256,6 @@ pub(super) fn kept(connection: &Connection, before: Timestamp) -> Result<Vec<Kep
 pub(super) fn kept_row(columns: &mut Columns<'_>) -> Result<KeptRow> {
     let (id, run) = (columns.unsigned()?, columns.unsigned()?);
     let (mailbox, file) = (columns.mailbox_name()?, columns.take()?);
-    Ok(KeptRow { id, run, kept: Trashed { mailbox, file, kept_as: columns.take()?, at: columns.time()? } })
+    let (kept_as, at, keywords) = (columns.take()?, columns.time()?, columns.keywords()?);
+    Ok(KeptRow { id, run, kept: Trashed { mailbox, file, kept_as, at, keywords } })
 }

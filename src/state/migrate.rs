@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0009_capabilities.sql"),
     include_str!("../../migrations/0010_quota_due.sql"),
     include_str!("../../migrations/0011_fewer_writes.sql"),
+    include_str!("../../migrations/0012_kept.sql"),
 ];
 
 /// What a file's schema is to this program.

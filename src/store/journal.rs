@@ -280,8 +280,8 @@ pub enum Record {
     Forget(MessageId),
     /// An intent is fulfilled, or came to nothing.
     Settled(IntentId),
-    /// A file left the Maildir for the recoverable trash.
-    Kept(Trashed),
+    /// A file of a mailbox left the Maildir for the recoverable trash. It follows the mailbox to what that is called later.
+    Kept(MailboxId, Trashed),
     /// A file in the recoverable trash is no longer kept.
     Dropped(String),
     /// So many messages of a mailbox were removed on account of this side losing them.

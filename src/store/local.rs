@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::error::LocalError;
 use super::remote::BodySource;
 use crate::model::{
-    FileStat, Fingerprint, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, MailboxName, Marker, MessageHash,
-    Stamp, Timestamp, UniqueName,
+    FileStat, Fingerprint, FlagDelta, FlagSet, Identity, Keyword, KeywordLetters, Keywords, MailboxName, Marker,
+    MessageHash, Stamp, Timestamp, UniqueName,
 };
 use crate::reconcile::snapshot::{LocalEntry, LocalListing, LocalSnapshot};
 
@@ -59,6 +59,8 @@ pub struct Trashed {
     pub kept_as: String,
     /// When it was removed.
     pub at: Timestamp,
+    /// The keywords it had, which the letters in its name may mean no more; `None` if only they tell.
+    pub keywords: Option<Keywords>,
 }
 
 /// A file found in the recoverable trash, whether the index knows it or not.
@@ -316,7 +318,13 @@ pub trait LocalStore {
     fn kept_files(&mut self) -> Result<Vec<KeptFile>, LocalError>;
 
     /// Links or copies a file from the recoverable trash into its folder's `cur`, under its old name without the flag
-    /// that marks it as deleted; under the name it has in the trash if another message took the old one. `here`: the
-    /// folder's messages as just observed; what is put back is added. Durable after [`LocalStore::sync`].
-    fn put_back(&mut self, kept: &Trashed, here: &mut BTreeMap<UniqueName, LocalEntry>) -> Result<PutBack, LocalError>;
+    /// that marks it as deleted, and with the letters that its keywords have now; under the name it has in the trash if
+    /// another message took the old one. `here`: the folder's messages as just observed; what is put back is added.
+    /// Durable after [`LocalStore::sync`].
+    fn put_back(
+        &mut self,
+        kept: &Trashed,
+        letters: &KeywordLetters,
+        here: &mut BTreeMap<UniqueName, LocalEntry>,
+    ) -> Result<PutBack, LocalError>;
 }

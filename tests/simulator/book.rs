@@ -29,7 +29,7 @@ pub(super) struct Book {
     pub(super) messages: BTreeMap<(MailboxId, Uid), MessageRow>,
     pub(super) intents: BTreeMap<IntentId, Intent>,
     pub(super) failures: Vec<FailureRow>,
-    pub(super) kept: Vec<KeptRow>,
+    pub(super) kept: Vec<(MailboxId, KeptRow)>,
     losses: Vec<(MailboxId, Side, u64, Timestamp)>,
     numbers: i64,
 }
@@ -112,6 +112,11 @@ impl Book {
         self.messages = all;
     }
 
+    fn take_along(&mut self, id: MailboxId, local: &MailboxName) {
+        let of_it = self.kept.iter_mut().filter(|(mailbox, _)| *mailbox == id);
+        of_it.for_each(|(_, row)| row.kept.mailbox = local.clone());
+    }
+
     fn rename(&mut self, renamings: &[Renaming]) {
         let before = |one: &Renaming| Some((self.mailboxes.get(&one.mailbox)?.name.clone(), one.name.clone()));
         let names: BTreeMap<MailboxName, MailboxName> = renamings.iter().filter_map(before).collect();
@@ -123,6 +128,7 @@ impl Book {
             }
         }
         for Renaming { mailbox, name, local } in renamings {
+            self.take_along(*mailbox, local);
             self.with_mailbox(*mailbox, |row| (row.name, row.local) = (name.clone(), local.clone()));
         }
         let names: BTreeSet<_> = self.mailboxes.values().map(|row| &row.name).collect();
@@ -209,7 +215,10 @@ impl Book {
                     row.object_id = object_id;
                 });
             }
-            Record::LocalName(id, name) => self.with_mailbox(id, |row| row.local = name),
+            Record::LocalName(id, name) => {
+                self.take_along(id, &name);
+                self.with_mailbox(id, |row| row.local = name);
+            }
             Record::Renamed(renamings) => self.rename(&renamings),
             Record::Directory(id, directory) => self.with_mailbox(id, |row| row.directory = Some(directory)),
             Record::Scanned(id, stamp) => self.with_mailbox(id, |row| row.stamp = stamp),
@@ -236,11 +245,11 @@ impl Book {
             Record::EmailId(id, email_id) => self.change(id, |row| row.email_id = Some(email_id)),
             Record::Forget(id) => self.messages.retain(|_, row| row.id != id),
             Record::Settled(id) => drop(self.intents.remove(&id)),
-            Record::Kept(kept) => {
+            Record::Kept(mailbox, kept) => {
                 let id = self.number().unsigned_abs();
-                self.kept.push(KeptRow { id, run: self.run, kept });
+                self.kept.push((mailbox, KeptRow { id, run: self.run, kept }));
             }
-            Record::Dropped(name) => self.kept.retain(|row| row.kept.kept_as != name),
+            Record::Dropped(name) => self.kept.retain(|(_, row)| row.kept.kept_as != name),
             Record::Lost(id, side, count, at) => self.losses.push((id, side, count, at)),
             Record::ForgetLosses(before) => self.losses.retain(|(.., at)| *at >= before),
             Record::Holds(holds) => self.holds = holds,
@@ -378,7 +387,9 @@ impl Journal for Shared {
     }
 
     fn kept(&mut self, before: Timestamp) -> Result<Vec<KeptRow>, StateError> {
-        let old = |world: &mut World| world.book.kept.iter().filter(|row| row.kept.at < before).cloned().collect();
+        let old = |world: &mut World| {
+            world.book.kept.iter().map(|(_, row)| row).filter(|row| row.kept.at < before).cloned().collect()
+        };
         self.state(|| "kept".to_owned(), old)
     }
 

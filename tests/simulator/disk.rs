@@ -593,7 +593,8 @@ impl LocalStore for Shared {
                 let Some(file) = file else { return Ok(Edit::Changed) };
                 let kept_as = world.maildir.keep(unique, file, world.now);
                 let file = format!("{unique}:{}", entry.info);
-                Ok(Edit::Done(Trashed { mailbox: mailbox.clone(), file, kept_as, at }))
+                let keywords = Some(entry.flags.keywords.clone());
+                Ok(Edit::Done(Trashed { mailbox: mailbox.clone(), file, kept_as, at, keywords }))
             },
         )
     }
@@ -647,11 +648,19 @@ impl LocalStore for Shared {
         self.touch(LocalErrorKind::Unusable, || "kept_files".to_owned(), all)
     }
 
-    fn put_back(&mut self, kept: &Trashed, here: &mut BTreeMap<UniqueName, LocalEntry>) -> Result<PutBack, LocalError> {
+    fn put_back(
+        &mut self,
+        kept: &Trashed,
+        letters: &KeywordLetters,
+        here: &mut BTreeMap<UniqueName, LocalEntry>,
+    ) -> Result<PutBack, LocalError> {
         self.touch(
             LocalErrorKind::Item,
             || format!("put_back {kept:?}"),
-            |world| world.maildir.put_back(kept, here).ok_or_else(|| bad(LocalErrorKind::Item, "both names are taken")),
+            |world| {
+                let done = world.maildir.put_back(kept, letters, here);
+                done.ok_or_else(|| bad(LocalErrorKind::Item, "both names are taken"))
+            },
         )
     }
 }

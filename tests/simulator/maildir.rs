@@ -9,7 +9,7 @@ use mailtide::reconcile::snapshot::{Entries, LocalEntry, LocalSnapshot};
 
 use mailtide::store::{PutBack, Trashed};
 
-use super::file::{Dir, File, Place, flags_of, info_of, letters_in, with_letters};
+use super::file::{Dir, File, Place, flags_of, info_of, letters_in, relabelled, with_letters};
 use super::mail::Bytes;
 use super::rng::Rng;
 
@@ -276,6 +276,7 @@ impl Maildir {
     pub(super) fn put_back(
         &mut self,
         trashed: &Trashed,
+        letters: &KeywordLetters,
         here: &mut BTreeMap<UniqueName, LocalEntry>,
     ) -> Option<PutBack> {
         let folder = self.folders.get_mut(&trashed.mailbox)?;
@@ -283,7 +284,9 @@ impl Maildir {
             return Some(PutBack::Gone);
         };
         let (old, info) = trashed.file.split_once(':').unwrap_or((&trashed.file, "2,"));
-        let info: Box<str> = info.replace('T', "").into();
+        let info = info.replace('T', "");
+        let flags = trashed.keywords.as_ref().map(|keywords| FlagSet::from_parts(0, keywords.iter().cloned()));
+        let info: Box<str> = flags.map_or(info.clone(), |flags| relabelled(&info, &flags, letters)).into();
         for unique in [old, &trashed.kept_as].into_iter().filter_map(UniqueName::new) {
             match here.get(&unique) {
                 Some(entry) => {

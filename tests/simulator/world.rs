@@ -401,7 +401,7 @@ impl Shared {
             let mut world = self.world();
             world.schedule = schedule;
             world.step = 0;
-            world.book.kept.iter().map(|row| row.kept.clone()).collect()
+            world.book.kept.iter().map(|(_, row)| row.kept.clone()).collect()
         };
         let done = bring_back(&mut self.clone(), &mut self.clone(), &wanted);
         let mut world = self.world();

@@ -213,6 +213,84 @@ fn a_folder_that_is_gone_from_both_sides_is_made_again() {
 }
 
 #[test]
+fn keywords_come_back_whatever_letters_mean_now() {
+    let setup = Setup::new(Kind::Full);
+    let keyword = |folder: &str, body: &str| {
+        let mut imap = setup.imap();
+        let messages = imap.messages(&[folder]);
+        let found = messages.into_iter().find(|m| String::from_utf8_lossy(&m.body).contains(body)).unwrap();
+        found.flags.into_iter().filter(|flag| !flag.starts_with('\\')).collect::<Vec<_>>()
+    };
+    let mut imap = setup.imap();
+    imap.create(&["Tagged"]);
+    for (subject, flags) in [("one", "alpha"), ("two", "\\Seen beta $Forwarded")] {
+        imap.append(&["Tagged"], &corpus::plain(subject), flags, None);
+    }
+    setup.sync_in_step();
+    imap.delete(&["Tagged"]);
+    setup.sync_in_step();
+    // Here the first letter means something else.
+    imap.create(&["Tagged"]);
+    imap.append(&["Tagged"], &corpus::plain("three"), "gamma", None);
+    setup.sync_in_step();
+    restore(&setup, &["all"]).expect(0);
+    setup.sync_in_step();
+    assert_eq!(keyword("Tagged", "This is one."), ["alpha"]);
+    assert_eq!(keyword("Tagged", "This is two."), ["$Forwarded", "beta"]);
+    assert_eq!(keyword("Tagged", "This is three."), ["gamma"]);
+    // And here none means anything.
+    imap.delete(&["Tagged"]);
+    setup.sync_in_step();
+    restore(&setup, &["all"]).expect(0);
+    setup.sync_in_step();
+    assert_eq!(keyword("Tagged", "This is one."), ["alpha"]);
+}
+
+#[test]
+fn messages_come_back_into_their_folder_whatever_that_is_called_now() {
+    let mut setup = Setup::new(Kind::Full);
+    let subjects = ["one", "two", "three", "sent"];
+    for (folder, subject) in ["A", "B", "C", "Sent"].into_iter().zip(subjects) {
+        if folder != "Sent" {
+            setup.imap().create(&[folder]);
+        }
+        setup.imap().append(&[folder], &corpus::plain("stays"), "", None);
+        setup.imap().append(&[folder], &corpus::plain(subject), "", None);
+    }
+    setup.sync_in_step();
+    for folder in ["A", "B", "C", "Sent"] {
+        setup.imap().expunge(&[folder], "2");
+    }
+    setup.sync_in_step();
+    let mut imap = setup.imap();
+    for (from, to) in [("A", "x"), ("B", "A"), ("x", "B")] {
+        imap.rename(&[from], &[to]);
+    }
+    fs::rename(setup.root.path.join("C"), setup.root.path.join("D")).unwrap();
+    setup.sync_in_step();
+    setup.extra = "[accounts.test.folders]\nlocal_names = { Sent = \"A\", A = \"Gone\" }\n".to_owned();
+    setup.sync().expect(0);
+    setup.sync().expect(0).expect_nothing_done();
+    let listed = items(&restore(&setup, &[]));
+    let mut places: Vec<(String, String)> =
+        texts(&listed, "subject").into_iter().zip(texts(&listed, "folder")).collect();
+    places.sort();
+    assert_eq!(
+        places.iter().map(|(subject, folder)| (subject.as_str(), folder.as_str())).collect::<Vec<_>>(),
+        [("one", "B"), ("sent", "Sent"), ("three", "D"), ("two", "A")]
+    );
+    restore(&setup, &["all"]).expect(0);
+    setup.sync().expect(0);
+    for (folder, subject) in [("B", "one"), ("A", "two"), ("D", "three"), ("Sent", "sent")] {
+        let messages = setup.imap().messages(&[folder]);
+        assert_eq!(messages.len(), 2, "{folder}");
+        assert!(messages.iter().any(|m| canonical(&m.body) == canonical(&corpus::plain(subject))), "{folder}");
+    }
+    let folders = setup.imap().folders();
+    assert!(!folders.contains(&vec!["C".to_owned()]) && !folders.contains(&vec!["Gone".to_owned()]), "{folders:?}");
+}
+
+#[test]
 fn a_maildir_that_vanished_is_not_made_anew_for_one_message() {
     let setup = removed(Kind::Full);
     fs::remove_dir_all(setup.root.folder(&["Lists", "rust"]).0).unwrap();

@@ -21,14 +21,15 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn trashed(kept_as: &str) -> Trashed {
-    Trashed { mailbox: name(1), file: "1.x:2,S".to_owned(), kept_as: kept_as.to_owned(), at: Timestamp(5) }
+    let keywords = Some(FlagSet::from_parts(0, Keyword::new("work")).keywords);
+    Trashed { mailbox: name(1), file: "1.x:2,S".to_owned(), kept_as: kept_as.to_owned(), at: Timestamp(5), keywords }
 }
 
 /// A closed database of run 7 that knows three kept messages.
 fn with_kept(dir: &Path) -> PathBuf {
     let path = dir.join("me.sqlite3");
     let mut database = Database::open(&path).unwrap();
-    let kept = ["a", "b", "c"].map(|kept_as| Record::Kept(trashed(kept_as)));
+    let kept = ["a", "b", "c"].map(|kept_as| Record::Kept(MailboxId(1), trashed(kept_as)));
     database.commit(&[Record::Run(7)]).unwrap();
     database.commit(&kept).unwrap();
     database.commit(&[Record::Dropped("a".to_owned())]).unwrap();
@@ -82,7 +83,7 @@ fn the_trash_index_is_taken_over_as_far_as_it_makes_sense() {
         let rows: Vec<KeptRow> = expected.iter().map(row).collect();
         assert_eq!(database.kept(Timestamp(9)).unwrap(), rows, "{damage}");
         assert_eq!(database.header().unwrap().run, if rows.is_empty() { 1 } else { 7 }, "{damage}");
-        database.commit(&[Record::Kept(trashed("d"))]).unwrap();
+        database.commit(&[Record::Kept(MailboxId(1), trashed("d"))]).unwrap();
         let last = database.kept(Timestamp(9)).unwrap().pop().unwrap();
         assert!(rows.iter().all(|row| row.id < last.id), "{damage}: a number is never used again");
     }
@@ -93,7 +94,7 @@ fn the_index_is_read_from_a_log_that_a_crash_left() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("me.sqlite3");
     let mut open = Database::open(&path).unwrap();
-    open.commit(&[Record::Kept(trashed("a"))]).unwrap();
+    open.commit(&[Record::Kept(MailboxId(1), trashed("a"))]).unwrap();
     let crashed = files(dir.path());
     drop(open);
     crashed.iter().for_each(|(name, bytes)| fs::write(dir.path().join(name), bytes).unwrap());

@@ -516,3 +516,23 @@ fn a_place_that_cannot_hold_it_is_trouble_and_no_damage() {
     assert!(!error.corrupt, "{error}");
     assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
 }
+
+#[test]
+fn what_was_kept_at_the_eleventh_schema_goes_with_its_folder_and_has_the_keywords_of_its_name() {
+    let (_dir, path) = place();
+    let eleventh = open::file(&path, &MIGRATIONS[..11]).unwrap();
+    eleventh
+        .execute_batch(
+            "INSERT INTO mailbox (id, name, local, permanent_flags, permanent_keywords, new_keywords, read_only, \
+                                  letters, message_rows) VALUES (3, 'A', 'B', 31, '', 1, 0, '', 0);
+             INSERT INTO kept (kept_as, mailbox, file, at, run) VALUES ('a', 'B', '1.x:2,S', 5, 1), ('b', 'A', '2.x', 6, 1);",
+        )
+        .unwrap();
+    drop(eleventh);
+    let mut database = Database::open(&path).unwrap();
+    let place = MailboxName::parse("C").unwrap();
+    database.commit(&[Record::LocalName(MailboxId(3), place)]).unwrap();
+    let kept = database.kept(Timestamp(9)).unwrap();
+    let told: Vec<_> = kept.iter().map(|row| (row.kept.mailbox.as_str(), row.kept.keywords.is_none())).collect();
+    assert_eq!(told, [("C", true), ("A", true)]);
+}

@@ -20,7 +20,7 @@ struct Model {
     /// The new versions of what is a tombstone for having one.
     successors: BTreeMap<(MailboxId, Uid), UniqueName>,
     intents: BTreeMap<IntentId, Intent>,
-    kept: BTreeMap<String, Trashed>,
+    kept: BTreeMap<String, (Option<MailboxId>, Trashed)>,
     losses: Vec<(MailboxId, Side, u64, Timestamp)>,
     failures: Vec<FailureRow>,
 }
@@ -63,7 +63,10 @@ impl Model {
                 row.role = role;
                 row.object_id = object_id;
             }),
-            Record::LocalName(id, name) => self.mailbox(id, |row| row.local = name),
+            Record::LocalName(id, name) => {
+                self.take_along(id, &name);
+                self.mailbox(id, |row| row.local = name)
+            }
             Record::Renamed(renamings) => self.rename(&renamings),
             Record::Directory(id, directory) => self.mailbox(id, |row| row.directory = Some(directory)),
             Record::Scanned(id, stamp) => self.mailbox(id, |row| row.stamp = stamp),
@@ -112,7 +115,10 @@ impl Model {
         match record {
             Record::Forget(id) => self.messages.retain(|_, (known, _)| *known != Some(id)),
             Record::Settled(id) => drop(self.intents.remove(&id)),
-            Record::Kept(trashed) => drop(self.kept.insert(trashed.kept_as.clone(), trashed)),
+            Record::Kept(id, trashed) => {
+                let folder = self.mailboxes.contains_key(&id).then_some(id);
+                self.kept.insert(trashed.kept_as.clone(), (folder, trashed));
+            }
             Record::Dropped(kept_as) => drop(self.kept.remove(&kept_as)),
             Record::Lost(id, side, count, at) => self.losses.push((id, side, count, at)),
             Record::ForgetLosses(before) => self.losses.retain(|loss| loss.3 >= before),
@@ -164,10 +170,16 @@ impl Model {
             }
         }
         for Renaming { mailbox, name, local } in renamings {
+            self.take_along(*mailbox, local);
             self.mailbox(*mailbox, |row| (row.name, row.local) = (name.clone(), local.clone()))?;
         }
         let names: BTreeSet<_> = self.mailboxes.values().map(|row| &row.name).collect();
         (names.len() == self.mailboxes.len()).then_some(()).ok_or(Misfit)
+    }
+
+    fn take_along(&mut self, id: MailboxId, local: &MailboxName) {
+        let of_it = self.kept.values_mut().filter(|(folder, _)| *folder == Some(id));
+        of_it.for_each(|(_, trashed)| trashed.mailbox = local.clone());
     }
 
     fn renumber(&mut self, id: MailboxId, rows: &[Renumbered]) {
@@ -186,6 +198,7 @@ impl Model {
 
     fn forget_mailbox(&mut self, id: MailboxId) {
         self.mailboxes.remove(&id);
+        self.kept.values_mut().for_each(|(folder, _)| *folder = folder.filter(|folder| *folder != id));
         self.messages.retain(|key, _| key.0 != id);
         self.failures.retain(|failure| failure.mailbox != id);
         self.intents.retain(|_, intent| intent.mailbox() != id);
@@ -266,7 +279,8 @@ impl Model {
             *losses.entry((*id, *side)).or_default() += count;
         }
         prop_assert_eq!(database.losses(time).unwrap(), losses);
-        let mut kept: Vec<Trashed> = self.kept.values().filter(|kept| kept.at < time).cloned().collect();
+        let mut kept: Vec<Trashed> =
+            self.kept.values().map(|(_, kept)| kept).filter(|kept| kept.at < time).cloned().collect();
         kept.sort_by_key(|kept| kept.at);
         let rows: Vec<Trashed> = database.kept(time).unwrap().into_iter().map(|row| row.kept).collect();
         prop_assert_eq!(rows, kept);
@@ -289,6 +303,7 @@ impl Model {
             | Record::ForgetMailbox(id)
             | Record::Insert(id, _)
             | Record::Lost(id, ..)
+            | Record::Kept(id, _)
             | Record::Failed(FailureRow { mailbox: id, .. })
             | Record::ForgetFailures(id) => self.aim_mailbox(id),
             Record::Renumbered(id, rows) => {

@@ -308,16 +308,28 @@ fn what_concerns_the_account() {
         file: "1.x:2,S".to_owned(),
         kept_as: kept_as.to_owned(),
         at: Timestamp(at),
+        keywords: None,
     };
-    account.commit(&[Record::Kept(trashed("b", 5)), Record::Kept(trashed("a", 5)), Record::Kept(trashed("c", 1))]);
+    account.commit(&[
+        Record::Kept(id, trashed("b", 5)),
+        Record::Kept(id, trashed("a", 5)),
+        Record::Kept(id, trashed("c", 1)),
+    ]);
     let row = |id, kept| KeptRow { id, run: u64::MAX, kept };
     let kept = account.open().kept(Timestamp(6)).unwrap();
     assert_eq!(kept, [row(3, trashed("c", 1)), row(2, trashed("a", 5)), row(1, trashed("b", 5))]);
     assert_eq!(account.open().kept(Timestamp(5)).unwrap(), [row(3, trashed("c", 1))]);
     assert_eq!(account.commit(&[Record::Dropped("c".to_owned())]).kept(Timestamp(5)).unwrap(), []);
-    account.commit(&[Record::Run(8), Record::Kept(trashed("c", 1))]);
+    account.commit(&[Record::Run(8), Record::Kept(id, trashed("c", 1))]);
     let again = account.open().kept(Timestamp(5)).unwrap();
     assert_eq!(again, [KeptRow { id: 4, run: 8, kept: trashed("c", 1) }], "a number is never used again");
+
+    account.commit(&[Record::LocalName(id, name(5))]);
+    assert_eq!(account.open().kept(Timestamp(5)).unwrap()[0].kept.mailbox, name(5), "it is with its folder");
+    account.commit(&[Record::ForgetMailbox(id)]);
+    let id = account.open().add_mailbox(&name(7), &name(7)).unwrap();
+    account.commit(&[Record::LocalName(id, name(6))]);
+    assert_eq!(account.open().kept(Timestamp(5)).unwrap()[0].kept.mailbox, name(5), "another folder is not its own");
 
     let lost = |side, count, at| Record::Lost(id, side, count, Timestamp(at));
     account.commit(&[lost(Side::Local, 2, 1), lost(Side::Local, 3, 2), lost(Side::Remote, 4, 3)]);

@@ -143,7 +143,14 @@ fn failure() -> impl Strategy<Value = FailureRow> {
 }
 
 fn trashed() -> impl Strategy<Value = Trashed> {
-    (names(), ".{1,9}", "[ab]", times()).prop_map(|(mailbox, file, kept_as, at)| Trashed { mailbox, file, kept_as, at })
+    let keywords = option::of(flags().prop_map(|flags| flags.keywords));
+    (names(), ".{1,9}", "[ab]", times(), keywords).prop_map(|(mailbox, file, kept_as, at, keywords)| Trashed {
+        mailbox,
+        file,
+        kept_as,
+        at,
+        keywords,
+    })
 }
 
 /// Ids are places for the test to put real ones in.
@@ -203,7 +210,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         1 => (0i64..4).prop_map(|id| Record::Settled(IntentId(id))),
     ];
     let account = prop_oneof![
-        trashed().prop_map(Record::Kept),
+        (mailbox(), trashed()).prop_map(|(id, trashed)| Record::Kept(id, trashed)),
         "[abc]".prop_map(Record::Dropped),
         (mailbox(), side(), 0u64..99, times()).prop_map(|(id, side, count, at)| Record::Lost(id, side, count, at)),
         times().prop_map(Record::ForgetLosses),
