@@ -51,8 +51,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             set_aside(plan, Side::Local);
             scene.again.extend(stirred.then_some(plan.mailbox));
         }
-        // Together: only with it in sight can be told what came to it.
+        // Together: only with it in sight can be told what came to it. So with one that has changed since it was listed,
+        // which nothing else may be a reason to look at.
         scene.again.extend(restless);
+        if stirred {
+            let (names, rows) = (self.account.local.stirred()?, self.account.journal.mailboxes()?);
+            let changed = rows.iter().filter(|row| names.contains(&row.local) && self.is_looked_at(scene, row));
+            let changed: Vec<MailboxId> = changed.map(|row| row.id).collect();
+            scene.again.extend(changed);
+        }
         Ok(())
     }
 
@@ -218,7 +225,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// Returns true if a maildir has changed since it was listed, or is to be looked at and was not by this pass.
     pub(super) fn has_stirred(&mut self, scene: &Scene, plans: &[MailboxPlan]) -> Result<bool, Failure> {
         let unseen = scene.again.iter().any(|mailbox| plans.iter().all(|plan| plan.mailbox != *mailbox));
-        Ok(unseen || self.account.local.is_stirred()?)
+        Ok(unseen || !self.account.local.stirred()?.is_empty())
     }
 
     /// Nobody looks into such a mailbox before the user's word.

@@ -83,7 +83,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     }
 
     /// Returns true for a mailbox that this run looks at whenever there is a reason to.
-    fn is_looked_at(&self, scene: &Scene, row: &MailboxRow) -> bool {
+    pub(super) fn is_looked_at(&self, scene: &Scene, row: &MailboxRow) -> bool {
         !self.blind.contains(&row.local) && scene.folders.iter().any(|folder| folder.name == row.name)
     }
 

@@ -248,9 +248,10 @@ impl LocalStore for Maildir {
         }
     }
 
-    fn is_stirred(&mut self) -> Result<bool, LocalError> {
+    fn stirred(&mut self) -> Result<BTreeSet<MailboxName>, LocalError> {
         let (_, now) = list::list(&self.settings, self.clock)?;
-        Ok(now != self.seen)
+        let is_as_seen = |name: &&MailboxName| now.get(*name) == self.seen.get(*name);
+        Ok(now.keys().chain(self.seen.keys()).filter(|name| !is_as_seen(name)).cloned().collect())
     }
 
     fn identify(

@@ -158,7 +158,8 @@ impl View<'_> {
         match (row.tombstone, self.remote_state(row.uid)) {
             (_, Remote::Absent) => plan.forget.push(row.id),
             (Some(Tombstone::Flagged), Remote::Seen(message)) if !message.flags.has(Flag::Deleted) => {
-                plan.download.push(row.uid);
+                plan.download
+                    .extend(Some(row.uid).filter(|uid| self.matches.iter().all(|found| found.message != *uid)));
             }
             (Some(Tombstone::Waiting), Remote::Seen(_)) if self.can_purge() => {
                 plan.remove_remote.push(RemoteRemoval {
@@ -254,8 +255,11 @@ impl View<'_> {
     }
 
     fn adoption(&self, found: &Match) -> Option<Adoption> {
-        let message = self.remote?.messages.listed().get(&found.message)?;
         let entry = self.scan.entries.get(&found.file)?;
+        if let Ok(at) = self.rows.binary_search_by_key(&found.message, |row| row.uid) {
+            return self.rows.get(at).map(|row| self.put_back(row, found, entry));
+        }
+        let message = self.remote?.messages.listed().get(&found.message)?;
         let flags = self.memory.apply(plan_union(entry, &message.flags, self.scan, &self.rules), &found.file);
         // A row starts with what both sides share.
         let base = flags.agreed.difference(&flags.to_remote.add).difference(&flags.to_local.add);
@@ -271,6 +275,37 @@ impl View<'_> {
             flags,
             follows: None,
         })
+    }
+
+    /// Returns the adoption of a message whose file is here again. That it was flagged as deleted because its file was gone
+    /// is undone.
+    fn put_back(&self, row: &MessageRow, found: &Match, entry: &LocalEntry) -> Adoption {
+        let seen = match self.remote_state(row.uid) {
+            Remote::Seen(message) => Some(&message.flags),
+            Remote::Same | Remote::Absent => None,
+        };
+        let was_flagged = row.tombstone == Some(Tombstone::Flagged);
+        let base = row.flags.clone().with(Flag::Deleted, was_flagged || row.flags.has(Flag::Deleted));
+        let flags = plan_flags(&base, (&base, &base), entry, seen, self.scan, &self.rules, &self.memory.letters);
+        Adoption {
+            uid: row.uid,
+            unique: found.file.clone(),
+            entry: entry.clone(),
+            identity: found.identity,
+            date: row.date,
+            size: row.size,
+            email_id: row.email_id,
+            base,
+            flags: self.memory.apply(flags, &found.file),
+            follows: None,
+        }
+    }
+
+    /// Returns the messages that stayed on the server when their files were removed, and are still there.
+    pub fn left_there(&self) -> impl Iterator<Item = &MessageRow> {
+        let stayed = |row: &&MessageRow| matches!(row.tombstone, Some(Tombstone::Flagged | Tombstone::Kept));
+        let is_there = |row: &&MessageRow| !matches!(self.remote_state(row.uid), Remote::Absent);
+        self.rows.iter().filter(stayed).filter(is_there)
     }
 
     /// Returns the adoption of a message that was moved here on both sides: what either did to its flags since `row`, its

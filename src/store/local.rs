@@ -145,9 +145,9 @@ pub trait LocalStore {
     /// Reads files that are going to be identified, several at once. Nothing depends on it but time.
     fn identify_ahead(&mut self, _mailbox: &MailboxName, _files: &[(&UniqueName, &LocalEntry)]) {}
 
-    /// Returns true if any maildir changed since it was last listed or scanned, or appeared or vanished since, or if its last
-    /// scan was not quiet. As long as none has, a file missing from one of them is in no other.
-    fn is_stirred(&mut self) -> Result<bool, LocalError>;
+    /// Returns the maildirs that changed since they were last listed or scanned, or appeared or vanished since, or whose last
+    /// scan was not quiet. As long as there are none, a file missing from one is in no other.
+    fn stirred(&mut self) -> Result<BTreeSet<MailboxName>, LocalError>;
 
     /// Reads a file and identifies its content.
     fn identify(

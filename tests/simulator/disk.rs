@@ -235,11 +235,15 @@ impl LocalStore for Shared {
         }
     }
 
-    fn is_stirred(&mut self) -> Result<bool, LocalError> {
+    fn stirred(&mut self) -> Result<BTreeSet<MailboxName>, LocalError> {
         self.touch(
             LocalErrorKind::Unusable,
-            || "is_stirred".to_owned(),
-            |world| Ok(world.seen != world.maildir.stamps()),
+            || "stirred".to_owned(),
+            |world| {
+                let (now, seen) = (world.maildir.stamps(), &world.seen);
+                let is_as_seen = |name: &&MailboxName| now.get(*name) == seen.get(*name);
+                Ok(now.keys().chain(seen.keys()).filter(|name| !is_as_seen(name)).cloned().collect())
+            },
         )
     }
 

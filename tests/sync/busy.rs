@@ -403,3 +403,16 @@ fn what_a_local_dovecot_moves_stays_forwarded() {
         }
     }
 }
+
+#[test]
+fn a_copy_that_it_makes_itself_keeps_no_removal_waiting() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
+    setup.imap().create(&["Filed"]);
+    setup.append(&["Sent"], &corpus::ordinary(3)[2..]);
+    setup.sync_in_step();
+    // What lies there was made too lately to be known by its time.
+    setup.imap().copy(&["INBOX"], "1", &["Filed"]);
+    fs::remove_file(setup.root.folder(&["Sent"]).find("message 2.").path).unwrap();
+    let run = setup.sync_in_step();
+    assert_eq!((run.count("local", "copied"), run.count("remote", "removed")), (1, 1), "{}", run.stdout);
+}

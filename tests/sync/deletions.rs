@@ -126,6 +126,37 @@ fn never_leaves_it_and_does_not_bring_it_back() {
     assert_eq!(setup.root.inbox().messages().len(), 9);
 }
 
+/// The file is away for a sync, in which the message stays on the server.
+fn put_back(policy: &str, kind: Kind) {
+    let setup = in_step(kind, policy);
+    let inbox = setup.root.inbox();
+    let all = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+    for (name, is_flagged) in [(None, false), (Some("9.x.y:2,FS"), true), (Some("10.x.y:2,"), false)] {
+        let (file, away) = (inbox.find("message 3.").path, setup.path().join("away"));
+        fs::rename(&file, &away).unwrap();
+        setup.sync().expect(0);
+        let back = name.map_or(file, |name| setup.root.path.join("INBOX/cur").join(name));
+        fs::rename(&away, back).unwrap();
+        let run = setup.sync().expect(0);
+        assert_eq!((run.count("remote", "added"), &run.account()["adopted"]), (0, &1.into()), "{}", run.stdout);
+        assert_eq!(there(&setup, &["INBOX"]), all);
+        setup.sync_in_step();
+        let flagged = setup.imap().messages(&["INBOX"])[3].flags.contains("\\Flagged");
+        assert!(name.is_none() || flagged == is_flagged, "{policy} {kind:?} {name:?}");
+    }
+    // It is theirs to remove as ever.
+    setup.imap().expunge(&["INBOX"], "4");
+    setup.sync_in_step();
+}
+
+#[test]
+fn a_file_put_back_is_the_message_that_stayed_on_the_server() {
+    for kind in [Kind::Full, Kind::Bare] {
+        put_back("never", kind);
+        put_back("flag", kind);
+    }
+}
+
 #[test]
 fn without_uidplus_nothing_of_other_clients_is_expunged() {
     for kind in [Kind::Bare, Kind::NoUidplus] {

@@ -62,7 +62,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// were listed: its own may have another name now.
     fn may_be_renamed_since(&mut self, scene: &Scene) -> Result<bool, Failure> {
         let mut gone = scene.folders.iter().filter(|folder| folder.fate == Fate::GoneRemote);
-        Ok(gone.any(|folder| self.blind.contains(&folder.local)) && self.account.local.is_stirred()?)
+        Ok(gone.any(|folder| self.blind.contains(&folder.local)) && !self.account.local.stirred()?.is_empty())
     }
 
     /// Returns true for a message whose file is not where it was, of a folder that was not looked at by this pass: it will be
