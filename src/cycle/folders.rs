@@ -40,8 +40,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.abilities = listing.abilities;
         self.refuse_clashes(&listing)?;
         let maildirs = self.list_maildirs()?;
+        let root = &self.policy.circumstances.root;
+        let below = |name: &str| name.strip_prefix(root.as_str())?.strip_prefix('/').map(str::to_owned);
         for (name, why) in listing.rejected.iter().chain(&maildirs.rejected) {
-            self.report.problem(rejected(name, why));
+            if !self.policy.scope.excludes(&below(name).unwrap_or_else(|| name.clone())) {
+                self.report.problem(rejected(name, why));
+            }
         }
         let mut scene = Scene::new(header, listing, maildirs);
         self.leave_out(&scene)?;

@@ -81,7 +81,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// Says in a dry run what would be renamed; the folders are looked at under the names that they have.
     fn tell_renames(&mut self, scene: &mut Scene, renames: &[Rename]) -> Result<(), Failure> {
-        let mut named = Vec::new();
+        let (mut named, rows) = (Vec::new(), self.account.journal.mailboxes()?);
+        let before = |id| rows.iter().find(|row| row.id == id).map(|row| row.name.clone());
         for Rename { mailbox, name, local, way } in renames {
             let (side, counts, to) = match way {
                 Way::Here(to) => (Side::Local, &mut self.report.local, to),
@@ -92,7 +93,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 }
             };
             counts.folders_renamed += 1;
-            let (side, folder, detail) = (Some(side), name.clone(), Some(to.to_string()));
+            let folder = before(*mailbox).unwrap_or_else(|| name.clone());
+            let (side, detail) = (Some(side), Some(to.to_string()));
             self.report.plan.push(PlanLine { side, op: "rename-folder", folder, uid: None, path: None, detail });
             named.push(Renaming { mailbox: *mailbox, name: name.clone(), local: local.clone() });
             let role = role_of(scene, name);

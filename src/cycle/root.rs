@@ -1,7 +1,7 @@
 //! The root of the Maildir: is it there, and is it the one that the database speaks of?
 
 use super::Run;
-use crate::model::{Marker, Side};
+use crate::model::{Marker, Quota, Side};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::policy::HoldAnswer;
 use crate::reconcile::report::{Held, Reason};
@@ -55,7 +55,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             records.extend(messages.iter().filter(|row| row.is_outdated()).map(|row| Record::Forget(row.id)));
         }
         records.push(Record::ForgetAll);
-        records.extend((extent == Extent::Server).then_some(Record::OtherServer));
+        if extent == Extent::Server {
+            records.extend([Record::OtherServer, Record::Quota(Quota::default(), None)]);
+        }
         records.push(Record::Circumstances(self.policy.circumstances.clone()));
         self.account.journal.commit(&records)?;
         match self.options.dry_run {

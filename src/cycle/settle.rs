@@ -122,15 +122,15 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         self.expire(&scene.header)?;
         let mut records = vec![Record::ForgetLosses(Timestamp(self.now.0 - LOSS_WINDOW))];
-        records.extend(self.holds(&scene.header)?);
+        let holds = self.holds(&scene.header)?;
+        let in_step = holds.is_empty() && self.report.problems.is_empty();
+        records.extend((holds != scene.header.holds).then_some(Record::Holds(holds)));
         records.extend(self.quota(&scene.header));
         let capabilities = &scene.listing.capabilities;
         records
             .extend((*capabilities != scene.header.capabilities).then(|| Record::Capabilities(capabilities.clone())));
         records.extend(self.is_united(scene)?.then_some(Record::United));
-        if self.report.held.is_empty() && self.report.problems.is_empty() {
-            records.push(Record::Succeeded(self.now));
-        }
+        records.extend(in_step.then_some(Record::Succeeded(self.now)));
         Ok(self.account.journal.commit(&records)?)
     }
 
@@ -149,13 +149,13 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         Ok(self.account.journal.commit(&[Record::Holds(holds)])?)
     }
 
-    /// Returns the record of what is held now, if that is news.
-    fn holds(&mut self, header: &Header) -> Result<Option<Record>, Failure> {
+    /// Returns what is held now, also in folders that this run was not about.
+    fn holds(&mut self, header: &Header) -> Result<Vec<HoldRow>, Failure> {
         let rows = if header.holds.is_empty() { Vec::new() } else { self.account.journal.mailboxes()? };
         let mut holds: Vec<HoldRow> =
             header.holds.iter().filter(|hold| self.still_stands(hold, &rows)).cloned().collect();
         holds.extend(self.report.held.iter().map(hold_row));
-        Ok((holds != header.holds).then_some(Record::Holds(holds)))
+        Ok(holds)
     }
 
     /// Returns the record of how full the account is, and of when that is to be asked again, if either is news.

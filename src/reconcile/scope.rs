@@ -187,6 +187,11 @@ impl Scope {
         }
     }
 
+    /// Returns true if `exclude` has a pattern for something that can't be a folder.
+    pub fn excludes(&self, name: &str) -> bool {
+        self.exclude.iter().any(|pattern| matches!(pattern, Pattern::Glob(glob) if glob_matches(glob, name)))
+    }
+
     /// Returns the local name of a server folder: the rule for the folder itself or for the nearest folder above it
     /// decides; by name before by role. `role_of` tells the roles of the server's folders.
     pub fn local_name(&self, name: &MailboxName, role_of: impl Fn(&MailboxName) -> Option<Role>) -> MailboxName {

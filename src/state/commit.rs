@@ -99,7 +99,10 @@ fn write_one(db: &Connection, record: &Record, tally: &mut Tally) -> Result<()> 
         Record::Circumstances(now) => {
             run(db, "UPDATE account SET server = ?1, layout = ?2, root = ?3", (&now.server, &now.layout, &now.root))
         }
-        Record::OtherServer => run(db, "UPDATE mailbox SET uid_validity = NULL", []),
+        Record::OtherServer => {
+            run(db, "UPDATE mailbox SET uid_validity = NULL", [])?;
+            run(db, "UPDATE account SET last_success = NULL", [])
+        }
         Record::United => run(db, "UPDATE account SET united = 1", []),
         Record::Succeeded(at) => run(db, "UPDATE account SET last_success = ?1", [at.0]),
         Record::Capabilities(words) => run(db, "UPDATE account SET capabilities = ?1", [words]),

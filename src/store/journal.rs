@@ -302,7 +302,7 @@ pub enum Record {
     ForgetAll,
     /// Whose mail the baseline speaks of.
     Circumstances(Circumstances),
-    /// UIDs known until now say nothing about the server of now.
+    /// UIDs known until now say nothing about the server of now, and with that nothing was ever in step.
     OtherServer,
     /// Both sides are united as a whole.
     United,

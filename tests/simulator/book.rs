@@ -262,7 +262,10 @@ impl Book {
             }
             Record::ForgetAll => self.forget_all(),
             Record::Circumstances(now) => self.circumstances = Some(now),
-            Record::OtherServer => self.mailboxes.values_mut().for_each(|row| row.uid_validity = None),
+            Record::OtherServer => {
+                self.mailboxes.values_mut().for_each(|row| row.uid_validity = None);
+                self.last_success = None;
+            }
             Record::United => self.united = true,
             Record::Succeeded(at) => self.last_success = Some(at),
             Record::Quota(quota, due) => (self.quota, self.quota_due) = (quota, due),

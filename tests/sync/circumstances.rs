@@ -72,6 +72,9 @@ fn a_new_empty_server_gets_nothing_and_loses_nothing_before_the_word() {
         assert_eq!((run.count("local", "removed"), run.count("remote", "removed")), (0, 0));
         assert_eq!(counts(&setup), (80, 0));
     }
+    let status = setup.run(&["status", "--json"]).expect(5).account();
+    let used = &status["quota"]["messages"]["used"];
+    assert!(status["last_success"].is_null() && *used == 0, "of the one before: {status}");
     setup.run(&["sync", "--json", "--accept-held", "test"]).expect(0);
     setup.sync_in_step();
     assert_eq!(counts(&setup), (80, 80));

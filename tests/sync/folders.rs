@@ -93,6 +93,21 @@ fn awkward_names_of_the_server_neither_collide_nor_escape() {
 }
 
 #[test]
+fn what_can_be_no_folder_is_told_of_until_it_is_excluded() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
+    setup.sync_in_step();
+    for odd in ["Lists/.odd", "a%41"] {
+        setup.root.folder(&[odd]).create();
+        fs::create_dir_all(setup.root.path.join(odd).join("cur")).unwrap();
+    }
+    let run = setup.sync().expect(1);
+    let errors = run.account()["errors"].as_array().unwrap().clone();
+    assert!(errors.iter().all(|error| error["code"] == "folder-name") && errors.len() == 2, "{errors:?}");
+    setup.extra = "[accounts.test.folders]\nexclude = [\"Lists/.*\", \"a%41\"]\n".to_owned();
+    setup.sync().expect(0);
+}
+
+#[test]
 fn folders_left_out_are_left_alone_on_both_sides() {
     let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
     for folder in [&["Lists", "rust"], &["Lists", "go"], &["Keep", "this"]] {

@@ -430,7 +430,7 @@ fn a_dry_run_tells_and_changes_nothing() {
         let run = setup.run(&["sync", "--json", "--dry-run"]).expect(0);
         let expected = [
             "local move INBOX Drafts",
-            "local rename-folder Games Games",
+            "local rename-folder Play Games",
             "remote move INBOX Sent",
             "remote rename-folder Work Projects",
             "remote rename-folder Work/a Projects/a",

@@ -10,6 +10,20 @@ use crate::support::proxy::{Fault, Proxy};
 use crate::support::setup::Setup;
 
 #[test]
+fn an_account_is_not_in_step_because_one_folder_is() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
+    setup.root.folder(&["Old stuff"]).create();
+    setup.sync().expect(5);
+    let run = setup.run(&["sync", "--json", "test/INBOX"]).expect(0);
+    assert!(run.account()["last_success"].is_null(), "{}", run.stdout);
+    let status = setup.run(&["status", "--json"]).expect(5).account();
+    assert!(status["last_success"].is_null() && status["held"][0]["folder"] == "Old stuff", "{status}");
+    setup.run(&["sync", "--accept-held", "test"]).expect(0);
+    let status = setup.run(&["status", "--json"]).expect(0).account();
+    assert!(status["last_success"].is_string(), "{status}");
+}
+
+#[test]
 fn without_a_daemon_the_database_tells() {
     let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
     let status = setup.run(&["status", "--json"]).expect(0).account();

@@ -140,7 +140,10 @@ impl Model {
                 self.header.token = self.header.next_token.clone();
             }
             Record::Circumstances(now) => self.header.circumstances = Some(now),
-            Record::OtherServer => self.mailboxes.values_mut().for_each(|row| row.uid_validity = None),
+            Record::OtherServer => {
+                self.mailboxes.values_mut().for_each(|row| row.uid_validity = None);
+                self.header.last_success = None;
+            }
             Record::United => self.header.united = true,
             Record::Succeeded(at) => self.header.last_success = Some(at),
             Record::Quota(quota, due) => (self.header.quota, self.header.quota_due) = (quota, due),
