@@ -274,7 +274,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.number_run(&plans)?;
         self.announce(&plans);
         let terms = Terms {
-            now: self.now,
+            now: self.date(&scene.header),
             keep: self.policy.keep_deleted,
             moves: self.abilities.moves,
             accepted: self.options.holds == HoldAnswer::Accept,
@@ -324,7 +324,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         };
         let places: BTreeMap<MailboxId, crate::apply::recover::Place> = rows.into_iter().map(place).collect();
         let terms = Terms {
-            now: self.now,
+            now: self.date(&scene.header),
             keep: self.policy.keep_deleted,
             moves: self.abilities.moves,
             accepted: false,

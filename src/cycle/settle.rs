@@ -167,12 +167,31 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         ((quota, due) != (header.quota, header.quota_due)).then_some(Record::Quota(quota, due))
     }
 
+    /// Returns the time that removals are dated by. A clock that stands before the last success is wrong: by what it says,
+    /// they would be old as soon as it is right again.
+    pub(super) fn date(&self, header: &Header) -> Timestamp {
+        header.last_success.map_or(self.now, |last| last.max(self.now))
+    }
+
+    /// Returns the latest time that an earlier run knew, or now: a clock that is ahead in one run makes nothing old in it.
+    fn known_time(&mut self, header: &Header) -> Result<Timestamp, Failure> {
+        let kept = self.account.journal.kept(Timestamp(i64::MAX))?;
+        let earlier = kept.iter().filter(|row| row.run < header.run).map(|row| row.kept.at).max();
+        Ok(header.last_success.max(earlier).map_or(self.now, |known| known.min(self.now)))
+    }
+
     /// Lets go of what was kept long enough in the recoverable trash.
     fn expire(&mut self, header: &Header) -> Result<(), Failure> {
         let KeepDeleted::For(time) = self.policy.keep_deleted else { return Ok(()) };
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let before = |time: Timestamp| Timestamp(time.0.saturating_sub(seconds));
+        let mut old = self.account.journal.kept(before(self.now))?;
+        if !old.is_empty() {
+            let limit = before(self.known_time(header)?);
+            old.retain(|row| row.kept.at < limit);
+        }
         let mut dropped = Vec::new();
-        for row in self.account.journal.kept(Timestamp(self.now.0.saturating_sub(seconds)))? {
+        for row in old {
             self.account.local.drop_kept(&row.kept.kept_as)?;
             dropped.push(Record::Dropped(row.kept.kept_as));
         }
@@ -181,7 +200,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         // The whole index is read for it: with the first run of a day.
         match header.is_first_of_day(self.now) {
-            true => self.expire_unknown(Timestamp(self.now.0.saturating_sub(seconds))),
+            true => {
+                let limit = before(self.known_time(header)?);
+                self.expire_unknown(limit)
+            }
             false => Ok(()),
         }
     }
