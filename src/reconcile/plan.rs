@@ -7,8 +7,8 @@ use super::memory::Stuck;
 use super::replace::Replacement;
 use super::snapshot::LocalEntry;
 use crate::model::{
-    EmailId, FileStat, FlagSet, Identity, MailboxId, MailboxName, MessageId, MessageRow, Role, Timestamp, Uid,
-    UidValidity, UniqueName,
+    EmailId, FileStat, FlagDelta, FlagSet, Identity, MailboxId, MailboxName, MessageId, MessageRow, Role, Timestamp,
+    Uid, UidValidity, UniqueName,
 };
 
 /// Everything that is to be done in one mailbox. Moves come first and removals last, across all mailboxes: a message that
@@ -112,6 +112,13 @@ pub struct RemoteMove {
     pub stat: FileStat,
     /// What its name means; `None` if it means there what it says.
     pub meant: Option<FlagSet>,
+}
+
+impl RemoteMove {
+    /// Returns what became of the flags here, which is brought over once the message is where its file is.
+    pub fn flags(&self) -> FlagDelta {
+        self.row.flags.delta_to(self.meant.as_ref().unwrap_or(&self.entry.flags))
+    }
 }
 
 /// A file to be moved in the Maildir, as its message was moved on the server.

@@ -120,24 +120,29 @@ impl Report {
         );
         let flags = || plan.flags.iter().map(|change| &change.flags).chain(plan.adopt.iter().map(|found| &found.flags));
         self.local.flags += count(flags().filter(|flags| !flags.to_local.is_empty()).count());
-        self.remote.flags += count(flags().filter(|flags| !flags.to_remote.is_empty()).count());
+        let moved = plan.move_remote.iter().filter(|one| !one.flags().is_empty()).count();
+        self.remote.flags += count(flags().filter(|flags| !flags.to_remote.is_empty()).count() + moved);
         self.plan.extend(lines(plan));
     }
 }
 
-/// Returns the messages that a plan moves to other folders, and where.
+/// Returns the messages that a plan moves to other folders, by the UIDs that they have here, and where.
 fn move_lines(plan: &MailboxPlan, plans: &[MailboxPlan]) -> Vec<PlanLine> {
     let name = |to: MailboxId| plans.iter().find(|other| other.mailbox == to).map(|other| other.name.to_string());
-    let line = |side, uid, unique: &UniqueName, to| PlanLine {
+    let line = |side, op, uid, unique: &UniqueName, detail| PlanLine {
         side: Some(side),
-        op: "move",
+        op,
         folder: plan.name.clone(),
         uid: Some(uid),
         path: Some(unique.clone()),
-        detail: name(to),
+        detail,
     };
-    let there = plan.move_remote.iter().map(|one| line(Side::Remote, one.row.uid, &one.unique, one.to));
-    let here = plan.move_local.iter().map(|one| line(Side::Local, one.uid, &one.unique, one.to));
+    let there = plan.move_remote.iter().flat_map(|one| {
+        let flags = Some(one.flags()).filter(|flags| !flags.is_empty()).map(|flags| flags.to_string());
+        let flags = flags.map(|flags| line(Side::Remote, "set-flags", one.row.uid, &one.unique, Some(flags)));
+        [line(Side::Remote, "move", one.row.uid, &one.unique, name(one.to))].into_iter().chain(flags)
+    });
+    let here = plan.move_local.iter().map(|one| line(Side::Local, "move", one.row.uid, &one.unique, name(one.to)));
     there.chain(here).collect()
 }
 

@@ -381,3 +381,26 @@ fn killed_while_messages_move_both_ways_without_extensions() {
         assert_many(&setup, 120, "killed");
     }
 }
+
+#[test]
+fn a_dry_run_tells_of_the_flags_of_what_moves() {
+    let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(4));
+    setup.sync_in_step();
+    let (inbox, archive) = (setup.root.inbox(), setup.root.folder(&["Sent"]));
+    fs::rename(inbox.find("message 0.").path, archive.0.join("cur/1.moved:2,FRS")).unwrap();
+    setup.imap().move_to(&["INBOX"], "4", &["Sent"]);
+    let run = setup.run(&["sync", "--json", "--dry-run"]).expect(0);
+    let moves = [("remote", "moved", 1), ("remote", "flags", 1), ("local", "moved", 1)];
+    setup.sync().expect(0).expect_only(&moves);
+    let plan = run.account()["plan"].as_array().unwrap().clone();
+    let mut lines: Vec<_> =
+        plan.iter().map(|line| ["side", "op", "folder", "uid"].map(|key| line[key].to_string())).collect();
+    lines.sort();
+    let expected = [
+        ["\"local\"", "\"move\"", "\"INBOX\"", "4"],
+        ["\"remote\"", "\"move\"", "\"INBOX\"", "1"],
+        ["\"remote\"", "\"set-flags\"", "\"INBOX\"", "1"],
+    ];
+    assert_eq!(lines, expected.map(|line| line.map(str::to_owned)), "{}", run.stdout);
+    run.expect_only(&moves);
+}
