@@ -13,7 +13,7 @@ use crate::reconcile::renames::{
     candidates_here, candidates_there, is_displaced_here, is_displaced_there, is_known, is_swap,
 };
 use crate::reconcile::report::{PlanLine, Problem};
-use crate::reconcile::snapshot::{ListedMailbox, LocalListing, RemoteListing};
+use crate::reconcile::snapshot::{ListedMailbox, LocalListing, LocalMaildir, RemoteListing};
 use crate::store::{Failure, Header, Intent, Journal, LocalErrorKind, LocalStore, Record, RemoteStore};
 
 /// Whether a folder can be kept in step now.
@@ -62,6 +62,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         folders.retain(|folder| self.is_named(&folder.name) && !scene.is_to_be_renamed(folder));
         folders.append(&mut scene.to_be_renamed);
         self.tell_unmatched(&scene, &folders);
+        self.tell_if_none_takes_part(&scene);
         self.leave_lost(&scene, &rows, &mut folders)?;
         self.leave_unseen(&rows, &mut folders);
         self.leave_waiting(&rows, &mut folders);
@@ -207,6 +208,19 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let takes_part = |named: &MailboxName| known.iter().any(|name| *name == named || name.is_below(named));
         let missing: Vec<Problem> = self.options.only.iter().filter(|named| !takes_part(named)).map(no_part).collect();
         missing.into_iter().for_each(|problem| self.report.problem(problem));
+    }
+
+    /// Tells if the patterns leave out everything there is: nobody means that, and an account without folders is in step.
+    fn tell_if_none_takes_part(&mut self, scene: &Scene) {
+        let scope = &self.policy.scope;
+        let there = |(name, listed): (&MailboxName, &ListedMailbox)| {
+            listed.selectable && scope.takes_part(name, listed.role, listed.subscribed)
+        };
+        let here = |maildir: &LocalMaildir| scope.takes_part(&maildir.name, None, true);
+        let any = scene.listing.mailboxes.iter().any(there) || scene.maildirs.maildirs.iter().any(here);
+        if !any && self.options.only.is_empty() {
+            self.report.problem(none_takes_part());
+        }
     }
 
     pub(super) fn refuse_clashes(&self, listing: &RemoteListing) -> Result<(), Failure> {
@@ -441,6 +455,18 @@ fn no_part(named: &MailboxName) -> Problem {
         uid: None,
         message: "no such folder takes part; nothing was done for it".to_owned(),
         hint: "`mailtide folders` shows which folders there are and which take part".to_owned(),
+        retry_at: None,
+    }
+}
+
+fn none_takes_part() -> Problem {
+    Problem {
+        code: "no-folders",
+        folder: None,
+        path: None,
+        uid: None,
+        message: "no folder takes part: nothing is synced".to_owned(),
+        hint: "`mailtide folders` shows which folders there are; change include or exclude".to_owned(),
         retry_at: None,
     }
 }

@@ -175,8 +175,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
     /// Returns the latest time that an earlier run knew, or now: a clock that is ahead in one run makes nothing old in it.
     fn known_time(&mut self, header: &Header) -> Result<Timestamp, Failure> {
-        let kept = self.account.journal.kept(Timestamp(i64::MAX))?;
-        let earlier = kept.iter().filter(|row| row.run < header.run).map(|row| row.kept.at).max();
+        let (kept, date) = (self.account.journal.kept(Timestamp(i64::MAX))?, self.date(header));
+        // What this run removed tells nothing.
+        let earlier = kept.iter().map(|row| row.kept.at).filter(|at| *at != date).max();
         Ok(header.last_success.max(earlier).map_or(self.now, |known| known.min(self.now)))
     }
 

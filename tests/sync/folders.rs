@@ -93,6 +93,16 @@ fn awkward_names_of_the_server_neither_collide_nor_escape() {
 }
 
 #[test]
+fn patterns_that_leave_out_everything_are_told_of() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
+    setup.extra = "[accounts.test.folders]\ninclude = [\"Inbx\"]\n".to_owned();
+    let run = setup.sync().expect(1);
+    assert_eq!(run.account()["errors"][0]["code"], "no-folders", "{}", run.stdout);
+    setup.extra.clear();
+    setup.sync_in_step();
+}
+
+#[test]
 fn what_can_be_no_folder_is_told_of_until_it_is_excluded() {
     let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
     setup.sync_in_step();
