@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::label::{Due, Label};
+use super::merged;
 use super::{Apply, Ground, is_fatal, mailbox_problem};
 use crate::model::{FlagDelta, MailboxName, Uid, UidSet, UidValidity};
 use crate::reconcile::plan::{MailboxPlan, RemoteCopy};
@@ -110,8 +111,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             }
         };
         let (mut records, mut gone) = (Vec::new(), Vec::new());
+        let given = copies.iter().filter_map(|one| Some((&one.unique, *arrived.get(&one.row.uid)?)));
+        let merged = merged::merged(self.journal, plan, given)?;
         for one in copies {
             match arrived.get(&one.row.uid) {
+                Some(uid) if merged.contains(&one.unique) => {
+                    let failure = merged::failure(self.report, self.terms.now, plan, &one.unique, *uid);
+                    records.push(Record::Failed(failure));
+                }
                 Some(uid) => records.push(Record::Insert(plan.mailbox, new_row(one, *uid))),
                 None => gone.push(*one),
             }
@@ -120,7 +127,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let is_gone = |due: &Due| gone.iter().any(|one: &&RemoteCopy| one.unique == due.unique);
         let (void, due): (Vec<Due>, Vec<Due>) = due.into_iter().partition(is_gone);
         records.extend(void.into_iter().map(|due| Record::Settled(due.intent)));
-        self.report.remote.copied += (copies.len() - gone.len()) as u64;
+        self.report.remote.copied += (copies.len() - gone.len() - merged.len()) as u64;
         (self.progress)(Event::Changed(copies.len() as u64));
         if !gone.is_empty() {
             self.not_copied(plan, &gone);

@@ -12,6 +12,7 @@ mod flags;
 mod label;
 mod local_moves;
 mod local_removal;
+mod merged;
 mod moves;
 pub mod recover;
 mod refusal;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::label::Label;
+use super::merged;
 use super::{Apply, Ground, Target, is_fatal, mailbox_problem};
 use crate::model::{FileStat, MailboxId, MailboxName, MessageRow, Tombstone, Uid, UidSet, UniqueName};
 use crate::reconcile::plan::{MailboxPlan, RemoteMove, Renamed};
@@ -166,9 +167,14 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             Transfer::Proven(..) | Transfer::Unproven => BTreeMap::new(),
         };
         let mut labels = Vec::new();
+        let given = leaving.iter().filter_map(|one| Some((&one.unique, *arrived.get(&one.row.uid)?)));
+        let merged = merged::merged(self.journal, target, given)?;
         for one in leaving {
             let new = arrived.get(&one.row.uid);
-            if let Some(uid) = new {
+            if let Some(uid) = new.filter(|_| merged.contains(&one.unique)) {
+                let failure = merged::failure(self.report, self.terms.now, target, &one.unique, *uid);
+                records.push(Record::Failed(failure));
+            } else if let Some(uid) = new {
                 records.push(Record::Insert(target.mailbox, moved_row(&one.row, *uid, &one.unique, one.stat)));
                 let (unique, entry) = (one.unique.clone(), one.entry.clone());
                 labels.extend(one.meant.clone().map(|meant| Label { unique, entry, meant }));

@@ -5,14 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::slice;
 
-use super::{Aftermath, Apply, Ground, RETRY_AFTER, is_fatal};
+use super::merged::{self, not_sent};
+use super::{Aftermath, Apply, Ground, is_fatal};
 use crate::model::{
-    FileStat, Fingerprint, FlagDelta, FlagSet, Identity, MailboxId, MailboxName, MessageId, Timestamp, Tombstone, Uid,
-    UidSet, UniqueName,
+    FileStat, Fingerprint, FlagSet, Identity, MailboxId, MailboxName, MessageId, Timestamp, Tombstone, Uid, UniqueName,
 };
 use crate::reconcile::flags::upload_flags;
 use crate::reconcile::plan::{MailboxPlan, Upload};
-use crate::reconcile::report::{Event, Problem, Report};
+use crate::reconcile::report::{Event, Report};
 use crate::store::{
     Append, Appended, Edit, Failure, FailureRow, Intent, IntentId, Journal, Lane, LocalError, LocalErrorKind,
     LocalStore, NewMessage, Record, RemoteError, RemoteErrorKind, RemoteStore, Uploads,
@@ -263,9 +263,10 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
         if let Appended::As(validity, uid) = answer
             && validity == ground.uid_validity
             && uid.get() < ground.uid_next
-            && self.is_anothers(plan, &file.unique, uid)?
+            && !merged::merged(self.journal, plan, [(&file.unique, uid)].into_iter())?.is_empty()
         {
-            return Ok(vec![Record::Failed(self.merged(file, uid)), Record::Settled(intent)]);
+            let failure = merged::failure(self.report, self.now, plan, &file.unique, uid);
+            return Ok(vec![Record::Failed(failure), Record::Settled(intent)]);
         }
         if matches!(answer, Appended::As(..) | Appended::Somewhere) {
             self.uploaded.insert((plan.mailbox, file.unique.clone()), file.sent.clone());
@@ -300,20 +301,6 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
         }
     }
 
-    /// Returns true if the message under this UID has another file here.
-    fn is_anothers(&mut self, plan: &MailboxPlan, unique: &UniqueName, uid: Uid) -> Result<bool, Failure> {
-        let rows = self.journal.messages_among(plan.mailbox, &UidSet::range(uid, uid))?;
-        Ok(rows.iter().any(|row| row.unique.as_ref().is_some_and(|other| other != unique)))
-    }
-
-    /// Gmail keeps messages of one Message-ID once, and answers with the one that it has. Two files can't be one message:
-    /// each would be sent again whenever the other was recorded.
-    fn merged(&mut self, file: &Outgoing<'_>, uid: Uid) -> FailureRow {
-        let message = format!("the server took it for the message that it has as UID {uid}, whose file is another one");
-        let hint = "this file stays here; remove it if it is a copy";
-        self.not_sent(file, "message-merged", message, hint)
-    }
-
     fn refused(&mut self, file: &Outgoing<'_>, error: &RemoteError) -> FailureRow {
         let (code, hint) = match error.kind {
             RemoteErrorKind::TooLarge => {
@@ -325,29 +312,7 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
             _ => ("message-refused", "the server's words say why; the file stays here"),
         };
         let message = format!("{error}; the message stays in the Maildir and is not on the server");
-        self.not_sent(file, code, message, hint)
-    }
-
-    fn not_sent(&mut self, file: &Outgoing<'_>, code: &'static str, message: String, hint: &str) -> FailureRow {
-        let (plan, retry_at) = (file.plan, Some(Timestamp(self.now.0 + RETRY_AFTER)));
-        self.report.problem(Problem {
-            code,
-            folder: Some(plan.name.clone()),
-            path: Some(file.unique.to_string()),
-            uid: None,
-            message: message.clone(),
-            hint: hint.to_owned(),
-            retry_at,
-        });
-        FailureRow {
-            mailbox: plan.mailbox,
-            unique: Some(file.unique.clone()),
-            uid: None,
-            code: code.to_owned(),
-            message,
-            retry_at,
-            flags: FlagDelta::default(),
-        }
+        not_sent(self.report, self.now, (file.plan, &file.unique), (code, message, hint))
     }
 }
 

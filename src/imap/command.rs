@@ -13,6 +13,9 @@ use super::error::Error;
 use super::response::{Condition, Response, Status, Untagged, parse};
 use super::wire::{LiteralSink, Reply, Wire};
 use crate::store::BodySource;
+
+/// An IDLE that the server ends by itself sooner than this is none.
+const HASTY: Duration = Duration::from_secs(1);
 pub(super) use burst::Burst;
 
 /// A command, as what has to be sent one after the other.
@@ -333,7 +336,8 @@ impl Connection {
     async fn drive_idle(&mut self, time: Duration, handler: &mut dyn Handler) -> Result<Status, Error> {
         self.take_early(&[]).await?;
         let mut burst = Burst::new(vec![Command::idle()], &mut self.tags);
-        let enough = tokio::time::Instant::now() + time;
+        let begun = tokio::time::Instant::now();
+        let (enough, mut is_told) = (begun + time, false);
         loop {
             burst.feed(&mut self.wire)?;
             while self.wire.next(None)? {
@@ -342,7 +346,9 @@ impl Connection {
                 self.wire.recycle(reply);
             }
             if let Some(Some(status)) = burst.answers.first_mut().map(Option::take) {
-                return Ok(status);
+                // Begun again and again, it would be all that either side does.
+                let is_hasty = !is_told && status.is_ok() && begun.elapsed() < HASTY;
+                return if is_hasty { Err(Error::Unusable("it ends IDLE at once".to_owned())) } else { Ok(status) };
             }
             burst.feed(&mut self.wire)?;
             if !burst.listens() || self.wire.queued() > 0 {
@@ -351,6 +357,7 @@ impl Connection {
             }
             if handler.has_enough() {
                 burst.end_listening();
+                is_told = true;
                 continue;
             }
             let progress = poll_fn(|cx| self.wire.poll_progress(cx));
@@ -358,6 +365,7 @@ impl Connection {
             // A server that never stops talking is stopped too.
             if !in_time || tokio::time::Instant::now() >= enough {
                 burst.end_listening();
+                is_told = true;
             }
         }
     }

@@ -473,6 +473,8 @@ mod tests {
             ("+ idling\r\n", "", RemoteErrorKind::Unreachable),
             ("+ idling\r\n* BYE restart\r\n", "", RemoteErrorKind::Unreachable),
             ("$ NO not now\r\n", "never", RemoteErrorKind::Refused),
+            ("$ OK that was short\r\n", "never", RemoteErrorKind::Refused),
+            ("+ idling\r\n$ OK that was short\r\n", "never", RemoteErrorKind::Refused),
         ] {
             let mut script = vec![("EXAMINE \"INBOX\"", selected), ("IDLE", begin)];
             script.extend((end != "never").then_some(("DONE", end)));

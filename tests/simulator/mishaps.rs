@@ -107,6 +107,33 @@ fn a_second_file_of_a_message_that_the_server_keeps_once_stays_here_and_waits() 
 }
 
 #[test]
+fn a_file_copied_or_moved_to_where_the_server_has_its_message_already_stays_here_and_waits() {
+    for moved in [false, true] {
+        let (shared, inbox, archive) = (in_step(Delete::Trash, 1), MailboxName::inbox(), folder("Archive"));
+        let at = shared.world().uids()[0].1;
+        shared.world().remote_copy(&inbox, at, &archive);
+        sync(&shared);
+        shared.world().mishaps.merges = true;
+        let unique = file(&shared, 1);
+        match moved {
+            true => shared.world().local_move(&inbox, &unique, &archive),
+            false => shared.world().maildir.copy_with_letters(&inbox, &unique, &archive),
+        }
+        let left = if moved { vec![] } else { vec![1] };
+        let mut told = Vec::new();
+        for _ in 0..6 {
+            let report = sync(&shared);
+            assert_eq!((report.remote.copied, report.remote.added, report.local.added), (0, 0, 0), "{report:?}");
+            told.extend(codes(&report).into_iter().map(str::to_owned));
+            assert_eq!((remote_ids(&shared, "INBOX"), local_ids(&shared, "INBOX")), (left.clone(), left.clone()));
+            assert_eq!((remote_ids(&shared, "Archive"), local_ids(&shared, "Archive")), (vec![1], vec![1, 1]));
+        }
+        assert_eq!(told, ["message-merged"], "moved: {moved}");
+        assert_eq!(waiting(&sync(&shared)), ["message-merged"]);
+    }
+}
+
+#[test]
 fn a_moved_message_stays_on_the_server_as_long_as_its_new_place_is_refused() {
     for delete in [Delete::Trash, Delete::Expunge] {
         let make = || {

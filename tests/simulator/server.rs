@@ -419,14 +419,17 @@ impl Server {
         name: &MailboxName,
         validity: UidValidity,
         uids: &UidSet,
-        target: &MailboxName,
+        (target, merges): (&MailboxName, bool),
     ) -> Result<Transfer, RemoteError> {
         let mailbox = self.select(name, validity)?;
         let found: Vec<_> = mailbox.messages.iter().filter(|(uid, _)| uids.contains(**uid)).collect();
         let found: Vec<(Uid, Message)> = found.into_iter().map(|(uid, message)| (*uid, message.clone())).collect();
         let proven = self.abilities.uid_plus;
         let into = self.open(target)?;
-        let put = |(uid, message): (Uid, Message)| (uid, into.take_over(message));
+        let put = |(uid, message): (Uid, Message)| {
+            let known = into.uid_of(&message.bytes).filter(|_| merges);
+            (uid, known.unwrap_or_else(|| into.take_over(message)))
+        };
         let pairs: Vec<_> = found.into_iter().map(put).collect();
         match proven {
             true => Ok(Transfer::Proven(into.uid_validity, pairs)),

@@ -157,6 +157,16 @@ impl World {
 }
 
 impl World {
+    fn copy(
+        &mut self,
+        mailbox: &MailboxName,
+        validity: UidValidity,
+        uids: &UidSet,
+        target: &MailboxName,
+    ) -> Result<Transfer, RemoteError> {
+        self.server.copy(mailbox, validity, uids, (target, self.mishaps.merges))
+    }
+
     fn transferable(&self, target: &MailboxName) -> Result<(), RemoteError> {
         match self.mishaps.transfers {
             true => Err(refuse(RemoteErrorKind::Refused, "NO [CANNOT] never")),
@@ -653,7 +663,7 @@ impl RemoteStore for Shared {
         target: &MailboxName,
     ) -> Result<Transfer, RemoteError> {
         let messages = Messages { mailbox: mailbox.clone(), validity, uids: uids.clone() };
-        let deed = |world: &mut World, part: &UidSet| world.server.copy(mailbox, validity, part, target);
+        let deed = |world: &mut World, part: &UidSet| world.copy(mailbox, validity, part, target);
         self.transfer("copy", &messages, target, deed).await
     }
 
@@ -670,7 +680,7 @@ impl RemoteStore for Shared {
                 world.complain("MOVE where there is none".to_owned());
             }
             world.writable(mailbox)?;
-            let moved = world.server.copy(mailbox, validity, part, target)?;
+            let moved = world.copy(mailbox, validity, part, target)?;
             let source = world.server.select(mailbox, validity)?;
             part.iter().for_each(|uid| source.expunge(uid));
             Ok(moved)

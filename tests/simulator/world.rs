@@ -40,7 +40,7 @@ pub(super) struct Mishaps {
     pub(super) stores: bool,
     /// The server refuses every APPEND.
     pub(super) appends: bool,
-    /// The server keeps equal messages once, and answers an APPEND with the UID of the one it has.
+    /// The server keeps equal messages of a mailbox once, and answers APPEND, COPY and MOVE with the UID of the one it has.
     pub(super) merges: bool,
     /// The server refuses every COPY and MOVE.
     pub(super) transfers: bool,

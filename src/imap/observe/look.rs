@@ -214,8 +214,9 @@ impl<'a> Look<'a> {
             return self.again();
         }
         if let Some(answer) = self.selection.answer.take_if(|answer| !answer.is_ok()) {
-            let is_missing = refusal_kind(&answer) == RemoteErrorKind::NoSuchMailbox;
-            return match self.examine || is_missing || answer.condition != Condition::No {
+            // What is refused for now may be written to later: taken for read-only, what was moved out of it would be copied.
+            let says_why = matches!(refusal_kind(&answer), RemoteErrorKind::NoSuchMailbox | RemoteErrorKind::Busy);
+            return match self.examine || says_why || answer.condition != Condition::No {
                 true => Next::Failed(Error::Refused(answer)),
                 false => Next::Again(Box::new(Look { examine: true, ..self.anew(self.way) })),
             };

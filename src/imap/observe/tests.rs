@@ -359,8 +359,6 @@ fn mailboxes_fail_alone_and_a_lost_connection_fails_all() {
             (ALL, "$ BAD x\r\n"),
             ("SELECT \"B\"", selected(1, "")),
             (ALL, messages(&[4])),
-            ("EXAMINE \"A\"", "$ NO [UNAVAILABLE] x\r\n"),
-            (ALL, "$ BAD x\r\n"),
         ];
         let (mut store, server) = scripted(&[], script);
         let look = |text| RemoteRequest { mailbox: name(text), since: None, known: UidSet::new() };

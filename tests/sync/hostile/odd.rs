@@ -95,6 +95,21 @@ fn a_server_that_wants_to_be_left_alone_is_and_its_words_are_told() {
     setup.sync().expect(0).expect_nothing_done();
 }
 
+/// What could not be written to for a moment would be copied out of, and the originals removed when it can be again.
+#[test]
+fn a_mailbox_refused_for_now_is_not_one_that_can_only_be_read() {
+    let (setup, server) = pulled();
+    let inbox = setup.root.inbox();
+    inbox.set_flags(&inbox.find("is message 1"), "FS");
+    for words in ["[INUSE] locked by another", "[UNAVAILABLE] backend down", "[LIMIT] too many"] {
+        server.set_rules(vec![made("SELECT", format!("{{tag}} NO {words}\r\n"))]);
+        let run = setup.sync();
+        let (_, text) = words.split_once("] ").unwrap();
+        assert!(run.code != Some(0) && run.account()["errors"].to_string().contains(text), "{}", run.stdout);
+        assert!(!server.commands().iter().any(|command| command.contains("EXAMINE")), "{:?}", server.commands());
+    }
+}
+
 /// Exchange says so of flags that it can't keep on a message.
 #[test]
 fn a_store_that_is_called_bad_is_told_once_and_costs_no_flag() {
