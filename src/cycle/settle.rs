@@ -173,26 +173,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         header.last_success.map_or(self.now, |last| last.max(self.now))
     }
 
-    /// Returns the latest time that an earlier run knew, or now: a clock that is ahead in one run makes nothing old in it.
-    fn known_time(&mut self, header: &Header) -> Result<Timestamp, Failure> {
-        let (kept, date) = (self.account.journal.kept(Timestamp(i64::MAX))?, self.date(header));
-        // What this run removed tells nothing.
-        let earlier = kept.iter().map(|row| row.kept.at).filter(|at| *at != date).max();
-        Ok(header.last_success.max(earlier).map_or(self.now, |known| known.min(self.now)))
-    }
-
     /// Lets go of what was kept long enough in the recoverable trash.
     fn expire(&mut self, header: &Header) -> Result<(), Failure> {
         let KeepDeleted::For(time) = self.policy.keep_deleted else { return Ok(()) };
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-        let before = |time: Timestamp| Timestamp(time.0.saturating_sub(seconds));
-        let mut old = self.account.journal.kept(before(self.now))?;
-        if !old.is_empty() {
-            let limit = before(self.known_time(header)?);
-            old.retain(|row| row.kept.at < limit);
-        }
         let mut dropped = Vec::new();
-        for row in old {
+        for row in self.account.journal.kept(Timestamp(self.now.0.saturating_sub(seconds)))? {
             self.account.local.drop_kept(&row.kept.kept_as)?;
             dropped.push(Record::Dropped(row.kept.kept_as));
         }
@@ -201,10 +187,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         }
         // The whole index is read for it: with the first run of a day.
         match header.is_first_of_day(self.now) {
-            true => {
-                let limit = before(self.known_time(header)?);
-                self.expire_unknown(limit)
-            }
+            true => self.expire_unknown(Timestamp(self.now.0.saturating_sub(seconds))),
             false => Ok(()),
         }
     }

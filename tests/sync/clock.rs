@@ -56,24 +56,19 @@ fn nothing_is_lost_doubled_or_overlooked_whatever_the_time_is_said_to_be() {
 }
 
 #[test]
-fn what_was_removed_outlives_a_sync_whose_clock_is_wrong() {
-    for (first, second) in [("+0", "+4000d"), ("-9000d", "+0")] {
-        let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(6));
-        (setup.port, setup.tls) = (setup.server.port, "none");
+fn what_is_removed_while_the_clock_is_behind_is_kept_as_long_as_the_rest() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(6));
+    (setup.port, setup.tls) = (setup.server.port, "none");
+    setup.sync_in_step();
+    for (clock, uid) in [("-9000d", "1"), ("+0", "2"), ("+1d", "3")] {
+        setup.imap().expunge(&["INBOX"], uid);
+        set_clock(&mut setup, clock);
         setup.sync_in_step();
-        for (clock, uid) in [(first, "1"), (second, "2"), ("+0", "3"), ("+1d", "4")] {
-            setup.imap().expunge(&["INBOX"], uid);
-            set_clock(&mut setup, clock);
-            setup.sync().expect(0);
-        }
-        assert_eq!(setup.recoverable().len(), 4, "{first} {second}");
-        for clock in ["+20d", "+20d"] {
-            set_clock(&mut setup, clock);
-            setup.sync_in_step();
-        }
-        let left = setup.recoverable().len();
-        assert!(left < 4, "{first} {second}: {left} are kept although it is time");
     }
+    assert_eq!(setup.recoverable().len(), 3);
+    set_clock(&mut setup, "+20d");
+    setup.sync_in_step();
+    assert_eq!(setup.recoverable().len(), 0);
 }
 
 /// Some servers look into all folders for the answer.
