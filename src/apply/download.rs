@@ -29,15 +29,23 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let parts: Vec<(&MailboxPlan, Ground)> = busy.filter_map(|plan| Some((*plan, self.ground(plan)?))).collect();
         let wanted: Vec<Messages> = parts.iter().map(|(plan, ground)| wanted(plan, *ground)).collect();
         parts.iter().for_each(|(plan, _)| self.after(plan.mailbox).local_changed = true);
-        let Fetched { outcome, arrived, refused } = self.fetch(&parts, &wanted).await;
+        let Fetched { outcome, arrived, refused, left_out } = self.fetch(&parts, &wanted).await;
+        // However the others fared: over what makes a server close the connection no run would come any further.
+        for ((plan, _), left_out) in parts.iter().zip(&left_out) {
+            self.unavailable(plan, left_out.clone())?;
+        }
         let mut missing = Vec::new();
-        let answers = outcome?.into_iter().zip(refused).zip(arrived);
-        for (((plan, _), messages), ((answer, refused), arrived)) in parts.iter().zip(&wanted).zip(answers) {
+        let came =
+            arrived.into_iter().zip(left_out).map(|(arrived, left_out)| (arrived, left_out.into_keys().collect()));
+        let answers = outcome?.into_iter().zip(refused).zip(came);
+        for (((plan, _), messages), ((answer, refused), (arrived, left_out))) in parts.iter().zip(&wanted).zip(answers)
+        {
             match (answer, refused) {
                 (Err(error), _) => self.mailbox_done(plan, Err(error.into()))?,
                 (Ok(()), Some(error)) => self.mailbox_done(plan, Err(error.into()))?,
                 (Ok(()), None) => {
-                    missing.push((*plan, Messages { uids: messages.uids.difference(&arrived), ..messages.clone() }));
+                    let uids = messages.uids.difference(&arrived).difference(&left_out);
+                    missing.push((*plan, Messages { uids, ..messages.clone() }));
                 }
             }
         }
@@ -57,6 +65,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             arrived: parts.iter().map(|_| BTreeSet::new()).collect(),
             landed: parts.iter().map(|_| Vec::new()).collect(),
             refused: parts.iter().map(|_| None).collect(),
+            left_out: parts.iter().map(|_| BTreeMap::new()).collect(),
             skipping: false,
             progress: self.progress,
             failure: None,
@@ -78,7 +87,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             (None, Err(error), Ok(())) => Err(error.into()),
             (None, Ok(answers), Ok(())) => Ok(answers),
         };
-        let (arrived, landed, refused) = (batch.arrived, batch.landed, batch.refused);
+        let (arrived, landed, refused, left_out) = (batch.arrived, batch.landed, batch.refused, batch.left_out);
         for (((plan, _), arrived), landed) in parts.iter().zip(&arrived).zip(landed) {
             self.report.arrive(&plan.name, &plan.local, landed);
             let copied = plan.copy_local.iter().filter(|copy| arrived.contains(&copy.uid)).count();
@@ -86,7 +95,8 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             self.report.local.added += (arrived.len() - copied) as u64;
             self.after(plan.mailbox).overtaken |= copied < plan.copy_local.len();
         }
-        Fetched { outcome, arrived: arrived.into_iter().map(|uids| uids.into_iter().collect()).collect(), refused }
+        let arrived = arrived.into_iter().map(|uids| uids.into_iter().collect()).collect();
+        Fetched { outcome, arrived, refused, left_out }
     }
 
     /// Deals with messages that did not come. What was expunged since it was listed is gone, not unavailable.
@@ -99,19 +109,25 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let answers = self.remote.identify_all(&asked, false).await?;
         for ((plan, _), answer) in missing.iter().zip(answers) {
             match answer {
-                Ok(there) => self.unavailable(plan, there.into_keys().collect())?,
+                Ok(there) => {
+                    let why = |uid| (uid, "it lists this message and has no body for it".to_owned());
+                    self.unavailable(plan, there.into_keys().map(why).collect())?;
+                }
                 Err(error) => self.mailbox_done(plan, Err(error.into()))?,
             }
         }
         Ok(())
     }
 
-    /// Reports messages that the server has and does not give.
-    fn unavailable(&mut self, plan: &MailboxPlan, uids: Vec<Uid>) -> Result<(), Failure> {
+    /// Reports messages that the server has and does not give, and why.
+    fn unavailable(&mut self, plan: &MailboxPlan, messages: BTreeMap<Uid, String>) -> Result<(), Failure> {
+        if messages.is_empty() {
+            return Ok(());
+        }
         let retry_at = Timestamp(self.terms.now.0 + super::RETRY_AFTER);
         let mut records = Vec::new();
-        for uid in uids {
-            let message = "the server lists this message but gave no body for it; it is left where it is".to_owned();
+        for (uid, why) in messages {
+            let message = format!("the server does not give this message: {why}; it is left where it is");
             self.report.problem(Problem {
                 code: "message-unavailable",
                 folder: Some(plan.name.clone()),
@@ -144,6 +160,8 @@ struct Fetched {
     arrived: Vec<UidSet>,
     /// Why nothing more could be put into it.
     refused: Vec<Option<LocalError>>,
+    /// What the server does not give, and why.
+    left_out: Vec<BTreeMap<Uid, String>>,
 }
 
 fn wanted(plan: &MailboxPlan, ground: Ground) -> Messages {
@@ -167,6 +185,8 @@ struct Batch<'a, L, J> {
     landed: Vec<Vec<UniqueName>>,
     /// Maildirs that nothing can be put into: what arrives for them is dropped, the others go on.
     refused: Vec<Option<LocalError>>,
+    /// What the server does not give, and why.
+    left_out: Vec<BTreeMap<Uid, String>>,
     skipping: bool,
     progress: &'a dyn Fn(Event),
     /// What went wrong where the sink's own error type can't say it.
@@ -371,6 +391,10 @@ impl<L: LocalStore, J: Journal> BodySink for Batch<'_, L, J> {
     fn discard(&mut self) -> Result<(), LocalError> {
         self.skipping = false;
         self.local.stage_discard()
+    }
+
+    fn leave_out(&mut self, of: usize, uid: Uid, why: String) -> bool {
+        self.left_out.get_mut(of).map(|left_out| left_out.insert(uid, why)).is_some()
     }
 }
 

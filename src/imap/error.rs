@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::quirk;
 use super::response::{Condition, Status};
-use crate::model::UidValidity;
+use crate::model::{Uid, UidValidity};
 use crate::store::{LocalError, RemoteError, RemoteErrorKind};
 
 /// An error of the IMAP side.
@@ -49,6 +49,9 @@ pub(super) enum Error {
     /// A tagged NO or BAD.
     #[error("the server said: {0}")]
     Refused(Status),
+    /// A tagged NO or BAD to what asked for one message.
+    #[error("message {0}: the server said: {1}")]
+    Withheld(Uid, Status),
     /// What the server answered does not add up, or can't be used.
     #[error("{0}")]
     Unusable(String),
@@ -91,7 +94,7 @@ impl Error {
             | Error::Garbled(_)
             | Error::BrokenOff => RemoteErrorKind::Unreachable,
             Error::Login(_) => RemoteErrorKind::Login,
-            Error::Refused(status) => refusal_kind(status),
+            Error::Refused(status) | Error::Withheld(_, status) => refusal_kind(status),
             Error::Unusable(_) => RemoteErrorKind::Refused,
             Error::Unwilling(_) | Error::HungUp(_) => RemoteErrorKind::Busy,
             Error::UidValidity { .. } => RemoteErrorKind::UidValidityChanged,
@@ -110,7 +113,7 @@ impl Error {
     /// Returns what the server said, if it did.
     fn words(&self) -> Option<&str> {
         match self {
-            Error::Refused(status) => Some(&status.text),
+            Error::Refused(status) | Error::Withheld(_, status) => Some(&status.text),
             Error::Login(text) | Error::Unwilling(text) => Some(text),
             Error::Lost(text) | Error::HungUp(text) => text.as_deref(),
             _ => None,

@@ -1,5 +1,7 @@
 //! Fetches message bodies, streamed to a sink.
 
+mod withheld;
+
 use std::collections::BTreeMap;
 use std::task::{Context, Poll};
 
@@ -11,6 +13,7 @@ use super::select::Selection;
 use super::wire::LiteralSink;
 use crate::model::{Uid, UidSet};
 use crate::store::{BodySink, FetchedMessage, LocalError, Messages};
+use withheld::Withheld;
 
 /// How many messages, and how many ranges of UIDs, one command asks for: well below what servers take in a line.
 pub(super) const PER_COMMAND: (u32, usize) = (1000, 400);
@@ -39,14 +42,26 @@ struct Bodies<'a> {
     sink: Begun<'a>,
     wanted: Wanted,
     parts: Vec<Part<'a>>,
-    /// For each command of the burst the part it is for, and whether it is the SELECT.
-    commands: Vec<(usize, bool)>,
+    /// The burst.
+    commands: Vec<Sent>,
+}
+
+/// A command of the burst.
+struct Sent {
+    /// The part it is for.
+    of: usize,
+    /// What it fetches; nothing if it is the SELECT.
+    chunk: Option<UidSet>,
+    /// What the server said to it.
+    answer: Option<Status>,
 }
 
 /// What is asked of one mailbox, and what came of it.
 struct Part<'a> {
     asked: &'a Messages,
     delivered: UidSet,
+    /// What the server closes the connection over.
+    left_out: UidSet,
     selection: Selection,
     /// The UIDs mean the messages asked for.
     verified: bool,
@@ -57,8 +72,8 @@ struct Part<'a> {
 
 impl<'a> Part<'a> {
     fn new(asked: &'a Messages) -> Self {
-        let (delivered, selection, sizes) = Default::default();
-        Self { asked, delivered, selection, verified: false, flagless: None, sizes, failed: None }
+        let (delivered, left_out, selection, sizes) = Default::default();
+        Self { asked, delivered, left_out, selection, verified: false, flagless: None, sizes, failed: None }
     }
 
     fn outcome(self) -> Result<Sizes, Error> {
@@ -133,12 +148,13 @@ impl Bodies<'_> {
 
 impl Handler for Bodies<'_> {
     fn untagged(&mut self, at: usize, data: Untagged) -> Result<(), Error> {
-        let Some(&(owner, selecting)) = self.commands.get(at) else { return Ok(()) };
+        let Some(&Sent { of, ref chunk, .. }) = self.commands.get(at) else { return Ok(()) };
         match data {
-            Untagged::Fetch(fetch) => self.arrived(owner, fetch)?,
+            Untagged::Fetch(fetch) => self.arrived(of, fetch)?,
             other => {
+                let selecting = chunk.is_none();
                 self.sink.discard()?;
-                if let Some(part) = self.parts.get_mut(owner).filter(|_| selecting) {
+                if let Some(part) = self.parts.get_mut(of).filter(|_| selecting) {
                     part.selection.take(&other);
                 }
             }
@@ -147,8 +163,9 @@ impl Handler for Bodies<'_> {
     }
 
     fn completed(&mut self, at: usize, status: &Status) {
-        let Some(&(owner, true)) = self.commands.get(at) else { return };
-        if let Some(part) = self.parts.get_mut(owner) {
+        let Some(sent) = self.commands.get_mut(at) else { return };
+        sent.answer = Some(status.clone());
+        if let Some(part) = self.parts.get_mut(sent.of).filter(|_| sent.chunk.is_none()) {
             part.selection.answer = Some(status.clone());
             part.verified = part.selection.check(part.asked.validity).is_ok();
         }
@@ -159,16 +176,16 @@ impl Handler for Bodies<'_> {
     }
 
     fn sink(&mut self, at: usize) -> Option<&mut (dyn LiteralSink + '_)> {
-        let &(owner, _) = self.commands.get(at)?;
-        self.sink.part = owner;
-        if self.parts.get(owner)?.verified { Some(&mut self.sink) } else { None }
+        let of = self.commands.get(at)?.of;
+        self.sink.part = of;
+        if self.parts.get(of)?.verified { Some(&mut self.sink) } else { None }
     }
 }
 
 impl ImapStore {
     /// Fetches bodies of messages of all mailboxes in one burst, each behind its SELECT, and returns for each the sizes
-    /// that the server told besides. Where a whole command was refused its messages are asked for one by one, so that
-    /// one that can't be read doesn't stop the others.
+    /// that the server told besides. A message that the server refuses, or closes the connection over, doesn't stop the
+    /// others.
     pub(super) async fn fetch_bodies(
         &mut self,
         asked: &[Messages],
@@ -176,34 +193,34 @@ impl ImapStore {
         sink: &mut dyn BodySink,
     ) -> Result<Vec<Result<Sizes, Error>>, Error> {
         self.introduce().await?;
-        let parts: Vec<Part<'_>> = asked.iter().map(Part::new).collect();
         let sink = Begun { inner: sink, part: 0, open: false, empty: true };
-        let mut bodies = Bodies { sink, wanted, parts, commands: Vec::new() };
-        let mut single: Vec<Vec<UidSet>> = asked.iter().map(|_| Vec::new()).collect();
-        let chunks = asked.iter().map(|messages| messages.uids.chunks(PER_COMMAND.0, PER_COMMAND.1)).collect();
-        for (owner, chunk, _) in self.fetch_chunks(&mut bodies, chunks).await? {
-            if let (Some(part), Some(single)) = (bodies.parts.get(owner), single.get_mut(owner)) {
-                single.extend(chunk.difference(&part.delivered).chunks(1, 1));
+        let mut bodies = Bodies { sink, wanted, parts: asked.iter().map(Part::new).collect(), commands: Vec::new() };
+        let mut withheld = Withheld::default();
+        let mut chunks = asked.iter().map(|messages| messages.uids.chunks(PER_COMMAND.0, PER_COMMAND.1)).collect();
+        loop {
+            match self.fetch_chunks(&mut bodies, chunks).await {
+                Err(Error::Lost(said)) => {
+                    if !withheld.hang_up(&mut bodies, said.as_deref()) || !self.reconnect().await {
+                        return Err(Error::Lost(said));
+                    }
+                }
+                fetched => fetched?,
+            }
+            chunks = withheld.divide(&bodies);
+            if chunks.iter().all(Vec::is_empty) {
+                break;
             }
         }
-        for (owner, _, status) in self.fetch_chunks(&mut bodies, single).await? {
-            if let Some(part) = bodies.parts.get_mut(owner) {
-                part.failed = Some(Error::Refused(status));
-            }
-        }
+        withheld.tell(&mut bodies);
         Ok(bodies.parts.into_iter().map(Part::outcome).collect())
     }
 
-    /// Sends one burst and returns the chunks that were refused, each with the part it is of.
-    async fn fetch_chunks(
-        &mut self,
-        bodies: &mut Bodies<'_>,
-        chunks: Vec<Vec<UidSet>>,
-    ) -> Result<Vec<(usize, UidSet, Status)>, Error> {
-        let (mut commands, mut asked) = (Vec::new(), Vec::new());
+    /// Sends one burst.
+    async fn fetch_chunks(&mut self, bodies: &mut Bodies<'_>, chunks: Vec<Vec<UidSet>>) -> Result<(), Error> {
+        let mut commands = Vec::new();
         bodies.commands.clear();
-        for (owner, chunks) in chunks.into_iter().enumerate().filter(|(_, chunks)| !chunks.is_empty()) {
-            let Some(part) = bodies.parts.get_mut(owner) else { continue };
+        for (of, chunks) in chunks.into_iter().enumerate().filter(|(_, chunks)| !chunks.is_empty()) {
+            let Some(part) = bodies.parts.get_mut(of) else { continue };
             part.verified = commands.is_empty() && self.has_selected(&part.asked.mailbox, part.asked.validity);
             if !part.verified {
                 match self.select_command("SELECT", &part.asked.mailbox, None) {
@@ -214,44 +231,32 @@ impl ImapStore {
                     }
                 }
                 part.selection = Selection::default();
-                bodies.commands.push((owner, true));
-                asked.push(None);
+                bodies.commands.push(Sent { of, chunk: None, answer: None });
             }
             for chunk in chunks {
                 commands.push(Command::new(format!("UID FETCH {chunk} {}", bodies.wanted.items)));
-                bodies.commands.push((owner, false));
-                asked.push(Some(chunk));
+                bodies.commands.push(Sent { of, chunk: Some(chunk), answer: None });
             }
         }
         if commands.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let last_selected = bodies.commands.iter().rev().find(|(_, selecting)| *selecting).map(|(owner, _)| *owner);
+        let last_selected = bodies.commands.iter().rev().find(|sent| sent.chunk.is_none()).map(|sent| sent.of);
         if last_selected.is_some() {
             self.about_to_select();
         }
         let run = self.connection.run(commands, bodies).await;
         // What the disk says outranks what the server does.
         bodies.sink.discard()?;
-        let answers = run?;
-        if let Some(part) = last_selected.and_then(|owner| bodies.parts.get(owner)) {
+        run?;
+        if let Some(part) = last_selected.and_then(|of| bodies.parts.get(of)) {
             self.selected(&part.asked.mailbox, &part.selection);
         }
         for part in bodies.parts.iter_mut().filter(|part| part.selection.answer.is_some()) {
             part.failed = part.selection.check(part.asked.validity).err();
         }
-        let asked = bodies.commands.iter().zip(asked).zip(answers);
-        let refused = asked.filter_map(|((&(owner, _), chunk), answer)| Some((owner, chunk?, answer)));
-        let standing = |(owner, _, answer): &(usize, UidSet, Status)| {
-            is_refusal(answer) && bodies.parts.get(*owner).is_some_and(|part| part.failed.is_none())
-        };
-        Ok(refused.filter(standing).collect())
+        Ok(())
     }
-}
-
-/// A refusal because messages are gone by now is none (RFC 5530).
-fn is_refusal(answer: &Status) -> bool {
-    !answer.is_ok() && answer.code_name() != "EXPUNGEISSUED"
 }
 
 #[cfg(test)]
@@ -356,9 +361,27 @@ mod tests {
                 ),
             ];
             let mut sink = Kept::default();
-            let error = fetch(script, &[1, 2, 3], &mut sink).await.unwrap_err();
-            assert_eq!(error.to_string(), "fetching messages from A: the server said: NO [SERVERBUG] no 2");
+            fetch(script, &[1, 2, 3], &mut sink).await.unwrap();
+            assert_eq!(sink.left_out, [(2, "it says: NO [SERVERBUG] no 2".to_owned())]);
             assert_eq!(sink.messages.len(), 2);
+        });
+    }
+
+    #[test]
+    fn where_nothing_comes_the_server_may_be_to_blame() {
+        block_on(async {
+            let refused = "$ NO [SERVERBUG] all\r\n";
+            let script = vec![
+                ("SELECT \"A\"", SELECTED),
+                ("UID FETCH 1:2 (UID FLAGS INTERNALDATE BODY.PEEK[])", refused),
+                ("UID FETCH 1 (UID FLAGS INTERNALDATE BODY.PEEK[])", refused),
+                ("UID FETCH 2 (UID FLAGS INTERNALDATE BODY.PEEK[])", refused),
+            ];
+            let mut sink = Kept::default();
+            let error = fetch(script, &[1, 2], &mut sink).await.unwrap_err();
+            let words = "fetching messages from A: message 1: the server said: NO [SERVERBUG] all";
+            assert_eq!((error.to_string().as_str(), error.kind), (words, RemoteErrorKind::Busy));
+            assert_eq!(sink.left_out, []);
         });
     }
 

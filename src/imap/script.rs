@@ -89,6 +89,8 @@ pub(super) struct Kept {
     pub(super) open: Option<Vec<u8>>,
     /// Which write fails.
     pub(super) fail_at: Option<usize>,
+    /// Messages that the server does not give, and why.
+    pub(super) left_out: Vec<(u32, String)>,
 }
 
 impl LiteralSink for Kept {
@@ -126,6 +128,11 @@ impl BodySink for Kept {
     fn discard(&mut self) -> Result<(), LocalError> {
         self.open = None;
         Ok(())
+    }
+
+    fn leave_out(&mut self, _: usize, uid: Uid, why: String) -> bool {
+        self.left_out.push((uid.get(), why));
+        true
     }
 }
 

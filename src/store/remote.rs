@@ -48,6 +48,10 @@ pub trait BodySink {
     fn finish(&mut self, of: usize, message: FetchedMessage) -> Result<(), LocalError>;
     /// It will not be completed, or was not asked for.
     fn discard(&mut self) -> Result<(), LocalError>;
+    /// The server does not give this message, for this reason. Returns false if the others are of no use without it.
+    fn leave_out(&mut self, _of: usize, _uid: Uid, _why: String) -> bool {
+        false
+    }
     /// Waits until more can be taken. Who does not, costs memory.
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())

@@ -7,6 +7,7 @@ use crate::support::compare;
 use crate::support::corpus::{self, DATE};
 use crate::support::disk::Disk;
 use crate::support::dovecot::{Kind, PASSWORD};
+use crate::support::maildir::Maildir;
 use crate::support::setup::{Run, Setup};
 
 /// An account in step, and then new mail on both sides.
@@ -35,6 +36,25 @@ fn expect_failure(setup: &Setup, code: i32, words: &[&str]) -> Run {
     let plain = setup.run(&["sync"]).expect(code);
     assert!(plain.stderr.contains("test"), "the account is not named: {plain:?}");
     run
+}
+
+/// Dovecot closes the connection where it can't read a file that it keeps compressed.
+#[test]
+fn a_message_that_is_damaged_on_the_server_is_named_and_stops_no_other() {
+    let setup = with_work();
+    let stored = Maildir(setup.server.home(&setup.user).join("Maildir")).messages();
+    let damaged = stored.iter().max_by_key(|entry| entry.content.len()).unwrap();
+    // No new file: the server would take that for another message.
+    fs::write(&damaged.path, b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xff\xff").unwrap();
+    for file in setup.root.inbox().messages() {
+        fs::remove_file(file.path).unwrap();
+    }
+    fs::remove_dir_all(setup.database().parent().unwrap()).unwrap();
+    let run = setup.sync().expect(1);
+    let error = &run.account()["errors"][0];
+    assert_eq!(error["code"], "message-unavailable", "{}", run.stdout);
+    assert_eq!(setup.root.inbox().messages().len(), stored.len() - 1, "{}", run.stdout);
+    setup.sync().expect(0).expect_nothing_done();
 }
 
 #[test]

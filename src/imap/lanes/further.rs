@@ -57,7 +57,8 @@ impl Further {
             () = needless => return None,
         };
         let mut store = match connected {
-            Ok(store) => store,
+            // Once it is lost, what is left is for the store's own.
+            Ok(store) => ImapStore { settings: None, ..store },
             Err(error) => {
                 tracing::info!("no further connection: {error}");
                 self.refused.set(true);

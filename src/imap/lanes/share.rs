@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
-use crate::model::UidSet;
+use crate::model::{Uid, UidSet};
 use crate::store::{BodySink, FetchedMessage, LocalError};
 
 /// A message longer than this is handed on as it arrives, if nobody else is handing one on.
@@ -138,6 +138,10 @@ impl BodySink for Lane<'_, '_> {
             }
             Stage::Idle | Stage::Kept => Ok(()),
         }
+    }
+
+    fn leave_out(&mut self, _: usize, uid: Uid, why: String) -> bool {
+        self.shared.0.borrow_mut().sink.leave_out(self.of, uid, why)
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -9,6 +9,7 @@ mod numbers;
 mod odd;
 mod protection;
 mod watch;
+mod withheld;
 
 use std::time::{Duration, Instant};
 
