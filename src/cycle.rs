@@ -113,7 +113,7 @@ struct Run<'a, R, L, J> {
     uncopied: BTreeSet<(MailboxId, UniqueName)>,
     /// Files whose messages the last pass copied without proof.
     unproven: BTreeMap<MailboxId, BTreeSet<UniqueName>>,
-    /// Files that were refused together with others.
+    /// Files that were refused together with others, or were out when a connection was lost.
     alone: BTreeSet<(MailboxId, UniqueName)>,
     /// Mailboxes that have another name on a side: what is missing under the old one is elsewhere.
     elsewhere: BTreeSet<MailboxId>,
@@ -330,7 +330,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             accepted: false,
             trash: None,
         };
-        self.means(terms).recover(&places).await
+        let mut apply = self.means(terms);
+        let unsettled = apply.recover(&places).await?;
+        self.alone = apply.alone;
+        Ok(unsettled)
     }
 
     fn means(&mut self, terms: Terms) -> Apply<'_, R, L, J> {

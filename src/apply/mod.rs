@@ -125,7 +125,7 @@ pub struct Apply<'a, R, L, J> {
     pub uncopied: BTreeSet<(MailboxId, UniqueName)>,
     /// Files whose messages were copied as far as anybody can tell; the next look shows which were.
     pub unproven: BTreeMap<MailboxId, BTreeSet<UniqueName>>,
-    /// Files that were refused together with others: each is sent alone.
+    /// Files that were refused together with others, or were out when a connection was lost: each is sent alone.
     pub alone: BTreeSet<(MailboxId, UniqueName)>,
     /// What came of moves that were sent for many mailboxes at once and are not recorded yet.
     pub moved: Moved,

@@ -132,6 +132,11 @@ impl<L: LocalStore, J: Journal> Uploads for Outbox<'_, '_, L, J> {
         let recorded = self.record(lane, answers);
         self.unless_failed(recorded)
     }
+
+    fn hung_up(&mut self, lane: Lane, at: usize, said: Option<&str>) -> Result<(), LocalError> {
+        let recorded = self.blame(lane, at, said);
+        self.unless_failed(recorded)
+    }
 }
 
 impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
@@ -199,6 +204,23 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
         self.journal.commit(&records)?;
         (self.progress)(Event::Uploaded(part.len() as u64));
         Ok(())
+    }
+
+    /// Leaves out a message from now on over which the server closes the connection, if that was lost over it before: a line
+    /// may break at any message. Its intent stays, for the server may have it.
+    fn blame(&mut self, lane: Lane, at: usize, said: Option<&str>) -> Result<(), Failure> {
+        let Some((file, _)) = self.lane(lane).out.front().and_then(|part| part.get(at)) else { return Ok(()) };
+        let (plan, unique) = (file.plan, file.unique.clone());
+        if !self.alone.contains(&(plan.mailbox, unique.clone())) {
+            return Ok(());
+        }
+        let said = said.map(|text| format!(", and says: {text}")).unwrap_or_default();
+        let message = format!(
+            "the server closes the connection over this message{said}; it stays in the Maildir and is hardly on the server"
+        );
+        let told = ("message-refused", message, "it may be too large for the server; the file stays here");
+        let failure = not_sent(self.report, self.now, (plan, &unique), told);
+        Ok(self.journal.commit(&[Record::Failed(failure)])?)
     }
 
     /// Reads a file. One that can't be read is reported and left alone; one that changed is looked at again.

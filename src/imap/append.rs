@@ -79,6 +79,9 @@ impl ImapStore {
             true => Ok(()),
             false => connection.run_ahead(first, &mut uploading, behind).await.map(drop),
         };
+        if let Err(Error::Lost(said)) = &sent {
+            uploading.failure = uploading.hang_up(said.as_deref()).err();
+        }
         let done = uploading.failure.take().map_or(sent, Err).map_err(|error| error.doing(uploading.words()));
         if self.connection.has_early() {
             self.about_to_select();
@@ -144,6 +147,16 @@ impl Uploading<'_, '_> {
             self.uploads.borrow_mut().answered(self.lane, part.outcomes())?;
         }
         Ok(())
+    }
+
+    /// After the connection was lost: says which message the server was at. Of those of one command any may be it.
+    fn hang_up(&mut self, said: Option<&str>) -> Result<(), Error> {
+        self.settle()?;
+        let Some(Part { outcomes, orders, .. }) = self.out.front() else { return Ok(()) };
+        let Some(order) = orders.iter().find(|order| order.answer.is_none()) else { return Ok(()) };
+        let [message] = order.messages[..] else { return Ok(()) };
+        let before: usize = outcomes.iter().take(order.parcel).map(Vec::len).sum();
+        Ok(self.uploads.borrow_mut().hung_up(self.lane, before + message, said)?)
     }
 
     fn part(&mut self, parcels: Vec<(MailboxName, Vec<Append>)>) -> (Part, Vec<Command>) {

@@ -97,6 +97,9 @@ pub trait Uploads {
     fn is_over(&self, lane: Lane) -> bool;
     /// Hears what came of the first part that is out in this lane: as many answers as messages.
     fn answered(&mut self, lane: Lane, answers: Vec<Vec<Appended>>) -> Result<(), LocalError>;
+    /// Hears that the server closed the connection, perhaps with these words, when this message of the first part that is
+    /// out in this lane was the next to be answered.
+    fn hung_up(&mut self, lane: Lane, at: usize, said: Option<&str>) -> Result<(), LocalError>;
 }
 
 /// A way that messages take to the server.

@@ -1,5 +1,5 @@
 //! A proxy in front of a server's plain port that meddles with one command: something is done just before the server
-//! hears it, or its answer holds lines that the server never said.
+//! hears it, or its answer holds lines that the server never said. Or it ends connections that carry too much.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -33,6 +33,8 @@ impl fmt::Debug for Plan {
 #[derive(Debug, Default)]
 struct Shared {
     plan: Option<Plan>,
+    /// Connections end over a literal longer than this.
+    limit: Option<u64>,
     /// What the server itself said of messages that are gone.
     told: Vec<String>,
 }
@@ -67,7 +69,12 @@ impl Meddler {
 
     /// Meddles as planned, and forgets what was told.
     pub(crate) fn plan(&self, plan: Plan) {
-        *self.shared.lock().unwrap() = Shared { plan: Some(plan), told: Vec::new() };
+        *self.shared.lock().unwrap() = Shared { plan: Some(plan), ..Shared::default() };
+    }
+
+    /// Ends each connection over which the client sends a literal longer than this.
+    pub(crate) fn limit(&self, bytes: Option<u64>) {
+        self.shared.lock().unwrap().limit = bytes;
     }
 
     /// Returns true if the plan was carried out.
@@ -100,6 +107,10 @@ fn forward_commands(
         server.write_all(&line)?;
         let literal = text.rsplit_once('{').and_then(|(_, size)| size.strip_suffix('}'));
         if let Some(size) = literal.and_then(|size| size.trim_end_matches('+').parse().ok()) {
+            if shared.lock().unwrap().limit.is_some_and(|limit| size > limit) {
+                server.shutdown(Shutdown::Both)?;
+                return client.get_ref().shutdown(Shutdown::Both);
+            }
             std::io::copy(&mut client.by_ref().take(size), &mut server)?;
         }
         if text.ends_with("STARTTLS") {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::upload::left;
 use super::{Apply, Known, Place, Settlement, newcomers, settled};
-use crate::model::{FlagSet, Identity, MailboxId, MessageHash, Uid, UidSet, UidValidity};
+use crate::model::{FlagSet, Identity, MailboxId, MessageHash, Uid, UidSet, UidValidity, UniqueName};
 use crate::reconcile::snapshot::RemoteSnapshot;
 use crate::store::{Failure, Intent, IntentId, Journal, LocalStore, NewMessage, Record, RemoteStore};
 
@@ -34,6 +34,10 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let lost: Vec<&Intent> = lost.map(|(_, intent)| intent).collect();
         let astray = self.find_astray(place, places, &lost, &seen).await?;
         let rows: Vec<NewMessage> = matched.into_values().chain(astray).collect();
+        let is_unsent = |unique: &UniqueName| rows.iter().all(|row| row.unique.as_ref() != Some(unique));
+        let unsent = intents.iter().filter_map(|(_, intent)| file_of(intent)).filter(|unique| is_unsent(unique));
+        // The server may have closed the connection over one of them.
+        self.alone.extend(unsent.map(|unique| (place.row.id, unique.clone())));
         let mut records: Vec<Record> = intents.iter().filter_map(|(_, intent)| departure(intent, &rows)).collect();
         records.extend(rows.into_iter().map(|row| Record::Insert(place.row.id, row)));
         records.extend(intents.iter().map(|(id, _)| Record::Settled(*id)));
@@ -102,6 +106,13 @@ fn departure(intent: &Intent, rows: &[NewMessage]) -> Option<Record> {
     let Intent::Append { unique, leaves, .. } = intent else { return None };
     let is_there = rows.iter().any(|row| row.unique.as_ref() == Some(unique));
     left(leaves.filter(|_| is_there))
+}
+
+fn file_of(intent: &Intent) -> Option<&UniqueName> {
+    match intent {
+        Intent::Append { unique, .. } => Some(unique),
+        _ => None,
+    }
 }
 
 fn sent_flags(intent: &Intent) -> FlagSet {

@@ -37,6 +37,7 @@ struct Parts {
     out: usize,
     most: usize,
     answers: Vec<Appended>,
+    hung_up: Option<usize>,
 }
 
 impl Uploads for Parts {
@@ -58,6 +59,11 @@ impl Uploads for Parts {
     fn answered(&mut self, _: Lane, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
         self.out -= 1;
         self.answers.extend(answers.into_iter().flatten());
+        Ok(())
+    }
+
+    fn hung_up(&mut self, _: Lane, at: usize, _: Option<&str>) -> Result<(), LocalError> {
+        self.hung_up = Some(at);
         Ok(())
     }
 }
@@ -226,6 +232,10 @@ impl Uploads for Failing {
 
     fn answered(&mut self, lane: Lane, answers: Vec<Vec<Appended>>) -> Result<(), LocalError> {
         self.call()?.answered(lane, answers)
+    }
+
+    fn hung_up(&mut self, lane: Lane, at: usize, said: Option<&str>) -> Result<(), LocalError> {
+        self.call()?.hung_up(lane, at, said)
     }
 }
 

@@ -1,5 +1,8 @@
-//! Messages that the server does not give: one of them stops no other, and the user is told which it is.
+//! Messages that the server does not give, or take: one of them stops no other, and the user is told which it is.
 
+use crate::support::corpus::{self, DATE};
+use crate::support::dovecot::Kind;
+use crate::support::meddler::Meddler;
 use crate::support::scripted::{Rule, Scripted};
 use crate::support::setup::{Run, Setup};
 
@@ -97,4 +100,35 @@ fn where_nothing_comes_it_is_asked_for_again_soon_and_the_message_named() {
     }
     server.set_rules(Vec::new());
     assert_eq!(setup.sync().expect(0).count("local", "added"), 1);
+}
+
+/// Gateways that bear no large message end the connection in the middle of it, with what was sent before and not answered.
+#[test]
+fn a_message_over_which_the_connection_ends_when_it_is_sent_stops_no_other() {
+    for kind in [Kind::Full, Kind::NoUidplus] {
+        let mut setup = Setup::with_mail(kind, &corpus::ordinary(3));
+        setup.sync_in_step();
+        let meddler = Meddler::start(setup.server.port);
+        (setup.port, setup.tls) = (meddler.port, "none");
+        meddler.limit(Some(100_000));
+        let deliver = |subject: &str, size: usize| {
+            let body = [corpus::plain(subject), vec![b'x'; size]].concat();
+            setup.root.inbox().deliver(&body, None, Some(DATE));
+        };
+        (0..70).for_each(|number| deliver(&format!("before {number}"), 100));
+        deliver("too large", 200_000);
+        (0..70).for_each(|number| deliver(&format!("behind {number}"), 100));
+        let runs: Vec<Run> = (0..10).map(|_| setup.sync()).take_while(|run| run.code != Some(0)).collect();
+        assert!((2..=4).contains(&runs.len()), "{runs:?}");
+        assert!(runs.iter().all(|run| run.code == Some(4)), "{runs:?}");
+        let told = runs.last().unwrap().account()["errors"].to_string();
+        assert!(told.contains("message-refused") && told.contains("closes the connection over this message"), "{told}");
+        assert_eq!(setup.imap().messages(&["INBOX"]).len(), 3 + 140, "{kind:?}");
+        let run = setup.sync().expect(0).expect_nothing_done();
+        assert_eq!(run.account()["waiting"].as_array().unwrap().len(), 1, "{}", run.stdout);
+        meddler.limit(None);
+        setup.entrance = ["faketime", "-f", "+25h"].map(str::to_owned).to_vec();
+        assert_eq!(setup.sync().expect(0).count("remote", "added"), 1);
+        setup.sync_in_step();
+    }
 }
