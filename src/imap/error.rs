@@ -129,7 +129,7 @@ pub(super) fn refusal_kind(status: &Status) -> RemoteErrorKind {
         // Not LIMIT: that is as often a limit of rate or number (RFC 5530), and room on the server helps nobody then.
         "TOOBIG" | "OVERQUOTA" => RemoteErrorKind::TooLarge,
         "UNAVAILABLE" | "INUSE" | "LIMIT" | "THROTTLED" | "SERVERBUG" => RemoteErrorKind::Busy,
-        _ if quirk::wait(&status.text).is_some() => RemoteErrorKind::Busy,
+        _ if quirk::wait(&status.text).is_some() || quirk::is_not_connected(status) => RemoteErrorKind::Busy,
         _ if status.condition == Condition::Bye => RemoteErrorKind::Unreachable,
         _ => RemoteErrorKind::Refused,
     }

@@ -56,6 +56,14 @@ pub(super) fn says_nonexistent(status: &Status) -> bool {
         && (said("Mailbox doesn't exist") || said("Mailbox does not exist"))
 }
 
+/// Exchange lets users in whose mailbox it can't reach, for now or for want of permission, and answers all commands so.
+const NOT_CONNECTED: &str = "User is authenticated but not connected";
+
+/// Returns true if a refusal has nothing to do with what was asked for.
+pub(super) fn is_not_connected(status: &Status) -> bool {
+    status.text.starts_with(NOT_CONNECTED)
+}
+
 /// Exchange says in the text of a refusal how long it wants to be left alone.
 const WAIT: &str = "Suggested Backoff Time: ";
 
@@ -94,6 +102,7 @@ mod tests {
         let kind = |text| refusal_kind(&refusal(text));
         assert_eq!(kind("Suggested Backoff Time: 5 milliseconds"), RemoteErrorKind::Busy, "it will not last");
         assert_eq!(kind("throttled"), RemoteErrorKind::Refused);
+        assert_eq!(kind("User is authenticated but not connected."), RemoteErrorKind::Busy);
     }
 
     #[test]

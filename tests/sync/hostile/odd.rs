@@ -110,6 +110,25 @@ fn a_mailbox_refused_for_now_is_not_one_that_can_only_be_read() {
     }
 }
 
+#[test]
+fn what_is_refused_because_the_mailbox_is_out_of_reach_does_not_wait_for_a_day() {
+    let (setup, server) = pulled();
+    let inbox = setup.root.inbox();
+    inbox.deliver(b"Subject: new\n\nThis is new.\n", None, None);
+    inbox.set_flags(&inbox.find("is message 1"), "FS");
+    let refuse = |on| rule(on, b"{tag} BAD User is authenticated but not connected.\r\n");
+    server.set_rules(vec![refuse("APPEND"), refuse("UID STORE")]);
+    for _ in 0..2 {
+        let run = setup.sync().expect(1);
+        assert!(run.account()["errors"].to_string().contains("not connected"), "{}", run.stdout);
+        for on in ["APPEND", "UID STORE"] {
+            assert!(server.commands().iter().any(|command| command.contains(on)), "{on}: {:?}", server.commands());
+        }
+        server.set_rules(server.rules());
+    }
+    assert_eq!(inbox.messages().len(), 4);
+}
+
 /// Exchange says so of flags that it can't keep on a message.
 #[test]
 fn a_store_that_is_called_bad_is_told_once_and_costs_no_flag() {
