@@ -138,8 +138,9 @@ fn mapping(scope: &Scope, server: &RemoteListing, local: &LocalListing) -> Vec<F
     let holder =
         |role| server.mailboxes.iter().find(|(_, listed)| listed.role == Some(role)).map(|(name, _)| name.clone());
     let only_local = in_maildir.into_iter().filter(|name| !local_names.contains_key(name));
-    folders
-        .extend(only_local.map(|name| only_in_maildir(scope, name, scope.server_name(name, role_of, holder).as_ref())));
+    let is_there = |name: &MailboxName| server.mailboxes.contains_key(name);
+    let server_name = |name: &MailboxName| scope.server_name(name, role_of, holder, is_there);
+    folders.extend(only_local.map(|name| only_in_maildir(scope, name, server_name(name).as_ref())));
     folders
 }
 

@@ -258,7 +258,8 @@ impl Names<'_> {
         let roles: BTreeMap<_, _> = self.rows.iter().filter_map(|row| Some((row.role?, &row.name))).collect();
         let role_of = |name: &MailboxName| self.rows.iter().find(|row| row.name == *name).and_then(|row| row.role);
         let holder = |role| roles.get(&role).map(|name| (*name).clone());
-        self.account.policy.scope.server_name(local, role_of, holder).unwrap_or_else(|| local.clone())
+        let is_there = |name: &MailboxName| self.rows.iter().any(|row| row.name == *name);
+        self.account.policy.scope.server_name(local, role_of, holder, is_there).unwrap_or_else(|| local.clone())
     }
 
     fn local(&self, server: &MailboxName) -> MailboxName {

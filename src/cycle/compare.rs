@@ -264,7 +264,9 @@ fn unpaired(folder: &Folder, row: Option<&MailboxRow>) -> Option<Difference> {
         }
         Fate::Paired => return None,
         Fate::CreateLocal => (Kind::FolderOnlyThere, Next::Sync, "only on the server; the next sync brings it here"),
-        Fate::CreateRemote => (Kind::FolderOnlyHere, Next::Sync, "only here; the next sync creates it on the server"),
+        Fate::CreateRemote => {
+            (Kind::FolderOnlyHere, Next::Sync, "only here; the next sync creates it on the server, or holds it")
+        }
         Fate::GoneLocal => (
             Kind::FolderGone,
             Next::Sync,

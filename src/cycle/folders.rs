@@ -63,6 +63,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         folders.append(&mut scene.to_be_renamed);
         self.tell_unmatched(&scene, &folders);
         self.tell_if_none_takes_part(&scene);
+        self.tell_strangers(&scene, &folders)?;
         self.leave_lost(&scene, &rows, &mut folders)?;
         self.leave_unseen(&rows, &mut folders);
         self.leave_waiting(&rows, &mut folders);

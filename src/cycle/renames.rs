@@ -6,6 +6,7 @@
 
 mod carry;
 mod find;
+mod misnamed;
 mod same;
 
 use super::{PASSES, Run, Scene, role_of};
@@ -67,6 +68,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             let done = self.rename_here(scene, &renames)?;
             self.record(&renames, &done)?;
             self.rename_there(scene, &renames).await?;
+            self.leave_refused(scene, &renames)?;
             self.list_again(scene).await?;
             tried.extend(renames);
         }

@@ -104,8 +104,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     /// What goes to the server's Trash comes down into the Maildir's with the same run.
     pub(super) fn plan_arrivals_in_trash(&mut self, scene: &Scene, plans: &[MailboxPlan]) {
         let name = has_trash(scene).or_else(|| MailboxName::parse("Trash"));
-        let takes_part =
-            |name: &MailboxName| self.policy.scope.takes_part(name, Some(Role::Trash), true) && self.is_named(name);
+        let is_subscribed =
+            |name: &MailboxName| scene.listing.mailboxes.get(name).is_none_or(|listed| listed.subscribed);
+        let takes_part = |name: &MailboxName| {
+            self.policy.scope.takes_part(name, Some(Role::Trash), is_subscribed(name)) && self.is_named(name)
+        };
         let Some(folder) = name.filter(takes_part) else { return };
         let removals = plans.iter().flat_map(|plan| &plan.remove_remote);
         for _ in removals.filter(|removal| removal.how == Removal::Trash) {

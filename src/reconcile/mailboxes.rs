@@ -76,7 +76,7 @@ pub fn pair_folders(
     maildirs: &LocalListing,
     scope: &Scope,
 ) -> Vec<Folder> {
-    let role_of = |name: &MailboxName| listing.mailboxes.get(name).and_then(|mailbox| mailbox.role);
+    let role_of = |name: &MailboxName| role_of(listing, name);
     let remote: BTreeMap<MailboxName, MailboxName> = listing
         .mailboxes
         .iter()
@@ -165,18 +165,27 @@ fn server_names<'a>(
     maildirs: &'a LocalListing,
     scope: &Scope,
 ) -> BTreeMap<MailboxName, &'a LocalMaildir> {
-    let role_of = |name: &MailboxName| listing.mailboxes.get(name).and_then(|mailbox| mailbox.role);
-    let with_role = |role: Role| {
-        listing.mailboxes.iter().find(|(_, mailbox)| mailbox.role == Some(role)).map(|(name, _)| name.clone())
-    };
     let mut names = BTreeMap::new();
     for maildir in &maildirs.maildirs {
-        let Some(name) = scope.server_name(&maildir.name, role_of, with_role) else { continue };
-        if scope.takes_part(&name, role_of(&name), is_subscribed(listing, &name)) {
+        let Some(name) = server_name(&maildir.name, listing, scope) else { continue };
+        if scope.takes_part(&name, role_of(listing, &name), is_subscribed(listing, &name)) {
             names.insert(name, maildir);
         }
     }
     names
+}
+
+/// Returns the server's name of a maildir; `None` for a stranger.
+pub fn server_name(local: &MailboxName, listing: &RemoteListing, scope: &Scope) -> Option<MailboxName> {
+    let holder = |role: Role| {
+        listing.mailboxes.iter().find(|(_, mailbox)| mailbox.role == Some(role)).map(|(name, _)| name.clone())
+    };
+    let is_there = |name: &MailboxName| listing.mailboxes.contains_key(name);
+    scope.server_name(local, |name| role_of(listing, name), holder, is_there)
+}
+
+fn role_of(listing: &RemoteListing, name: &MailboxName) -> Option<Role> {
+    listing.mailboxes.get(name).and_then(|mailbox| mailbox.role)
 }
 
 /// A folder that the server doesn't have is ours to subscribe to.

@@ -206,19 +206,25 @@ impl Scope {
     }
 
     /// Returns the server's name of a local folder, or `None` if no server folder can have that local name: its
-    /// namesake on the server has another. `role_of` as above; `holder` tells which server folder has a role.
+    /// namesake on the server has another. `role_of` as above; `holder` tells which server folder has a role, `is_there`
+    /// which names the server has. Where it lacks the folder of a rule and has another of the local name, that one is
+    /// meant: a rule that is of use to another account only must move nothing here.
     pub fn server_name(
         &self,
         local: &MailboxName,
         role_of: impl Fn(&MailboxName) -> Option<Role>,
         holder: impl Fn(Role) -> Option<MailboxName>,
+        is_there: impl Fn(&MailboxName) -> bool,
     ) -> Option<MailboxName> {
+        let is_idle = |server: &MailboxName, target: &MailboxName| {
+            !is_there(server) && is_there(target) && self.local_name(target, &role_of) == *target
+        };
         let by_rule = self.local_names.iter().filter_map(|(folder, target)| {
             let server = match folder {
                 Pattern::Role(role) => holder(*role)?,
                 Pattern::Glob(name) => MailboxName::parse(name)?,
             };
-            local.rebased(target, &server)
+            local.rebased(target, &server).filter(|_| !is_idle(&server, target))
         });
         let is_ours = |server: &MailboxName| self.local_name(server, &role_of) == *local;
         by_rule.chain([local.clone()]).find(is_ours)
@@ -291,7 +297,7 @@ mod tests {
         #[test]
         fn a_server_name_found_leads_back_to_the_local_name(local in "(Sent|Gesendet|A|B)(/(A|Sent))?") {
             let scope = renaming(&[("role:sent", "Sent"), ("A", "B/A")]);
-            if let Some(server) = scope.server_name(&name(&local), german, german_holder) {
+            if let Some(server) = scope.server_name(&name(&local), german, german_holder, |_| false) {
                 prop_assert_eq!(scope.local_name(&server, german), name(&local));
             }
         }
@@ -300,7 +306,8 @@ mod tests {
         fn a_local_name_leads_back_to_a_server_name(server in "(Sent|Gesendet|A|B)(/(A|Sent))?") {
             let scope = renaming(&[("role:sent", "Outbox"), ("A", "B/C")]);
             let local = scope.local_name(&name(&server), german);
-            prop_assert_eq!(scope.server_name(&local, german, german_holder), Some(name(&server)));
+            let found = scope.server_name(&local, german, german_holder, |known| *known == name(&server));
+            prop_assert_eq!(found, Some(name(&server)));
         }
     }
 
@@ -380,11 +387,23 @@ mod tests {
     #[test]
     fn a_local_folder_whose_namesake_is_called_otherwise_has_no_server_name() {
         let scope = renaming(&[("role:sent", "Sent")]);
-        let server = |local| scope.server_name(&name(local), german, german_holder);
+        let server = |local| scope.server_name(&name(local), german, german_holder, |_| false);
         assert_eq!(server("Sent/new"), Some(name("Gesendet/new")));
         assert_eq!(server("Gesendet"), None);
         assert_eq!(server("Other"), Some(name("Other")));
-        assert_eq!(scope.server_name(&name("Sent"), |_| None, |_| None), Some(name("Sent")));
+        assert_eq!(scope.server_name(&name("Sent"), |_| None, |_| None, |_| false), Some(name("Sent")));
+    }
+
+    #[test]
+    fn a_rule_whose_folder_the_server_lacks_takes_nothing_from_the_one_that_has_the_local_name() {
+        let scope = renaming(&[("[Gmail]/Sent Mail", "Sent")]);
+        let server = |local, there: &[&str]| {
+            let is_there = |known: &MailboxName| there.contains(&known.as_str());
+            scope.server_name(&name(local), |_| None, |_| None, is_there).unwrap().to_string()
+        };
+        assert_eq!(["Sent", "Sent/2020"].map(|local| server(local, &["Sent"])), ["Sent", "Sent/2020"]);
+        assert_eq!(server("Sent/2020", &["[Gmail]/Sent Mail"]), "[Gmail]/Sent Mail/2020");
+        assert_eq!(server("Sent", &[]), "[Gmail]/Sent Mail");
     }
 
     #[test]

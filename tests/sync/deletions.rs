@@ -26,6 +26,25 @@ fn remove(setup: &Setup, text: &str) {
 }
 
 #[test]
+fn a_dry_run_brings_nothing_back_from_a_trash_that_takes_no_part() {
+    for subscribed in [false, true] {
+        let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
+        setup.imap().subscribe(&["INBOX"]);
+        if subscribed {
+            setup.imap().subscribe(&["Trash"]);
+        }
+        setup.extra = "[accounts.test.folders]\nsubscribed_only = true\n".to_owned();
+        setup.sync().expect(0);
+        fs::remove_file(&setup.root.inbox().messages()[0].path).unwrap();
+        for arguments in [&["sync", "--json", "--dry-run"][..], &["sync", "--json"]] {
+            let run = setup.run(arguments).expect(0);
+            let done = (run.count("remote", "removed"), run.count("local", "added"));
+            assert_eq!(done, (1, u64::from(subscribed)), "{arguments:?}: {}", run.stdout);
+        }
+    }
+}
+
+#[test]
 fn flags_and_removals_in_many_folders_take_few_round_trips() {
     let lists: Vec<String> = (0..30).map(|number| format!("list {number}")).collect();
     // One that is far away; one that is near, where each mailbox is dealt with by itself; and those that can do less.

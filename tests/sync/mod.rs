@@ -20,6 +20,7 @@ mod holds;
 mod hooks;
 mod hostile;
 mod lanes;
+mod local_names;
 mod moves;
 mod names;
 mod new_mail;

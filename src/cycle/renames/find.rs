@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::carry::{steps_here, steps_there};
 use crate::cycle::{Run, Scene, role_of};
-use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow, Role};
+use crate::model::{MailboxId, MailboxName, MailboxRow, MessageRow};
+use crate::reconcile::mailboxes::server_name;
 use crate::reconcile::renames::{
     self, Rename, Way, Whereabouts, candidates_here, candidates_there, is_displaced_here, is_displaced_there, is_known,
     is_swap, may_be_renumbered, resemblance,
@@ -72,6 +73,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         self.robbed.extend(robbed.map(|row| row.id));
         // It stays, so nobody else can have its name.
         renames.retain(|rename| !tried.contains(rename));
+        self.leave_misnamed(scene, &rows, &renames);
         self.leave_conflicts(scene, &rows, renames)
     }
 
@@ -94,7 +96,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
     fn decide(&mut self, scene: &Scene, row: &MailboxRow, there: &Whereabouts, here: &Whereabouts) -> Option<Rename> {
         // Whatever becomes of the folder, what is elsewhere is not lost. Gone from the Maildir, it is.
         let moved = |place: &Whereabouts| matches!(place, Whereabouts::Moved(_));
-        if moved(here) || (moved(there) && *here != Whereabouts::Gone) {
+        let is_mapped = |local: &MailboxName| server_name(local, &scene.listing, &self.policy.scope).is_some();
+        let moved_here = matches!(here, Whereabouts::Moved(local) if is_mapped(local));
+        if moved_here || (moved(there) && *here != Whereabouts::Gone) {
             self.elsewhere.insert(row.id);
             self.elsewhere_there.extend(moved(there).then_some(row.id));
         }
@@ -112,11 +116,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let scope = &self.policy.scope;
         let role = |name: &MailboxName| role_of(scene, name);
         let local_name = |name: &MailboxName| scope.local_name(name, role);
-        let server_name = |local: &MailboxName| {
-            let name = scope.server_name(local, role, |role| holder(scene, role))?;
+        let wanted = |local: &MailboxName| {
+            let name = server_name(local, &scene.listing, scope)?;
             scope.takes_part(&name, role(&name), true).then_some(name)
         };
-        let found = renames::decide(row, there, here, local_name, server_name);
+        let found = renames::decide(row, there, here, local_name, wanted);
         found.filter(|rename| self.is_asked_for(row, rename))
     }
 
@@ -362,9 +366,4 @@ fn takes_along(scene: &Scene, rows: &[MailboxRow], renames: &[Rename], rename: &
     let stays = |row: &MailboxRow| renames.iter().all(|other| other.mailbox != row.id);
     let mut below = rows.iter().filter(|row| row.name.is_below(&rename.name));
     matches!(rename.way, Way::There(_)) && below.any(|row| is_there(row) && is_here(row) && stays(row))
-}
-
-fn holder(scene: &Scene, role: Role) -> Option<MailboxName> {
-    let holders = scene.listing.mailboxes.iter().find(|(_, listed)| listed.role == Some(role));
-    holders.map(|(name, _)| name.clone())
 }
