@@ -80,7 +80,8 @@ pub fn candidates_there(
 ) -> (Option<MailboxName>, Vec<Candidate>) {
     let others = || {
         let usable = |(name, listed): &(&MailboxName, &ListedMailbox)| {
-            let takes_part = is_swap(name) || scope.takes_part(name, listed.role, listed.subscribed);
+            // Not every client takes subscriptions along: the folder is none that has gone.
+            let takes_part = is_swap(name) || scope.takes_part(name, listed.role, true);
             listed.selectable && **name != row.name && !name.is_inbox() && takes_part
         };
         listing.mailboxes.iter().filter(usable)

@@ -578,6 +578,27 @@ fn a_large_folder_renamed_there_to_a_name_left_out_is_held() {
     assert_same(&there, &server(&setup), "there");
 }
 
+/// Not every program takes subscriptions along.
+#[test]
+fn renamed_there_without_its_subscription_it_stays_here_and_goes_on_once_it_has_that() {
+    for kind in [Kind::Full, Kind::Bare] {
+        let mut setup = with_folders(kind, Layout::Fs, &SMALL);
+        setup.extra = "[accounts.test.folders]\nsubscribed_only = true\n".to_owned();
+        ["INBOX", "Play"].into_iter().for_each(|name| setup.imap().subscribe(&[name]));
+        setup.sync().expect(0).expect_nothing_done();
+        let before = compare::of_root(&setup.root);
+        setup.imap().rename(&["Play"], &["Game"]);
+        setup.sync().expect(0).expect_only(&[("local", "folders_renamed", 1)]);
+        assert_same(&renamed(before, &[(&["Play"], &["Game"])]), &compare::of_root(&setup.root), "here");
+        setup.sync().expect(0).expect_nothing_done();
+        setup.imap().subscribe(&["Game"]);
+        setup.append(&["Game"], &corpus::odd(1));
+        let run = setup.sync().expect(0);
+        assert_eq!((run.count("local", "added"), run.count("remote", "added")), (1, 0), "{}", run.stdout);
+        setup.sync().expect(0).expect_nothing_done();
+    }
+}
+
 /// An account with mail in a folder that the server made by itself, in step.
 fn with_sent(kind: Kind, layout: Layout) -> Setup {
     let setup = with_folders(kind, layout, &[(&["Work"], 3)]);
