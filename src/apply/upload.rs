@@ -216,7 +216,7 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
         }
         let said = said.map(|text| format!(", and says: {text}")).unwrap_or_default();
         let message = format!(
-            "the server closes the connection over this message{said}; it stays in the Maildir and is hardly on the server"
+            "the server closes the connection over this message{said}; it stays in the Maildir and is probably not on the server"
         );
         let told = ("message-refused", message, "it may be too large for the server; the file stays here");
         let failure = not_sent(self.report, self.now, (plan, &unique), told);

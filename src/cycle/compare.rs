@@ -259,7 +259,7 @@ fn unpaired(folder: &Folder, row: Option<&MailboxRow>) -> Option<Difference> {
     let (kind, next, message) = match folder.fate {
         Fate::Paired | Fate::GoneLocal if row.is_some_and(|row| row.local != folder.local) => {
             let message = "the database knows this folder under another local name, so it could not be compared; the \
-                           next sync matches its messages by their content";
+                           next sync renames its directory, or says why not";
             (Kind::FolderMoved, Next::Unknown, message)
         }
         Fate::Paired => return None,

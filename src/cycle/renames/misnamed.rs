@@ -10,8 +10,8 @@ use crate::reconcile::report::Problem;
 use crate::store::{Failure, Journal, LocalErrorKind, LocalStore, RemoteStore};
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
-    /// Leaves alone the maildirs that should have another name by the configuration, and can't: it is somebody else's, or
-    /// theirs is the one of INBOX. Taken for a new folder, what they hold would be sent a second time.
+    /// Leaves alone the maildirs that should have another name by the configuration, and can't: it is taken, or they are
+    /// INBOX's. Taken for new folders, they would be sent a second time.
     pub(super) fn leave_misnamed(&mut self, scene: &Scene, rows: &[MailboxRow], renames: &[Rename]) {
         let (_, left) = steps_here(scene, renames);
         for step in left {
@@ -83,7 +83,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 fn misnamed(row: &MailboxRow, wanted: &MailboxName) -> Problem {
     let local = &row.local;
     let (why, hint) = match row.name.is_inbox() {
-        true => ("the maildir of INBOX keeps its name", "take local_names for INBOX back".to_owned()),
+        true => ("the maildir of INBOX keeps its name", "put local_names for INBOX back as it was".to_owned()),
         false => (
             "there is another of that name",
             format!("move what is in {wanted} into {local} and remove {wanted}, or change local_names"),

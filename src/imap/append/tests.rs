@@ -269,6 +269,32 @@ fn the_look_that_follows_goes_behind_the_last_part() {
 }
 
 #[test]
+fn a_connection_that_ends_is_laid_to_the_message_that_was_next() {
+    block_on(async {
+        for (capabilities, script, hung_up) in [
+            (
+                &["LITERAL+"][..],
+                vec![("APPEND \"A\" {3+}\r\none", "$ OK x\r\n"), ("APPEND \"A\" {3+}\r\ntwo", "* BYE x\r\n")],
+                Some(1),
+            ),
+            (
+                &["LITERAL+", "MULTIAPPEND"],
+                vec![("APPEND \"A\" {3+}\r\none {3+}\r\ntwo {3+}\r\nsix", "* BYE x\r\n")],
+                None,
+            ),
+        ] {
+            let (mut store, server) = scripted(capabilities, script);
+            let part = [b"one", b"two", b"six"].map(|body| message(body)).into();
+            let mut parts = Parts { waiting: VecDeque::from([part]), ..Parts::default() };
+            assert_eq!(store.append(&mut parts).await.unwrap_err().kind, RemoteErrorKind::Unreachable);
+            assert_eq!(parts.hung_up, hung_up, "{capabilities:?}");
+            drop(store);
+            server.await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn after_a_failure_here_what_is_out_is_heard_out_and_no_more_is_sent() {
     block_on(async {
         let list = [("LIST \"\" \"*\"", "$ OK x\r\n"), ("LSUB \"\" \"*\"", "$ OK x\r\n")];
