@@ -133,6 +133,12 @@ impl<L: LocalStore, J: Journal> Uploads for Outbox<'_, '_, L, J> {
         self.unless_failed(recorded)
     }
 
+    fn was_out_before(&self, lane: Lane, at: usize) -> bool {
+        let part = self.lane(lane).out.front();
+        part.and_then(|part| part.get(at))
+            .is_some_and(|(file, _)| self.alone.contains(&(file.plan.mailbox, file.unique.clone())))
+    }
+
     fn hung_up(&mut self, lane: Lane, at: usize, said: Option<&str>) -> Result<(), LocalError> {
         let recorded = self.blame(lane, at, said);
         self.unless_failed(recorded)
@@ -152,7 +158,14 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
         self.aftermath.entry(mailbox).or_default()
     }
 
-    fn lane(&mut self, lane: Lane) -> &mut OneLane<'p> {
+    fn lane(&self, lane: Lane) -> &OneLane<'p> {
+        match lane {
+            Lane::First => &self.first,
+            Lane::Second => &self.second,
+        }
+    }
+
+    fn lane_mut(&mut self, lane: Lane) -> &mut OneLane<'p> {
         match lane {
             Lane::First => &mut self.first,
             Lane::Second => &mut self.second,
@@ -163,10 +176,10 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
     fn next_upload(&mut self, lane: Lane) -> Option<(&'p MailboxPlan, Ground, &'p Upload)> {
         loop {
             let next = |(plan, ground, uploads): &mut Folder<'p>| Some((*plan, *ground, uploads.next()?));
-            if let Some(upload) = self.lane(lane).folder.as_mut().and_then(next) {
+            if let Some(upload) = self.lane_mut(lane).folder.as_mut().and_then(next) {
                 return Some(upload);
             }
-            self.lane(lane).folder = Some(self.waiting.pop_front()?);
+            self.lane_mut(lane).folder = Some(self.waiting.pop_front()?);
         }
     }
 
@@ -191,13 +204,13 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
         outgoing.iter().for_each(|file| self.after(file.plan.mailbox).remote_changed = true);
         let intents: Vec<Intent> = outgoing.iter().map(Outgoing::intent).collect();
         let intents = self.journal.begin(&intents)?;
-        self.lane(lane).out.push_back(outgoing.into_iter().zip(intents).collect());
+        self.lane_mut(lane).out.push_back(outgoing.into_iter().zip(intents).collect());
         Ok(parcels)
     }
 
     /// Records what came of the first part that is out in a lane.
     fn record(&mut self, lane: Lane, answers: Vec<Vec<Appended>>) -> Result<(), Failure> {
-        let (part, mut records) = (self.lane(lane).out.pop_front().unwrap_or_default(), Vec::new());
+        let (part, mut records) = (self.lane_mut(lane).out.pop_front().unwrap_or_default(), Vec::new());
         for ((file, intent), answer) in part.iter().zip(answers.into_iter().flatten()) {
             records.extend(self.sent(file, *intent, answer)?);
         }
@@ -206,14 +219,11 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
         Ok(())
     }
 
-    /// Leaves out a message from now on over which the server closes the connection, if that was lost over it before: a line
-    /// may break at any message. Its intent stays, for the server may have it.
+    /// Leaves out a message from now on over which the server closes the connection. Its intent stays, for the server may
+    /// have it.
     fn blame(&mut self, lane: Lane, at: usize, said: Option<&str>) -> Result<(), Failure> {
         let Some((file, _)) = self.lane(lane).out.front().and_then(|part| part.get(at)) else { return Ok(()) };
         let (plan, unique) = (file.plan, file.unique.clone());
-        if !self.alone.contains(&(plan.mailbox, unique.clone())) {
-            return Ok(());
-        }
         let said = said.map(|text| format!(", and says: {text}")).unwrap_or_default();
         let message = format!(
             "the server closes the connection over this message{said}; it stays in the Maildir and is probably not on the server"

@@ -79,14 +79,25 @@ impl ImapStore {
             true => Ok(()),
             false => connection.run_ahead(first, &mut uploading, behind).await.map(drop),
         };
-        if let Err(Error::Lost(said)) = &sent {
-            uploading.failure = uploading.hang_up(said.as_deref()).err();
-        }
-        let done = uploading.failure.take().map_or(sent, Err).map_err(|error| error.doing(uploading.words()));
+        let was_next = if matches!(sent, Err(Error::Lost(_))) { uploading.next_to_be_answered() } else { Ok(None) };
+        let (doing, failure) = (uploading.words(), uploading.failure.take());
+        let blamed = match (&sent, was_next) {
+            (Err(Error::Lost(said)), Ok(Some(at))) => self.hung_up(lane, uploads, at, said.as_deref()).await,
+            (_, was_next) => was_next.map(drop),
+        };
+        let done = failure.map_or(blamed.and(sent), Err).map_err(|error| error.doing(doing));
         if self.connection.has_early() {
             self.about_to_select();
         }
         done
+    }
+
+    /// Lays it to a message that the connection was lost, if that is the second time and not for want of a network.
+    async fn hung_up(&mut self, lane: Lane, uploads: &Source<'_>, at: usize, said: Option<&str>) -> Result<(), Error> {
+        match uploads.borrow().was_out_before(lane, at) && self.reconnect().await {
+            true => Ok(uploads.borrow_mut().hung_up(lane, at, said)?),
+            false => Ok(()),
+        }
     }
 }
 
@@ -149,14 +160,14 @@ impl Uploading<'_, '_> {
         Ok(())
     }
 
-    /// After the connection was lost: says which message the server was at. Of those of one command any may be it.
-    fn hang_up(&mut self, said: Option<&str>) -> Result<(), Error> {
+    /// Passes on what was answered, and returns which message of the first part the server was at, if it had a command of
+    /// its own.
+    fn next_to_be_answered(&mut self) -> Result<Option<usize>, Error> {
         self.settle()?;
-        let Some(Part { outcomes, orders, .. }) = self.out.front() else { return Ok(()) };
-        let Some(order) = orders.iter().find(|order| order.answer.is_none()) else { return Ok(()) };
-        let [message] = order.messages[..] else { return Ok(()) };
+        let Some(Part { outcomes, orders, .. }) = self.out.front() else { return Ok(None) };
+        let Some(order) = orders.iter().find(|order| order.answer.is_none()) else { return Ok(None) };
         let before: usize = outcomes.iter().take(order.parcel).map(Vec::len).sum();
-        Ok(self.uploads.borrow_mut().hung_up(self.lane, before + message, said)?)
+        Ok(if let [message] = order.messages[..] { Some(before + message) } else { None })
     }
 
     fn part(&mut self, parcels: Vec<(MailboxName, Vec<Append>)>) -> (Part, Vec<Command>) {

@@ -200,7 +200,7 @@ impl ImapStore {
         loop {
             match self.fetch_chunks(&mut bodies, chunks).await {
                 Err(Error::Lost(said)) => {
-                    if !withheld.hang_up(&mut bodies, said.as_deref()) || !self.reconnect().await {
+                    if !self.reconnect().await || !withheld.hang_up(&mut bodies, said.as_deref()) {
                         return Err(Error::Lost(said));
                     }
                 }

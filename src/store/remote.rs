@@ -97,8 +97,10 @@ pub trait Uploads {
     fn is_over(&self, lane: Lane) -> bool;
     /// Hears what came of the first part that is out in this lane: as many answers as messages.
     fn answered(&mut self, lane: Lane, answers: Vec<Vec<Appended>>) -> Result<(), LocalError>;
-    /// Hears that the server closed the connection, perhaps with these words, when this message of the first part that is
-    /// out in this lane was the next to be answered.
+    /// Returns true if this message of the first part that is out in this lane was out before when a connection was lost.
+    fn was_out_before(&self, lane: Lane, at: usize) -> bool;
+    /// Hears that such a message was the next to be answered when the server closed the connection, perhaps with these
+    /// words, and that it lets us in again.
     fn hung_up(&mut self, lane: Lane, at: usize, said: Option<&str>) -> Result<(), LocalError>;
 }
 

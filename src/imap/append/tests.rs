@@ -6,6 +6,7 @@ use crate::reconcile::snapshot::RemoteRequest;
 use crate::store::{
     Append, Appended, BodySource, Lane, LocalError, LocalErrorKind, RemoteError, RemoteErrorKind, RemoteStore, Uploads,
 };
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::Read as _;
 
@@ -37,7 +38,7 @@ struct Parts {
     out: usize,
     most: usize,
     answers: Vec<Appended>,
-    hung_up: Option<usize>,
+    next: Cell<Option<usize>>,
 }
 
 impl Uploads for Parts {
@@ -62,8 +63,12 @@ impl Uploads for Parts {
         Ok(())
     }
 
-    fn hung_up(&mut self, _: Lane, at: usize, _: Option<&str>) -> Result<(), LocalError> {
-        self.hung_up = Some(at);
+    fn was_out_before(&self, _: Lane, at: usize) -> bool {
+        self.next.set(Some(at));
+        true
+    }
+
+    fn hung_up(&mut self, _: Lane, _: usize, _: Option<&str>) -> Result<(), LocalError> {
         Ok(())
     }
 }
@@ -234,6 +239,10 @@ impl Uploads for Failing {
         self.call()?.answered(lane, answers)
     }
 
+    fn was_out_before(&self, lane: Lane, at: usize) -> bool {
+        self.parts.was_out_before(lane, at)
+    }
+
     fn hung_up(&mut self, lane: Lane, at: usize, said: Option<&str>) -> Result<(), LocalError> {
         self.call()?.hung_up(lane, at, said)
     }
@@ -269,9 +278,9 @@ fn the_look_that_follows_goes_behind_the_last_part() {
 }
 
 #[test]
-fn a_connection_that_ends_is_laid_to_the_message_that_was_next() {
+fn it_is_known_which_message_was_next_when_the_connection_ended() {
     block_on(async {
-        for (capabilities, script, hung_up) in [
+        for (capabilities, script, next) in [
             (
                 &["LITERAL+"][..],
                 vec![("APPEND \"A\" {3+}\r\none", "$ OK x\r\n"), ("APPEND \"A\" {3+}\r\ntwo", "* BYE x\r\n")],
@@ -287,7 +296,7 @@ fn a_connection_that_ends_is_laid_to_the_message_that_was_next() {
             let part = [b"one", b"two", b"six"].map(|body| message(body)).into();
             let mut parts = Parts { waiting: VecDeque::from([part]), ..Parts::default() };
             assert_eq!(store.append(&mut parts).await.unwrap_err().kind, RemoteErrorKind::Unreachable);
-            assert_eq!(parts.hung_up, hung_up, "{capabilities:?}");
+            assert_eq!(parts.next.get(), next, "{capabilities:?}");
             drop(store);
             server.await.unwrap();
         }

@@ -19,8 +19,8 @@ pub(super) struct Withheld {
 }
 
 impl Withheld {
-    /// After the connection was lost: leaves out the message that was being sent, if it was so before as well. Returns
-    /// false if the others are of no use without it.
+    /// After the connection was lost, and not for want of a network: leaves out the message that was being sent, if it was
+    /// so before as well. Returns false if the others are of no use without it.
     pub(super) fn hang_up(&mut self, bodies: &mut Bodies<'_>, said: Option<&str>) -> bool {
         let Some(Sent { of, chunk: Some(chunk), .. }) = bodies.commands.iter().find(|sent| sent.answer.is_none())
         else {

@@ -69,8 +69,8 @@ fn many_messages_over_which_the_server_closes_the_connection_are_found_run_by_ru
     let rules = ["UID FETCH 4", "UID FETCH 5", "UID FETCH 6"].map(|on| last(on, b""));
     let (setup, server) = with_three_new(rules.to_vec());
     server.deliver(b"Subject: new\r\n\r\nThis is 7.\r\n".to_vec());
-    let codes: Vec<Option<i32>> = (0..3).map(|_| setup.sync().code).collect();
-    assert_eq!((codes, setup.root.inbox().messages().len()), (vec![Some(4), Some(1), Some(0)], 4));
+    let codes: Vec<Option<i32>> = (0..4).map(|_| setup.sync().code).collect();
+    assert_eq!((codes, setup.root.inbox().messages().len()), (vec![Some(4), Some(4), Some(1), Some(0)], 4));
 }
 
 /// Exchange refuses messages that it can't convert.
