@@ -16,6 +16,7 @@ use super::{configuration, render, run_all, select};
 use crate::config::Account;
 use crate::maildir::Maildir;
 use crate::model::{MailboxName, Role};
+use crate::reconcile::mailboxes::infer_roles;
 use crate::reconcile::scope::{Decision, Scope};
 use crate::reconcile::snapshot::{ListedMailbox, LocalListing, RemoteListing};
 use crate::store::{LocalError, LocalStore, RemoteStore, Root};
@@ -93,7 +94,8 @@ async fn list(account: &Account, stop: Stop) -> Listed {
 async fn look(account: &Account) -> Result<(Vec<Folder>, Vec<Trouble>), Trouble> {
     let local = local_listing(account).map_err(|error| Trouble::local(account, &error, Rest::Untouched))?;
     let mut remote = connect(account).await?;
-    let server = remote.list().await.map_err(|error| Trouble::remote(account, &error, Rest::Untouched))?;
+    let mut server = remote.list().await.map_err(|error| Trouble::remote(account, &error, Rest::Untouched))?;
+    infer_roles(&mut server);
     remote.logout().await;
     let scope = &account.policy.scope;
     let rejected = server.rejected.iter().chain(&local.rejected);

@@ -46,7 +46,7 @@ impl Plan {
     /// that needs one counts as met, which costs no more than a sync.
     fn concerns(&self, mailbox: &MailboxName) -> bool {
         let watched = |pattern: &Pattern| matches!(pattern, Pattern::Role(_)) || pattern.matches(mailbox, None);
-        self.folders.iter().any(watched) && self.scope.takes_part(mailbox, None, true)
+        self.folders.iter().any(watched) && self.scope.may_take_part(mailbox)
     }
 
     /// Returns how many connections a sync may make: those that nobody listens with.

@@ -169,6 +169,13 @@ impl Scope {
         self.decide(name, role, subscribed).takes_part()
     }
 
+    /// Returns true if a folder takes part or, where its role is not known, may: a pattern of `include` that needs one counts
+    /// as met, one of `exclude` does not. It counts as subscribed.
+    pub fn may_take_part(&self, name: &MailboxName) -> bool {
+        let included = |pattern: &Pattern| matches!(pattern, Pattern::Role(_)) || pattern.matches(name, None);
+        self.include.iter().any(included) && !self.exclude.iter().any(|pattern| pattern.matches(name, None))
+    }
+
     /// Returns whether a folder takes part, and what decides it.
     pub fn decide(&self, name: &MailboxName, role: Option<Role>, subscribed: bool) -> Decision<'_> {
         if let Some(pattern) = self.exclude.iter().find(|pattern| pattern.matches(name, role)) {
@@ -350,6 +357,18 @@ mod tests {
         assert_eq!(told("Spam", Some(Role::Junk)), "exclude \"role:junk\"");
         let narrow = Scope { include: patterns(&["INBOX"]), ..Scope::default() };
         assert_eq!(narrow.decide(&name("Sent"), None, true), Decision::NotIncluded);
+    }
+
+    #[test]
+    fn where_roles_are_not_known_a_folder_may_take_part_by_any() {
+        let scope = |include, exclude| Scope {
+            include: patterns(&[include]),
+            exclude: patterns(&[exclude, "role:junk"]),
+            ..Scope::default()
+        };
+        let sent = name("Sent");
+        assert!(scope("role:sent", "Lists/*").may_take_part(&sent) && scope("*", "Lists/*").may_take_part(&sent));
+        assert!(!scope("role:sent", "S*").may_take_part(&sent) && !scope("INBOX", "Lists/*").may_take_part(&sent));
     }
 
     #[test]

@@ -117,6 +117,20 @@ fn what_can_be_no_folder_is_told_of_until_it_is_excluded() {
     setup.sync().expect(0);
 }
 
+/// Servers that don't tell them have folders of the usual names.
+#[test]
+fn roles_that_the_server_does_not_tell_decide_for_what_is_shown_as_well() {
+    let mut setup = Setup::new(Kind::Bare);
+    setup.imap().create(&["Spam"]);
+    setup.extra = "[accounts.test.folders]\nexclude = [\"role:junk\"]\n".to_owned();
+    setup.sync().expect(0);
+    assert!(!setup.root.folder(&["Spam"]).0.exists());
+    let shown = setup.run(&["folders", "--json"]).expect(0);
+    let mapping = shown.account()["mapping"].as_array().unwrap().clone();
+    let spam = mapping.iter().find(|folder| folder["server"] == "Spam").unwrap();
+    assert_eq!((&spam["takes_part"], &spam["role"]), (&false.into(), &"junk".into()), "{spam}");
+}
+
 #[test]
 fn folders_left_out_are_left_alone_on_both_sides() {
     let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));

@@ -324,6 +324,16 @@ fn on_sighup_the_configuration_is_read_again_and_a_broken_one_changes_nothing() 
 }
 
 #[test]
+fn a_folder_that_takes_part_for_its_role_is_listened_to() {
+    let mut setup = Setup::with_mail(Kind::Full, &corpus::ordinary(2));
+    setup.extra = "[accounts.test.folders]\ninclude = [\"INBOX\", \"role:sent\"]\n".to_owned();
+    let mut daemon = Daemon::settled(&setup);
+    setup.append(&["Sent"], &corpus::odd(1));
+    daemon.wait_for_sync("local", "added", 1);
+    daemon.stop();
+}
+
+#[test]
 fn many_changes_at_once_on_both_sides_converge() {
     let setup = Setup::with_mail(Kind::Full, &corpus::ordinary(3));
     let mut daemon = Daemon::settled(&setup);
