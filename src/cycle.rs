@@ -31,7 +31,7 @@ mod waiting;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::holding::Holding;
-use crate::apply::{Aftermath, Apply, Terms};
+use crate::apply::{Aftermath, Apply, Suspects, Terms};
 use crate::model::{FlagSet, MailboxId, MailboxName, MailboxRow, MessageId, Role, Timestamp, UniqueName};
 use crate::reconcile::flags::FlagRules;
 use crate::reconcile::mailboxes::{Fate, Folder, Vanished};
@@ -114,7 +114,7 @@ struct Run<'a, R, L, J> {
     /// Files whose messages the last pass copied without proof.
     unproven: BTreeMap<MailboxId, BTreeSet<UniqueName>>,
     /// Files that were refused together with others, or were out when a connection was lost.
-    alone: BTreeSet<(MailboxId, UniqueName)>,
+    suspects: Suspects,
     /// Mailboxes that have another name on a side: what is missing under the old one is elsewhere.
     elsewhere: BTreeSet<MailboxId>,
     /// Those of them that have it on the server.
@@ -189,7 +189,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
     ) -> Self {
         let (report, abilities, elsewhere, stuck, unrenamed, left_over) = Default::default();
         let (elsewhere_there, whole_there, sought, robbed, contested, stranded, in_full) = Default::default();
-        let (uploaded, unmovable, brought, uncopied, unproven, alone, blind) = Default::default();
+        let (uploaded, unmovable, brought, uncopied, unproven, suspects, blind) = Default::default();
         Run {
             account,
             policy,
@@ -206,7 +206,7 @@ impl<'a, R: RemoteStore, L: LocalStore, J: Journal> Run<'a, R, L, J> {
             brought,
             uncopied,
             unproven,
-            alone,
+            suspects,
             elsewhere,
             elsewhere_there,
             whole_there,
@@ -235,18 +235,22 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.account.remote.ask_quota();
         }
         let mut scene = self.list(header).await?;
-        for _ in 0..PASSES {
-            self.pass(&mut scene).await?;
+        let mut passes = 0;
+        while passes < PASSES {
+            // How often that happens is limited by how often a run connects.
+            let was_cut_short = self.pass(&mut scene).await?;
             if scene.again.is_empty() || self.options.dry_run {
                 break;
             }
+            passes += usize::from(!was_cut_short);
             scene.first = false;
         }
         self.report_unfinished(&scene)?;
         self.finish(&scene)
     }
 
-    async fn pass(&mut self, scene: &mut Scene) -> Result<(), Failure> {
+    /// Returns true if a connection was lost in the middle of it.
+    async fn pass(&mut self, scene: &mut Scene) -> Result<bool, Failure> {
         let unsettled = self.recover(scene).await?;
         self.count_copies()?;
         let views = self.observe(scene, &unsettled).await?;
@@ -269,7 +273,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.report.plan_mailboxes(&plans);
             self.plan_arrivals_in_trash(scene, &plans);
             self.plan_gone(scene, &views, &plans);
-            return Ok(());
+            return Ok(false);
         }
         self.number_run(&plans)?;
         self.announce(&plans);
@@ -287,19 +291,20 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         apply.grounds = views.iter().filter_map(|sight| Some((sight.row.id, sight.ground()?))).collect();
         apply.letters = views.iter().map(|sight| (sight.row.id, sight.letters())).collect();
         apply.run(&plans).await?;
-        let Apply { aftermath, letters, uploaded, unmovable, uncopied, unproven, alone, .. } = apply;
+        let Apply { aftermath, letters, uploaded, unmovable, uncopied, unproven, suspects, .. } = apply;
         self.uploaded = uploaded;
         self.unmovable.extend(unmovable);
         self.uncopied.extend(uncopied);
         self.unproven = unproven;
-        self.alone = alone;
+        self.suspects = suspects;
         scene.again.extend(self.settle(&views, &plans, &aftermath, &letters)?);
         scene.again.extend(undecided);
         let is_scanned_again = |sight: &observe::Sight| scene.again.contains(&sight.row.id) && sight.agreed.is_listed();
         for sight in views.into_iter().filter(is_scanned_again) {
             self.account.local.take_back(&sight.row.local, sight.scan);
         }
-        self.conclude_gone(scene).await
+        self.conclude_gone(scene).await?;
+        Ok(aftermath.values().any(|after| after.cut_short))
     }
 
     /// Counts the copies made without proof that are known by now.
@@ -332,7 +337,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         };
         let mut apply = self.means(terms);
         let unsettled = apply.recover(&places).await?;
-        self.alone = apply.alone;
+        self.suspects = apply.suspects;
         Ok(unsettled)
     }
 
@@ -352,7 +357,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             unmovable: BTreeSet::new(),
             uncopied: BTreeSet::new(),
             unproven: BTreeMap::new(),
-            alone: self.alone.clone(),
+            suspects: self.suspects.clone(),
             moved: BTreeMap::new(),
             stored: BTreeMap::new(),
             expunged: BTreeMap::new(),

@@ -33,6 +33,7 @@ use crate::store::{
     Expunged, Failure, IntentId, Journal, LocalError, LocalErrorKind, LocalStore, Record, RemoteError, RemoteErrorKind,
     RemoteStore, StoredFlags, Transfer,
 };
+pub use upload::{Caution, Suspects};
 
 /// A day, in seconds: how long waits what was refused or can't be carried out. No time to try again is further off.
 pub const RETRY_AFTER: i64 = 24 * 3600;
@@ -55,6 +56,8 @@ pub struct Aftermath {
     pub local_changed: bool,
     /// Something was no longer as observed: look again at once.
     pub overtaken: bool,
+    /// The connection was lost in the middle, and made anew.
+    pub cut_short: bool,
     /// Something failed: look again with the next run.
     pub failed: bool,
 }
@@ -125,8 +128,8 @@ pub struct Apply<'a, R, L, J> {
     pub uncopied: BTreeSet<(MailboxId, UniqueName)>,
     /// Files whose messages were copied as far as anybody can tell; the next look shows which were.
     pub unproven: BTreeMap<MailboxId, BTreeSet<UniqueName>>,
-    /// Files that were refused together with others, or were out when a connection was lost: each is sent alone.
-    pub alone: BTreeSet<(MailboxId, UniqueName)>,
+    /// Files that were refused together with others, or were out when a connection was lost.
+    pub suspects: Suspects,
     /// What came of moves that were sent for many mailboxes at once and are not recorded yet.
     pub moved: Moved,
     /// What came of flags that were changed in many mailboxes at once, not recorded yet.

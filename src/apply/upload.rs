@@ -24,6 +24,18 @@ const PART_BYTES: u64 = 16 << 20;
 /// How many open files do: four parts are out at most.
 const PART_OPEN: usize = 100;
 
+/// Files that may have been what went wrong when they were sent.
+pub type Suspects = BTreeMap<(MailboxId, UniqueName), Caution>;
+
+/// How such a file is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caution {
+    /// With a command of its own: that several were refused says nothing about any of them.
+    OwnCommand,
+    /// And while nothing else is on its way over the connection: if that is lost, answers to what went before may be, too.
+    ByItself,
+}
+
 /// New messages of one maildir that were not read yet.
 type Folder<'p> = (&'p MailboxPlan, Ground, slice::Iter<'p, Upload>);
 
@@ -52,7 +64,7 @@ struct Outbox<'a, 'p, L, J> {
     aftermath: &'a mut BTreeMap<MailboxId, Aftermath>,
     uploaded: &'a mut BTreeMap<(MailboxId, UniqueName), FlagSet>,
     given: &'a mut BTreeSet<(MailboxId, Uid)>,
-    alone: &'a mut BTreeSet<(MailboxId, UniqueName)>,
+    suspects: &'a mut Suspects,
     now: Timestamp,
     /// The maildirs that no lane has taken yet,
     waiting: VecDeque<Folder<'p>>,
@@ -93,7 +105,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
             aftermath: &mut self.aftermath,
             uploaded: &mut self.uploaded,
             given: &mut self.given,
-            alone: &mut self.alone,
+            suspects: &mut self.suspects,
             now: self.terms.now,
             waiting,
             part: R::PART,
@@ -135,12 +147,11 @@ impl<L: LocalStore, J: Journal> Uploads for Outbox<'_, '_, L, J> {
 
     fn was_out_before(&self, lane: Lane, at: usize) -> bool {
         let part = self.lane(lane).out.front();
-        part.and_then(|part| part.get(at))
-            .is_some_and(|(file, _)| self.alone.contains(&(file.plan.mailbox, file.unique.clone())))
+        part.and_then(|part| part.get(at)).is_some_and(|(file, _)| self.suspects.contains_key(&file.key()))
     }
 
     fn hung_up(&mut self, lane: Lane, at: usize, said: Option<&str>) -> Result<(), LocalError> {
-        let recorded = self.blame(lane, at, said);
+        let recorded = self.suspect(lane, at, said);
         self.unless_failed(recorded)
     }
 }
@@ -175,21 +186,36 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
     /// Returns what is to be read next for a lane.
     fn next_upload(&mut self, lane: Lane) -> Option<(&'p MailboxPlan, Ground, &'p Upload)> {
         loop {
-            let next = |(plan, ground, uploads): &mut Folder<'p>| Some((*plan, *ground, uploads.next()?));
-            if let Some(upload) = self.lane_mut(lane).folder.as_mut().and_then(next) {
+            let next = |(plan, ground, uploads): &Folder<'p>| Some((*plan, *ground, uploads.as_slice().first()?));
+            if let Some(upload) = self.lane(lane).folder.as_ref().and_then(next) {
                 return Some(upload);
             }
             self.lane_mut(lane).folder = Some(self.waiting.pop_front()?);
         }
     }
 
+    fn goes_by_itself(&self, mailbox: MailboxId, unique: &UniqueName) -> bool {
+        self.suspects.get(&(mailbox, unique.clone())) == Some(&Caution::ByItself)
+    }
+
     /// Reads the files of a lane's next part, and records that they are about to be sent.
     fn prepare(&mut self, lane: Lane) -> Result<Vec<(MailboxName, Vec<Append>)>, Failure> {
         let (mut outgoing, mut bytes, mut open) = (Vec::new(), 0, 0);
         let mut parcels: Vec<(MailboxName, Vec<Append>)> = Vec::new();
-        while outgoing.len() < self.part && bytes < PART_BYTES && open < PART_OPEN {
+        let mut others = self.lane(lane).out.iter().flatten();
+        if others.any(|(file, _)| self.goes_by_itself(file.plan.mailbox, &file.unique)) {
+            return Ok(parcels);
+        }
+        let mut goes_by_itself = false;
+        while !goes_by_itself && outgoing.len() < self.part && bytes < PART_BYTES && open < PART_OPEN {
             let Some((plan, ground, upload)) = self.next_upload(lane) else { break };
+            let must = self.goes_by_itself(plan.mailbox, &upload.unique);
+            if must && !(outgoing.is_empty() && self.lane(lane).out.is_empty()) {
+                break;
+            }
+            self.lane_mut(lane).pass();
             let Some((file, message)) = self.open(plan, ground, upload)? else { continue };
+            goes_by_itself = must;
             bytes += file.stat.size;
             open += usize::from(message.body.is_open());
             outgoing.push(file);
@@ -219,18 +245,33 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
         Ok(())
     }
 
-    /// Leaves out a message from now on over which the server closes the connection. Its intent stays, for the server may
-    /// have it.
-    fn blame(&mut self, lane: Lane, at: usize, said: Option<&str>) -> Result<(), Failure> {
-        let Some((file, _)) = self.lane(lane).out.front().and_then(|part| part.get(at)) else { return Ok(()) };
-        let (plan, unique) = (file.plan, file.unique.clone());
+    /// Gives up a lane over whose connection something was lost again. What is out there is sent by itself in the next
+    /// pass. What was already is laid to blame: its intent stays, for the server may have it.
+    fn suspect(&mut self, lane: Lane, at: usize, said: Option<&str>) -> Result<(), Failure> {
+        let OneLane { folder, out } = std::mem::take(self.lane_mut(lane));
+        let cut_short: Vec<MailboxId> = folder.iter().chain(&self.waiting).map(|(plan, ..)| plan.mailbox).collect();
+        let blamed = out.front().and_then(|part| part.get(at));
+        let blamed = blamed.filter(|(file, _)| self.goes_by_itself(file.plan.mailbox, &file.unique));
+        let blamed = blamed.map(|(file, _)| (file.plan, &file.unique));
+        let records = blamed.map(|file| Record::Failed(self.blame(file, said)));
+        for (file, _) in out.iter().flatten() {
+            self.suspects.insert(file.key(), Caution::ByItself);
+        }
+        let out = out.iter().flatten().map(|(file, _)| file.plan.mailbox);
+        for mailbox in out.chain(cut_short) {
+            let after = self.after(mailbox);
+            (after.overtaken, after.cut_short) = (true, true);
+        }
+        Ok(self.journal.commit(records.as_slice())?)
+    }
+
+    fn blame(&mut self, (plan, unique): (&MailboxPlan, &UniqueName), said: Option<&str>) -> FailureRow {
         let said = said.map(|text| format!(", and says: {text}")).unwrap_or_default();
         let message = format!(
             "the server closes the connection over this message{said}; it stays in the Maildir and is probably not on the server"
         );
         let told = ("message-refused", message, "it may be too large for the server; the file stays here");
-        let failure = not_sent(self.report, self.now, (plan, &unique), told);
-        Ok(self.journal.commit(&[Record::Failed(failure)])?)
+        not_sent(self.report, self.now, (plan, unique), told)
     }
 
     /// Reads a file. One that can't be read is reported and left alone; one that changed is looked at again.
@@ -280,7 +321,7 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
         let flags = upload_flags(entry, &plan.rules);
         let united = replacement.map(|replacement| &replacement.flags).or_else(|| plan.carried.get(unique));
         let sent = united.unwrap_or(&flags).clone();
-        let alone = self.alone.contains(&(plan.mailbox, unique.clone()));
+        let alone = self.suspects.contains_key(&(plan.mailbox, unique.clone()));
         let message = Append { flags: sent.clone(), date: identity.date, body, alone };
         let unique = unique.clone();
         Ok(Edit::Done((
@@ -319,7 +360,7 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
             // Who is to blame shows when each is sent alone; whether all were refused, in the look before that.
             Appended::RefusedTogether => {
                 self.after(plan.mailbox).overtaken = true;
-                self.alone.insert((plan.mailbox, file.unique.clone()));
+                self.suspects.insert(file.key(), Caution::OwnCommand);
                 Ok(Vec::new())
             }
             Appended::Refused(error) if is_fatal(&error) => Err(error.into()),
@@ -363,6 +404,13 @@ pub(super) fn left(leaves: Option<MessageId>) -> Option<Record> {
 }
 
 impl OneLane<'_> {
+    /// Goes past what is to be read next.
+    fn pass(&mut self) {
+        if let Some((_, _, uploads)) = &mut self.folder {
+            uploads.next();
+        }
+    }
+
     /// Returns true if its maildir is read to the end.
     fn is_read(&self) -> bool {
         self.folder.as_ref().is_none_or(|(_, _, uploads)| uploads.len() == 0)
@@ -370,6 +418,10 @@ impl OneLane<'_> {
 }
 
 impl Outgoing<'_> {
+    fn key(&self) -> (MailboxId, UniqueName) {
+        (self.plan.mailbox, self.unique.clone())
+    }
+
     fn intent(&self) -> Intent {
         Intent::Append {
             mailbox: self.plan.mailbox,

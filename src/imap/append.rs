@@ -81,23 +81,30 @@ impl ImapStore {
         };
         let was_next = if matches!(sent, Err(Error::Lost(_))) { uploading.next_to_be_answered() } else { Ok(None) };
         let (doing, failure) = (uploading.words(), uploading.failure.take());
-        let blamed = match (&sent, was_next) {
-            (Err(Error::Lost(said)), Ok(Some(at))) => self.hung_up(lane, uploads, at, said.as_deref()).await,
-            (_, was_next) => was_next.map(drop),
+        let done = match (failure.map_or(was_next, Err), sent) {
+            (Err(failure), _) => Err(failure),
+            (Ok(Some(at)), Err(Error::Lost(said))) => self.hung_up(lane, uploads, at, said).await,
+            (Ok(_), sent) => sent,
         };
-        let done = failure.map_or(blamed.and(sent), Err).map_err(|error| error.doing(doing));
         if self.connection.has_early() {
             self.about_to_select();
         }
-        done
+        done.map_err(|error| error.doing(doing))
     }
 
-    /// Lays it to a message that the connection was lost, if that is the second time and not for want of a network.
-    async fn hung_up(&mut self, lane: Lane, uploads: &Source<'_>, at: usize, said: Option<&str>) -> Result<(), Error> {
-        match uploads.borrow().was_out_before(lane, at) && self.reconnect().await {
-            true => Ok(uploads.borrow_mut().hung_up(lane, at, said)?),
-            false => Ok(()),
+    /// A connection that is lost over a message, for the second time and not for want of a network, is made anew.
+    async fn hung_up(
+        &mut self,
+        lane: Lane,
+        uploads: &Source<'_>,
+        at: usize,
+        said: Option<String>,
+    ) -> Result<(), Error> {
+        let again = uploads.borrow().was_out_before(lane, at);
+        if again && self.reconnect().await {
+            return Ok(uploads.borrow_mut().hung_up(lane, at, said.as_deref())?);
         }
+        Err(Error::Lost(said))
     }
 }
 

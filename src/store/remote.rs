@@ -100,7 +100,7 @@ pub trait Uploads {
     /// Returns true if this message of the first part that is out in this lane was out before when a connection was lost.
     fn was_out_before(&self, lane: Lane, at: usize) -> bool;
     /// Hears that such a message was the next to be answered when the server closed the connection, perhaps with these
-    /// words, and that it lets us in again.
+    /// words, and that it lets us in again. Nothing more goes this lane.
     fn hung_up(&mut self, lane: Lane, at: usize, said: Option<&str>) -> Result<(), LocalError>;
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::upload::left;
+use super::super::upload::{Caution, left};
 use super::{Apply, Known, Place, Settlement, newcomers, settled};
 use crate::model::{FlagSet, Identity, MailboxId, MessageHash, Uid, UidSet, UidValidity, UniqueName};
 use crate::reconcile::snapshot::RemoteSnapshot;
@@ -37,7 +37,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let is_unsent = |unique: &UniqueName| rows.iter().all(|row| row.unique.as_ref() != Some(unique));
         let unsent = intents.iter().filter_map(|(_, intent)| file_of(intent)).filter(|unique| is_unsent(unique));
         // The server may have closed the connection over one of them.
-        self.alone.extend(unsent.map(|unique| (place.row.id, unique.clone())));
+        for unique in unsent {
+            self.suspects.entry((place.row.id, unique.clone())).or_insert(Caution::OwnCommand);
+        }
         let mut records: Vec<Record> = intents.iter().filter_map(|(_, intent)| departure(intent, &rows)).collect();
         records.extend(rows.into_iter().map(|row| Record::Insert(place.row.id, row)));
         records.extend(intents.iter().map(|(id, _)| Record::Settled(*id)));
