@@ -115,7 +115,7 @@ fn a_message_over_which_the_connection_ends_when_it_is_sent_stops_no_other() {
             let body = [corpus::plain(subject), vec![b'x'; size]].concat();
             setup.root.inbox().deliver(&body, None, Some(DATE));
         };
-        (0..35).for_each(|number| deliver(&format!("before {number}"), 100));
+        (0..150).for_each(|number| deliver(&format!("before {number}"), 100));
         large.iter().for_each(|size| deliver("too large", *size));
         (0..35).for_each(|number| deliver(&format!("behind {number}"), 100));
         setup.sync().expect(4);
@@ -128,7 +128,7 @@ fn a_message_over_which_the_connection_ends_when_it_is_sent_stops_no_other() {
             let message = error["message"].as_str().unwrap();
             assert!(message.contains("closes the connection over this message"), "{}", run.stdout);
         }
-        assert_eq!(setup.imap().messages(&["INBOX"]).len(), 3 + 70, "{kind:?}");
+        assert_eq!(setup.imap().messages(&["INBOX"]).len(), 3 + 185, "{kind:?}");
         let run = setup.sync().expect(0).expect_nothing_done();
         assert_eq!(run.account()["waiting"].as_array().unwrap().len(), large.len(), "{}", run.stdout);
         meddler.limit(None);
