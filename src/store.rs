@@ -13,7 +13,8 @@ mod remote;
 
 pub use error::{Cause, Failure, LocalError, LocalErrorKind, RemoteError, RemoteErrorKind, StateError};
 pub use journal::{
-    FailureRow, Header, HoldRow, Intent, IntentId, Journal, KeptRow, NewMessage, Record, Renaming, Renumbered, untaken,
+    FailureRow, Header, HoldRow, Intent, IntentId, Journal, KeptRow, NewMessage, RETRY_AFTER, Record, Renaming,
+    Renumbered, untaken,
 };
 pub use local::{Edit, FileAt, KeptFile, LocalStore, PutBack, Root, Staged, Trashed};
 pub use remote::{

@@ -6,14 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::refusal::Failed;
 use super::{Apply, Ground};
-use crate::model::{FlagDelta, Keyword, KeywordLetters, MailboxId, MailboxName, Timestamp, Uid, UidSet, UniqueName};
+use crate::model::{FailureCode, FlagDelta, Keyword, KeywordLetters, MailboxId, MailboxName, Uid, UidSet, UniqueName};
 use crate::reconcile::flags::download_flags;
 use crate::reconcile::plan::{LocalCopy, MailboxPlan};
-use crate::reconcile::report::{Event, Problem};
+use crate::reconcile::report::Event;
 use crate::store::{
-    BodySink, BodySource, Edit, Failure, FailureRow, FetchedMessage, Intent, Journal, LocalError, LocalErrorKind,
-    LocalStore, Messages, NewMessage, Record, RemoteError, RemoteStore, Staged,
+    BodySink, BodySource, Edit, Failure, FetchedMessage, Intent, Journal, LocalError, LocalErrorKind, LocalStore,
+    Messages, NewMessage, Record, RemoteError, RemoteStore, Staged,
 };
 
 /// How many bytes are made durable together, unless there are enough messages first.
@@ -124,30 +125,17 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         if messages.is_empty() {
             return Ok(());
         }
-        let retry_at = Timestamp(self.terms.now.0 + super::RETRY_AFTER);
-        let mut records = Vec::new();
-        for (uid, why) in messages {
-            let message = format!("the server does not give this message: {why}; it is left where it is");
-            self.report.problem(Problem {
-                code: "message-unavailable",
-                folder: Some(plan.name.clone()),
-                path: None,
-                uid: Some(uid),
-                message: message.clone(),
-                hint: "if it is still there tomorrow, open it in webmail: the server's copy may be damaged".to_owned(),
-                retry_at: Some(retry_at),
-            });
-            let code = "message-unavailable".to_owned();
-            records.push(Record::Failed(FailureRow {
-                mailbox: plan.mailbox,
-                unique: None,
-                uid: Some(uid),
-                code,
-                message,
-                retry_at: Some(retry_at),
-                flags: FlagDelta::default(),
-            }));
-        }
+        let failed = |(uid, why)| Failed {
+            plan,
+            unique: None,
+            uid: Some(uid),
+            code: FailureCode::MessageUnavailable,
+            message: format!("the server does not give this message: {why}; it is left where it is"),
+            hint: "if it is still there tomorrow, open it in webmail: the server's copy may be damaged",
+            flags: FlagDelta::default(),
+        };
+        let failed = messages.into_iter().map(failed);
+        let records = failed.map(|one| Record::Failed(one.set_aside(self.report, self.terms.now))).collect();
         self.commit(records)
     }
 }

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::RETRY_AFTER;
-use crate::model::{FlagDelta, Timestamp, Uid, UniqueName};
+use super::refusal::Failed;
+use crate::model::{FailureCode, FlagDelta, Timestamp, Uid, UniqueName};
 use crate::reconcile::plan::MailboxPlan;
-use crate::reconcile::report::{Problem, Report};
+use crate::reconcile::report::Report;
 use crate::store::{FailureRow, Journal, StateError};
 
 /// Returns the files that were given UIDs of messages whose file in the mailbox is another one, be it among these.
@@ -30,39 +30,14 @@ pub(super) fn failure(
     unique: &UniqueName,
     uid: Uid,
 ) -> FailureRow {
-    let message = format!("the server took it for the message that it has as UID {uid}, whose file is another one");
-    not_sent(
-        report,
-        now,
-        (plan, unique),
-        ("message-merged", message, "this file stays here; remove it if it is a copy"),
-    )
-}
-
-/// Tells of a file that is not on the server, and returns what to record of it: it is tried again after a while.
-pub(super) fn not_sent(
-    report: &mut Report,
-    now: Timestamp,
-    (plan, unique): (&MailboxPlan, &UniqueName),
-    (code, message, hint): (&'static str, String, &str),
-) -> FailureRow {
-    let retry_at = Some(Timestamp(now.0 + RETRY_AFTER));
-    report.problem(Problem {
-        code,
-        folder: Some(plan.name.clone()),
-        path: Some(unique.to_string()),
-        uid: None,
-        message: message.clone(),
-        hint: hint.to_owned(),
-        retry_at,
-    });
-    FailureRow {
-        mailbox: plan.mailbox,
+    Failed {
+        plan,
         unique: Some(unique.clone()),
         uid: None,
-        code: code.to_owned(),
-        message,
-        retry_at,
+        code: FailureCode::MessageMerged,
+        message: format!("the server took it for the message that it has as UID {uid}, whose file is another one"),
+        hint: "this file stays here; remove it if it is a copy",
         flags: FlagDelta::default(),
     }
+    .set_aside(report, now)
 }

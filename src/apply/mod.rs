@@ -35,9 +35,6 @@ use crate::store::{
 };
 pub use upload::{Caution, Suspects};
 
-/// A day, in seconds: how long waits what was refused or can't be carried out. No time to try again is further off.
-pub const RETRY_AFTER: i64 = 24 * 3600;
-
 /// What a mailbox's UIDs stand on, as of the last look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ground {

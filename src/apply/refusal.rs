@@ -1,11 +1,13 @@
-//! Changes that the server does not take: recorded with their item, so that they wait instead of being asked for in
-//! every run.
+//! What fails, or the server does not take: recorded with its item, so that it waits instead of being tried in every
+//! run.
 
-use super::{Apply, RETRY_AFTER};
-use crate::model::{FlagDelta, FlagSet, Timestamp, Uid, UniqueName};
+use super::Apply;
+use crate::model::{FailureCode, FlagDelta, FlagSet, Timestamp, Uid, UniqueName};
 use crate::reconcile::plan::{FlagChange, MailboxPlan};
-use crate::reconcile::report::Problem;
-use crate::store::{Failure, FailureRow, Journal, LocalStore, Record, RemoteStore};
+use crate::reconcile::report::{Problem, Report};
+use crate::store::{Failure, FailureRow, Journal, LocalStore, RETRY_AFTER, Record, RemoteStore};
+
+const UNDO: &str = "it is tried again tomorrow; undo the change here to be rid of it";
 
 impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     /// Reports flags that the server did not take, and returns what to record of them. `words` are the server's, if it
@@ -22,17 +24,16 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let earlier = self.journal.failures(plan.mailbox)?;
         let mut records = Vec::new();
         for (change, now) in refused {
-            let waits = |row: &&FailureRow| {
-                row.unique.as_ref() == Some(&change.unique) && row.retry_at.is_none_or(|at| at > self.terms.now)
-            };
+            let waits = |row: &&FailureRow| row.unique.as_ref() == Some(&change.unique) && !row.is_due(self.terms.now);
             let before = earlier.iter().find(waits).map(|row| row.flags.clone()).unwrap_or_default();
             let flags = before.union(now);
             let message = match words {
                 Some(words) => format!("the server refuses the change of flags {flags}: {words}; they stay different"),
                 None => format!("the server ignores the change of flags {flags}; they stay different"),
             };
-            let place = (Some(change.unique.clone()), Some(change.uid));
-            records.push(self.refused_change(plan, "flag-refused", place, message, flags));
+            let (unique, uid) = (Some(change.unique.clone()), Some(change.uid));
+            let failed = Failed { plan, unique, uid, code: FailureCode::FlagRefused, message, hint: UNDO, flags };
+            records.push(Record::Failed(failed.set_aside(self.report, self.terms.now)));
         }
         Ok(records)
     }
@@ -42,39 +43,43 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         let said = words.map(|words| format!(": {words}")).unwrap_or_default();
         let message =
             format!("the server does not flag this message \\Deleted{said}; it keeps it, the Maildir does not");
-        let refuse = |uid: &Uid| {
-            self.refused_change(plan, "removal-refused", (None, Some(*uid)), message.clone(), FlagDelta::default())
+        let refused = |uid: &Uid| Failed {
+            plan,
+            unique: None,
+            uid: Some(*uid),
+            code: FailureCode::RemovalRefused,
+            message: message.clone(),
+            hint: UNDO,
+            flags: FlagDelta::default(),
         };
-        uids.iter().map(refuse).collect()
+        uids.iter().map(|uid| Record::Failed(refused(uid).set_aside(self.report, self.terms.now))).collect()
     }
+}
 
-    fn refused_change(
-        &mut self,
-        plan: &MailboxPlan,
-        code: &'static str,
-        (unique, uid): (Option<UniqueName>, Option<Uid>),
-        message: String,
-        flags: FlagDelta,
-    ) -> Record {
-        let retry_at = Some(Timestamp(self.terms.now.0 + RETRY_AFTER));
-        self.report.problem(Problem {
-            code,
-            folder: Some(plan.name.clone()),
+/// An item that failed, and what is told of it.
+pub(super) struct Failed<'p> {
+    pub(super) plan: &'p MailboxPlan,
+    pub(super) unique: Option<UniqueName>,
+    pub(super) uid: Option<Uid>,
+    pub(super) code: FailureCode,
+    pub(super) message: String,
+    pub(super) hint: &'static str,
+    /// The change of flags that the server did not take.
+    pub(super) flags: FlagDelta,
+}
+
+impl Failed<'_> {
+    /// Tells of it, and returns what to record: it is tried again after a while.
+    pub(super) fn set_aside(self, report: &mut Report, now: Timestamp) -> FailureRow {
+        let Failed { plan, unique, uid, code, message, hint, flags } = self;
+        let retry_at = Some(Timestamp(now.0 + RETRY_AFTER));
+        report.problem(Problem {
             path: unique.as_ref().map(ToString::to_string),
             uid,
-            message: message.clone(),
-            hint: "it is tried again tomorrow; undo the change here to be rid of it".to_owned(),
             retry_at,
+            ..Problem::of(&plan.name, code.as_str(), message.clone(), hint)
         });
-        Record::Failed(FailureRow {
-            mailbox: plan.mailbox,
-            unique,
-            uid,
-            code: code.to_owned(),
-            message,
-            retry_at,
-            flags,
-        })
+        FailureRow { mailbox: plan.mailbox, unique, uid, code, message, retry_at, flags }
     }
 }
 

@@ -5,10 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::slice;
 
-use super::merged::{self, not_sent};
+use super::merged;
+use super::refusal::Failed;
 use super::{Aftermath, Apply, Ground, is_fatal};
 use crate::model::{
-    FileStat, Fingerprint, FlagSet, Identity, MailboxId, MailboxName, MessageId, Timestamp, Tombstone, Uid, UniqueName,
+    FailureCode, FileStat, Fingerprint, FlagDelta, FlagSet, Identity, MailboxId, MailboxName, MessageId, Timestamp,
+    Tombstone, Uid, UniqueName,
 };
 use crate::reconcile::flags::upload_flags;
 use crate::reconcile::plan::{MailboxPlan, Upload};
@@ -270,8 +272,8 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
         let message = format!(
             "the server closes the connection over this message{said}; it stays in the Maildir and is probably not on the server"
         );
-        let told = ("message-refused", message, "it may be too large for the server; the file stays here");
-        not_sent(self.report, self.now, (plan, unique), told)
+        let hint = "it may be too large for the server; the file stays here";
+        self.not_sent((plan, unique), FailureCode::MessageRefused, message, hint)
     }
 
     /// Reads a file. One that can't be read is reported and left alone; one that changed is looked at again.
@@ -377,15 +379,26 @@ impl<'p, L: LocalStore, J: Journal> Outbox<'_, 'p, L, J> {
     fn refused(&mut self, file: &Outgoing<'_>, error: &RemoteError) -> FailureRow {
         let (code, hint) = match error.kind {
             RemoteErrorKind::TooLarge => {
-                ("message-too-large", "make room on the server, or keep the message outside this folder")
+                (FailureCode::MessageTooLarge, "make room on the server, or keep the message outside this folder")
             }
             RemoteErrorKind::Unrepresentable => {
-                ("message-unrepresentable", "the server can't store these bytes; the file stays here")
+                (FailureCode::MessageUnrepresentable, "the server can't store these bytes; the file stays here")
             }
-            _ => ("message-refused", "the server's words say why; the file stays here"),
+            _ => (FailureCode::MessageRefused, "the server's words say why; the file stays here"),
         };
         let message = format!("{error}; the message stays in the Maildir and is not on the server");
-        not_sent(self.report, self.now, (file.plan, &file.unique), (code, message, hint))
+        self.not_sent((file.plan, &file.unique), code, message, hint)
+    }
+
+    fn not_sent(
+        &mut self,
+        (plan, unique): (&MailboxPlan, &UniqueName),
+        code: FailureCode,
+        message: String,
+        hint: &'static str,
+    ) -> FailureRow {
+        let (unique, flags) = (Some(unique.clone()), FlagDelta::default());
+        Failed { plan, unique, uid: None, code, message, hint, flags }.set_aside(self.report, self.now)
     }
 }
 

@@ -201,7 +201,7 @@ impl WaitingJson {
     /// Returns an item that waits.
     pub(super) fn of(waiting: &Waiting) -> Self {
         Self {
-            code: waiting.code.clone(),
+            code: waiting.code.as_str().to_owned(),
             folder: waiting.folder.to_string(),
             path: waiting.path.clone(),
             uid: waiting.uid.map(crate::model::Uid::get),

@@ -5,12 +5,11 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use super::root::is_ours;
-use super::waiting::{REMOVAL_UNSUPPORTED, is_due, is_told_only};
 use super::{Account, Run};
 use crate::apply::is_fatal;
 use crate::model::{
-    Circumstances, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, PermanentFlags, Role, Timestamp,
-    UidSet, UniqueName,
+    Circumstances, FailureCode, KeywordLetters, MailboxId, MailboxName, MailboxRow, MessageRow, PermanentFlags, Role,
+    Timestamp, UidSet, UniqueName,
 };
 use crate::reconcile::compare::{Comparison, Difference, Evidence, Kind, Next, Reading, Refused};
 use crate::reconcile::flags::FlagRules;
@@ -205,12 +204,12 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut refused = Refused::default();
         for failure in self.account.journal.failures(row.id)? {
             // Whether a folder can be changed is seen now.
-            if is_told_only(&failure) && failure.code != REMOVAL_UNSUPPORTED {
+            if failure.code.is_found_anew() && failure.code != FailureCode::RemovalUnsupported {
                 continue;
             }
             match failure.unique {
                 // A change whose time has come is tried again by the next sync.
-                Some(_) if !failure.flags.is_empty() && is_due(&failure, self.now) => {}
+                Some(_) if !failure.flags.is_empty() && failure.is_due(self.now) => {}
                 Some(unique) if !failure.flags.is_empty() => {
                     refused.flags.insert(unique, (failure.flags, failure.message));
                 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join;
 
 use self::here::Here;
-use super::waiting::{asks_for_full_look, is_due, is_unsent};
+use super::waiting::{asks_for_full_look, is_unsent};
 use super::{Account, Run, Scene, role_of};
 use crate::apply::{Ground, is_fatal, local_problem, mailbox_problem};
 use crate::model::{
@@ -148,7 +148,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 continue;
             };
             let failures = self.account.journal.failures(row.id)?;
-            let look = self.how_to_look(scene, folder, &row, failures.iter().any(|failure| is_due(failure, self.now)));
+            let look = self.how_to_look(scene, folder, &row, failures.iter().any(|failure| failure.is_due(self.now)));
             let unsent = failures.iter().any(is_unsent);
             let flagged = drafts.remove(&row.id).unwrap_or_default();
             let lets_go = self.lets_go(scene, folder, look, &failures);

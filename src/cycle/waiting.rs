@@ -5,48 +5,29 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::observe::Sight;
 use super::{Aftermath, Run};
-use crate::apply::RETRY_AFTER;
-use crate::model::{FlagDelta, FlagSet, MailboxId, MailboxName, Timestamp, Uid, UidSet, UniqueName};
+use crate::model::{FailureCode, FlagDelta, FlagSet, MailboxId, MailboxName, Timestamp, Uid, UidSet, UniqueName};
 use crate::reconcile::memory::{Memory, Stuck};
 use crate::reconcile::plan::MailboxPlan;
 use crate::reconcile::report::{Problem, Waiting};
 use crate::reconcile::snapshot::LocalEntry;
-use crate::store::{Failure, FailureRow, Journal, LocalStore, Record, RemoteStore, untaken};
-
-/// The codes of what is stuck: found by every plan anew, so its row is only the memory that it was told.
-const READ_ONLY: &str = "read-only";
-const FLAG_UNSUPPORTED: &str = "flag-unsupported";
-pub(super) const REMOVAL_UNSUPPORTED: &str = "removal-unsupported";
-
-const FLAG_REFUSED: &str = "flag-refused";
-const REMOVAL_REFUSED: &str = "removal-refused";
-
-/// Returns true if it is time to try again, or to look whether that makes sense. A time further off than any that is set
-/// was set by a clock that was ahead.
-pub(super) fn is_due(failure: &FailureRow, now: Timestamp) -> bool {
-    failure.retry_at.is_some_and(|at| at <= now || at.0 > now.0.saturating_add(RETRY_AFTER))
-}
-
-pub(super) fn is_told_only(failure: &FailureRow) -> bool {
-    [READ_ONLY, FLAG_UNSUPPORTED, REMOVAL_UNSUPPORTED].contains(&failure.code.as_str())
-}
+use crate::store::{Failure, FailureRow, Journal, LocalStore, RETRY_AFTER, Record, RemoteStore, untaken};
 
 /// Returns true for a message that could not be had, which a look from the watermark on need not show.
 pub(super) fn asks_for_full_look(failure: &FailureRow, now: Timestamp) -> bool {
-    failure.code == "message-unavailable" && is_due(failure, now)
+    failure.code == FailureCode::MessageUnavailable && failure.is_due(now)
 }
 
 /// Returns true for a file that waits to be sent. It must be seen in every pass: what it was elsewhere stays on the
 /// server until it is there.
 pub(super) fn is_unsent(failure: &FailureRow) -> bool {
-    failure.unique.is_some() && failure.code != FLAG_REFUSED
+    failure.unique.is_some() && failure.code != FailureCode::FlagRefused
 }
 
 impl Sight {
     /// Returns the files and messages that failed and whose time has not come.
     pub(super) fn waiting(&self) -> (BTreeSet<UniqueName>, UidSet) {
-        let blocks = |failure: &&FailureRow| !is_told_only(failure) && failure.code != FLAG_REFUSED;
-        let waiting = || self.failures.iter().filter(blocks).filter(|failure| !is_due(failure, self.now));
+        let blocks = |failure: &&FailureRow| !failure.code.is_found_anew() && failure.code != FailureCode::FlagRefused;
+        let waiting = || self.failures.iter().filter(blocks).filter(|failure| !failure.is_due(self.now));
         let uids: Vec<Uid> = waiting().filter_map(|failure| failure.uid).collect();
         (waiting().filter_map(|failure| failure.unique.clone()).collect(), uids.into_iter().collect())
     }
@@ -54,7 +35,7 @@ impl Sight {
     /// Returns what earlier runs and passes left for the plan.
     pub(super) fn recall(&self, uploaded: &BTreeMap<(MailboxId, UniqueName), FlagSet>) -> Memory {
         let (untaken, refused) =
-            (untaken(&self.failures), untaken(self.failures.iter().filter(|one| !is_due(one, self.now))));
+            (untaken(&self.failures), untaken(self.failures.iter().filter(|one| !one.is_due(self.now))));
         let mine = uploaded.iter().filter(|((mailbox, _), _)| *mailbox == self.row.id);
         let fresh = mine.map(|((_, unique), sent)| (unique.clone(), sent.clone())).collect();
         Memory { refused, untaken, fresh, letters: self.row.letters.clone() }
@@ -68,12 +49,12 @@ impl Sight {
             .find(|row| Some(row.uid) == failure.uid || failure.unique.is_some() && row.unique == failure.unique);
         let entry = failure.unique.as_ref().and_then(|unique| self.scan.entries.get(unique));
         let on_server = |uid| self.remote.as_ref().is_none_or(|snapshot| snapshot.messages.get(uid).is_some());
-        match (failure.code.as_str(), row, entry) {
-            (FLAG_REFUSED, Some(row), Some(entry)) => differs(&failure.flags, entry, &row.flags),
-            (REMOVAL_REFUSED, Some(row), _) => {
+        match (failure.code, row, entry) {
+            (FailureCode::FlagRefused, Some(row), Some(entry)) => differs(&failure.flags, entry, &row.flags),
+            (FailureCode::RemovalRefused, Some(row), _) => {
                 on_server(row.uid) && row.unique.as_ref().is_some_and(|unique| !self.scan.entries.contains_key(unique))
             }
-            (FLAG_REFUSED | REMOVAL_REFUSED, ..) | (_, Some(_), _) => false,
+            (FailureCode::FlagRefused | FailureCode::RemovalRefused, ..) | (_, Some(_), _) => false,
             (_, None, Some(_)) => true,
             (_, None, None) => failure.unique.is_none() && failure.uid.is_some_and(on_server),
         }
@@ -88,7 +69,7 @@ fn differs(refused: &FlagDelta, entry: &LocalEntry, agreed: &FlagSet) -> bool {
 /// Returns a recorded failure as what it is listed as.
 pub fn listed(folder: &MailboxName, failure: &FailureRow) -> Waiting {
     Waiting {
-        code: failure.code.clone(),
+        code: failure.code,
         folder: folder.clone(),
         path: failure.unique.as_ref().map(ToString::to_string),
         uid: failure.uid,
@@ -111,7 +92,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
                 |row: &FailureRow| sight.failures.iter().any(|known| is_same(known, row) && tells(known, row));
             let (known, news): (Vec<_>, Vec<_>) = stuck.into_iter().partition(is_known);
             if first {
-                let waits = |failure: &&FailureRow| !is_told_only(failure) && !is_due(failure, self.now);
+                let waits = |failure: &&FailureRow| !failure.code.is_found_anew() && !failure.is_due(self.now);
                 let still = sight.failures.iter().filter(waits).filter(|failure| sight.is_there(failure));
                 self.report.waiting.extend(still.chain(&known).map(|failure| listed(&sight.row.name, failure)));
             }
@@ -134,11 +115,11 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let counts = |row: &FailureRow| match sight.failures.contains(row) {
             // Recorded by this pass.
             false => true,
-            _ if is_told_only(row) => plan.unknown || stuck.iter().any(|item| is_same(item, row)),
-            _ if is_due(row, self.now) => untried,
+            _ if row.code.is_found_anew() => plan.unknown || stuck.iter().any(|item| is_same(item, row)),
+            _ if row.is_due(self.now) => untried,
             // As long as letters stripped with it are not back on the name, nothing else tells that nobody took them
             // off.
-            _ if row.code == FLAG_REFUSED && untried => true,
+            _ if row.code == FailureCode::FlagRefused && untried => true,
             _ => plan.unknown || sight.is_there(row),
         };
         let recorded = self.account.journal.failures(sight.row.id)?;
@@ -146,7 +127,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
         let mut kept: Vec<FailureRow> = recorded.into_iter().filter(counts).collect();
         let renews = |item: &&FailureRow| {
             let known = kept.iter().find(|row| is_same(row, item));
-            known.is_none_or(|row| is_due(row, self.now) || row.flags != item.flags)
+            known.is_none_or(|row| row.is_due(self.now) || row.flags != item.flags)
         };
         let renewed: Vec<FailureRow> = stuck.iter().filter(renews).cloned().collect();
         let mut records = Vec::new();
@@ -161,7 +142,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
 
 /// Two rows about the same thing.
 fn is_same(one: &FailureRow, other: &FailureRow) -> bool {
-    (&one.code, &one.unique, one.uid) == (&other.code, &other.unique, other.uid)
+    (one.code, &one.unique, one.uid) == (other.code, &other.unique, other.uid)
 }
 
 /// Returns true if the one that was told leaves nothing of the other to tell.
@@ -172,29 +153,29 @@ fn tells(known: &FailureRow, row: &FailureRow) -> bool {
 /// Returns a row for everything that is stuck in a mailbox: one for each file and removal, one for all flags.
 fn stuck_rows(sight: &Sight, plan: &MailboxPlan, now: Timestamp) -> Vec<FailureRow> {
     let Stuck { files, removals, flags } = &plan.stuck;
-    let row = |code: &str, unique: Option<&UniqueName>, uid, flags: FlagDelta, message: String| FailureRow {
+    let row = |code, unique: Option<&UniqueName>, uid, flags: FlagDelta, message: String| FailureRow {
         mailbox: sight.row.id,
         unique: unique.cloned(),
         uid,
-        code: code.to_owned(),
+        code,
         message,
         retry_at: Some(Timestamp(now.0 + RETRY_AFTER)),
         flags,
     };
     let none = FlagDelta::default;
-    let of = |otherwise| if plan.rules.read_only { READ_ONLY } else { otherwise };
+    let of = |otherwise| if plan.rules.read_only { FailureCode::ReadOnly } else { otherwise };
     let file = |unique| {
         let message = "the server lets nothing be put into this folder; the file stays in the Maildir only";
-        row(READ_ONLY, Some(unique), None, none(), message.to_owned())
+        row(FailureCode::ReadOnly, Some(unique), None, none(), message.to_owned())
     };
     let removal = |uid: &Uid| {
         let message = "removed from the Maildir; the server lets nothing be removed from this folder and keeps it";
-        row(of(REMOVAL_UNSUPPORTED), None, Some(*uid), none(), message.to_owned())
+        row(of(FailureCode::RemovalUnsupported), None, Some(*uid), none(), message.to_owned())
     };
     let mut rows: Vec<FailureRow> = files.iter().map(file).chain(removals.iter().map(removal)).collect();
     if !flags.is_empty() {
         let message = format!("the server does not store these changes of flags in this folder: {flags}");
-        rows.push(row(of(FLAG_UNSUPPORTED), None, None, flags.clone(), message));
+        rows.push(row(of(FailureCode::FlagUnsupported), None, None, flags.clone(), message));
     }
     rows
 }
@@ -209,13 +190,12 @@ fn problems(sight: &Sight, news: &[FailureRow]) -> Vec<Problem> {
 }
 
 fn problem(sight: &Sight, row: &FailureRow, count: usize) -> Problem {
-    let code = [READ_ONLY, REMOVAL_UNSUPPORTED].into_iter().find(|code| *code == row.code).unwrap_or(FLAG_UNSUPPORTED);
     let more = if count > 1 { format!(" (and {} more like it)", count - 1) } else { String::new() };
     let hint = "this is told once; `mailtide check` lists it as long as it lasts. Undo it here, or have the folder's \
                 rights changed on the server";
     Problem {
         path: row.unique.as_ref().map(ToString::to_string),
         uid: row.uid,
-        ..Problem::of(&sight.row.name, code, format!("{}{more}", row.message), hint)
+        ..Problem::of(&sight.row.name, row.code.as_str(), format!("{}{more}", row.message), hint)
     }
 }

@@ -1,6 +1,7 @@
 //! The words of the trade as types. Pure: no files, sockets, clocks, databases or randomness.
 
 pub mod clock;
+pub mod failure;
 pub mod flag;
 pub mod identity;
 pub mod keyword;
@@ -12,6 +13,7 @@ pub mod side;
 pub mod uid;
 
 pub use clock::Clock;
+pub use failure::FailureCode;
 pub use flag::{Flag, FlagDelta, FlagSet, PermanentFlags};
 pub use identity::IdentityHasher;
 pub use keyword::{Keyword, Keywords};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::flags::FlagPlan;
 use super::plan::{MailboxPlan, RemoteRemoval, Removal};
 use super::replace::Replacement;
-use crate::model::{MailboxId, MailboxName, Side, Timestamp, Uid, UniqueName};
+use crate::model::{FailureCode, MailboxId, MailboxName, Side, Timestamp, Uid, UniqueName};
 
 /// How many of a folder's arrivals are named.
 const NAMED_ARRIVALS: usize = 1000;
@@ -321,8 +321,8 @@ impl Problem {
 /// An item that is not in step and waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// What kind, as told when it was found.
-    pub code: String,
+    /// What is the matter.
+    pub code: FailureCode,
     /// The folder.
     pub folder: MailboxName,
     /// The file.

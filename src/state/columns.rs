@@ -7,9 +7,9 @@ use rusqlite::types::{FromSql, Type};
 use rusqlite::{Error, Result, Row, Statement};
 
 use crate::model::{
-    Circumstances, DirId, DirStamp, EmailId, FileStat, Fingerprint, Flag, FlagDelta, FlagSet, Keyword, KeywordLetters,
-    Keywords, MailboxName, MessageHash, ModSeq, PermanentFlags, Side, Stamp, Timestamp, Tombstone, Uid, UidSet,
-    UidValidity, UniqueName, Usage, Watermark,
+    Circumstances, DirId, DirStamp, EmailId, FailureCode, FileStat, Fingerprint, Flag, FlagDelta, FlagSet, Keyword,
+    KeywordLetters, Keywords, MailboxName, MessageHash, ModSeq, PermanentFlags, Side, Stamp, Timestamp, Tombstone, Uid,
+    UidSet, UidValidity, UniqueName, Usage, Watermark,
 };
 use crate::store::NewMessage;
 
@@ -105,6 +105,10 @@ impl<'row> Columns<'row> {
 
     pub(super) fn side(&mut self) -> Result<Side> {
         self.word("side", |text| [Side::Local, Side::Remote].into_iter().find(|side| side.as_str() == text))
+    }
+
+    pub(super) fn failure_code(&mut self) -> Result<FailureCode> {
+        self.word("failure", FailureCode::parse)
     }
 
     pub(super) fn time(&mut self) -> Result<Timestamp> {

@@ -287,7 +287,7 @@ fn fail(db: &Connection, failure: &FailureRow) -> Result<()> {
             failure.mailbox.0,
             unique,
             uid,
-            &failure.code,
+            failure.code.as_str(),
             &failure.message,
             failure.retry_at.map(|time| time.0),
             failure.flags.to_string(),

@@ -234,7 +234,7 @@ pub(super) fn failures(connection: &Connection, mailbox: MailboxId) -> Result<Ve
             mailbox,
             unique: columns.unique_or_null()?,
             uid: columns.uid_or_null()?,
-            code: columns.take()?,
+            code: columns.failure_code()?,
             message: columns.take()?,
             retry_at: columns.time_or_null()?,
             flags: columns.delta()?,

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::error::StateError;
 use super::local::Trashed;
 use crate::model::{
-    Circumstances, DirId, EmailId, FileStat, Fingerprint, FlagDelta, FlagSet, KeywordLetters, MailboxId, MailboxName,
-    MailboxRow, MessageHash, MessageId, MessageRow, PermanentFlags, Quota, Role, Side, Stamp, Timestamp, Tombstone,
-    Uid, UidSet, UidValidity, UniqueName, Watermark,
+    Circumstances, DirId, EmailId, FailureCode, FileStat, Fingerprint, FlagDelta, FlagSet, KeywordLetters, MailboxId,
+    MailboxName, MailboxRow, MessageHash, MessageId, MessageRow, PermanentFlags, Quota, Role, Side, Stamp, Timestamp,
+    Tombstone, Uid, UidSet, UidValidity, UniqueName, Watermark,
 };
 
 /// An intent: a step begun but not yet known to be finished. Written before the deed, removed with its record.
@@ -203,6 +203,9 @@ pub struct KeptRow {
     pub kept: Trashed,
 }
 
+/// A day, in seconds: how long waits what was refused or can't be carried out. No time to try again is further off.
+pub const RETRY_AFTER: i64 = 24 * 3600;
+
 /// An item that failed and is not to be tried before a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailureRow {
@@ -212,14 +215,22 @@ pub struct FailureRow {
     pub unique: Option<UniqueName>,
     /// the message, that failed.
     pub uid: Option<Uid>,
-    /// The code, as in `--json`.
-    pub code: String,
+    /// What is the matter.
+    pub code: FailureCode,
     /// What the user is told.
     pub message: String,
     /// When to try again; `None` for never.
     pub retry_at: Option<Timestamp>,
     /// The change of flags that the server did not take; empty for other failures.
     pub flags: FlagDelta,
+}
+
+impl FailureRow {
+    /// Returns true if it is time to try again, or to look whether that makes sense. A time further off than any that is
+    /// set was set by a clock that was ahead.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.retry_at.is_some_and(|at| at <= now || at.0 > now.0.saturating_add(RETRY_AFTER))
+    }
 }
 
 /// Returns the changes of flags that the server did not take, by file.

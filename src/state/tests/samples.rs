@@ -129,12 +129,14 @@ fn hold() -> impl Strategy<Value = HoldRow> {
 
 fn failure() -> impl Strategy<Value = FailureRow> {
     let refused = (flags(), flags()).prop_map(|(add, remove)| FlagDelta { add, remove });
-    (mailbox(), option::of(unique()), option::of(uids()), ".{0,9}", option::of(times()), refused).prop_map(
-        |(mailbox, unique, uid, words, retry_at, flags)| FailureRow {
+    let about =
+        (mailbox(), option::of(unique()), option::of(uids()), proptest::sample::select(FailureCode::ALL.as_slice()));
+    (about, ".{0,9}", option::of(times()), refused).prop_map(
+        |((mailbox, unique, uid, code), words, retry_at, flags)| FailureRow {
             mailbox,
             unique,
             uid,
-            code: "message-too-large".to_owned(),
+            code,
             message: words,
             retry_at,
             flags,
