@@ -50,16 +50,14 @@ pub async fn read_ahead(local: &mut impl LocalStore, journal: &mut impl Journal,
     }
 }
 
-/// Reads the new files of a maildir that holds more than is known: they are about to be sent, or compared with what is new on
-/// the server.
+/// Reads the new files of a maildir: they are about to be sent, or compared with what is new on the server, or with what left
+/// other maildirs.
 async fn identify_ahead(
     local: &mut impl LocalStore,
     journal: &mut impl Journal,
     row: &MailboxRow,
 ) -> Result<(), StateError> {
-    let Some(scan) = local.scanned_ahead(&row.local).filter(|scan| scan.entries.len() as u64 > row.with_uid) else {
-        return Ok(());
-    };
+    let Some(scan) = local.scanned_ahead(&row.local) else { return Ok(()) };
     // Nearly all are known here: asking for each takes many times as long.
     let mut known = vec![false; scan.entries.len()];
     journal.show_messages(row.id, &mut |message| {

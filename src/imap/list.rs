@@ -127,7 +127,7 @@ impl ImapStore {
     }
 
     /// Returns what the next run is to know of the server before it says so itself.
-    fn recorded_capabilities(&self) -> String {
+    pub(super) fn recorded_capabilities(&self) -> String {
         let not_ahead = self.not_ahead.then_some(NOT_AHEAD);
         self.capabilities.words().chain(not_ahead).collect::<Vec<_>>().join(" ")
     }
@@ -239,7 +239,7 @@ pub(super) fn first_questions(capabilities: &Capabilities, asks_quota: bool) -> 
 }
 
 /// Returns ENABLE and ID. Some servers (163.com) let nobody select a mailbox who has not said who they are.
-fn introduction(capabilities: &Capabilities) -> Vec<Command> {
+pub(super) fn introduction(capabilities: &Capabilities) -> Vec<Command> {
     let mut commands = Vec::new();
     if capabilities.has("ENABLE") && capabilities.mod_seq() {
         let extension = if capabilities.has("QRESYNC") { "QRESYNC" } else { "CONDSTORE" };

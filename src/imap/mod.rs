@@ -197,8 +197,18 @@ pub struct Recalled {
 ///
 /// As [`connect`].
 pub async fn connect_recalling(settings: &Settings, recalled: &Recalled) -> Result<ImapStore, RemoteError> {
+    let questions = |capabilities: &Capabilities| list::first_questions(capabilities, recalled.asks_quota);
+    connect_asking(settings, &recalled.capabilities, questions).await
+}
+
+/// Connects, and asks something behind the log-in of a server that could do this when it was last asked.
+async fn connect_asking(
+    settings: &Settings,
+    recalled: &str,
+    questions: impl FnOnce(&Capabilities) -> Vec<Command>,
+) -> Result<ImapStore, RemoteError> {
     let doing = || format!("connecting to {}", settings.host);
-    let (ahead, mut sent) = (ahead(settings, recalled), false);
+    let (ahead, mut sent) = (ahead(settings, recalled, questions), false);
     let mut logged_in = Box::pin(login::log_in(settings, ahead.as_ref(), &mut sent)).await;
     let is_cut = matches!(logged_in, Err(Error::Lost(_) | Error::Garbled(_) | Error::Silent(_)));
     if sent && is_cut {
@@ -208,7 +218,7 @@ pub async fn connect_recalling(settings: &Settings, recalled: &Recalled) -> Resu
     let logged_in = logged_in.map_err(|error| error.doing(doing()))?;
     let connection = Connection::with_ahead(logged_in.wire, ahead.filter(|_| sent));
     let mut store = ImapStore::new(connection, logged_in.capabilities);
-    store.not_ahead = is_cut || is_not_ahead(&recalled.capabilities);
+    store.not_ahead = is_cut || is_not_ahead(recalled);
     store.window = quirk::window(&settings.host);
     store.connection.set_one_at_a_time(quirk::one_at_a_time(&settings.host));
     store.settings = Some(Box::new(settings.clone()));
@@ -223,8 +233,11 @@ fn is_not_ahead(capabilities: &str) -> bool {
 }
 
 /// Returns what can be sent behind the log-in. Where everything is compressed the server has to be asked for that first.
-fn ahead(settings: &Settings, recalled: &Recalled) -> Option<Ahead> {
-    let Recalled { capabilities, asks_quota } = recalled;
+fn ahead(
+    settings: &Settings,
+    capabilities: &str,
+    questions: impl FnOnce(&Capabilities) -> Vec<Command>,
+) -> Option<Ahead> {
     if capabilities.is_empty()
         || is_not_ahead(capabilities)
         || settings.compress == Compress::On
@@ -234,8 +247,8 @@ fn ahead(settings: &Settings, recalled: &Recalled) -> Option<Ahead> {
     }
     let words: Vec<String> = capabilities.split(' ').map(str::to_owned).collect();
     let capabilities = login::usable(Capabilities::new(&words), settings);
-    let questions = list::first_questions(&capabilities, *asks_quota);
-    Ahead::new(capabilities, &questions)
+    let questions = questions(&capabilities);
+    Ahead::new(capabilities, &questions).filter(|_| !questions.is_empty())
 }
 
 impl ImapStore {

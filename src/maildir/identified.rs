@@ -1,6 +1,7 @@
 //! Files identified before they were asked for, several at once.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -19,10 +20,10 @@ const FEW: usize = 8;
 /// What was found in a file.
 type Found = (Identity, FileStat);
 
-/// Files as they were, by their paths.
+/// Files as they were, by their paths: as strings, for paths are compared component by component.
 #[derive(Debug, Default)]
 pub(super) struct Identified {
-    files: BTreeMap<PathBuf, Found>,
+    files: BTreeMap<OsString, Found>,
 }
 
 impl Identified {
@@ -30,7 +31,7 @@ impl Identified {
     pub(super) fn read(&mut self, maildir: &Path, files: &[(&UniqueName, &LocalEntry)], clock: FileClock) {
         let mut paths: Vec<(PathBuf, &LocalEntry)> =
             files.iter().map(|(unique, entry)| (name::path(maildir, unique, entry), *entry)).collect();
-        paths.retain(|(path, _)| !self.files.contains_key(path));
+        paths.retain(|(path, _)| !self.files.contains_key(path.as_os_str()));
         if self.files.len() + paths.len() > MOST {
             self.files.clear();
             paths.truncate(MOST);
@@ -41,13 +42,13 @@ impl Identified {
             most => thread::available_parallelism().map_or(1, usize::from).min(most),
         };
         let found = threads::each(&paths, threads, |(path, entry)| settled(path, entry, clock));
-        let paths = paths.into_iter().map(|(path, _)| path);
+        let paths = paths.into_iter().map(|(path, _)| path.into_os_string());
         self.files.extend(paths.zip(found).filter_map(|(path, found)| Some((path, found?))));
     }
 
     /// Returns what was found in a file, if it was read and is still the same.
     pub(super) fn get(&self, path: &Path, entry: &LocalEntry) -> Result<Option<Found>, LocalError> {
-        let Some((identity, stat)) = self.files.get(path) else { return Ok(None) };
+        let Some((identity, stat)) = self.files.get(path.as_os_str()) else { return Ok(None) };
         let now = body::look_at((path, entry))?.map(|meta| stamp::file_stat(&meta));
         Ok((now == Some(*stat)).then_some((*identity, *stat)))
     }

@@ -83,6 +83,12 @@ fn put_between(setup: &mut Setup, connections: u8) -> Proxy {
     proxy
 }
 
+/// Demands that another connection was made, once or, if it broke in the log-in, with nothing behind that, twice.
+fn assert_tries_a_second(proxy: &Proxy, further: usize) {
+    let further_connections = proxy.connections() - 1;
+    assert!((1..=2).contains(&further_connections), "{further}: {further_connections}");
+}
+
 const FOLDERS: [&str; 2] = ["One", "Two"];
 
 /// More than is on its way before the second connection is there.
@@ -124,7 +130,7 @@ fn uploads_go_on_over_the_first_connection_if_there_is_no_second() {
         let (setup, proxy) = new_mail_here(2);
         proxy.break_further(further);
         setup.sync().expect(0);
-        assert_eq!(proxy.connections(), 2, "{further}");
+        assert_tries_a_second(&proxy, further);
         setup.assert_equal();
         proxy.heal();
         setup.sync().expect(0).expect_nothing_done();
@@ -139,7 +145,7 @@ fn uploads_over_a_second_connection_that_breaks_are_neither_lost_nor_doubled() {
         let (setup, proxy) = new_mail_here(2);
         proxy.break_further(*further);
         let run = setup.sync();
-        assert_eq!(proxy.connections(), 2, "{further}");
+        assert_tries_a_second(&proxy, *further);
         assert_eq!(setup.imap().messages(&["One"]).len(), PER_FOLDER, "{further}: the first connection goes on");
         proxy.break_further(usize::MAX);
         if run.code == Some(0) {
@@ -218,7 +224,7 @@ fn moves_over_a_second_connection_that_breaks_are_neither_lost_nor_doubled() {
         let (setup, proxy) = moved_in_many_folders(2);
         proxy.break_further(*further);
         let run = setup.sync();
-        assert_eq!(proxy.connections(), 2, "{further}");
+        assert_tries_a_second(&proxy, *further);
         proxy.break_further(usize::MAX);
         let is_broken = run.code != Some(0);
         if is_broken {

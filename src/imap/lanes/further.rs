@@ -6,8 +6,9 @@ use std::time::Duration;
 use futures_util::future::join;
 use tokio::sync::Notify;
 
+use super::super::list::introduction;
 use super::super::names::Names;
-use super::super::{Compress, ImapStore, Settings, connect};
+use super::super::{Compress, ImapStore, Settings, connect_asking};
 use crate::store::{Lane, Traffic};
 
 /// How long one is waited for that has nothing left to do. What it brings is counted.
@@ -17,6 +18,8 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(in crate::imap) struct Further {
     settings: Settings,
+    /// What the server can do: the introduction goes behind the log-in.
+    capabilities: String,
     names: Names,
     /// Whoever is still being connected is needed no more.
     no_more: Notify,
@@ -31,8 +34,9 @@ impl Further {
     pub(in crate::imap) fn new(settings: &Settings, beside: &ImapStore) -> Self {
         let compress = if beside.outlook.is_compressed() { Compress::On } else { settings.compress };
         let settings = Settings { compress, connections: 1, ..settings.clone() };
-        let names = beside.names.clone();
-        Self { settings, names, no_more: Notify::new(), traffic: RefCell::default(), refused: Cell::new(false) }
+        let (capabilities, names) = (beside.recorded_capabilities(), beside.names.clone());
+        let (no_more, traffic, refused) = Default::default();
+        Self { settings, capabilities, names, no_more, traffic, refused }
     }
 
     /// Says that nothing is left to do for one that is still being connected.
@@ -53,7 +57,7 @@ impl Further {
         };
         let connected = tokio::select! {
             biased;
-            connected = connect(&self.settings) => connected,
+            connected = connect_asking(&self.settings, &self.capabilities, introduction) => connected,
             () = needless => return None,
         };
         let mut store = match connected {
