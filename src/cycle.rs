@@ -169,8 +169,19 @@ impl Scene {
         Scene { header, listing, maildirs, folders, again, first: true, to_be_renamed, renamed, trial }
     }
 
-    fn is_to_be_renamed(&self, folder: &Folder) -> bool {
-        self.to_be_renamed.iter().any(|other| other.name == folder.name || other.local == folder.local)
+    /// Returns what a folder is next to those that a dry run would rename: if another has its name on one side still, it is
+    /// only on the other.
+    fn besides_renamed(&self, folder: Folder) -> Option<Folder> {
+        let is_other_there = self.to_be_renamed.iter().any(|other| other.name == folder.name);
+        let is_other_here = self.to_be_renamed.iter().any(|other| other.local == folder.local);
+        let (is_there, is_here) =
+            (self.listing.mailboxes.contains_key(&folder.name), self.maildirs.find(&folder.local).is_some());
+        match (is_other_there, is_other_here) {
+            (false, false) => Some(folder),
+            (true, false) if is_here => Some(Folder { fate: Fate::CreateRemote, ..folder }),
+            (false, true) if is_there => Some(Folder { fate: Fate::CreateLocal, ..folder }),
+            _ => None,
+        }
     }
 
     /// Returns true for a mailbox that has gone from the server and is to be followed.

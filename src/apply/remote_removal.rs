@@ -124,7 +124,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
         records.extend(self.lost(plan, counted(plan, &rows)));
         records.extend(self.refused_removals(plan, &refused, stored.refusal.as_deref()));
         self.note(records)?;
-        self.report.remote.removed += counted(plan, &rows);
+        self.report.remote.flags += counted(plan, &rows);
         Ok(())
     }
 
@@ -186,7 +186,7 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Apply<'_, R, L, J> {
     }
 }
 
-/// Returns how many are removed: a message that has a new version is not.
+/// Returns how many count: a message that has a new version does not.
 fn counted(plan: &MailboxPlan, rows: &[MessageId]) -> u64 {
     let outdated = plan.outdated();
     rows.iter().filter(|row| !outdated.contains(row)).count() as u64

@@ -7,11 +7,14 @@ use tokio::task::yield_now;
 
 use crate::model::{MailboxRow, Stamp, UniqueName};
 use crate::reconcile::policy::Options;
-use crate::reconcile::snapshot::LocalEntry;
+use crate::reconcile::snapshot::{LocalEntry, LocalSnapshot};
 use crate::store::{Failure, Journal, LocalStore, StateError};
 
 /// How many files are read before it is seen whether the server is there.
 const AT_ONCE: usize = 100;
+
+/// In a folder of more files none are sought that came for others: there it takes longer to find out that there are none.
+const MANY: usize = 20_000;
 
 /// Waits for one thing, and does another as long as that takes.
 pub async fn meanwhile<T>(awaited: impl Future<Output = T>, other: impl Future<Output = ()>) -> T {
@@ -57,7 +60,11 @@ async fn identify_ahead(
     journal: &mut impl Journal,
     row: &MailboxRow,
 ) -> Result<(), StateError> {
-    let Some(scan) = local.scanned_ahead(&row.local) else { return Ok(()) };
+    let may_hold_new = |scan: &&LocalSnapshot| {
+        let files = scan.entries.len();
+        files <= MANY || files as u64 > row.with_uid
+    };
+    let Some(scan) = local.scanned_ahead(&row.local).filter(may_hold_new) else { return Ok(()) };
     // Nearly all are known here: asking for each takes many times as long.
     let mut known = vec![false; scan.entries.len()];
     journal.show_messages(row.id, &mut |message| {

@@ -58,8 +58,9 @@ impl<R: RemoteStore, L: LocalStore, J: Journal> Run<'_, R, L, J> {
             self.follow_renames(&mut scene).await?;
         }
         let rows = self.account.journal.mailboxes()?;
-        let mut folders = pair_folders(&rows, &scene.listing, &scene.maildirs, &self.policy.scope);
-        folders.retain(|folder| self.is_named(&folder.name) && !scene.is_to_be_renamed(folder));
+        let folders = pair_folders(&rows, &scene.listing, &scene.maildirs, &self.policy.scope);
+        let folders = folders.into_iter().filter(|folder| self.is_named(&folder.name));
+        let mut folders: Vec<Folder> = folders.filter_map(|folder| scene.besides_renamed(folder)).collect();
         folders.append(&mut scene.to_be_renamed);
         self.tell_unmatched(&scene, &folders);
         self.tell_if_none_takes_part(&scene);

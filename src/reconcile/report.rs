@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::flags::FlagPlan;
 use super::plan::{MailboxPlan, RemoteRemoval, Removal};
 use super::replace::Replacement;
-use crate::model::{FailureCode, MailboxId, MailboxName, Side, Timestamp, Uid, UniqueName};
+use crate::model::{FailureCode, Flag, FlagDelta, FlagSet, MailboxId, MailboxName, Side, Timestamp, Uid, UniqueName};
 
 /// How many of a folder's arrivals are named.
 const NAMED_ARRIVALS: usize = 1000;
@@ -115,9 +115,12 @@ impl Report {
         self.local.copied += count(plan.copy_local.len());
         self.remote.copied += count(plan.copy_remote.len());
         self.local.removed += count(plan.remove_local.len());
-        self.remote.removed += count(
-            plan.remove_remote.iter().filter(|one| one.how != Removal::Keep && !outdated.contains(&one.row)).count(),
-        );
+        let leaves = |flagged: bool| {
+            let goes = |one: &&RemoteRemoval| one.how != Removal::Keep && !outdated.contains(&one.row);
+            count(plan.remove_remote.iter().filter(goes).filter(|one| (one.how == Removal::Flag) == flagged).count())
+        };
+        self.remote.removed += leaves(false);
+        self.remote.flags += leaves(true);
         let flags = || plan.flags.iter().map(|change| &change.flags).chain(plan.adopt.iter().map(|found| &found.flags));
         self.local.flags += count(flags().filter(|flags| !flags.to_local.is_empty()).count());
         let moved = plan.move_remote.iter().filter(|one| !one.flags().is_empty()).count();
@@ -195,7 +198,13 @@ fn lines(plan: &MailboxPlan) -> Vec<PlanLine> {
         plan.remove_local.iter().map(|removal| line(Some(Side::Local), "remove", None, Some(&removal.unique), None)),
     );
     lines.extend(plan.remove_remote.iter().filter(removed).map(|removal| {
-        line(Some(Side::Remote), "remove", Some(removal.uid), None, Some(removal.how.as_str().to_owned()))
+        let (op, detail) = match removal.how {
+            Removal::Flag => {
+                ("set-flags", FlagDelta { add: FlagSet::of(&[Flag::Deleted]), remove: FlagSet::new() }.to_string())
+            }
+            how => ("remove", how.as_str().to_owned()),
+        };
+        line(Some(Side::Remote), op, Some(removal.uid), None, Some(detail))
     }));
     lines
 }

@@ -124,7 +124,10 @@ fn expunge_removes_it_for_good() {
 fn flag_leaves_it_flagged_and_does_not_bring_it_back() {
     let setup = in_step(Kind::Full, "flag");
     remove(&setup, "message 3.");
-    setup.sync().expect(0);
+    for arguments in [&["sync", "--json", "--dry-run"][..], &["sync", "--json"]] {
+        let run = setup.run(arguments).expect(0);
+        assert_eq!((run.count("remote", "removed"), run.count("remote", "flags")), (0, 1), "{}", run.stdout);
+    }
     assert_eq!(there(&setup, &["INBOX"]), [0, 1, 2, -3, 4, 5, 6, 7, 8, 9]);
     setup.sync().expect(0).expect_nothing_done();
     setup.run(&["sync", "--json", "--full"]).expect(0).expect_nothing_done();

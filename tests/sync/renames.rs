@@ -626,3 +626,47 @@ fn a_folder_that_the_server_makes_anew_at_once() {
         }
     }
 }
+
+#[test]
+fn a_dry_run_tells_of_what_has_the_old_name_by_now() {
+    for side in SIDES {
+        let setup = with_folders(Kind::Full, Layout::Fs, &SMALL);
+        side.rename(&setup, &["Work"], &["Job"]);
+        let (new, count) = (corpus::plain("new"), |run: &Run, what| run.count(side.follower(), what));
+        match side {
+            Side::There => {
+                setup.imap().create(&["Work"]);
+                setup.imap().append(&["Work"], &new, "", Some(DATE));
+            }
+            Side::Here => {
+                setup.root.folder(&["Work"]).create();
+                setup.root.folder(&["Work"]).deliver(&new, None, Some(DATE));
+            }
+        }
+        let before = server(&setup);
+        let counts = ["--dry-run", "--full"].map(|how| {
+            let run = setup.run(&["sync", "--json", how]).expect(0);
+            if how == "--dry-run" {
+                assert_same(&before, &server(&setup), "after the dry run");
+            }
+            ["folders_renamed", "folders_created", "added"].map(|what| count(&run, what))
+        });
+        assert_eq!(counts, [[3, 1, 1]; 2], "{side:?}");
+        setup.assert_equal();
+    }
+}
+
+#[test]
+fn a_dry_run_of_folders_that_exchanged_their_names_tells_of_nothing_else() {
+    for side in SIDES {
+        let setup = with_folders(Kind::Full, Layout::Fs, &SMALL);
+        let exchange: [(Name<'_>, Name<'_>); 3] =
+            [(&["Play"], &["x"]), (&["Work", "a"], &["Play"]), (&["x"], &["Work", "a"])];
+        exchange.into_iter().for_each(|(from, to)| side.rename(&setup, from, to));
+        let run = setup.run(&["sync", "--json", "--dry-run"]).expect(0);
+        let account = run.account();
+        let ops: BTreeSet<&str> =
+            account["plan"].as_array().unwrap().iter().map(|line| line["op"].as_str().unwrap()).collect();
+        assert_eq!(ops, BTreeSet::from(["rename-folder"]), "{side:?}: {}", run.stdout);
+    }
+}
